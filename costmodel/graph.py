@@ -1,0 +1,229 @@
+"""The records of one execution: what ran, on which shapes, inside which module. No torch, no costs.
+
+These records are written on the tracer's hot path, so they are slotted but not ``frozen`` (which would make every
+one of them about twice as slow to build); nobody changes them once the trace has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Literal, TypeAlias
+
+Role: TypeAlias = Literal["activation", "input", "parameter", "buffer", "constant"]
+
+ITEMSIZE: Mapping[str, int] = {
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "complex64": 8, "complex128": 16, "complex32": 4,
+    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8, "bool": 1,
+    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
+    "qint8": 1, "quint8": 1, "qint32": 4,
+}  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class TensorSpec:
+    """A tensor without its values."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    strides: tuple[int, ...] | None = None
+    """In elements; ``None`` is contiguous."""
+    storage: int = -1
+    """Index into ``Graph.storages``: tensors with the same one share memory."""
+    role: Role = "activation"
+    name: str = ""
+    """The qualified name of a parameter or buffer."""
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return prod(self.shape)
+
+    @property
+    def distinct(self) -> int:
+        """Elements that lie in memory: a dimension of stride 0 (an expanded one) is stored once.
+
+        >>> TensorSpec((8, 4, 4), strides=(0, 4, 1)).distinct
+        16
+        """
+        if self.strides is None:
+            return prod(self.shape)
+        if 0 in self.shape:
+            return 0
+        return prod(n for n, s in zip(self.shape, self.strides, strict=True) if s != 0)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return ITEMSIZE.get(self.dtype, 4)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return prod(self.shape) * ITEMSIZE.get(self.dtype, 4)
+
+    @property
+    def full_strides(self) -> tuple[int, ...]:
+        """The strides, spelled out where they are those of a contiguous tensor.
+
+        >>> TensorSpec((2, 3, 4)).full_strides
+        (12, 4, 1)
+        """
+        return contiguous_strides(self.shape) if self.strides is None else self.strides
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides in elements, as torch gives them (a dimension of size 0 counts as 1).
+
+    >>> contiguous_strides((2, 3, 4))
+    (12, 4, 1)
+    """
+    strides = []
+    step = 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+Arguments: TypeAlias = dict[str, Any]
+"""An op's arguments by its schema's names; tensors are ``TensorSpec``, all else is as it was passed."""
+
+
+@dataclass(slots=True, eq=False)
+class OpCall:
+    """One aten op that ran."""
+
+    op: str
+    """``namespace.name.overload``, as torch prints it."""
+    args: Arguments
+    outputs: tuple[TensorSpec, ...]
+    module: int = -1
+    """Index into ``Graph.calls`` of the innermost module call it ran in, -1 outside any."""
+    index: int = -1
+    inplace: bool = False
+
+    def tensors(self) -> Iterator[tuple[str, TensorSpec]]:
+        """Every tensor argument with its name; those of a tensor list as ``name[0]``, ``name[1]`` ..."""
+        for name, value in self.args.items():
+            if type(value) is TensorSpec:
+                yield name, value
+            elif type(value) is list:
+                for i, item in enumerate(value):
+                    if type(item) is TensorSpec:
+                        yield f"{name}[{i}]", item
+
+
+@dataclass(slots=True, eq=False)
+class LayerSpec:
+    """What a closed form may know of a layer: its type's key and its hyper-parameters."""
+
+    key: str
+    hyper: Mapping[str, Any]
+    kind: str = ""
+    """The field's word for the layer, where its biggest op does not say it."""
+
+
+@dataclass(slots=True, eq=False)
+class ModuleCall:
+    """One call of one module."""
+
+    index: int
+    name: str
+    """The qualified name, ``""`` for the model itself."""
+    type: str
+    parent: int
+    """Index of the enclosing call, -1 for the model itself."""
+    first_op: int
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """The arguments as they were passed, tensors as ``TensorSpec``."""
+    outputs: Any = None
+    """What it returned, tensors as ``TensorSpec``, in the same nesting."""
+    end_op: int = -1
+    has_calls: bool = False
+    """Whether modules were called inside it."""
+    training: bool = False
+    layer: LayerSpec | None = None
+    """Where a closed form is known for the module's type."""
+    owner: str = ""
+    """The qualified name under which the module's own parameters are listed (the first, where it has several)."""
+
+    @property
+    def is_leaf(self) -> bool:
+        """Priced as one layer: it has a closed form, or calls no module."""
+        return self.layer is not None or not self.has_calls
+
+
+@dataclass(slots=True, eq=False)
+class Storage:
+    """One allocation: born with op ``born`` (-1: before the first), freed after op ``freed`` (None: still alive)."""
+
+    nbytes: int
+    role: Role
+    born: int
+    freed: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class ModuleInfo:
+    """One module of the tree, called or not."""
+
+    name: str
+    type: str
+    parameters: tuple[TensorSpec, ...]
+    """Those registered on the module itself, shared ones included."""
+    buffers: tuple[TensorSpec, ...]
+    aliases: tuple[str, ...] = ()
+    """Further names under which the same module is registered."""
+
+
+@dataclass(slots=True, eq=False)
+class Graph:
+    """One execution of one model."""
+
+    model: str
+    """The model's class name."""
+    modules: Mapping[str, ModuleInfo]
+    calls: list[ModuleCall]
+    ops: list[OpCall]
+    storages: list[Storage]
+    inputs: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    outputs: Any
+    execution: Literal["meta", "real"]
+    mode: Literal["eval", "train"]
+    reason: str = ""
+    """Why it was run with real tensors, where it was."""
+
+    def parameters(self) -> dict[str, TensorSpec]:
+        """Distinct parameters by first name. A tensor shared by several modules is one."""
+        return self._distinct("parameters")
+
+    def buffers(self) -> dict[str, TensorSpec]:
+        """Distinct buffers by first name."""
+        return self._distinct("buffers")
+
+    def _distinct(self, kind: str) -> dict[str, TensorSpec]:
+        # One spec is made for each distinct tensor, so identity of specs is identity of tensors.
+        seen: dict[int, tuple[str, TensorSpec]] = {}
+        for module in self.modules.values():
+            for spec in getattr(module, kind):
+                seen.setdefault(id(spec), (spec.name, spec))
+        return dict(seen.values())
+
+
+def tensors_in(value: Any) -> Iterator[TensorSpec]:
+    """Every ``TensorSpec`` in a nest of tuples, lists and dicts, in order."""
+    if isinstance(value, TensorSpec):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)

@@ -1,0 +1,196 @@
+"""The trace, priced: each op by its rule, each layer by its ops. Nothing here knows a formula."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from costmodel.graph import Graph, ModuleCall, ModuleInfo, OpCall, TensorSpec, tensors_in
+from costmodel.ops import Rule, find
+from costmodel.quantities import Traffic, Work
+
+_PRODUCTS = frozenset({
+    "standard conv", "depthwise conv", "pointwise conv", "grouped conv", "transposed conv", "linear", "matmul",
+    "attention", "recurrent",
+})  # fmt: skip
+"""Kinds whose outputs are "activations" in the field's count."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PricedOp:
+    """One op and what it costs. An op without a rule costs nothing that is known."""
+
+    call: OpCall
+    rule: Rule | None
+
+    @property
+    def work(self) -> Work:
+        """Its arithmetic."""
+        return Work() if self.rule is None else self.rule.work(self.call)
+
+    @property
+    def traffic(self) -> Traffic:
+        """Its memory traffic as a kernel of its own."""
+        return Traffic() if self.rule is None else self.rule.traffic(self.call)
+
+    @property
+    def kind(self) -> str:
+        """The field's word for it."""
+        return "other" if self.rule is None else self.rule.kind(self.call)
+
+    @property
+    def activations(self) -> int:
+        """Output elements, if it is a convolution or a matrix product."""
+        return self.call.outputs[0].size if self.kind in _PRODUCTS and self.call.outputs else 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TracedLayer:
+    """One row of a profile: one call of a leaf module with all its ops, or one op that ran outside any leaf."""
+
+    name: str
+    type: str
+    module: ModuleCall | None
+    ops: tuple[PricedOp, ...]
+    parameters: tuple[TensorSpec, ...]
+    """Those that the layer holds (a leaf) or reads (an op)."""
+    new_parameters: tuple[TensorSpec, ...]
+    """Those of them that no earlier layer has: what the layer adds to the model's total."""
+
+    @property
+    def work(self) -> Work:
+        """The arithmetic of all its ops."""
+        return sum((op.work for op in self.ops), Work())
+
+    @property
+    def traffic(self) -> Traffic:
+        """The memory traffic of all its ops."""
+        return sum((op.traffic for op in self.ops), Traffic())
+
+    @property
+    def kind(self) -> str:
+        """The kind of the op that does most of its arithmetic, or moves most."""
+        if self.module is not None and self.module.layer is not None and self.module.layer.kind:
+            return self.module.layer.kind
+        if not self.ops:
+            return "other"
+        works = [(op.work, op) for op in self.ops]
+        return max(works, key=lambda w: (w[0].macs, w[0].flops, w[1].traffic.elements, w[1].kind != "view"))[1].kind
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The tensors it was given: the module's arguments, or the op's activations."""
+        if self.module is not None:
+            return tuple(tensors_in((self.module.args, self.module.kwargs)))
+        return tuple(t for _, t in self.ops[0].call.tensors() if t.role != "parameter")
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The tensors it returned."""
+        return tuple(tensors_in(self.module.outputs)) if self.module is not None else self.ops[0].call.outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Pricing:
+    """A graph with its prices."""
+
+    graph: Graph
+
+    @cached_property
+    def ops(self) -> tuple[PricedOp, ...]:
+        """Every op that ran, in order, with its rule."""
+        return tuple(PricedOp(call, find(call.op)) for call in self.graph.ops)
+
+    @cached_property
+    def work(self) -> Work:
+        """The whole model's arithmetic."""
+        macs = adds = multiplies = divides = compares = transcendentals = on_padding = 0
+        for op in self.ops:
+            w = op.work
+            macs += w.macs
+            adds += w.adds
+            multiplies += w.multiplies
+            divides += w.divides
+            compares += w.compares
+            transcendentals += w.transcendentals
+            on_padding += w.macs_on_padding
+        return Work(
+            macs=macs, adds=adds, multiplies=multiplies, divides=divides, compares=compares,
+            transcendentals=transcendentals, macs_on_padding=on_padding,
+        )  # fmt: skip
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """The whole model's memory traffic, every op a kernel of its own."""
+        return sum((op.traffic for op in self.ops), Traffic())
+
+    @cached_property
+    def unknown(self) -> dict[str, tuple[str, ...]]:
+        """Ops without a rule, and the modules in which they ran."""
+        where: dict[str, dict[str, None]] = {}
+        for op in self.ops:
+            if op.rule is None:
+                where.setdefault(op.call.op, {})[self.module_name(op.call)] = None
+        return {op: tuple(names) for op, names in where.items()}
+
+    @cached_property
+    def layers(self) -> tuple[TracedLayer, ...]:
+        """Every leaf module call and every op outside any, in the order in which they began."""
+        return tuple(self._layers())
+
+    def module_name(self, op: OpCall) -> str:
+        """The qualified name of the innermost module in which an op ran."""
+        return self.graph.calls[op.module].name if op.module >= 0 else ""
+
+    def subtree(self, owner: str) -> list[ModuleInfo]:
+        """A module and all modules below it."""
+        prefix = owner and owner + "."
+        return [m for name, m in self.graph.modules.items() if name == owner or name.startswith(prefix)]
+
+    def _layers(self) -> Iterator[TracedLayer]:
+        graph = self.graph
+        own_parameters = {p.storage: p for p in graph.parameters().values()}
+        seen: set[int] = set()
+
+        def new(parameters: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
+            fresh = tuple(p for p in parameters if p.storage not in seen)
+            seen.update(p.storage for p in fresh)
+            return fresh
+
+        op_names: dict[str, int] = {}
+        covered = 0  # ops before this index belong to a layer already yielded
+        leaves = (call for call in graph.calls if call.is_leaf)
+        last_leaf_end = -1
+        upcoming = next(leaves, None)
+        while covered < len(self.ops) or upcoming is not None:
+            if upcoming is not None and upcoming.index <= last_leaf_end:
+                upcoming = next(leaves, None)  # a call inside a leaf, which is priced as one
+                continue
+            if upcoming is not None and upcoming.first_op <= covered:
+                held = {p.storage: p for m in self.subtree(upcoming.owner) for p in m.parameters}
+                yield TracedLayer(
+                    upcoming.name, upcoming.type, upcoming, self.ops[upcoming.first_op : upcoming.end_op],
+                    tuple(held.values()), new(held.values()),
+                )  # fmt: skip
+                covered = upcoming.end_op
+                last_leaf_end = _last_inside(graph, upcoming)
+                upcoming = next(leaves, None)
+                continue
+            op = self.ops[covered]
+            stem = f"{self.module_name(op.call)}/{op.call.op.split('.')[1]}".lstrip("/")
+            op_names[stem] = nth = op_names.get(stem, 0) + 1
+            read = {t.storage: own_parameters[t.storage] for _, t in op.call.tensors() if t.storage in own_parameters}
+            yield TracedLayer(
+                stem if nth == 1 else f"{stem}#{nth}", op.call.op, None, (op,),
+                tuple(read.values()), new(read.values()),
+            )  # fmt: skip
+            covered += 1
+
+
+def _last_inside(graph: Graph, call: ModuleCall) -> int:
+    """The index of the last call nested in ``call``."""
+    last = call.index
+    while last + 1 < len(graph.calls) and graph.calls[last + 1].parent >= call.index:
+        last += 1
+    return last

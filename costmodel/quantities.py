@@ -1,0 +1,135 @@
+"""What is counted: arithmetic by kind, memory traffic, and the convention that calls some of it FLOPs.
+
+Both wings of the library (``ops`` and ``formulas``) speak in these words and share nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+Count: TypeAlias = Any
+"""An exact non-negative count: a Python ``int``, a NumPy integer array, or a sympy expression."""
+
+
+def prod(values: Iterable[Count]) -> Count:
+    """The product of ``values``, exact for Python ints, elementwise for arrays, symbolic for symbols.
+
+    ``math.prod`` would do for ints alone; ``numpy.prod`` wraps silently beyond 64 bits.
+
+    >>> prod([10**7, 10**7, 10**7])
+    1000000000000000000000
+    >>> prod([])
+    1
+    """
+    result: Count = 1
+    for value in values:
+        result = result * value
+    return result
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """Arithmetic by kind. A multiply-accumulate is one ``macs`` and neither a multiply nor an add.
+
+    >>> Work(macs=3) + Work(macs=4, adds=1)
+    Work(macs=7, adds=1, multiplies=0, divides=0, compares=0, transcendentals=0, macs_on_padding=0)
+    """
+
+    macs: Count = 0
+    """Multiply-accumulates of convolutions and matrix products, taps on zero padding included."""
+    adds: Count = 0
+    """Additions and subtractions outside multiply-accumulates: biases, residuals, sums."""
+    multiplies: Count = 0
+    divides: Count = 0
+    compares: Count = 0
+    """Comparisons: maxima, minima, thresholds."""
+    transcendentals: Count = 0
+    """exp, log, tanh, erf, sqrt, sin and their kin, one each."""
+    macs_on_padding: Count = 0
+    """How many of ``macs`` multiply a zero of the padding. Part of ``macs``, not beside it."""
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            macs=self.macs + other.macs,
+            adds=self.adds + other.adds,
+            multiplies=self.multiplies + other.multiplies,
+            divides=self.divides + other.divides,
+            compares=self.compares + other.compares,
+            transcendentals=self.transcendentals + other.transcendentals,
+            macs_on_padding=self.macs_on_padding + other.macs_on_padding,
+        )
+
+    def times(self, factor: Count) -> Work:
+        """This work done ``factor`` times.
+
+        >>> Work(adds=2).times(3).adds
+        6
+        """
+        return Work(**{f.name: getattr(self, f.name) * factor for f in fields(self)})
+
+    @property
+    def flops(self) -> Count:
+        """FLOPs under the library's own convention: every arithmetic operation is one, a MAC is two."""
+        return EVERY_OPERATION.flops(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traffic:
+    """Elements and bytes that a kernel of its own reads from and writes to memory.
+
+    >>> (Traffic(read=2, written=1, read_bytes=8, written_bytes=4) + Traffic(read=1, read_bytes=2)).elements
+    4
+    """
+
+    read: Count = 0
+    written: Count = 0
+    read_bytes: Count = 0
+    written_bytes: Count = 0
+
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(
+            read=self.read + other.read,
+            written=self.written + other.written,
+            read_bytes=self.read_bytes + other.read_bytes,
+            written_bytes=self.written_bytes + other.written_bytes,
+        )
+
+    @property
+    def elements(self) -> Count:
+        """The memory access cost: elements read plus elements written."""
+        return self.read + self.written
+
+    @property
+    def bytes(self) -> Count:
+        """Bytes read plus bytes written."""
+        return self.read_bytes + self.written_bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Convention:
+    """How many FLOPs one operation of each kind is. Rules and formulas count kinds; only this weighs them."""
+
+    name: str
+    weights: Mapping[str, int]
+
+    def flops(self, work: Work) -> Count:
+        """The FLOPs of ``work`` under this convention.
+
+        >>> EVERY_OPERATION.flops(Work(macs=10, adds=1))
+        21
+        >>> MACS_ONLY.flops(Work(macs=10, adds=1))
+        10
+        """
+        total: Count = 0
+        for kind, weight in self.weights.items():
+            total = total + weight * getattr(work, kind)
+        return total
+
+
+EVERY_OPERATION = Convention(
+    name="every arithmetic operation is one FLOP, a multiply-accumulate is two",
+    weights={"macs": 2, "adds": 1, "multiplies": 1, "divides": 1, "compares": 1, "transcendentals": 1},
+)
+MACS_ONLY = Convention(name="what most papers print as FLOPs: multiply-accumulates", weights={"macs": 1})

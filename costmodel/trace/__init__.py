@@ -1,0 +1,134 @@
+"""torch in, ``Graph`` out: what a model runs, read without computing anything and without touching the model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValuesError
+from costmodel.graph import Graph, tensors_in
+from costmodel.trace.inputs import Input, arguments, asked_of
+from costmodel.trace.keep import fast_paths_off, mode_set, model_kept, randomness_kept
+from costmodel.trace.modules import Calls, Capture, Tree
+from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
+from costmodel.trace.recorder import Recorder
+from costmodel.trace.specs import META, map_tensors
+
+__all__ = ["Execution", "Input", "Mode", "asked_of", "trace"]
+
+Mode = Literal["eval", "train"]
+Execution = Literal["auto", "meta", "real"]
+
+
+def trace(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    mode: Mode = "eval",
+    execution: Execution = "auto",
+    capture: Capture = lambda module: None,
+    recorder: Recorder | None = None,
+) -> Graph:
+    """The ops and module calls of one forward of ``model``.
+
+    ``capture`` is asked once per module that ran what the closed forms may know of it. Raises ``ForwardError`` where
+    the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it asks for a tensor's value.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"costmodel prices a torch.nn.Module, not {type(model).__name__}: {model!r:.80}")
+    if mode not in ("eval", "train"):
+        raise InputError(f"mode is 'eval' or 'train', not {mode!r}")
+    if execution not in ("auto", "meta", "real"):
+        raise InputError(f"execution is 'auto', 'meta' or 'real', not {execution!r}")
+    if any(isinstance(p, nn.parameter.UninitializedTensorMixin) for p in model.parameters()):
+        raise InputError(
+            f"{type(model).__name__} has lazy layers whose parameters have no shape yet: run it once on real input, "
+            f"or build it with explicit sizes"
+        )
+    if inputs is None:
+        inputs = asked_of(model)
+    if execution == "real":
+        return _run(model, inputs, mode, capture, RealRecorder(), "asked for")
+    try:
+        return _run(model, inputs, mode, capture, recorder or Recorder(), "")
+    except NeedsValuesError as error:
+        if execution == "meta":
+            raise
+        return _run(model, inputs, mode, capture, RealRecorder(), str(error))
+
+
+def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
+    real = isinstance(recorder, RealRecorder)
+    with (
+        model_kept(model),
+        randomness_kept(model, real),
+        fast_paths_off(),
+        torch.no_grad(),
+        mode_set(model, mode == "train"),
+    ):
+        tree = Tree(model, recorder)
+        if isinstance(recorder, RealRecorder):
+            buffers_cloned(model, recorder)
+            args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone())
+        else:
+            args, kwargs = arguments(
+                inputs,
+                lambda shape, dtype: torch.empty(shape, dtype=dtype, device=META),
+                lambda t: t.detach().to(META),
+            )
+        graph = Graph(
+            type(model).__name__, tree.modules, [], recorder.ops, recorder.storages,
+            tuple(map_tensors(args, recorder.know_input)),
+            map_tensors(kwargs, recorder.know_input),
+            None, "real" if real else "meta", mode, reason,
+        )  # fmt: skip
+        calls = Calls(tree, recorder, capture)
+        output = None
+        try:
+            # Below autograd: composite ops reach the recorder whole.
+            with calls, torch._C._AutoDispatchBelowAutograd(), recorder:
+                output = model(*args, **kwargs)
+            graph.outputs = map_tensors(output, recorder.spec)
+        except CostModelError:
+            raise
+        except Exception as error:
+            if not real and _wants_values(error):
+                raise NeedsValuesError(f"{_where(calls, model)}: {_first_line(error)}") from error
+            raise ForwardError(_explain(calls, model, graph, error)) from error
+        finally:
+            recorder.forget()
+            del output, args, kwargs
+    graph.calls = calls.calls
+    return graph
+
+
+def _wants_values(error: Exception) -> bool:
+    """Whether an exception comes of tensors having no values, rather than of the model or its input."""
+    if isinstance(error, NotImplementedError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, (RuntimeError, TypeError, ValueError)) and ("meta" in text or "numpy()" in text)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _where(calls: Calls, model: nn.Module) -> str:
+    if not calls.broken:
+        return f"in {type(model).__name__}"
+    call = calls.broken[-1]
+    return f"in layer {call.name!r} ({call.type})" if call.name else f"in {call.type}'s own forward"
+
+
+def _explain(calls: Calls, model: nn.Module, graph: Graph, error: Exception) -> str:
+    taken = ", ".join(str(t) for t in tensors_in(calls.broken[-1].args)) if calls.broken else ""
+    given = ", ".join(str(t) for t in tensors_in((graph.inputs, graph.kwargs))) or "no tensors"
+    return (
+        f"the forward of {type(model).__name__} failed {_where(calls, model)}"
+        f"{f', which was given {taken}' if taken else ''}: {type(error).__name__}: {_first_line(error)}. "
+        f"The model's inputs were {given}; pass the shapes that it takes."
+    )

@@ -1,0 +1,110 @@
+"""What a user gives as inputs, as the tensors that the forward is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from costmodel.errors import InputError
+
+
+@dataclass(frozen=True)
+class Input:
+    """The shape and dtype of an input, where a bare shape (of float32) does not say enough.
+
+    >>> Input((1, 128), torch.int64)
+    Input(shape=(1, 128), dtype=torch.int64)
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        if not is_shape(self.shape):
+            raise InputError(f"Input takes a shape, a tuple of non-negative ints, not {self.shape!r}")
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+
+def is_shape(value: Any) -> bool:
+    """Whether a value reads as a shape: a non-empty tuple, list or torch.Size of non-negative ints."""
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) > 0
+        and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in value)
+    )
+
+
+Make = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
+
+
+def arguments(inputs: Any, make: Make, keep: Callable[[torch.Tensor], torch.Tensor]) -> tuple[list[Any], dict[str, Any]]:
+    """Positional and keyword arguments for the forward: shapes made into tensors, given tensors passed to ``keep``.
+
+    >>> make = lambda shape, dtype: torch.empty(shape, dtype=dtype, device="meta")
+    >>> args, kwargs = arguments(((1, 3, 8, 8), [(2, 4)]), make, lambda t: t)
+    >>> args[0].shape, args[1][0].shape, kwargs
+    (torch.Size([1, 3, 8, 8]), torch.Size([2, 4]), {})
+    """
+
+    def build(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return keep(value)
+        if isinstance(value, Input):
+            return make(value.shape, value.dtype)
+        if is_shape(value):
+            return make(tuple(value), torch.get_default_dtype())
+        if isinstance(value, Mapping):
+            return {key: build(item) for key, item in value.items()}
+        if isinstance(value, (tuple, list)):
+            return type(value)(build(item) for item in value) if not hasattr(value, "_fields") else value
+        return value  # a flag, a number, None, or an object of the model's own
+
+    if isinstance(inputs, Mapping):
+        if not all(isinstance(key, str) for key in inputs):
+            raise InputError(f"a dict of inputs is keyword arguments by name, its keys are {list(inputs)}")
+        return [], build(inputs)
+    if isinstance(inputs, (torch.Tensor, Input)) or is_shape(inputs):
+        return [build(inputs)], {}
+    if isinstance(inputs, (tuple, list)):
+        return [build(item) for item in inputs], {}
+    raise InputError(
+        f"inputs must be a shape such as (1, 3, 224, 224), a tensor, a costmodel.Input, a tuple or list of those, or a "
+        f"dict of keyword inputs; got {type(inputs).__name__}: {inputs!r}"
+    )
+
+
+def asked_of(model: nn.Module) -> Any:
+    """The inputs that a model itself names: ``example_inputs``, timm's ``default_cfg``, a transformers config."""
+    given = getattr(model, "example_inputs", None)
+    if given is not None:
+        return given
+    timm = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
+    size = timm.get("input_size") if isinstance(timm, Mapping) else None
+    if size is not None:
+        return (1, *size)
+    if hasattr(getattr(model, "config", None), "model_type"):
+        return _of_transformers(model)
+    raise InputError(
+        f"{type(model).__name__} does not say what it takes (no example_inputs, no timm default_cfg, no transformers "
+        f"config): pass inputs, for example costmodel.profile(model, (1, 3, 224, 224))"
+    )
+
+
+def _of_transformers(model: Any) -> Any:
+    """Inputs for a transformers model, by the name of its main input and the sizes in its config."""
+    config: Any = model.config
+    main = getattr(model, "main_input_name", "input_ids")
+    length = min(getattr(config, "max_position_embeddings", None) or 128, 128)
+    if main == "pixel_values":
+        vision = getattr(config, "vision_config", config)
+        size = getattr(vision, "image_size", 224)
+        height, width = size if isinstance(size, (tuple, list)) else (size, size)
+        return {main: (1, getattr(vision, "num_channels", 3), height, width)}
+    inputs: dict[str, Any] = {main: Input((1, length), torch.int64)}
+    if getattr(config, "is_encoder_decoder", False) and main == "input_ids":
+        inputs["decoder_input_ids"] = Input((1, length), torch.int64)
+    return inputs
