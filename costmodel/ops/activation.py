@@ -1,0 +1,190 @@
+"""Activation functions, in place and not, and the softmax family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.elementwise import each, elementwise
+from costmodel.ops.rule import Rule, always, every_argument, example, register
+from costmodel.ops.sight import aligned
+from costmodel.quantities import Work
+from costmodel.window import Follow, Sight, Whole
+
+_X = TensorSpec((2, 6, 4))
+_SIGMOID = Work(transcendentals=1, adds=1, divides=1)
+"""1 / (1 + exp(-x))"""
+
+
+def _like_self(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, (x,)))
+
+
+def _floating(args: Arguments) -> TensorSpec:
+    y = _like_self(args)
+    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, "float32", y.strides)
+
+
+def _times(work: Work) -> Callable[[OpCall], Work]:
+    return lambda call: work.times(call.outputs[0].size)
+
+
+def _activation(
+    name: str,
+    work: Work | Callable[[OpCall], Work],
+    *arguments: object,
+    source: str,
+    inplace: bool = True,
+    floating: bool = False,
+) -> Rule:
+    """The rule of ``aten.name`` and, where there is one, ``aten.name_``; ``arguments`` follow the input in the
+    example."""
+    targets = (f"aten.{name}.default", f"aten.{name}_.default")
+    return elementwise(
+        *(targets if inplace else targets[:1]), kind="activation", work=_times(work) if isinstance(work, Work) else work,
+        outputs=_floating if floating else _like_self, source=source, examples=(example(_X, *arguments),),
+    )  # fmt: skip
+
+
+def _elu_work(call: OpCall) -> Work:
+    # x > 0 ? x : alpha * (exp(x) - 1); torch's own kernel can scale the input and the result as well.
+    scalings = sum(call.args.get(name, 1) != 1 for name in ("scale", "input_scale"))
+    return Work(compares=1, transcendentals=1, adds=1, multiplies=1 + scalings).times(call.outputs[0].size)
+
+
+def _gelu_work(call: OpCall) -> Work:
+    if call.args["approximate"] == "tanh":
+        # 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x x x)))
+        work = Work(multiplies=6, adds=2, transcendentals=1)
+    else:
+        # 0.5 x (1 + erf(x / sqrt(2)))
+        work = Work(multiplies=3, adds=1, transcendentals=1)
+    return work.times(call.outputs[0].size)
+
+
+def _logit_work(call: OpCall) -> Work:
+    # log(x / (1 - x)), x clamped to eps .. 1 - eps where that is given.
+    clamp = 2 if call.args["eps"] is not None else 0
+    return Work(adds=1, divides=1, transcendentals=1, compares=clamp).times(call.outputs[0].size)
+
+
+register(
+    _activation("relu", Work(compares=1), source="torch.nn.ReLU: max(0, x)"),
+    _activation("hardtanh", Work(compares=2), -1, 1, source="torch.nn.Hardtanh, and ReLU6 by its bounds 0 and 6"),
+    _activation("relu6", Work(compares=2), source="torch.nn.ReLU6: min(max(0, x), 6)"),
+    _activation("leaky_relu", Work(compares=1, multiplies=1), 0.1, source="torch.nn.LeakyReLU: x > 0 ? x : slope x"),
+    _activation("threshold", Work(compares=1), 0.1, 20, source="torch.nn.Threshold: x > threshold ? x : value"),
+    _activation("sigmoid", _SIGMOID, source="torch.nn.Sigmoid: 1 / (1 + exp(-x))", floating=True),
+    _activation("tanh", Work(transcendentals=1), source="torch.nn.Tanh", floating=True),
+    _activation("silu", _SIGMOID + Work(multiplies=1), source="torch.nn.SiLU: x sigmoid(x)"),
+    _activation("mish", Work(transcendentals=3, adds=1, multiplies=1), source="torch.nn.Mish: x tanh(log(1 + exp(x)))"),
+    _activation(
+        "softplus", Work(multiplies=1, transcendentals=2, adds=1, divides=1, compares=1), 1, 20, inplace=False,
+        source="torch.nn.Softplus: log(1 + exp(beta x)) / beta, and x above the threshold",
+    ),
+    _activation("hardshrink", Work(compares=2), 0.5, inplace=False, source="torch.nn.Hardshrink"),
+    _activation("softshrink", Work(compares=2, adds=1), 0.5, inplace=False, source="torch.nn.Softshrink"),
+    _activation(
+        "hardsigmoid", Work(adds=1, compares=2, divides=1), source="torch.nn.Hardsigmoid: relu6(x + 3) / 6"
+    ),
+    _activation(
+        "hardswish", Work(adds=1, compares=2, divides=1, multiplies=1), source="torch.nn.Hardswish: x relu6(x + 3) / 6"
+    ),
+    _activation("elu", _elu_work, source="torch.nn.ELU: x > 0 ? x : alpha (exp(x) - 1)"),
+    _activation(
+        "selu", Work(compares=1, transcendentals=1, adds=1, multiplies=2),
+        source="torch.nn.SELU: scale (x > 0 ? x : alpha (exp(x) - 1))",
+    ),
+    _activation(
+        "celu", Work(compares=1, transcendentals=1, adds=1, multiplies=1, divides=1), 0.5,
+        source="torch.nn.CELU: x > 0 ? x : alpha (exp(x / alpha) - 1)",
+    ),
+    _activation("rrelu", Work(compares=1, multiplies=1), source="torch.nn.RReLU: x > 0 ? x : drawn slope x"),
+    _activation("logit", _logit_work, 0.1, source="torch.logit: log(x / (1 - x))", floating=True),
+    _activation(
+        "log_sigmoid", Work(transcendentals=2, adds=1), inplace=False,
+        source="torch.nn.LogSigmoid: -log(1 + exp(-x))",
+    ),
+    elementwise(
+        "aten.gelu.default", "aten.gelu_.default", work=_gelu_work, kind="activation", outputs=_like_self,
+        source="Hendrycks & Gimpel, Gaussian Error Linear Units, arXiv:1606.08415",
+        examples=(example(_X), example(_X, approximate="tanh")),
+    ),
+    elementwise(
+        "aten._prelu_kernel.default", work=each(compares=1, multiplies=1), kind="activation",
+        source="torch.nn.PReLU: x > 0 ? x : weight x", examples=(example(_X, TensorSpec((1, 6, 1))),),
+    ),
+)  # fmt: skip
+
+
+# Along one dimension ---------------------------------------------------------------------------------------------
+
+
+def _glu(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    d = args["dim"] % len(x.shape)
+    if x.shape[d] % 2:
+        raise ValueError(f"GLU halves dimension {d} of {x.shape}, which is odd")
+    shape = (*x.shape[:d], x.shape[d] // 2, *x.shape[d + 1 :])
+    half = TensorSpec(shape, x.dtype, None if x.strides is None else x.strides)
+    return TensorSpec(shape, x.dtype, layout.elementwise_strides(shape, (half,)))
+
+
+def _glu_window(call: OpCall, output: int) -> Sight:
+    # Output i of the halved dimension sees inputs i and i + half.
+    x = call.args["self"]
+    halved = call.args["dim"] % len(x.shape)
+    half = x.shape[halved] // 2
+    return {"self": tuple(Follow(d, last=half) if d == halved else Follow(d) for d in range(len(x.shape)))}
+
+
+def _softmax(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    dtype = args.get("dtype") or ("float32" if args.get("half_to_float") else x.dtype)
+    return TensorSpec(x.shape, dtype)
+
+
+def _rows(call: OpCall) -> tuple[int, int]:
+    """How many rows a softmax normalises, and the length of one."""
+    x = call.args["self"]
+    n = x.shape[call.args["dim"]] if x.shape else 1
+    return x.size // n if n else 0, n
+
+
+def softmax_work(rows: int, n: int) -> Work:
+    """exp(x - max(x)) / sum(...) over each of ``rows`` rows of ``n`` elements."""
+    return Work(compares=n - 1, adds=n + n - 1, transcendentals=n, divides=n).times(rows)
+
+
+def _log_softmax_work(call: OpCall) -> Work:
+    # x - max(x) - log(sum(exp(x - max(x))))
+    rows, n = _rows(call)
+    return Work(compares=n - 1, adds=n + n - 1 + n, transcendentals=n + 1).times(rows)
+
+
+def _softmax_window(call: OpCall, output: int) -> Sight:
+    rank = len(call.args["self"].shape)
+    along = call.args["dim"] % max(rank, 1)
+    return {"self": tuple(Whole() if d == along else Follow(d) for d in range(rank))}
+
+
+def _softmax_rule(*targets: str, work: Callable[[OpCall], Work], arguments: tuple[object, ...]) -> Rule:
+    return Rule(
+        targets=targets, kind=always("activation"), outputs=_softmax, work=work, traffic=every_argument,
+        window=_softmax_window, fusible=False, source="torch.nn.Softmax, made stable by subtracting the maximum",
+        free_because=None, examples=(example(_X, *arguments),),
+    )  # fmt: skip
+
+
+register(
+    elementwise(
+        "aten.glu.default", work=_times(_SIGMOID + Work(multiplies=1)), kind="activation", outputs=_glu,
+        source="torch.nn.GLU: a sigmoid(b) of the halves a and b", examples=(example(_X, 1), example(_X)),
+    ),
+    _softmax_rule("aten._softmax.default", work=lambda call: softmax_work(*_rows(call)), arguments=(-1, False)),
+    _softmax_rule("aten._log_softmax.default", work=_log_softmax_work, arguments=(1, False)),
+    # A row that is masked out entirely becomes 0 instead of NaN: a selection, no arithmetic.
+    _softmax_rule("aten._safe_softmax.default", work=lambda call: softmax_work(*_rows(call)), arguments=(-1,)),
+)  # fmt: skip

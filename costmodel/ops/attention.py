@@ -1,0 +1,118 @@
+"""Scaled dot-product attention as one op, whichever kernel torch would choose for it."""
+
+from __future__ import annotations
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.rule import Rule, Torch, always, every_argument, example, moved, register
+from costmodel.quantities import Traffic, Work
+from costmodel.window import Fixed, Follow, Sight, Tap, Whole
+
+
+def _mask(args: Arguments) -> TensorSpec | None:
+    mask: TensorSpec | None = args.get("attn_mask") or args.get("attn_bias")
+    return mask
+
+
+def _shape(args: Arguments) -> tuple[int, ...]:
+    q, k, v = args["query"].shape, args["key"].shape, args["value"].shape
+    if min(len(q), len(k), len(v)) < 2 or q[-1] != k[-1] or k[-2] != v[-2]:
+        raise ValueError(f"attention takes (.., L, E), (.., S, E) and (.., S, Ev), got {q}, {k} and {v}")
+    if q[:-2] == k[:-2] == v[:-2]:
+        return (*q[:-1], v[-1])
+    if args.get("enable_gqa"):
+        if q[-3] % k[-3] or q[-3] % v[-3]:
+            raise ValueError(f"{q[-3]} query heads do not divide among {k[-3]} key and {v[-3]} value heads")
+        # A key head serves a whole group of query heads.
+        return (*layout.broadcast([q[:-3], k[:-3], v[:-3]]), q[-3], q[-2], v[-1])
+    return (*layout.broadcast([q[:-2], k[:-2], v[:-2]]), q[-2], v[-1])
+
+
+def _keeps_query_layout(args: Arguments) -> bool:
+    # What torch's fused kernels ask for (aten/src/ATen/native/transformers/sdp_utils_cpp.h); its fallback, written
+    # with matrix products, returns a contiguous tensor.
+    q, k, v = args["query"], args["key"], args["value"]
+    heads_fit = q.shape[1] == k.shape[1] == v.shape[1] or args.get("enable_gqa", False)
+    return (
+        not args["dropout_p"] and q.shape[-1] == v.shape[-1] and q.shape[0] == k.shape[0] == v.shape[0]
+        and heads_fit and all(t.strides is None or t.strides[-1] == 1 for t in (q, k, v))
+    )  # fmt: skip
+
+
+def _outputs(args: Arguments) -> TensorSpec:
+    q, shape = args["query"], _shape(args)
+    if q.strides is None or len(shape) != 4 or not _keeps_query_layout(args):
+        return TensorSpec(shape, q.dtype)
+    return TensorSpec(shape, q.dtype, layout.elementwise_strides(shape, (q,)))
+
+
+def _cpu_kernel_outputs(args: Arguments) -> tuple[TensorSpec, ...]:
+    y = _outputs(args)
+    batch, heads, rows, _ = y.shape
+    logsumexp = TensorSpec(
+        (batch, heads, rows), "float64" if y.dtype == "float64" else "float32",
+        layout.normal((rows * heads, 1, heads), (batch, heads, rows)),
+    )  # fmt: skip
+    return y, logsumexp
+
+
+def _work(call: OpCall) -> Work:
+    # softmax(q k^T / sqrt(E) + mask) v. All L x S scores count, also those that a causal mask discards: the
+    # definition computes and masks them; a kernel that skips blocks does less. Masking by a boolean (is_causal
+    # too) is a selection; a floating-point mask is added.
+    *_, rows, width = call.outputs[0].shape
+    keys, depth = call.args["key"].shape[-2:]
+    softmaxes = call.outputs[0].size // width if width else 0
+    scores = softmaxes * keys
+    mask = _mask(call.args)
+    dropout = 2 if call.args["dropout_p"] else 0  # by the mask, by 1 / (1 - p)
+    return (
+        Work(macs=scores * depth + scores * width, multiplies=scores * (1 + dropout))
+        + Work(adds=scores if mask is not None and mask.dtype != "bool" else 0)
+        + Work(compares=keys - 1, adds=keys + keys - 1, transcendentals=keys, divides=keys).times(softmaxes)
+    )
+
+
+def _traffic(call: OpCall) -> Traffic:
+    # The saved log-sum-exp and random state of the kernels are for the backward pass alone.
+    return moved((t for _, t in call.tensors()), call.outputs[:1])
+
+
+def _window(call: OpCall, output: int) -> Sight:
+    y = call.outputs[0].shape
+
+    def taps(name: str, tokens: Tap) -> tuple[Tap, ...]:
+        shape = call.args[name].shape
+        missing = len(y) - len(shape)
+        # With grouped queries one key head serves several query heads: not said more precisely than "all heads".
+        batch: list[Tap] = [
+            Follow(d + missing) if n == y[d + missing] else Fixed(0) if n == 1 else Whole()
+            for d, n in enumerate(shape[:-2])
+        ]
+        return (*batch, tokens, Whole())
+
+    value = (*taps("value", Whole())[:-1], Follow(len(y) - 1))
+    return {"query": taps("query", Follow(len(y) - 2)), "key": taps("key", Whole()), "value": value}
+
+
+_Q, _K = TensorSpec((2, 4, 5, 8)), TensorSpec((2, 4, 7, 8))
+_ANSWER = "Vaswani et al., Attention Is All You Need, arXiv:1706.03762, section 3.2.1"
+
+register(
+    Rule(
+        targets=("aten.scaled_dot_product_attention.default",), kind=always("attention"), outputs=_outputs, work=_work,
+        traffic=_traffic, window=_window, fusible=False, source=_ANSWER, free_because=None,
+        examples=(
+            example(_Q, _K, _K), example(_Q, _K, _K, is_causal=True), example(_Q, _K, TensorSpec((2, 4, 7, 3))),
+            example(_Q, _K, _K, TensorSpec((5, 7))), example(_Q, _K, _K, TensorSpec((2, 1, 5, 7), "bool"), scale=1.0),
+            example(_Q, _K, _K, None, 0.5), example(TensorSpec((5, 8)), TensorSpec((7, 8)), TensorSpec((7, 8))),
+            example(_Q, TensorSpec((2, 2, 7, 8)), TensorSpec((2, 2, 7, 8)), enable_gqa=True),
+            example(TensorSpec((2, 4, 5, 8), "float32", (160, 8, 32, 1)), _K, _K),
+        ),
+    ),
+    Rule(
+        targets=("aten._scaled_dot_product_flash_attention_for_cpu.default",), kind=always("attention"),
+        outputs=_cpu_kernel_outputs, work=_work, traffic=_traffic, window=_window, fusible=False, source=_ANSWER,
+        free_because=None, examples=(example(_Q, _K, _K), example(_Q, _K, _K, attn_mask=TensorSpec((5, 7)))),
+    ),
+)  # fmt: skip

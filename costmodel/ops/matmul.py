@@ -1,0 +1,174 @@
+"""Matrix products: mm, bmm, linear and their kin that add a further term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops.rule import Example, Rule, always, every_argument, example, moved, register
+from costmodel.ops.sight import aligned
+from costmodel.quantities import Traffic, Work
+from costmodel.window import Follow, Sight, Tap, Whole
+
+_ROWS, _COLUMNS = (Follow(0), Whole()), (Whole(), Follow(1))
+
+
+def _contracted(a: TensorSpec, b: TensorSpec, k_a: int, k_b: int) -> None:
+    if k_a != k_b:
+        raise ValueError(f"a product of {a.shape} and {b.shape} does not fit: it would contract {k_a} with {k_b}")
+
+
+def _mm(a: TensorSpec, b: TensorSpec) -> TensorSpec:
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        raise ValueError(f"a product of matrices takes two tensors of 2 dimensions, got {a.shape} and {b.shape}")
+    _contracted(a, b, a.shape[1], b.shape[0])
+    return TensorSpec((a.shape[0], b.shape[1]), a.dtype)
+
+
+def _bmm(a: TensorSpec, b: TensorSpec) -> TensorSpec:
+    if len(a.shape) != 3 or len(b.shape) != 3 or a.shape[0] != b.shape[0]:
+        raise ValueError(f"a batched product takes (b, m, k) and (b, k, n), got {a.shape} and {b.shape}")
+    _contracted(a, b, a.shape[2], b.shape[1])
+    return TensorSpec((a.shape[0], a.shape[1], b.shape[2]), a.dtype)
+
+
+def _addbmm(a: TensorSpec, b: TensorSpec) -> TensorSpec:
+    return TensorSpec(_bmm(a, b).shape[1:], a.dtype)
+
+
+def _mv(a: TensorSpec, v: TensorSpec) -> TensorSpec:
+    if len(a.shape) != 2 or len(v.shape) != 1:
+        raise ValueError(f"a matrix times a vector takes (m, k) and (k,), got {a.shape} and {v.shape}")
+    _contracted(a, v, a.shape[1], v.shape[0])
+    return TensorSpec(a.shape[:1], a.dtype)
+
+
+def _dot(a: TensorSpec, b: TensorSpec) -> TensorSpec:
+    if len(a.shape) != 1 or len(b.shape) != 1:
+        raise ValueError(f"a dot product takes two vectors, got {a.shape} and {b.shape}")
+    _contracted(a, b, a.shape[0], b.shape[0])
+    return TensorSpec((), a.dtype)
+
+
+def _product(
+    *targets: str,
+    factors: tuple[str, str],
+    output: Callable[[TensorSpec, TensorSpec], TensorSpec],
+    contracted: tuple[int, ...],
+    taps: tuple[tuple[Tap, ...], tuple[Tap, ...]],
+    examples: tuple[Example, ...],
+) -> Rule:
+    """The rule of ``y = a @ b`` or ``y = beta * self + alpha * (a @ b)``; ``contracted`` are the dimensions of ``a``
+    over which each output element is summed."""
+    left, right = factors
+
+    def outputs(args: Arguments) -> TensorSpec:
+        return output(args[left], args[right])
+
+    def work(call: OpCall) -> Work:
+        # Every output element is one dot product over the contracted dimensions.
+        (y,), args = call.outputs, call.args
+        macs = y.size
+        for d in contracted:
+            macs *= args[left].shape[d]
+        if "beta" not in args:
+            return Work(macs=macs)
+        alpha, beta = args["alpha"], args["beta"]
+        scalings = (alpha != 1) + (beta not in (0, 1))
+        return Work(macs=macs, multiplies=scalings * y.size, adds=y.size if beta != 0 else 0)
+
+    def traffic(call: OpCall) -> Traffic:
+        # torch does not read ``self`` where beta is 0.
+        skipped = "self" if call.args.get("beta") == 0 else None
+        return moved((t for name, t in call.tensors() if name != skipped), call.outputs)
+
+    def window(call: OpCall, index: int) -> Sight:
+        sight = dict(zip(factors, taps, strict=True))
+        if "beta" in call.args:
+            sight["self"] = aligned(call.args["self"], call.outputs[index])
+        return sight
+
+    return Rule(
+        targets=targets, kind=always("matmul"), outputs=outputs, work=work, traffic=traffic, window=window,
+        fusible=False, source="torch.Tensor.matmul and torch.addmm", free_because=None, examples=examples,
+    )  # fmt: skip
+
+
+def _linear(args: Arguments) -> TensorSpec:
+    x, w = args["input"], args["weight"]
+    if not x.shape or x.shape[-1] != w.shape[-1]:
+        raise ValueError(f"the linear layer's weight {w.shape} takes {w.shape[-1]} features, the input has {x.shape}")
+    return TensorSpec(x.shape[:-1] + w.shape[:-1], x.dtype)
+
+
+def _linear_work(call: OpCall) -> Work:
+    # Every output element is one dot product with one row of the weight.
+    (y,) = call.outputs
+    return Work(macs=y.size * call.args["weight"].shape[-1], adds=y.size if call.args["bias"] is not None else 0)
+
+
+def _linear_window(call: OpCall, output: int) -> Sight:
+    x = call.args["input"]
+    return {"input": (*(Follow(d) for d in range(len(x.shape) - 1)), Whole())}
+
+
+def _bilinear(args: Arguments) -> TensorSpec:
+    a, b, w = args["input1"], args["input2"], args["weight"]
+    if a.shape[:-1] != b.shape[:-1] or (a.shape[-1], b.shape[-1]) != w.shape[1:]:
+        raise ValueError(f"the bilinear weight {w.shape} does not fit the inputs {a.shape} and {b.shape}")
+    return TensorSpec((*a.shape[:-1], w.shape[0]), a.dtype)
+
+
+def _bilinear_work(call: OpCall) -> Work:
+    # y_o = sum_j (sum_i x1_i W_oij) x2_j: the inner product for every j, then one over j, as torch does it.
+    (y,) = call.outputs
+    _, n1, n2 = call.args["weight"].shape
+    return Work(macs=y.size * (n1 * n2 + n2), adds=y.size if call.args["bias"] is not None else 0)
+
+
+def _bilinear_window(call: OpCall, output: int) -> Sight:
+    taps = (*(Follow(d) for d in range(len(call.args["input1"].shape) - 1)), Whole())
+    return {"input1": taps, "input2": taps}
+
+
+_A, _B = TensorSpec((3, 4)), TensorSpec((4, 5))
+_BATCH_A, _BATCH_B = TensorSpec((2, 3, 4)), TensorSpec((2, 4, 5))
+_V = TensorSpec((4,))
+
+register(
+    _product("aten.mm.default", factors=("self", "mat2"), output=_mm, contracted=(1,), taps=(_ROWS, _COLUMNS),
+             examples=(example(_A, _B),)),
+    _product("aten.bmm.default", factors=("self", "mat2"), output=_bmm, contracted=(2,),
+             taps=((Follow(0), Follow(1), Whole()), (Follow(0), Whole(), Follow(2))),
+             examples=(example(_BATCH_A, _BATCH_B),)),
+    _product("aten.mv.default", factors=("self", "vec"), output=_mv, contracted=(1,), taps=(_ROWS, (Whole(),)),
+             examples=(example(_A, _V),)),
+    _product("aten.dot.default", factors=("self", "tensor"), output=_dot, contracted=(0,),
+             taps=((Whole(),), (Whole(),)), examples=(example(_V, _V),)),
+    _product("aten.vdot.default", factors=("self", "other"), output=_dot, contracted=(0,),
+             taps=((Whole(),), (Whole(),)), examples=(example(_V, _V),)),
+    _product("aten.addmm.default", "aten.addmm_.default", factors=("mat1", "mat2"), output=_mm, contracted=(1,),
+             taps=(_ROWS, _COLUMNS),
+             examples=(example(TensorSpec((3, 5)), _A, _B), example(TensorSpec((3, 5)), _A, _B, beta=0, alpha=2),
+                       example(TensorSpec((3, 5)), _A, _B, beta=0.5))),
+    _product("aten.baddbmm.default", "aten.baddbmm_.default", factors=("batch1", "batch2"), output=_bmm,
+             contracted=(2,), taps=((Follow(0), Follow(1), Whole()), (Follow(0), Whole(), Follow(2))),
+             examples=(example(TensorSpec((2, 3, 5)), _BATCH_A, _BATCH_B, alpha=0.5),)),
+    _product("aten.addbmm.default", "aten.addbmm_.default", factors=("batch1", "batch2"), output=_addbmm,
+             contracted=(0, 2), taps=((Whole(), Follow(0), Whole()), (Whole(), Whole(), Follow(1))),
+             examples=(example(TensorSpec((3, 5)), _BATCH_A, _BATCH_B),)),
+    _product("aten.addmv.default", "aten.addmv_.default", factors=("mat", "vec"), output=_mv, contracted=(1,),
+             taps=(_ROWS, (Whole(),)), examples=(example(TensorSpec((3,)), _A, _V),)),
+    Rule(
+        targets=("aten.linear.default",), kind=always("linear"), outputs=_linear, work=_linear_work,
+        traffic=every_argument, window=_linear_window, fusible=False, source="torch.nn.Linear: y = x A^T + b",
+        free_because=None,
+        examples=(example(_BATCH_A, TensorSpec((5, 4)), TensorSpec((5,))), example(_A, TensorSpec((5, 4)))),
+    ),
+    Rule(
+        targets=("aten.bilinear.default",), kind=always("linear"), outputs=_bilinear, work=_bilinear_work,
+        traffic=every_argument, window=_bilinear_window, fusible=False, source="torch.nn.Bilinear: y = x1^T A x2 + b",
+        free_because=None,
+        examples=(example(_A, TensorSpec((3, 2)), TensorSpec((5, 4, 2)), TensorSpec((5,))),),
+    ),
+)  # fmt: skip

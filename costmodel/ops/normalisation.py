@@ -1,0 +1,259 @@
+"""Batch, layer, group, instance and root-mean-square normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.rule import Example, Outputs, Rule, always, example, moved, register
+from costmodel.quantities import Traffic, Work
+from costmodel.window import Follow, Sight, Whole
+
+
+def _given(call: OpCall, *names: str) -> list[TensorSpec]:
+    return [t for name in names if (t := call.args.get(name)) is not None]
+
+
+def _affine(call: OpCall) -> Work:
+    n = call.outputs[0].size
+    return Work(
+        multiplies=n if call.args["weight"] is not None else 0, adds=n if call.args["bias"] is not None else 0
+    )
+
+
+def _standardised(*, groups: int, n: int) -> Work:
+    """(x - mean) / sqrt(var + eps) over each of ``groups`` groups of ``n`` elements."""
+    mean = Work(adds=n - 1, divides=1)
+    variance = Work(adds=n + n - 1, multiplies=n, divides=1)  # centre, square, sum
+    inverse_deviation = Work(adds=1, transcendentals=1)
+    scaling = Work(multiplies=n)  # of the centred elements
+    return (mean + variance + inverse_deviation + scaling).times(groups)
+
+
+_MOVING_AVERAGES = Work(multiplies=2 + 2 + 1, adds=1 + 1)
+"""Both running statistics of a channel: (1 - m) * old + m * new, the variance corrected by n / (n - 1) besides."""
+
+# Batch normalisation ---------------------------------------------------------------------------------------------
+
+
+def _trains(args: Arguments) -> bool:
+    return bool(args.get("training", False))
+
+
+def _batch_norm(args: Arguments) -> tuple[TensorSpec, ...]:
+    x = args["input"]
+    if len(x.shape) < 2:
+        raise ValueError(f"batch norm takes (batch, channels, *size), got {x.shape}")
+    given = args["weight"] or args.get("running_mean")
+    if given is not None and given.shape[0] != x.shape[1]:
+        raise ValueError(f"batch norm of {given.shape[0]} channels got an input of {x.shape[1]}: {x.shape}")
+    # Statistics are kept in the dtype of the parameters; none are saved in eval mode.
+    saved = TensorSpec((x.shape[1],) if _trains(args) else (0,), x.dtype if given is None else given.dtype)
+    return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape)), saved, saved
+
+
+def _batch_norm_work(call: OpCall) -> Work:
+    x = call.args["input"]
+    if not _trains(call.args):
+        # At inference a linear transform with constants, y = a x + b (Alg. 2, step 11).
+        return Work(multiplies=x.size, adds=x.size)
+    channels = x.shape[1]
+    work = _standardised(groups=channels, n=x.size // channels) + _affine(call)
+    if call.args.get("running_mean") is not None:
+        work += _MOVING_AVERAGES.times(channels)
+    return work
+
+
+def _batch_norm_traffic(call: OpCall) -> Traffic:
+    running = _given(call, "running_mean", "running_var")
+    read = [*_given(call, "input", "weight", "bias"), *running]
+    return moved(read, [*call.outputs, *running] if _trains(call.args) else call.outputs)
+
+
+def _batch_norm_window(call: OpCall, output: int) -> Sight:
+    rank = len(call.args["input"].shape)
+    if _trains(call.args):
+        return {"input": tuple(Follow(1 if output == 0 else 0) if d == 1 else Whole() for d in range(rank))}
+    return {"input": tuple(Follow(d) for d in range(rank))} if output == 0 else {}
+
+
+def _batch_norm_rule(*targets: str, examples: tuple[Example, ...]) -> Rule:
+    return Rule(
+        targets=targets, kind=always("norm"), outputs=_batch_norm, work=_batch_norm_work,
+        traffic=_batch_norm_traffic, window=_batch_norm_window, fusible=True,
+        source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, algorithms 1 and 2", free_because=None,
+        examples=examples,
+    )  # fmt: skip
+
+
+# Over the elements of each sample --------------------------------------------------------------------------------
+
+
+def _layer_norm(args: Arguments) -> tuple[TensorSpec, ...]:
+    x, normalized = args["input"], tuple(args["normalized_shape"])
+    leading = len(x.shape) - len(normalized)
+    if x.shape[leading:] != normalized:
+        raise ValueError(f"layer norm over {normalized} got an input of {x.shape}")
+    saved = x.shape[:leading] + (1,) * len(normalized)
+    dtype = args["weight"].dtype if args["weight"] is not None else x.dtype
+    return TensorSpec(x.shape, x.dtype), TensorSpec(saved, dtype), TensorSpec(saved, dtype)
+
+
+def _layer_norm_work(call: OpCall) -> Work:
+    n = prod(call.args["normalized_shape"])
+    return _standardised(groups=call.args["input"].size // n, n=n) + _affine(call)
+
+
+def _over_trailing(call: OpCall, output: int) -> Sight:
+    x = call.args["input"]
+    leading = len(x.shape) - len(call.args["normalized_shape"])
+    return {"input": tuple(Follow(d) if d < leading else Whole() for d in range(len(x.shape)))}
+
+
+def _group_norm(args: Arguments) -> tuple[TensorSpec, ...]:
+    x, groups = args["input"], args["group"]
+    if x.shape[1] % groups:
+        raise ValueError(f"group norm of {groups} groups does not divide the {x.shape[1]} channels of {x.shape}")
+    dtype = args["weight"].dtype if args["weight"] is not None else x.dtype
+    saved = (x.shape[0], groups)
+    y = TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape))
+    return y, TensorSpec(saved, dtype), TensorSpec(saved, dtype)
+
+
+def _group_norm_work(call: OpCall) -> Work:
+    groups = call.args["N"] * call.args["group"]
+    return _standardised(groups=groups, n=call.args["input"].size // groups) + _affine(call)
+
+
+def _group_norm_window(call: OpCall, output: int) -> Sight:
+    x, groups = call.args["input"], call.args["group"]
+    # A channel sees its group: exact where a group is one channel or all; else the taps cannot say where it begins.
+    channel = Follow(1) if groups == x.shape[1] else Whole()
+    return {"input": (Follow(0), channel, *(Whole(),) * (len(x.shape) - 2))}
+
+
+def _main_traffic(call: OpCall) -> Traffic:
+    # Saved means and deviations are for the backward pass alone.
+    return moved(_given(call, "input", "weight", "bias"), call.outputs[:1])
+
+
+def _instance_norm(args: Arguments) -> TensorSpec:
+    x = args["input"]
+    if len(x.shape) < 3:
+        raise ValueError(f"instance norm takes (batch, channels, *size), got {x.shape}")
+    return TensorSpec(x.shape, x.dtype)
+
+
+def _instance_norm_work(call: OpCall) -> Work:
+    x, channels = call.args["input"], call.args["input"].shape[1]
+    if not call.args["use_input_stats"]:
+        return Work(multiplies=x.size, adds=x.size)
+    batch = x.shape[0]
+    instances = batch * channels
+    work = _standardised(groups=instances, n=x.size // instances) + _affine(call)
+    if call.args["running_mean"] is not None:
+        # torch moves the averages of every instance, then takes their mean over the batch.
+        work += _MOVING_AVERAGES.times(instances) + Work(adds=batch - 1, divides=1).times(2 * channels)
+    return work
+
+
+def _instance_norm_traffic(call: OpCall) -> Traffic:
+    running = _given(call, "running_mean", "running_var")
+    read = [*_given(call, "input", "weight", "bias"), *running]
+    return moved(read, [*call.outputs, *running] if call.args["use_input_stats"] else call.outputs)
+
+
+def _instance_norm_window(call: OpCall, output: int) -> Sight:
+    rank = len(call.args["input"].shape)
+    whole = call.args["use_input_stats"]
+    return {"input": tuple(Whole() if whole and d > 1 else Follow(d) for d in range(rank))}
+
+
+def _rms_norm(args: Arguments) -> TensorSpec:
+    x, normalized = args["input"], tuple(args["normalized_shape"])
+    if x.shape[len(x.shape) - len(normalized) :] != normalized:
+        raise ValueError(f"RMS norm over {normalized} got an input of {x.shape}")
+    return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, [x]))
+
+
+def _fused_rms_norm(args: Arguments) -> tuple[TensorSpec, ...]:
+    y, n = _rms_norm(args), len(args["normalized_shape"])
+    return y, TensorSpec(y.shape[: len(y.shape) - n] + (1,) * n, y.dtype)
+
+
+def _rms_norm_work(call: OpCall) -> Work:
+    # x * rsqrt(mean(x^2) + eps) over each row of n elements.
+    n, size = prod(call.args["normalized_shape"]), call.args["input"].size
+    row = Work(multiplies=n, adds=n - 1, divides=1) + Work(adds=1, transcendentals=1) + Work(multiplies=n)
+    return row.times(size // n) + Work(multiplies=size if call.args["weight"] is not None else 0)
+
+
+def _sample_rule(
+    *targets: str,
+    outputs: Callable[[Arguments], Outputs],
+    work: Callable[[OpCall], Work],
+    window: Callable[[OpCall, int], Sight],
+    source: str,
+    examples: tuple[Example, ...],
+    traffic: Callable[[OpCall], Traffic] = _main_traffic,
+) -> Rule:
+    return Rule(
+        targets=targets, kind=always("norm"), outputs=outputs, work=work, traffic=traffic, window=window,
+        fusible=False, source=source, free_because=None, examples=examples,
+    )  # fmt: skip
+
+
+_X, _C = TensorSpec((2, 4, 5, 6)), TensorSpec((4,))
+_LAST = TensorSpec((6,))
+
+register(
+    _batch_norm_rule(
+        "aten.native_batch_norm.default",
+        examples=(
+            example(_X, _C, _C, _C, _C, False, 0.1, 1e-5), example(_X, None, None, _C, _C, False, 0.1, 1e-5),
+            example(_X, _C, _C, _C, _C, True, 0.1, 1e-5), example(_X, None, None, None, None, True, 0.1, 1e-5),
+        ),
+    ),
+    _batch_norm_rule(
+        "aten._native_batch_norm_legit.default",
+        examples=(example(_X, _C, _C, _C, _C, False, 0.1, 1e-5), example(_X, _C, _C, _C, _C, True, 0.1, 1e-5)),
+    ),
+    _batch_norm_rule(
+        "aten._native_batch_norm_legit.no_stats", examples=(example(_X, _C, _C, True, 0.1, 1e-5),),
+    ),
+    _batch_norm_rule(
+        "aten._native_batch_norm_legit_no_training.default", examples=(example(_X, _C, _C, _C, _C, 0.1, 1e-5),),
+    ),
+    _sample_rule(
+        "aten.native_layer_norm.default", outputs=_layer_norm, work=_layer_norm_work, window=_over_trailing,
+        source="Ba, Kiros & Hinton, Layer Normalization, arXiv:1607.06450",
+        examples=(example(_X, [6], _LAST, _LAST, 1e-5), example(_X, [5, 6], None, None, 1e-5)),
+    ),
+    _sample_rule(
+        "aten.native_group_norm.default", outputs=_group_norm, work=_group_norm_work, window=_group_norm_window,
+        source="Wu & He, Group Normalization, arXiv:1803.08494",
+        examples=(example(_X, _C, _C, 2, 4, 30, 2, 1e-5), example(_X, None, None, 2, 4, 30, 4, 1e-5)),
+    ),
+    _sample_rule(
+        "aten.instance_norm.default", outputs=_instance_norm, work=_instance_norm_work,
+        window=_instance_norm_window, traffic=_instance_norm_traffic,
+        source="Ulyanov, Vedaldi & Lempitsky, Instance Normalization, arXiv:1607.08022",
+        examples=(
+            example(_X, _C, _C, None, None, True, 0.1, 1e-5, False),
+            example(_X, None, None, _C, _C, True, 0.1, 1e-5, False),
+            example(_X, None, None, _C, _C, False, 0.1, 1e-5, False),
+        ),
+    ),
+    _sample_rule(
+        "aten.rms_norm.default", outputs=_rms_norm, work=_rms_norm_work, window=_over_trailing,
+        source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
+        examples=(example(_X, [6], _LAST, 1e-5), example(_X, [5, 6])),
+    ),
+    _sample_rule(
+        "aten._fused_rms_norm.default", outputs=_fused_rms_norm, work=_rms_norm_work, window=_over_trailing,
+        source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
+        examples=(example(_X, [6], _LAST, 1e-5),),
+    ),
+)  # fmt: skip

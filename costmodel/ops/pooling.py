@@ -1,0 +1,182 @@
+"""Max and average pooling, plain and adaptive, in 1 to 3 dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
+from costmodel.quantities import Work
+from costmodel.window import Follow, Sight, adaptive, sliding
+
+
+def _each(value: Sequence[int], axes: int) -> Sequence[int]:
+    """torch lets one number stand for every axis."""
+    return tuple(value) * axes if len(value) == 1 else value
+
+
+def _grid(args: Arguments, axes: int) -> list[tuple[int, int, int, int]]:
+    """(kernel, stride, padding, dilation) of each axis; no stride means windows side by side."""
+    kernel = _each(args["kernel_size"], axes)
+    return list(
+        zip(
+            kernel, _each(args["stride"], axes) or kernel, _each(args["padding"], axes),
+            _each(args.get("dilation", (1,)), axes), strict=True,
+        )
+    )  # fmt: skip
+
+
+def _length(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
+    spare = size + 2 * padding - dilation * (kernel - 1) - 1
+    if not ceil_mode:
+        return spare // stride + 1
+    n = -(-spare // stride) + 1
+    # A last window that begins in the right-hand padding is dropped.
+    return n - 1 if (n - 1) * stride >= size + padding else n
+
+
+def _pool_outputs(axes: int, *, keeps_format: bool = True) -> Callable[[Arguments], TensorSpec]:
+    def outputs(args: Arguments) -> TensorSpec:
+        x = args["self"]
+        leading = len(x.shape) - axes
+        if leading not in (1, 2):
+            raise ValueError(f"{axes}-d pooling takes (batch, channels, *size) or (channels, *size), got {x.shape}")
+        ceil_mode = args["ceil_mode"]
+        size = tuple(
+            _length(n, k, s, p, d, ceil_mode)
+            for n, (k, s, p, d) in zip(x.shape[leading:], _grid(args, axes), strict=True)
+        )  # fmt: skip
+        if min(size) < 1:
+            raise ValueError(f"the pooling window {tuple(args['kernel_size'])} does not fit the input {x.shape}")
+        shape = x.shape[:leading] + size
+        return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape) if keeps_format else None)
+
+    return outputs
+
+
+def _with_indices(outputs: Callable[[Arguments], TensorSpec]) -> Callable[[Arguments], tuple[TensorSpec, ...]]:
+    def both(args: Arguments) -> tuple[TensorSpec, ...]:
+        y = outputs(args)
+        return y, TensorSpec(y.shape, "int64", y.strides)
+
+    return both
+
+
+def _taps(call: OpCall, axes: int) -> int:
+    return prod(_each(call.args["kernel_size"], axes))
+
+
+def _max_work(axes: int) -> Callable[[OpCall], Work]:
+    # The maximum of k numbers takes k - 1 comparisons.
+    return lambda call: Work(compares=call.outputs[0].size * (_taps(call, axes) - 1))
+
+
+def _average_work(axes: int) -> Callable[[OpCall], Work]:
+    def work(call: OpCall) -> Work:
+        n = call.outputs[0].size
+        return Work(adds=n * (_taps(call, axes) - 1), divides=n)
+
+    return work
+
+
+def _sliding_window(axes: int) -> Callable[[OpCall, int], Sight]:
+    def window(call: OpCall, output: int) -> Sight:
+        leading = len(call.args["self"].shape) - axes
+        spatial = (
+            sliding(leading + i, size=k, stride=s, pad=p, dilation=d)
+            for i, (k, s, p, d) in enumerate(_grid(call.args, axes))
+        )
+        return {"self": (*(Follow(d) for d in range(leading)), *spatial)}
+
+    return window
+
+
+def _adaptive_outputs(axes: int, *, keeps_format: bool = True) -> Callable[[Arguments], TensorSpec]:
+    def outputs(args: Arguments) -> TensorSpec:
+        x = args["self"]
+        leading = len(x.shape) - axes
+        if leading not in (1, 2):
+            raise ValueError(f"{axes}-d pooling takes (batch, channels, *size) or (channels, *size), got {x.shape}")
+        shape = (*x.shape[:leading], *_each(args["output_size"], axes))
+        return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape) if keeps_format else None)
+
+    return outputs
+
+
+def _elements_under_windows(x: TensorSpec, y: TensorSpec, axes: int) -> int:
+    """Elements that all adaptive windows of one channel cover together, an overlap as often as it is covered."""
+    covered = 1
+    for n, m in zip(x.shape[-axes:], y.shape[-axes:], strict=True):
+        # Output o covers floor(o n / m) up to, and without, ceil((o + 1) n / m).
+        covered *= sum(-(-(o + 1) * n // m) - o * n // m for o in range(m))
+    return covered
+
+
+def _adaptive_work(axes: int, *, average: bool) -> Callable[[OpCall], Work]:
+    def work(call: OpCall) -> Work:
+        x, y = call.args["self"], call.outputs[0]
+        # Every output of k elements takes k - 1 additions or comparisons.
+        steps = prod(y.shape[:-axes]) * _elements_under_windows(x, y, axes) - y.size
+        return Work(adds=steps, divides=y.size) if average else Work(compares=steps)
+
+    return work
+
+
+def _adaptive_window(axes: int) -> Callable[[OpCall, int], Sight]:
+    def window(call: OpCall, output: int) -> Sight:
+        x, y = call.args["self"].shape, call.outputs[0].shape
+        leading = len(x) - axes
+        spatial = (adaptive(d, size_in=x[d], size_out=y[d]) for d in range(leading, len(x)))
+        return {"self": (*(Follow(d) for d in range(leading)), *spatial)}
+
+    return window
+
+
+def _rule(
+    target: str,
+    outputs: Callable[[Arguments], Outputs],
+    work: Callable[[OpCall], Work],
+    window: Callable[[OpCall, int], Sight],
+    examples: tuple[Example, ...],
+) -> Rule:
+    return Rule(
+        targets=(target,), kind=always("pool"), outputs=outputs, work=work, traffic=every_argument, window=window,
+        fusible=False, source="torch.nn.MaxPool2d, AvgPool2d and AdaptiveAvgPool2d, and their kin", free_because=None,
+        examples=examples,
+    )  # fmt: skip
+
+
+_SIZE = (9, 8, 7)
+
+for _axes in (1, 2, 3):
+    _x = TensorSpec((2, 3, *_SIZE[:_axes]))
+    _pool = _pool_outputs(_axes)
+    _plain = (
+        example(_x, [3] * _axes, [2] * _axes, [1] * _axes),
+        example(_x, [2] * _axes, ceil_mode=True),
+        example(TensorSpec(_x.shape[1:]), [2], [3], ceil_mode=True),
+    )
+    _dilated = (example(_x, [2] * _axes, [1] * _axes, [0] * _axes, [2] * _axes),)
+    _window = _sliding_window(_axes)
+    _adapted = (example(_x, [4] * _axes), example(TensorSpec(_x.shape[1:]), [1] * _axes))
+    register(
+        _rule(f"aten.max_pool{_axes}d.default", _pool, _max_work(_axes), _window, _plain + _dilated),
+        _rule(
+            f"aten.max_pool{_axes}d_with_indices.default", _with_indices(_pool), _max_work(_axes), _window,
+            _plain + _dilated,
+        ),
+        _rule(f"aten.avg_pool{_axes}d.default", _pool, _average_work(_axes), _window, _plain),
+        _rule(
+            f"aten.adaptive_max_pool{_axes}d.default", _with_indices(_adaptive_outputs(_axes)),
+            _adaptive_work(_axes, average=False), _adaptive_window(_axes), _adapted,
+        ),
+    )  # fmt: skip
+    if _axes > 1:
+        register(
+            _rule(
+                f"aten._adaptive_avg_pool{_axes}d.default", _adaptive_outputs(_axes),
+                _adaptive_work(_axes, average=True), _adaptive_window(_axes), _adapted,
+            )
+        )  # fmt: skip

@@ -1,0 +1,178 @@
+"""LSTM, GRU and plain recurrent networks, each call one op, and their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
+from costmodel.quantities import Work
+from costmodel.window import Follow, Sight, Tap, Whole
+
+_SIGMOID = Work(transcendentals=1, adds=1, divides=1)
+_TANH = Work(transcendentals=1)
+
+# What one hidden unit does in one step, once the products with both weights and their biases are there. The
+# halves W_ih x and W_hh h of every gate are added together first.
+_UNIT: dict[str, Work] = {
+    # i, f, o sigmoids, g tanh; c' = f c + i g; h' = o tanh(c')
+    "lstm": Work(adds=4) + _SIGMOID.times(3) + _TANH + Work(multiplies=2, adds=1) + _TANH + Work(multiplies=1),
+    # r, z sigmoids; n = tanh(W_in x + r (W_hn h)); h' = (1 - z) n + z h
+    "gru": Work(adds=3) + _SIGMOID.times(2) + Work(multiplies=1) + _TANH + Work(adds=1, multiplies=2) + Work(adds=1),
+    "rnn_tanh": Work(adds=1) + _TANH,
+    "rnn_relu": Work(adds=1) + Work(compares=1),
+}
+_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+
+
+def _step(cell: str, weights: list[TensorSpec], biases: int) -> Work:
+    """One step of one layer in one direction on one sample; ``weights`` are (gates H, in), (gates H, h), or with
+    projection also (P, H)."""
+    hidden = weights[0].shape[0] // _GATES[cell]
+    # Every weight is applied once, and every bias is added once to each of its gates' units.
+    return Work(macs=sum(w.size for w in weights), adds=biases * weights[0].shape[0]) + _UNIT[cell].times(hidden)
+
+
+def _work(cell: str) -> Callable[[OpCall], Work]:
+    def work(call: OpCall) -> Work:
+        args = call.args
+        tokens, params = _tokens(args), args["params"]
+        directions = 2 if args["bidirectional"] else 1
+        per_direction = len(params) // (args["num_layers"] * directions)
+        total = Work()
+        for at in range(0, len(params), per_direction):
+            layer = params[at : at + per_direction]
+            # Matrices are weights, vectors are biases.
+            weights = [p for p in layer if len(p.shape) == 2]
+            total += _step(cell, weights, biases=len(layer) - len(weights))
+        if args["train"] and args["dropout"]:
+            # What each layer hands to the next is masked and scaled.
+            between = (args["num_layers"] - 1) * call.outputs[0].shape[-1]
+            total += Work(multiplies=2 * between)
+        return total.times(tokens)
+
+    return work
+
+
+def _tokens(args: Arguments) -> int:
+    """Time steps of all samples together; a packed sequence has as many rows."""
+    if "data" in args:
+        return int(args["data"].shape[0])
+    return int(args["input"].shape[0] * args["input"].shape[1])
+
+
+def _states(args: Arguments) -> list[TensorSpec]:
+    hx = args["hx"]
+    return hx if isinstance(hx, list) else [hx]
+
+
+def _outputs(args: Arguments) -> tuple[TensorSpec, ...]:
+    x = args["data"] if "data" in args else args["input"]
+    packed = "data" in args
+    if len(x.shape) != (2 if packed else 3) or x.shape[-1] != args["params"][0].shape[1]:
+        raise ValueError(
+            f"the recurrent layer takes {args['params'][0].shape[1]} features of "
+            f"{'(tokens, features)' if packed else '(steps, batch, features)'}, got {x.shape}"
+        )
+    states = _states(args)
+    width = states[0].shape[2] * (2 if args["bidirectional"] else 1)
+    shape, strides = (*x.shape[:-1], width), None
+    if args.get("batch_first"):
+        # Steps are computed one after the other, so memory holds (steps, batch, features).
+        batch, steps, _ = shape
+        strides = layout.normal((width, width * batch, 1), shape)
+    return TensorSpec(shape, x.dtype, strides), *(TensorSpec(h.shape, h.dtype) for h in states)
+
+
+def _window(call: OpCall, output: int) -> Sight:
+    # An output sees the steps before it (and after it, with two directions): the taps' word for that is "all".
+    if "data" in call.args:
+        return {"data": (Whole(), Whole())}
+    batch_first = call.args["batch_first"]
+    # The final states are (layers, batch, features), whatever the layout of the input.
+    batch = Follow(0 if batch_first and output == 0 else 1)
+    taps: tuple[Tap, ...] = (batch, Whole(), Whole()) if batch_first else (Whole(), batch, Whole())
+    return {"input": taps}
+
+
+def _cell_work(cell: str) -> Callable[[OpCall], Work]:
+    def work(call: OpCall) -> Work:
+        args = call.args
+        biases = sum(args[name] is not None for name in ("b_ih", "b_hh"))
+        return _step(cell, [args["w_ih"], args["w_hh"]], biases).times(args["input"].shape[0])
+
+    return work
+
+
+def _cell_outputs(args: Arguments) -> Outputs:
+    x, states = args["input"], _states(args)
+    if x.shape[-1] != args["w_ih"].shape[1]:
+        raise ValueError(f"the recurrent cell takes {args['w_ih'].shape[1]} features, got {x.shape}")
+    fresh = tuple(TensorSpec(h.shape, x.dtype) for h in states)
+    return fresh if len(fresh) > 1 else fresh[0]
+
+
+def _cell_window(call: OpCall, output: int) -> Sight:
+    return {name: (Follow(0), Whole()) for name in ("input", "hx", "hx[0]", "hx[1]") if name in dict(call.tensors())}
+
+
+def _rule(
+    target: str,
+    outputs: Callable[[Arguments], Outputs],
+    work: Callable[[OpCall], Work],
+    window: Callable[[OpCall, int], Sight],
+    examples: tuple[Example, ...],
+) -> Rule:
+    return Rule(
+        targets=(target,), kind=always("recurrent"), outputs=outputs, work=work, traffic=every_argument, window=window,
+        fusible=False, source="torch.nn.LSTM, torch.nn.GRU and torch.nn.RNN: the equations of their documentation",
+        free_because=None, examples=examples,
+    )  # fmt: skip
+
+
+def _parameters(
+    cell: str, n_in: int, hidden: int, layers: int, directions: int, bias: bool, projection: int = 0
+) -> list[TensorSpec]:
+    rows, state = _GATES[cell] * hidden, projection or hidden
+    params = []
+    for layer in range(layers):
+        for _ in range(directions):
+            params += [TensorSpec((rows, n_in if layer == 0 else state * directions)), TensorSpec((rows, state))]
+            params += [TensorSpec((rows,)), TensorSpec((rows,))] if bias else []
+            params += [TensorSpec((projection, hidden))] if projection else []
+    return params
+
+
+def _examples(cell: str) -> tuple[Example, ...]:
+    def case(layers: int, directions: int, bias: bool, dropout: float, train: bool, batch_first: bool,
+             projection: int = 0) -> Example:  # fmt: skip
+        x = TensorSpec((2, 5, 3) if batch_first else (5, 2, 3))
+        h = TensorSpec((layers * directions, 2, projection or 4))
+        hx = [h, TensorSpec((layers * directions, 2, 4))] if cell == "lstm" else h
+        params = _parameters(cell, 3, 4, layers, directions, bias, projection)
+        return example(x, hx, params, bias, layers, dropout, train, directions == 2, batch_first)
+
+    cases = [case(1, 1, True, 0.0, False, False), case(2, 2, True, 0.5, True, True), case(2, 1, False, 0.0, True, True)]
+    return (*cases, case(2, 2, True, 0.0, False, True, projection=3)) if cell == "lstm" else tuple(cases)
+
+
+def _packed_example(cell: str) -> Example:
+    h = TensorSpec((1, 1, 4))
+    hx, params = ([h, h] if cell == "lstm" else h), _parameters(cell, 3, 4, 1, 1, True)
+    # All batch sizes are 0 in an example, so only an empty packed sequence is one that torch would take.
+    return example(TensorSpec((0, 3)), TensorSpec((0,), "int64"), hx, params, True, 1, 0.0, False, False)
+
+
+def _cell_examples(cell: str) -> tuple[Example, ...]:
+    h, (w_ih, w_hh, b, _) = TensorSpec((2, 4)), _parameters(cell, 3, 4, 1, 1, True)
+    hx = [h, h] if cell == "lstm" else h
+    return (example(TensorSpec((2, 3)), hx, w_ih, w_hh, b, b), example(TensorSpec((2, 3)), hx, w_ih, w_hh))
+
+
+for _cell in _GATES:
+    register(
+        _rule(f"aten.{_cell}.input", _outputs, _work(_cell), _window, _examples(_cell)),
+        _rule(f"aten.{_cell}.data", _outputs, _work(_cell), _window, (_packed_example(_cell),)),
+        _rule(f"aten.{_cell}_cell.default", _cell_outputs, _cell_work(_cell), _cell_window, _cell_examples(_cell)),
+    )
