@@ -1,0 +1,214 @@
+"""Closed forms: what a layer or a block costs, from its hyper-parameters alone.
+
+Pure functions of keywords, written with ``+ - * //``, so the same line serves Python ints, NumPy integer arrays (a sweep
+over a million configurations is one call) and sympy symbols (declare them ``integer=True, positive=True``).
+
+>>> conv(c_in=3, c_out=64, kernel=3, size=(224, 224), padding=1).params                       # VGG-16's first
+1792
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from costmodel.formulas.activation import ACTIVATIONS, activation, glu, softmax
+from costmodel.formulas.attention import multi_head_attention, scaled_dot_product_attention
+from costmodel.formulas.blocks import (
+    basic_block,
+    bottleneck,
+    depthwise_separable,
+    grouped_bottleneck,
+    inception_module,
+    inverted_residual,
+)
+from costmodel.formulas.convolution import conv, conv_macs_on_padding, depthwise_conv, grouped_conv, pointwise_conv
+from costmodel.formulas.cost import BlockCost, LayerCost, total
+from costmodel.formulas.efficient_blocks import (
+    fused_mbconv,
+    ghost_module,
+    mbconv,
+    shuffle_unit_v1,
+    shuffle_unit_v2,
+    squeeze_excitation,
+)
+from costmodel.formulas.elementwise import add, concat, copy, dropout, multiply, view
+from costmodel.formulas.embedding import embedding, embedding_bag
+from costmodel.formulas.geometry import (
+    Field,
+    Window,
+    adaptive_window_elements,
+    conv_output_size,
+    conv_transpose_output_size,
+    pool_output_size,
+    receptive_field,
+    receptive_field_backwards,
+)
+from costmodel.formulas.linear import bilinear, linear, matmul
+from costmodel.formulas.memory import pointwise_memory_access, pointwise_memory_access_bound
+from costmodel.formulas.normalisation import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    rms_norm,
+)
+from costmodel.formulas.pooling import (
+    adaptive_avg_pool,
+    adaptive_max_pool,
+    avg_pool,
+    global_avg_pool,
+    global_max_pool,
+    lp_pool,
+    max_pool,
+)
+from costmodel.formulas.recurrent import gru, lstm, rnn
+from costmodel.formulas.resampling import channel_shuffle, pad, pixel_shuffle, pixel_unshuffle, upsample
+from costmodel.formulas.transposed_convolution import conv_transpose
+
+_FORMULAS: tuple[Callable[..., Any], ...] = (
+    # sizes
+    conv_output_size,
+    conv_transpose_output_size,
+    pool_output_size,
+    adaptive_window_elements,
+    receptive_field,
+    receptive_field_backwards,
+    # layers
+    conv,
+    conv_macs_on_padding,
+    depthwise_conv,
+    pointwise_conv,
+    grouped_conv,
+    conv_transpose,
+    linear,
+    bilinear,
+    matmul,
+    batch_norm,
+    layer_norm,
+    group_norm,
+    instance_norm,
+    rms_norm,
+    local_response_norm,
+    max_pool,
+    avg_pool,
+    adaptive_avg_pool,
+    adaptive_max_pool,
+    global_avg_pool,
+    global_max_pool,
+    lp_pool,
+    activation,
+    softmax,
+    glu,
+    scaled_dot_product_attention,
+    multi_head_attention,
+    lstm,
+    gru,
+    rnn,
+    embedding,
+    embedding_bag,
+    upsample,
+    pixel_shuffle,
+    pixel_unshuffle,
+    channel_shuffle,
+    pad,
+    add,
+    multiply,
+    concat,
+    dropout,
+    copy,
+    view,
+    # memory access
+    pointwise_memory_access,
+    pointwise_memory_access_bound,
+    # blocks
+    depthwise_separable,
+    inverted_residual,
+    basic_block,
+    bottleneck,
+    grouped_bottleneck,
+    inception_module,
+    squeeze_excitation,
+    ghost_module,
+    shuffle_unit_v1,
+    shuffle_unit_v2,
+    mbconv,
+    fused_mbconv,
+)
+
+CATALOG: Mapping[str, Callable[..., Any]] = {formula.__name__: formula for formula in _FORMULAS}
+"""Every formula by name; its docstring says the formula in symbols, its source, and one number."""
+
+__all__ = [
+    "ACTIVATIONS",
+    "CATALOG",
+    "BlockCost",
+    "Field",
+    "LayerCost",
+    "Window",
+    "activation",
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
+    "adaptive_window_elements",
+    "add",
+    "avg_pool",
+    "basic_block",
+    "batch_norm",
+    "bilinear",
+    "bottleneck",
+    "channel_shuffle",
+    "concat",
+    "conv",
+    "conv_macs_on_padding",
+    "conv_output_size",
+    "conv_transpose",
+    "conv_transpose_output_size",
+    "copy",
+    "depthwise_conv",
+    "depthwise_separable",
+    "dropout",
+    "embedding",
+    "embedding_bag",
+    "fused_mbconv",
+    "ghost_module",
+    "global_avg_pool",
+    "global_max_pool",
+    "glu",
+    "group_norm",
+    "grouped_bottleneck",
+    "grouped_conv",
+    "gru",
+    "inception_module",
+    "instance_norm",
+    "inverted_residual",
+    "layer_norm",
+    "linear",
+    "local_response_norm",
+    "lp_pool",
+    "lstm",
+    "matmul",
+    "max_pool",
+    "mbconv",
+    "multi_head_attention",
+    "multiply",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "pointwise_conv",
+    "pointwise_memory_access",
+    "pointwise_memory_access_bound",
+    "pool_output_size",
+    "receptive_field",
+    "receptive_field_backwards",
+    "rms_norm",
+    "rnn",
+    "scaled_dot_product_attention",
+    "shuffle_unit_v1",
+    "shuffle_unit_v2",
+    "softmax",
+    "squeeze_excitation",
+    "total",
+    "upsample",
+    "view",
+]

@@ -1,0 +1,246 @@
+"""Attention: the scaled dot product as one kernel, and the multi-head layer as the kernels that torch runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from costmodel.formulas._arguments import as_shape, require, require_divisible, require_one_of, surely
+from costmodel.formulas.activation import softmax
+from costmodel.formulas.cost import LayerCost, as_one
+from costmodel.formulas.elementwise import copy, dropout, pointwise_kernel
+from costmodel.formulas.linear import linear, matmul
+from costmodel.quantities import Count, Work, prod
+
+
+def scaled_dot_product_attention(
+    *,
+    heads: Count,
+    queries: Count,
+    keys: Count,
+    head_dim: Count,
+    value_dim: Count | None = None,
+    kv_heads: Count | None = None,
+    mask: str | None = None,
+    mask_shape: Sequence[Count] | None = None,
+    is_causal: bool = False,
+    batch: Count = 1,
+    training: bool = False,
+    dropout_p: float = 0.0,
+) -> LayerCost:
+    """softmax(Q K^T / sqrt(E) + mask) V as one kernel: L queries, S keys, E and Ev wide, b = batch heads.
+
+    macs = b L S E + b L S Ev
+    flops = 2 macs + b L S (scale) + b L S (a float mask's sum) + softmax of b L rows of S (+ 2 b L S dropout)
+    memory_access = q + k + v + mask + y
+
+    A bool mask and ``is_causal`` select, which is no arithmetic; the whole L x S is counted also when it is causal, for
+    the eager computation masks after it multiplied. With ``kv_heads`` (grouped queries) keys and values are read as
+    they are. ``mask`` is None, "bool" or "float", of (L, S) unless ``mask_shape`` says otherwise.
+    Source: Vaswani et al., arXiv:1706.03762, section 3.2.1, eq. 1; kv_heads: Ainslie et al., arXiv:2305.13245.
+
+    >>> scaled_dot_product_attention(heads=12, queries=197, keys=197, head_dim=64).macs      # ViT-B/16
+    59610624
+    """
+    leading = as_shape(batch)
+    width = head_dim if value_dim is None else value_dim
+    shared = heads if kv_heads is None else kv_heads
+    require(heads=heads, kv_heads=shared, queries=queries, keys=keys, head_dim=head_dim, batch=leading)
+    require_divisible(heads=heads, by="kv_heads", divisor=shared)
+    if mask is not None:
+        require_one_of(mask=mask, choices=("bool", "float"))
+        if is_causal:
+            raise ValueError("mask does not go with is_causal=True: give one of them")
+    scores = prod(leading) * heads * queries * keys
+    masked = 0 if mask is None else prod((queries, keys) if mask_shape is None else mask_shape)
+    outputs = prod(leading) * heads * queries * width
+    work = softmax(shape=(*leading, heads, queries, keys)).work
+    work = work + Work(macs=scores * (head_dim + width), multiplies=scores, adds=scores if mask == "float" else 0)
+    if training and dropout_p > 0:
+        work = work + Work(multiplies=2 * scores)
+    return LayerCost(
+        kind="attention",
+        output_shape=(*leading, heads, queries, width),
+        read=prod(leading) * (heads * queries * head_dim + shared * keys * (head_dim + width)) + masked,
+        written=outputs,
+        work=work,
+        activations=outputs,
+    )
+
+
+def multi_head_attention(
+    *,
+    embed_dim: Count,
+    num_heads: Count,
+    queries: Count,
+    keys: Count | None = None,
+    batch: Count = 1,
+    inputs: str = "self",
+    kdim: Count | None = None,
+    vdim: Count | None = None,
+    bias: bool = True,
+    batch_first: bool = False,
+    need_weights: bool = True,
+    average_attn_weights: bool = True,
+    attn_mask: str | None = None,
+    attn_mask_per_head: bool = False,
+    key_padding_mask: str | None = None,
+    is_causal: bool = False,
+    training: bool = False,
+    dropout_p: float = 0.0,
+    transposed_output: bool = False,
+) -> LayerCost:
+    """torch.nn.MultiheadAttention: E wide, H heads, L queries, S keys, N samples; its kernels one by one.
+
+    params = E (2 E + kdim + vdim) + 4 E if bias
+    macs = N (2 L E^2 + S E (kdim + vdim)) for the projections + 2 N L S E for the attention
+
+    Kernels: in-projections (one linear and a copy of 3 E L N for inputs="self"; q's, and k's and v's together with a copy
+    of 2 E S N for "shared_key_value", where value is key; three linears for "distinct", and wherever kdim or vdim is
+    given); with need_weights q's scale, a product, softmax, dropout, a product, otherwise one scaled dot product; a copy
+    back to (L, N, E); the out-projection; with average_attn_weights a mean over heads.
+    With ``batch_first`` the projections read transposed inputs: a copy, and the bias in a kernel of its own.
+    Masks are None, "bool" (made float by two kernels) or "float". The copy back is left out with ``transposed_output``:
+    the fused kernels that keep the query's layout. Not covered: add_bias_kv, add_zero_attn, the inference fast path.
+    Source: Vaswani et al., arXiv:1706.03762, section 3.2.2; torch.nn.functional.multi_head_attention_forward.
+
+    >>> multi_head_attention(embed_dim=768, num_heads=12, queries=197, need_weights=False).params        # ViT-B/16
+    2362368
+    """
+    keys = queries if keys is None else keys
+    require(embed_dim=embed_dim, num_heads=num_heads, queries=queries, keys=keys, batch=batch)
+    require_divisible(embed_dim=embed_dim, by="num_heads", divisor=num_heads)
+    require_one_of(inputs=inputs, choices=("self", "shared_key_value", "distinct"))
+    for name, value in (("attn_mask", attn_mask), ("key_padding_mask", key_padding_mask)):
+        if value is not None:
+            require_one_of(**{name: value}, choices=("bool", "float"))
+    separate = kdim is not None or vdim is not None
+    projections = _in_projections(
+        embed_dim=embed_dim,
+        widths=(embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim),
+        lengths=(queries, keys),
+        batch=batch,
+        inputs="distinct" if separate else inputs,
+        bias=bias,
+        batch_first=batch_first,
+    )
+    one_mask = attn_mask is not None or key_padding_mask is not None
+    if is_causal and key_padding_mask is None and not need_weights:
+        one_mask = False
+    maps = (batch, num_heads, queries, keys)
+    head_dim = embed_dim // num_heads
+    masks, mask_elements = _masks(
+        maps=maps,
+        attn_mask=attn_mask if one_mask or attn_mask == "bool" else None,
+        per_head=attn_mask_per_head,
+        key_padding_mask=key_padding_mask,
+        merged=one_mask,
+    )
+    product = {"m": queries, "batch": (batch * num_heads,)}
+    if need_weights:
+        core = [
+            pointwise_kernel(
+                "attention",
+                (batch * num_heads, queries, head_dim),
+                per_element=Work(multiplies=1),
+                reads=batch * queries * embed_dim,
+            ),
+            matmul(n=keys, k=head_dim, added=mask_elements, **product),
+            softmax(shape=maps),
+            dropout(shape=maps, training=training, p=dropout_p),
+            matmul(n=head_dim, k=keys, **product),
+        ]
+    else:
+        core = [
+            scaled_dot_product_attention(
+                heads=num_heads,
+                queries=queries,
+                keys=keys,
+                head_dim=head_dim,
+                mask="float" if one_mask else None,
+                mask_shape=(mask_elements,),
+                batch=batch,
+                training=training,
+                dropout_p=dropout_p,
+            )
+        ]
+    in_place = surely(queries == 1) or (surely(batch == 1) and surely(num_heads == 1))
+    back = [] if in_place or (transposed_output and not need_weights) else [copy(shape=(queries, batch, embed_dim))]
+    out = linear(in_features=embed_dim, out_features=embed_dim, bias=bias, rows=(queries, batch))
+    average = [_mean_over_heads(maps=maps)] if need_weights and average_attn_weights else []
+    whole = as_one("attention", *masks, *projections, *core, *back, out, *average)
+    shape = (batch, queries, embed_dim) if batch_first else (queries, batch, embed_dim)
+    return replace(whole, output_shape=shape, output_size=())
+
+
+def _in_projections(
+    *,
+    embed_dim: Count,
+    widths: tuple[Count, Count],
+    lengths: tuple[Count, Count],
+    batch: Count,
+    inputs: str,
+    bias: bool,
+    batch_first: bool,
+) -> Iterator[LayerCost]:
+    """The linears that make q, k and v. One that makes several is packed, and its result copied apart."""
+    queries, keys = lengths
+    plans = {
+        "self": [(embed_dim, 3, queries)],
+        "shared_key_value": [(embed_dim, 1, queries), (embed_dim, 2, keys)],
+        "distinct": [(embed_dim, 1, queries), (widths[0], 1, keys), (widths[1], 1, keys)],
+    }
+    for width, packed, length in plans[inputs]:
+        in_layout = not batch_first or surely(batch == 1) or surely(length == 1)
+        rows = (length, batch)
+        whole = linear(in_features=width, out_features=packed * embed_dim, bias=bias, rows=rows)
+        if not in_layout:
+            yield copy(shape=(*rows, width))
+            if bias:
+                # Its result is read and written once more by the kernel that adds the bias.
+                again = prod(whole.output_shape)
+                whole = replace(whole, read=whole.read + again, written=whole.written + again)
+        yield whole
+        if packed > 1 and not (surely(batch == 1) and surely(length == 1)):
+            yield copy(shape=(packed, *rows, embed_dim))
+
+
+def _masks(
+    *,
+    maps: tuple[Count, ...],
+    attn_mask: str | None,
+    per_head: bool,
+    key_padding_mask: str | None,
+    merged: bool,
+) -> tuple[list[LayerCost], Count]:
+    """The kernels that prepare the masks, and the elements of the one that attention then reads."""
+    batch, heads, queries, keys = maps
+    kernels: list[LayerCost] = []
+    shape = (batch * heads, queries, keys) if per_head else (queries, keys)
+    for kind, own in ((key_padding_mask, (batch, keys)), (attn_mask, shape)):
+        if kind == "bool":
+            # Zeros, written; then -inf selected in place, which reads them and the mask.
+            kernels.append(pointwise_kernel("attention", own, reads=0))
+            kernels.append(pointwise_kernel("attention", own, reads=2 * prod(own)))
+    if not merged:
+        return kernels, 0
+    if key_padding_mask is None:
+        return kernels, prod(shape)
+    spread = (batch * heads, 1, keys)
+    if not (surely(heads == 1) or surely(batch * heads == 1)):
+        kernels.append(copy(shape=spread))
+    if attn_mask is None:
+        return kernels, prod(spread)
+    both = (batch * heads, queries, keys)
+    kernels.append(pointwise_kernel("attention", both, per_element=Work(adds=1), reads=prod(shape) + prod(spread)))
+    return kernels, prod(both)
+
+
+def _mean_over_heads(*, maps: tuple[Count, ...]) -> LayerCost:
+    batch, heads, queries, keys = maps
+    return pointwise_kernel(
+        "attention",
+        (batch, queries, keys),
+        per_element=Work(adds=heads - 1, divides=1),
+        reads=prod(maps),
+    )

@@ -1,0 +1,110 @@
+"""Layers that handle element after element, and those that only move them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from costmodel.formulas._arguments import as_shape, require
+from costmodel.formulas.cost import LayerCost
+from costmodel.quantities import Count, Work, prod
+
+
+def pointwise_kernel(
+    kind: str, shape: Sequence[Count], *, per_element: Work = Work(), reads: Count, writes: Count | None = None
+) -> LayerCost:
+    """One kernel with an output of ``shape``; it writes that once, unless told otherwise."""
+    shape = as_shape(shape)
+    require(shape=shape)
+    elements = prod(shape)
+    return LayerCost(
+        kind=kind,
+        output_shape=shape,
+        output_size=shape[2:],
+        read=reads,
+        written=elements if writes is None else writes,
+        work=per_element.times(elements),
+    )
+
+
+def copy(*, shape: Sequence[Count]) -> LayerCost:
+    """A copy: ``contiguous`` where it is not, ``clone``.
+
+    memory_access = 2 elements
+
+    >>> copy(shape=(2, 8)).memory_access
+    32
+    """
+    return pointwise_kernel("view", shape, reads=prod(as_shape(shape)))
+
+
+def view(*, shape: Sequence[Count]) -> LayerCost:
+    """Another shape of the same storage (flatten, transpose, slice, identity): nothing moves.
+
+    memory_access = 0
+
+    >>> view(shape=(1, 512)).memory_access
+    0
+    """
+    return pointwise_kernel("view", shape, reads=0, writes=0)
+
+
+def add(*, shape: Sequence[Count]) -> LayerCost:
+    """The sum of two tensors of ``shape``: a residual.
+
+    flops = elements
+    memory_access = 3 elements
+
+    Source: He et al., ResNet, arXiv:1512.03385, section 3.2, eq. 1.
+
+    >>> add(shape=(1, 256, 56, 56)).memory_access
+    2408448
+    """
+    return pointwise_kernel("add", shape, per_element=Work(adds=1), reads=2 * prod(as_shape(shape)))
+
+
+def multiply(*, shape: Sequence[Count], other: Sequence[Count] | None = None) -> LayerCost:
+    """The product of a tensor of ``shape`` and one of the same shape, or of ``other`` that is broadcast to it.
+
+    flops = elements
+    memory_access = 2 elements + other's elements
+
+    Source: the gate of Hu et al., Squeeze-and-Excitation, arXiv:1709.01507, eq. 4.
+
+    >>> multiply(shape=(1, 64, 7, 7), other=(1, 64, 1, 1)).memory_access
+    6336
+    """
+    second = shape if other is None else other
+    return pointwise_kernel(
+        "multiply", shape, per_element=Work(multiplies=1), reads=prod(as_shape(shape)) + prod(as_shape(second))
+    )
+
+
+def concat(*, channels: Sequence[Count], size: Sequence[Count], batch: Count = 1) -> LayerCost:
+    """Tensors with these channels, one behind the other.
+
+    memory_access = 2 batch sum(channels) prod(size)
+
+    Source: Szegedy et al., GoogLeNet, arXiv:1409.4842, section 4.
+
+    >>> concat(channels=(64, 128, 32, 32), size=(28, 28)).output_shape
+    (1, 256, 28, 28)
+    """
+    shape = (batch, sum(channels), *size)
+    return pointwise_kernel("concat", shape, reads=prod(shape))
+
+
+def dropout(*, shape: Sequence[Count], training: bool = False, p: float = 0.5) -> LayerCost:
+    """Dropout: nothing at inference; in training a mask and a scale, both multiplied.
+
+    flops = 2 elements in training
+    memory_access = x + y + mask = 3 elements in training, 0 otherwise
+
+    Source: Srivastava et al., JMLR 15 (2014), section 4; the draw of the mask is not arithmetic.
+
+    >>> dropout(shape=(1, 4096), training=True).memory_access, dropout(shape=(1, 4096)).memory_access
+    (12288, 0)
+    """
+    if not training or p == 0:
+        return pointwise_kernel("other", shape, reads=0, writes=0)
+    elements = prod(as_shape(shape))
+    return pointwise_kernel("other", shape, per_element=Work(multiplies=2), reads=elements, writes=2 * elements)

@@ -1,0 +1,108 @@
+"""Matrix products: linear and bilinear layers, and the product by itself."""
+
+from __future__ import annotations
+
+from costmodel.formulas._arguments import as_shape, require
+from costmodel.formulas.cost import LayerCost, as_one
+from costmodel.quantities import Count, Work, prod
+
+
+def linear(*, in_features: Count, out_features: Count, bias: bool = True, rows: Count = 1) -> LayerCost:
+    """y = x W^T + b for every row; ``rows`` is a count, or the leading shape of x (() for a bare vector).
+
+    params = in out + out if bias
+    macs = rows in out
+    flops = 2 macs + rows out if bias
+    memory_access = x + w + b + y = rows in + in out + out + rows out
+
+    Shapes: x (*rows, in_features), w (out_features, in_features), y (*rows, out_features).
+    Source: torch.nn.Linear; the last layers of Krizhevsky et al. 2012, section 3.5.
+
+    >>> linear(in_features=2048, out_features=1000).params                                   # ResNet-50's last
+    2049000
+    >>> linear(in_features=768, out_features=3072, rows=(1, 197)).macs                       # ViT-B/16, MLP
+    464781312
+    """
+    leading = as_shape(rows)
+    require(in_features=in_features, out_features=out_features, rows=leading)
+    count = prod(leading)
+    weights = in_features * out_features
+    biases = out_features if bias else 0
+    outputs = count * out_features
+    return LayerCost(
+        kind="linear",
+        output_shape=(*leading, out_features),
+        read=count * in_features + weights + biases,
+        written=outputs,
+        work=Work(macs=count * weights, adds=outputs if bias else 0),
+        params=weights + biases,
+        activations=outputs,
+    )
+
+
+def bilinear(
+    *, in1_features: Count, in2_features: Count, out_features: Count, bias: bool = True, rows: Count = 1
+) -> LayerCost:
+    """y_k = x1 A_k x2^T + b_k for every row: first x1 A_k, a matrix product, then its product with x2.
+
+    params = in1 in2 out + out if bias
+    macs = rows out in2 (in1 + 1)
+    memory_access = x1 + x2 + w + y, and the bias as a kernel of its own: 2 y + b
+
+    Shapes: x1 (*rows, in1), x2 (*rows, in2), w (out, in1, in2), y (*rows, out).
+    Source: torch.nn.Bilinear.
+
+    >>> bilinear(in1_features=20, in2_features=30, out_features=40, rows=128).params
+    24040
+    """
+    leading = as_shape(rows)
+    require(in1_features=in1_features, in2_features=in2_features, out_features=out_features, rows=leading)
+    count = prod(leading)
+    weights = in1_features * in2_features * out_features
+    outputs = count * out_features
+    product = LayerCost(
+        kind="linear",
+        output_shape=(*leading, out_features),
+        read=count * (in1_features + in2_features) + weights,
+        written=outputs,
+        work=Work(macs=count * out_features * in2_features * (in1_features + 1)),
+        params=weights,
+        activations=outputs,
+    )
+    if not bias:
+        return product
+    add_bias = LayerCost(
+        kind="linear",
+        output_shape=product.output_shape,
+        read=outputs + out_features,
+        written=outputs,
+        work=Work(adds=outputs),
+    )
+    return as_one("linear", product, add_bias, params=out_features)
+
+
+def matmul(*, m: Count, n: Count, k: Count, batch: Count = (), added: Count = 0) -> LayerCost:
+    """A (batched) matrix product (m, k) (k, n); ``added`` is how many elements a tensor added to it has (baddbmm).
+
+    macs = batch m n k
+    flops = 2 macs + batch m n if something is added
+    memory_access = batch (m k + k n + m n) + added
+
+    Shapes: a (*batch, m, k), b (*batch, k, n), y (*batch, m, n).
+    Source: the definition.
+
+    >>> matmul(m=197, n=197, k=64, batch=12).macs                                            # ViT-B/16, q k^T
+    29805312
+    """
+    leading = as_shape(batch)
+    require(m=m, n=n, k=k, batch=leading)
+    count = prod(leading)
+    outputs = count * m * n
+    return LayerCost(
+        kind="matmul",
+        output_shape=(*leading, m, n),
+        read=count * (m * k + k * n) + added,
+        written=outputs,
+        work=Work(macs=outputs * k, adds=0 if isinstance(added, int) and added == 0 else outputs),
+        activations=outputs,
+    )

@@ -1,0 +1,297 @@
+"""Normalisations: batch, layer, group, instance, root mean square, and AlexNet's local response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from costmodel.formulas._arguments import as_shape, require, require_divisible
+from costmodel.formulas.cost import LayerCost, as_one, total
+from costmodel.formulas.elementwise import pointwise_kernel
+from costmodel.quantities import Count, Work, prod
+
+
+def _standardise(*, elements: Count) -> Work:
+    """Mean, variance and (x - mean) rstd of one group.
+
+    Mean n - 1 adds and a division; variance n differences, n squares, n - 1 adds and a division; eps one add, one
+    rsqrt; n products. The differences are made once.
+    """
+    n = elements
+    return Work(adds=(n - 1) + n + (n - 1) + 1, divides=2, multiplies=n + n, transcendentals=1)
+
+
+def _affine(*, elements: Count, weight: bool = True, bias: bool = True) -> Work:
+    return Work(multiplies=elements if weight else 0, adds=elements if bias else 0)
+
+
+def _moving_averages(*, channels: Count) -> Work:
+    """running <- (1 - momentum) running + momentum batch's, twice; the variance also times m / (m - 1)."""
+    return Work(multiplies=5 * channels, adds=2 * channels)
+
+
+def _batch_norm_kernel(
+    *, channels: Count, elements: Count, affine: bool, tracked: bool, own_statistics: bool
+) -> LayerCost:
+    """The kernel under batch and instance normalisation: ``elements`` elements in ``channels`` channels."""
+    work = Work(multiplies=elements, adds=elements)
+    updated: Count = 0
+    if own_statistics:
+        work = _standardise(elements=elements // channels).times(channels)
+        if affine:
+            work = work + _affine(elements=elements)
+        if tracked:
+            work = work + _moving_averages(channels=channels)
+            updated = 2 * channels
+    return LayerCost(
+        kind="norm",
+        output_shape=(elements,),
+        read=elements + (2 * channels if affine else 0) + (2 * channels if tracked else 0),
+        written=elements + updated + (2 * channels if own_statistics else 0),
+        work=work,
+    )
+
+
+def batch_norm(
+    *,
+    channels: Count,
+    size: Sequence[Count] = (),
+    batch: Count = 1,
+    affine: bool = True,
+    track_running_stats: bool = True,
+    training: bool = False,
+) -> LayerCost:
+    """Batch normalisation of N = batch channels prod(size) elements, C channels; ``size`` may be ().
+
+    params = 2 C if affine
+    buffers = 2 C + 1 if tracked
+    flops = 2 N at inference: a multiply and an add, for the statistics are constants there
+    memory_access = x + y + 2 C if affine + 2 C if tracked
+
+    With the batch's own statistics (training, or nothing tracked), per channel of m elements: 3 m - 1 adds, 2 m
+    multiplies, 2 divisions, 1 rsqrt; affine 2 m; 2 C saved statistics are written. Training updates what is tracked: 7 C
+    more operations, 2 C written, and the counter of batches, an add of its own.
+    Source: Ioffe & Szegedy, arXiv:1502.03167, algorithms 1 and 2 (step 11).
+
+    >>> batch_norm(channels=64, size=(112, 112)).flops
+    1605632
+    """
+    require(channels=channels, batch=batch)
+    shape = (batch, channels, *size)
+    kernel = _batch_norm_kernel(
+        channels=channels,
+        elements=prod(shape),
+        affine=affine,
+        tracked=track_running_stats,
+        own_statistics=training or not track_running_stats,
+    )
+    count = LayerCost(kind="norm", output_shape=(), read=1, written=1, work=Work(adds=1))
+    steps = [count, kernel] if training and track_running_stats else [kernel]
+    return replace(
+        total(steps),
+        output_shape=shape,
+        output_size=tuple(size),
+        params=2 * channels if affine else 0,
+        buffers=2 * channels + 1 if track_running_stats else 0,
+    )
+
+
+def layer_norm(
+    *, normalized_shape: Count | Sequence[Count], rows: Count = 1, affine: bool = True, bias: bool = True
+) -> LayerCost:
+    """Layer normalisation of ``rows`` (a count or a leading shape) of n elements, N in all.
+
+    params = n if affine + n if bias too
+    flops = rows (5 n + 2) + N if affine + N if bias too
+    memory_access = x + w + b + y
+
+    Source: Ba et al., arXiv:1607.06450, section 3, eq. 3.
+
+    >>> layer_norm(normalized_shape=768, rows=(1, 197)).params
+    1536
+    """
+    inner, leading = as_shape(normalized_shape), as_shape(rows)
+    require(normalized_shape=inner, rows=leading)
+    return _norm_of_groups(
+        shape=(*leading, *inner),
+        groups=prod(leading),
+        of=prod(inner),
+        weights=prod(inner) if affine else 0,
+        biases=prod(inner) if affine and bias else 0,
+        affine=affine,
+        bias=affine and bias,
+    )
+
+
+def group_norm(
+    *, channels: Count, groups: Count, size: Sequence[Count] = (), batch: Count = 1, affine: bool = True
+) -> LayerCost:
+    """Group normalisation: ``groups`` groups of channels in every sample.
+
+    params = 2 C if affine
+    flops = 5 N + 2 batch groups + 2 N if affine
+    memory_access = x + w + b + y
+
+    Source: Wu & He, arXiv:1803.08494, section 3.1, eq. 7.
+
+    >>> group_norm(channels=64, groups=32, size=(56, 56)).flops == 7 * 64 * 56 * 56 + 2 * 32
+    True
+    """
+    require(channels=channels, groups=groups, batch=batch)
+    require_divisible(channels=channels, by="groups", divisor=groups)
+    shape = (batch, channels, *size)
+    return _norm_of_groups(
+        shape=shape,
+        groups=batch * groups,
+        of=channels * prod(size) // groups,
+        weights=channels if affine else 0,
+        biases=channels if affine else 0,
+        affine=affine,
+        bias=affine,
+        spatial_size=tuple(size),
+    )
+
+
+def _norm_of_groups(
+    *,
+    shape: tuple[Count, ...],
+    groups: Count,
+    of: Count,
+    weights: Count,
+    biases: Count,
+    affine: bool,
+    bias: bool,
+    spatial_size: tuple[Count, ...] = (),
+) -> LayerCost:
+    elements = prod(shape)
+    return LayerCost(
+        kind="norm",
+        output_shape=shape,
+        output_size=spatial_size,
+        read=elements + weights + biases,
+        written=elements,
+        work=_standardise(elements=of).times(groups) + _affine(elements=elements, weight=affine, bias=bias),
+        params=weights + biases,
+    )
+
+
+def instance_norm(
+    *,
+    channels: Count,
+    size: Sequence[Count],
+    batch: Count = 1,
+    affine: bool = False,
+    track_running_stats: bool = False,
+    training: bool = False,
+    fused: bool = False,
+) -> LayerCost:
+    """Instance normalisation: a group norm with one channel a group.
+
+    params = 2 C if affine
+    buffers = 2 C + 1 if tracked
+    flops = 5 N + 2 batch C + 2 N if affine; 2 N where tracked statistics are used (inference)
+    memory_access = x + w + b + y where fused; otherwise what torch runs
+
+    torch repeats weights and tracked statistics for each sample, runs a batch norm of batch C channels, and averages
+    updated statistics over the batch (two kernels each: mean, copy).
+    Source: Ulyanov et al., arXiv:1607.08022, section 2, eq. 2; torch, aten/src/ATen/native/Normalization.cpp.
+
+    >>> instance_norm(channels=3, size=(4, 4), fused=True).memory_access
+    96
+    """
+    require(channels=channels, batch=batch)
+    shape = (batch, channels, *size)
+    weights = 2 * channels if affine else 0
+    tracked = 2 * channels if track_running_stats else 0
+    updates = training and track_running_stats
+    repeat = pointwise_kernel("norm", (batch * channels,), reads=channels)
+    kernel = _batch_norm_kernel(
+        channels=batch * channels,
+        elements=prod(shape),
+        affine=affine,
+        tracked=track_running_stats,
+        own_statistics=training or not track_running_stats,
+    )
+    mean = LayerCost(
+        kind="norm",
+        output_shape=(channels,),
+        read=batch * channels,
+        written=channels,
+        work=Work(adds=channels * (batch - 1), divides=channels),
+    )
+    averages = [mean, pointwise_kernel("norm", (channels,), reads=channels)] * 2
+    repeats = [repeat] * ((2 if affine else 0) + (2 if track_running_stats else 0))
+    whole = total([*repeats, kernel, *(averages if updates else [])])
+    if fused:
+        whole = replace(whole, read=prod(shape) + weights + tracked, written=prod(shape) + (tracked if updates else 0))
+    return replace(
+        whole,
+        output_shape=shape,
+        output_size=tuple(size),
+        params=weights,
+        buffers=tracked + 1 if track_running_stats else 0,
+    )
+
+
+def rms_norm(
+    *, normalized_shape: Count | Sequence[Count], rows: Count = 1, affine: bool = True, fused: bool = False
+) -> LayerCost:
+    """Root-mean-square normalisation of ``rows`` (a count or a leading shape) of n elements, N in all, R rows.
+
+    params = n if affine
+    flops = R (3 n + 2) + N if affine: n squares, n - 1 adds, a division, eps, a rsqrt, n products per row
+    memory_access = x + w + y where fused; otherwise the kernels that torch runs: 4 N + 6 R + (2 N + n if affine)
+
+    Kernels: square, mean, eps, rsqrt, product, weight.
+    Source: Zhang & Sennrich, arXiv:1910.07467, section 3, eq. 4.
+
+    >>> rms_norm(normalized_shape=4096, rows=(1, 8), fused=True).memory_access
+    69632
+    """
+    inner, leading = as_shape(normalized_shape), as_shape(rows)
+    require(normalized_shape=inner, rows=leading)
+    n, shape, rows_shape = prod(inner), (*leading, *inner), (*leading, 1)
+    elements, count = prod(shape), prod(leading)
+    steps = [
+        pointwise_kernel("norm", shape, per_element=Work(multiplies=1), reads=elements),
+        pointwise_kernel("norm", rows_shape, per_element=Work(adds=n - 1, divides=1), reads=elements),
+        pointwise_kernel("norm", rows_shape, per_element=Work(adds=1), reads=count),
+        pointwise_kernel("norm", rows_shape, per_element=Work(transcendentals=1), reads=count),
+        pointwise_kernel("norm", shape, per_element=Work(multiplies=1), reads=elements + count),
+    ]
+    if affine:
+        steps.append(pointwise_kernel("norm", shape, per_element=Work(multiplies=1), reads=elements + n))
+    whole = replace(as_one("norm", *steps, params=n if affine else 0), output_size=())
+    return replace(whole, read=elements + (n if affine else 0), written=elements) if fused else whole
+
+
+def local_response_norm(
+    *, channels: Count, size: Sequence[Count], local_size: Count, batch: Count = 1, beta: float = 0.75
+) -> LayerCost:
+    """AlexNet's normalisation across ``local_size`` neighbouring channels, in the seven kernels that torch runs.
+
+    flops = N (local_size + 5): square, a mean (local_size - 1 adds, a division), alpha, k, power, quotient
+    memory_access = 14 N + 2 P, P = batch (channels + local_size - 1) prod(size) the channel-padded squares
+
+    Kernels: x x (3 N), pad (N + P), mean (P + N), times alpha, plus k, power beta (2 N each), quotient (3 N). With beta 1
+    the power is no arithmetic; every other beta is one transcendental function.
+    Source: Krizhevsky et al. 2012, section 3.3; torch.nn.functional.local_response_norm.
+
+    >>> local_response_norm(channels=96, size=(55, 55), local_size=5).flops == 96 * 55 * 55 * 10
+    True
+    """
+    require(channels=channels, batch=batch, local_size=local_size)
+    x = (batch, channels, *size)
+    padded = (batch, channels + local_size - 1, *size)
+    elements, one = prod(x), Work(multiplies=1)
+    power = Work() if beta == 1 else Work(transcendentals=1)
+    return as_one(
+        "norm",
+        pointwise_kernel("norm", x, per_element=one, reads=2 * elements),
+        pointwise_kernel("norm", padded, reads=elements),
+        pointwise_kernel("norm", x, per_element=Work(adds=local_size - 1, divides=1), reads=prod(padded)),
+        pointwise_kernel("norm", x, per_element=one, reads=elements),
+        pointwise_kernel("norm", x, per_element=Work(adds=1), reads=elements),
+        pointwise_kernel("norm", x, per_element=power, reads=elements),
+        pointwise_kernel("norm", x, per_element=Work(divides=1), reads=2 * elements),
+    )

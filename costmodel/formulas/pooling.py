@@ -1,0 +1,212 @@
+"""Pooling: maximum, average, adaptive, global and of power p, over one to three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from costmodel.formulas._arguments import per_axis, require, spatial
+from costmodel.formulas.activation import activation
+from costmodel.formulas.cost import LayerCost, as_one
+from costmodel.formulas.elementwise import pointwise_kernel
+from costmodel.formulas.geometry import adaptive_window_elements, pool_output_size
+from costmodel.quantities import Count, Work, prod
+
+
+def _pool(
+    *, channels: Count, batch: Count, size: Sequence[Count], out: tuple[Count, ...], work: Work, indices: bool = False
+) -> LayerCost:
+    require(channels=channels, batch=batch)
+    outputs = batch * channels * prod(out)
+    return LayerCost(
+        kind="pool",
+        output_shape=(batch, channels, *out),
+        output_size=out,
+        read=batch * channels * prod(size),
+        written=2 * outputs if indices else outputs,
+        work=work.times(batch * channels),
+    )
+
+
+def max_pool(
+    *,
+    channels: Count,
+    size: Sequence[Count],
+    kernel: Count,
+    stride: Count | None = None,
+    padding: Count = 0,
+    dilation: Count = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    batch: Count = 1,
+) -> LayerCost:
+    """The maximum of each window. stride None is the kernel's.
+
+    flops = outputs (prod(kernel) - 1), compares; taps on padding included
+    memory_access = x + y (+ indices, as many as y)
+
+    Source: Krizhevsky et al. 2012, section 3.4 (overlapping: kernel 3, stride 2).
+
+    >>> max_pool(channels=64, size=(112, 112), kernel=3, stride=2, padding=1).output_shape    # ResNet's stem
+    (1, 64, 56, 56)
+    """
+    out = pool_output_size(
+        size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
+    )
+    taps = prod(per_axis(kernel, axes=len(size), name="kernel"))
+    work = Work(compares=prod(out) * (taps - 1))
+    return _pool(channels=channels, batch=batch, size=size, out=out, work=work, indices=return_indices)
+
+
+def avg_pool(
+    *,
+    channels: Count,
+    size: Sequence[Count],
+    kernel: Count,
+    stride: Count | None = None,
+    padding: Count = 0,
+    ceil_mode: bool = False,
+    batch: Count = 1,
+) -> LayerCost:
+    """The mean of each window. stride None is the kernel's.
+
+    flops = outputs prod(kernel): prod(kernel) - 1 adds and one division; taps on padding included
+    memory_access = x + y
+
+    Source: LeCun et al. 1998, section II.B (subsampling), without its weights.
+
+    >>> avg_pool(channels=2, size=(4, 4), kernel=2).flops
+    32
+    """
+    out = pool_output_size(size=size, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    taps = prod(per_axis(kernel, axes=len(size), name="kernel"))
+    work = Work(adds=prod(out) * (taps - 1), divides=prod(out))
+    return _pool(channels=channels, batch=batch, size=size, out=out, work=work)
+
+
+def adaptive_avg_pool(
+    *, channels: Count, size: Sequence[Count], output_size: int | Sequence[int | None], batch: Count = 1
+) -> LayerCost:
+    """The mean of windows chosen so that ``output_size`` comes out; None keeps an axis.
+
+    flops = batch channels prod over axes of the windows' summed lengths: as many adds and divisions
+    memory_access = x + y
+
+    Window i of ``out`` goes from floor(i size / out) to ceil((i + 1) size / out); see adaptive_window_elements.
+    Source: torch, aten/src/ATen/native/AdaptivePooling.h.
+
+    >>> adaptive_avg_pool(channels=2048, size=(7, 7), output_size=1).flops                    # ResNet-50's last
+    100352
+    """
+    out, elements = _adaptive(size=size, output_size=output_size)
+    return _pool(
+        channels=channels,
+        batch=batch,
+        size=size,
+        out=out,
+        work=Work(adds=elements - prod(out), divides=prod(out)),
+    )
+
+
+def adaptive_max_pool(
+    *,
+    channels: Count,
+    size: Sequence[Count],
+    output_size: int | Sequence[int | None],
+    return_indices: bool = False,
+    batch: Count = 1,
+) -> LayerCost:
+    """The maximum of windows chosen so that ``output_size`` comes out; None keeps an axis.
+
+    flops = batch channels (prod over axes of the windows' summed lengths - prod(output_size)), compares
+    memory_access = x + y (+ indices, as many as y)
+
+    Source: torch, aten/src/ATen/native/AdaptivePooling.h.
+
+    >>> adaptive_max_pool(channels=1, size=(10,), output_size=(7,)).flops                     # 16 elements seen, 7 out
+    9
+    """
+    out, elements = _adaptive(size=size, output_size=output_size)
+    work = Work(compares=elements - prod(out))
+    return _pool(channels=channels, batch=batch, size=size, out=out, work=work, indices=return_indices)
+
+
+def _adaptive(*, size: Sequence[Count], output_size: int | Sequence[int | None]) -> tuple[tuple[Count, ...], Count]:
+    size = spatial(size)
+    wanted = per_axis(output_size, axes=len(size), name="output_size")
+    require(output_size=tuple(o for o in wanted if o is not None))
+    seen = prod(
+        n if o is None else adaptive_window_elements(size=n, output_size=o) for n, o in zip(size, wanted, strict=True)
+    )
+    return tuple(n if o is None else o for n, o in zip(size, wanted, strict=True)), seen
+
+
+def global_avg_pool(*, channels: Count, size: Sequence[Count], batch: Count = 1) -> LayerCost:
+    """The mean of every channel.
+
+    flops = batch channels prod(size)
+    memory_access = batch channels (prod(size) + 1)
+
+    Source: Lin et al., Network in Network, arXiv:1312.4400, section 3.2.
+
+    >>> global_avg_pool(channels=1280, size=(7, 7)).memory_access
+    64000
+    """
+    return adaptive_avg_pool(channels=channels, size=size, output_size=1, batch=batch)
+
+
+def global_max_pool(*, channels: Count, size: Sequence[Count], batch: Count = 1) -> LayerCost:
+    """The maximum of every channel.
+
+    flops = batch channels (prod(size) - 1)
+    memory_access = batch channels (prod(size) + 1)
+
+    Source: torch.nn.AdaptiveMaxPool2d(1).
+
+    >>> global_max_pool(channels=10, size=(7, 7)).flops
+    480
+    """
+    return adaptive_max_pool(channels=channels, size=size, output_size=1, batch=batch)
+
+
+def lp_pool(
+    *,
+    channels: Count,
+    size: Sequence[Count],
+    kernel: Count,
+    stride: Count | None = None,
+    norm_type: float = 2,
+    ceil_mode: bool = False,
+    batch: Count = 1,
+) -> LayerCost:
+    """(sum of x^p)^(1/p) over each window, in the eight kernels that torch runs.
+
+    flops = power of x + avg_pool + 3 outputs (relu, times sign, times prod(kernel)) + root of y
+    memory_access = 2 x + (x + y) + 3 2 y + 3 y + 2 2 y
+
+    Kernels: x^p, average pool, sign, abs, relu, product, times the kernel's elements, root.
+    Source: torch.nn.functional.lp_pool2d.
+
+    >>> lp_pool(channels=1, size=(4,), kernel=2).memory_access                               # x is 4, y is 2
+    40
+    """
+    mean = avg_pool(channels=channels, size=size, kernel=kernel, stride=stride, ceil_mode=ceil_mode, batch=batch)
+    x, y = (batch, channels, *size), mean.output_shape
+    free = pointwise_kernel("pool", y, reads=prod(y))
+    return as_one(
+        "pool",
+        pointwise_kernel("pool", x, per_element=_power(norm_type), reads=prod(x)),
+        mean,
+        free,
+        free,
+        activation(name="relu", shape=y),
+        pointwise_kernel("pool", y, per_element=Work(multiplies=1), reads=2 * prod(y)),
+        pointwise_kernel("pool", y, per_element=Work(multiplies=1), reads=prod(y)),
+        pointwise_kernel("pool", y, per_element=Work() if norm_type == 1 else Work(transcendentals=1), reads=prod(y)),
+    )
+
+
+def _power(exponent: float) -> Work:
+    """x^p: p - 1 multiplies for a whole p, a transcendental function otherwise."""
+    if exponent >= 1 and int(exponent) == exponent:
+        return Work(multiplies=int(exponent) - 1)
+    return Work(transcendentals=1)

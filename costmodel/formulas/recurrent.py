@@ -1,0 +1,207 @@
+"""Recurrent layers, each call one kernel: LSTM, GRU and the plain RNN; stacked, both ways, projected."""
+
+from __future__ import annotations
+
+from costmodel.formulas._arguments import require, require_one_of
+from costmodel.formulas.cost import LayerCost
+from costmodel.quantities import Count, Work
+
+
+def _sigmoids_and_tanhs(*, sigmoids: Count, tanhs: Count) -> Work:
+    return Work(transcendentals=sigmoids + tanhs, adds=sigmoids, divides=sigmoids)
+
+
+def _recurrent(
+    *,
+    gates: int,
+    cell: Work,
+    input_size: Count,
+    hidden_size: Count,
+    proj_size: Count,
+    states: int,
+    num_layers: Count,
+    bias: bool,
+    bidirectional: bool,
+    length: Count,
+    batch: Count,
+    batch_first: bool,
+    hx_given: bool,
+    training: bool,
+    dropout: float,
+) -> LayerCost:
+    """What the three have in common.
+
+    ``cell`` is the work of one cell and step beside its products; of the ``states`` the second, LSTM's c, is not projected.
+    """
+    require(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, length=length, batch=batch)
+    projected = not (isinstance(proj_size, int) and proj_size == 0)
+    shown = proj_size if projected else hidden_size
+    directions = 2 if bidirectional else 1
+
+    recurrent_weights = gates * hidden_size * shown + (hidden_size * shown if projected else 0)
+    first = directions * (gates * hidden_size * input_size + recurrent_weights)
+    later = directions * (gates * hidden_size * directions * shown + recurrent_weights)
+    weights = first + (num_layers - 1) * later
+    cells = num_layers * directions
+    biases = cells * 2 * gates * hidden_size if bias else 0
+    # The two halves, W x and W h, are added gate by gate, and each half has a bias of its own.
+    sums = (3 if bias else 1) * gates * hidden_size
+
+    steps = length * batch
+    between = steps * directions * shown * (num_layers - 1) if training and dropout > 0 else 0
+    kept = cells * batch * (shown + (hidden_size if states == 2 else 0))
+    outputs = steps * directions * shown
+    leading = (batch, length) if batch_first else (length, batch)
+    return LayerCost(
+        kind="recurrent",
+        output_shape=(*leading, directions * shown),
+        read=steps * input_size + kept + weights + biases,
+        written=outputs + kept + (0 if hx_given else kept),
+        work=Work(macs=steps * weights, multiplies=2 * between) + (Work(adds=sums) + cell).times(steps * cells),
+        params=weights + biases,
+    )
+
+
+def lstm(
+    *,
+    input_size: Count,
+    hidden_size: Count,
+    length: Count,
+    batch: Count = 1,
+    num_layers: Count = 1,
+    bias: bool = True,
+    bidirectional: bool = False,
+    proj_size: Count = 0,
+    batch_first: bool = False,
+    hx_given: bool = False,
+    training: bool = False,
+    dropout: float = 0.0,
+) -> LayerCost:
+    """A long short-term memory of H cells over T steps; I inputs, P projected outputs (H where there is no projection).
+
+    params = 4 H (I + P) + H P if projected + 8 H if bias, per layer and direction; a later layer's I is directions P
+    macs = T batch (4 H (I + P) + H P if projected), likewise
+    flops = 2 macs + T batch H (27 with biases, 19 without), likewise
+    memory_access = x + h0 + c0 + weights + y + h_n + c_n, and h0 + c0 again where they are made, not given
+
+    Per cell and step: 4 sums of halves, 8 biases, 3 sigmoids of 3, 2 tanh, 3 multiplies, 1 add.
+    Source: Hochreiter & Schmidhuber 1997; Sak et al., arXiv:1402.1128 (projection); torch.nn.LSTM for two biases.
+
+    >>> lstm(input_size=10, hidden_size=20, num_layers=2, length=5, batch=3).params
+    5920
+    """
+    h = hidden_size
+    cell = _sigmoids_and_tanhs(sigmoids=3 * h, tanhs=2 * h) + Work(multiplies=3 * h, adds=h)
+    return _recurrent(
+        gates=4,
+        cell=cell,
+        input_size=input_size,
+        hidden_size=hidden_size,
+        proj_size=proj_size,
+        states=2,
+        num_layers=num_layers,
+        bias=bias,
+        bidirectional=bidirectional,
+        length=length,
+        batch=batch,
+        batch_first=batch_first,
+        hx_given=hx_given,
+        training=training,
+        dropout=dropout,
+    )
+
+
+def gru(
+    *,
+    input_size: Count,
+    hidden_size: Count,
+    length: Count,
+    batch: Count = 1,
+    num_layers: Count = 1,
+    bias: bool = True,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+    hx_given: bool = False,
+    training: bool = False,
+    dropout: float = 0.0,
+) -> LayerCost:
+    """A gated recurrent unit of H cells over T steps, I inputs.
+
+    params = 3 H (I + H) + 6 H if bias, per layer and direction; a later layer's I is directions H
+    macs = T batch 3 H (I + H), likewise
+    flops = 2 macs + T batch H (21 with biases, 15 without), likewise
+    memory_access = x + h0 + weights + y + h_n, and h0 again where it is made, not given
+
+    Per cell and step: 3 sums of halves, 6 biases, 2 sigmoids of 3, 1 tanh, r times its half, h' = (1 - z) n + z h of 4.
+    Source: Cho et al., arXiv:1406.1078, section 2.3; torch.nn.GRU for the place of r.
+
+    >>> gru(input_size=10, hidden_size=20, length=5, batch=3).params
+    1920
+    """
+    h = hidden_size
+    cell = _sigmoids_and_tanhs(sigmoids=2 * h, tanhs=h) + Work(multiplies=3 * h, adds=2 * h)
+    return _recurrent(
+        gates=3,
+        cell=cell,
+        input_size=input_size,
+        hidden_size=hidden_size,
+        proj_size=0,
+        states=1,
+        num_layers=num_layers,
+        bias=bias,
+        bidirectional=bidirectional,
+        length=length,
+        batch=batch,
+        batch_first=batch_first,
+        hx_given=hx_given,
+        training=training,
+        dropout=dropout,
+    )
+
+
+def rnn(
+    *,
+    input_size: Count,
+    hidden_size: Count,
+    length: Count,
+    batch: Count = 1,
+    nonlinearity: str = "tanh",
+    num_layers: Count = 1,
+    bias: bool = True,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+    hx_given: bool = False,
+    training: bool = False,
+    dropout: float = 0.0,
+) -> LayerCost:
+    """A plain recurrent layer, h' = tanh(W x + b + U h + c) or relu, of H cells over T steps, I inputs.
+
+    params = H (I + H) + 2 H if bias, per layer and direction; a later layer's I is directions H
+    macs = T batch H (I + H), likewise
+    flops = 2 macs + T batch H (4 with biases, 2 without), likewise
+    memory_access = x + h0 + weights + y + h_n, and h0 again where it is made, not given
+
+    Source: Elman 1990; torch.nn.RNN.
+
+    >>> rnn(input_size=10, hidden_size=20, length=5, batch=3).macs
+    9000
+    """
+    require_one_of(nonlinearity=nonlinearity, choices=("tanh", "relu"))
+    cell = Work(compares=hidden_size) if nonlinearity == "relu" else Work(transcendentals=hidden_size)
+    return _recurrent(
+        gates=1,
+        cell=cell,
+        input_size=input_size,
+        hidden_size=hidden_size,
+        proj_size=0,
+        states=1,
+        num_layers=num_layers,
+        bias=bias,
+        bidirectional=bidirectional,
+        length=length,
+        batch=batch,
+        batch_first=batch_first,
+        hx_given=hx_given,
+        training=training,
+        dropout=dropout,
+    )

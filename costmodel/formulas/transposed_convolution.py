@@ -1,0 +1,76 @@
+"""The transposed convolution, over one to three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from costmodel.formulas._arguments import per_axis, require, require_divisible, spatial
+from costmodel.formulas.cost import LayerCost
+from costmodel.formulas.geometry import conv_transpose_output_size, taps_inside
+from costmodel.quantities import Count, Work, prod
+
+
+def conv_transpose(
+    *,
+    c_in: Count,
+    c_out: Count,
+    kernel: Count,
+    size: Sequence[Count],
+    stride: Count = 1,
+    padding: Count = 0,
+    output_padding: Count = 0,
+    dilation: Count = 1,
+    groups: Count = 1,
+    bias: bool = True,
+    batch: Count = 1,
+) -> LayerCost:
+    """A transposed convolution: every input element meets every tap, whether or not the product lands in the output.
+
+    params = c_in (c_out / groups) prod(kernel) + c_out if bias
+    macs = batch prod(size) c_in (c_out / groups) prod(kernel), the input's size
+    flops = 2 macs + output elements if bias
+    memory_access = x + w + b + y
+
+    Shapes: x (batch, c_in, *size), w (c_in, c_out / groups, *kernel), y (batch, c_out, *out).
+    ``work.macs_on_padding`` counts the products that land in the cropped border; it needs the kernel as an int.
+    Source: Dumoulin & Visin, arXiv:1603.07285, section 4.
+
+    >>> up = conv_transpose(c_in=1024, c_out=512, kernel=2, size=(28, 28), stride=2)           # U-Net's first
+    >>> up.output_size, up.macs
+    ((56, 56), 1644167168)
+    """
+    size = spatial(size)
+    kernel, strides, paddings, dilations = (
+        per_axis(value, axes=len(size), name=name)
+        for name, value in (("kernel", kernel), ("stride", stride), ("padding", padding), ("dilation", dilation))
+    )
+    require(c_in=c_in, c_out=c_out, groups=groups, batch=batch)
+    require_divisible(c_in=c_in, c_out=c_out, by="groups", divisor=groups)
+    out = conv_transpose_output_size(
+        size=size,
+        kernel=kernel,
+        stride=strides,
+        padding=paddings,
+        output_padding=output_padding,
+        dilation=dilations,
+    )
+    filters = c_in * (c_out // groups) * prod(kernel)
+    biases = c_out if bias else 0
+    outputs = batch * c_out * prod(out)
+    cropped: Count = 0
+    if all(isinstance(k, int) for k in kernel):
+        kept = prod(
+            taps_inside(positions=n, kernel=k, stride=s, padding=p, dilation=d, extent=o)
+            for n, k, s, p, d, o in zip(size, kernel, strides, paddings, dilations, out, strict=True)
+        )
+        cropped = batch * c_in * (c_out // groups) * (prod(size) * prod(kernel) - kept)
+    return LayerCost(
+        kind="transposed conv",
+        output_shape=(batch, c_out, *out),
+        output_size=out,
+        read=batch * c_in * prod(size) + filters + biases,
+        written=outputs,
+        work=Work(macs=batch * prod(size) * filters, adds=outputs if bias else 0, macs_on_padding=cropped),
+        params=filters + biases,
+        activations=outputs,
+    )
