@@ -1,0 +1,141 @@
+"""Convolutions, dense, grouped, depthwise, dilated and transposed, in 1 to 3 dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.rule import Rule, every_argument, example, register
+from costmodel.quantities import Work
+from costmodel.window import Follow, Sight, Whole, sliding, transposed
+
+
+def _each(value: Sequence[int], axes: int) -> tuple[int, ...]:
+    """torch lets one number stand for every axis."""
+    return tuple(value) * axes if len(value) == 1 else tuple(value)
+
+
+def _axes(args: Arguments) -> list[tuple[int, int, int, int, int, int]]:
+    """(size, kernel, stride, padding, dilation, output_padding) of each spatial axis."""
+    size, kernel = args["input"].shape[2:], args["weight"].shape[2:]
+    n = len(size)
+    return list(
+        zip(
+            size, kernel, _each(args["stride"], n), _each(args["padding"], n), _each(args["dilation"], n),
+            _each(args["output_padding"], n), strict=True,
+        )
+    )  # fmt: skip
+
+
+def _outputs(args: Arguments) -> TensorSpec:
+    x, w = args["input"], args["weight"]
+    axes = len(w.shape) - 2
+    if len(x.shape) != axes + 2:
+        raise ValueError(
+            f"a {axes}-d convolution takes an input of {axes + 2} dimensions (batch, channels, *size), got {x}"
+        )
+    c_in = w.shape[0] if args["transposed"] else w.shape[1] * args["groups"]
+    if x.shape[1] != c_in:
+        raise ValueError(
+            f"the convolution's weight {w.shape} with groups={args['groups']} takes {c_in} input channels, "
+            f"the input {x.shape} has {x.shape[1]}"
+        )
+    if args["transposed"]:
+        c_out = w.shape[1] * args["groups"]
+        size = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 + o for n, k, s, p, d, o in _axes(args))
+    else:
+        c_out = w.shape[0]
+        size = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d, _ in _axes(args))
+    if any(n < 1 for n in size):
+        raise ValueError(
+            f"the kernel {w.shape[2:]} (dilation {tuple(args['dilation'])}) does not fit into the input {x.shape} "
+            f"with padding {tuple(args['padding'])}: the output would be {size}"
+        )
+    shape = (x.shape[0], c_out, *size)
+    like = x if layout.suggested_channels_last(x) else w
+    return TensorSpec(shape, x.dtype, layout.in_format_of(like, shape))
+
+
+def _taps_inside(out: int, size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+    """Pairs of an output position and a kernel tap that meet a real input position, along one axis."""
+    inside = 0
+    for k in range(kernel):
+        # Output o meets input o * stride - padding + k * dilation, which must be in 0 .. size - 1.
+        offset = padding - k * dilation
+        first = max(-(-offset // stride), 0)
+        last = min((size - 1 + offset) // stride, out - 1)
+        inside += max(last - first + 1, 0)
+    return inside
+
+
+def _work(call: OpCall) -> Work:
+    x, w = call.args["input"], call.args["weight"]
+    (y,) = call.outputs
+    batch = x.shape[0]
+    filters = prod(w.shape[:2])  # (c_out, c_in / groups), transposed (c_in, c_out / groups)
+    if call.args["transposed"]:
+        # Every input element is spread over one filter per output channel of its group.
+        macs = x.size * prod(w.shape[1:])
+        # Spreading is the same geometry with the roles of input and output exchanged.
+        grid = [
+            _taps_inside(n, m, k, s, p, d)
+            for m, (n, k, s, p, d, _) in zip(y.shape[2:], _axes(call.args), strict=True)
+        ]  # fmt: skip
+    else:
+        # Every output element is one dot product with one filter.
+        macs = y.size * prod(w.shape[1:])
+        grid = [
+            _taps_inside(m, n, k, s, p, d)
+            for m, (n, k, s, p, d, _) in zip(y.shape[2:], _axes(call.args), strict=True)
+        ]  # fmt: skip
+    return Work(
+        macs=macs,
+        adds=y.size if call.args["bias"] is not None else 0,
+        macs_on_padding=macs - batch * filters * prod(grid),
+    )
+
+
+def _kind(call: OpCall) -> str:
+    w, groups = call.args["weight"], call.args["groups"]
+    if call.args["transposed"]:
+        return "transposed conv"
+    if groups > 1:
+        return "depthwise conv" if w.shape[1] == 1 else "grouped conv"
+    return "pointwise conv" if all(k == 1 for k in w.shape[2:]) else "standard conv"
+
+
+def _window(call: OpCall, output: int) -> Sight:
+    spread = transposed if call.args["transposed"] else sliding
+    spatial = tuple(
+        spread(i + 2, size=k, stride=s, pad=p, dilation=d) for i, (_, k, s, p, d, _) in enumerate(_axes(call.args))
+    )
+    return {"input": (Follow(0), Whole(), *spatial)}
+
+
+_X = TensorSpec((2, 4, 9, 8))
+
+register(
+    Rule(
+        targets=("aten.convolution.default", "aten.convolution_overrideable.default"),
+        kind=_kind,
+        outputs=_outputs,
+        work=_work,
+        traffic=every_argument,
+        window=_window,
+        fusible=False,
+        source="Dumoulin & Visin, A guide to convolution arithmetic for deep learning, arXiv:1603.07285",
+        free_because=None,
+        examples=(
+            example(_X, TensorSpec((6, 4, 3, 3)), None, [2, 1], [1, 0], [1, 2], False, [0, 0], 1),
+            example(_X, TensorSpec((8, 2, 3, 2)), TensorSpec((8,)), [1, 1], [1, 1], [1, 1], False, [0, 0], 2),
+            example(_X, TensorSpec((4, 3, 3, 2)), TensorSpec((6,)), [2, 2], [1, 0], [1, 1], True, [1, 0], 2),
+            example(TensorSpec((2, 4, 9)), TensorSpec((6, 4, 3)), None, [1], [1], [1], False, [0], 1),
+            example(
+                TensorSpec((1, 2, 5, 6, 7)), TensorSpec((3, 2, 3, 3, 1)), None, [1] * 3, [0] * 3, [1] * 3, False,
+                [0] * 3, 1,
+            ),
+        ),
+    )
+)  # fmt: skip

@@ -1,0 +1,147 @@
+"""Fresh tensors: allocations move nothing, fills write every element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.movement import in_memory_format
+from costmodel.ops.rule import Example, Rule, always, example, free, no_work, outputs_only, register
+from costmodel.ops.sight import nothing
+from costmodel.quantities import Work
+
+_X = TensorSpec((2, 3, 4))
+_ALLOCATION = "an allocation: memory is reserved, nothing is written"
+
+
+def number_dtype(*values: Any) -> str:
+    """The dtype that torch gives to Python numbers."""
+    return layout.result_dtype(values)
+
+
+def _sized(args: Arguments) -> TensorSpec:
+    shape = tuple(args["size"])
+    return TensorSpec(shape, args["dtype"] or "float32", _formatted(shape, args.get("memory_format")))
+
+
+def _formatted(shape: tuple[int, ...], memory_format: str | None) -> tuple[int, ...] | None:
+    if memory_format in ("channels_last", "channels_last_3d"):
+        return layout.normal(layout.channels_last_strides(shape), shape)
+    return None
+
+
+def _strided(args: Arguments) -> TensorSpec:
+    shape = tuple(args["size"])
+    like = args["self"].dtype if "self" in args else "float32"
+    return TensorSpec(shape, args["dtype"] or like, layout.normal(tuple(args["stride"]), shape))
+
+
+def _full(args: Arguments) -> TensorSpec:
+    return TensorSpec(tuple(args["size"]), args["dtype"] or number_dtype(args["fill_value"]))
+
+
+def _like(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    return TensorSpec(x.shape, args["dtype"] or x.dtype, in_memory_format(x, args["memory_format"], x.shape))
+
+
+def _new(args: Arguments) -> TensorSpec:
+    return TensorSpec(tuple(args["size"]), args["dtype"] or args["self"].dtype)
+
+
+def _arange(args: Arguments) -> TensorSpec:
+    start, end, step = args.get("start", 0), args["end"], args.get("step", 1)
+    if step == 0 or (end - start) * step < 0:
+        raise ValueError(f"arange from {start} to {end} never gets there by steps of {step}")
+    # Exact for integers: a ceiling written as a floor.
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    n = -((start - end) // step) if whole else ceil((end - start) / step)
+    given = number_dtype(start, end, step)
+    return TensorSpec((n,), args["dtype"] or ("int64" if layout.category(given) < 2 else given))
+
+
+def _eye(args: Arguments) -> TensorSpec:
+    return TensorSpec((args["n"], args.get("m", args["n"])), args["dtype"] or "float32")
+
+
+def _spaced(args: Arguments) -> TensorSpec:
+    return TensorSpec((args["steps"],), args["dtype"] or "float32")
+
+
+def _scalar(args: Arguments) -> TensorSpec:
+    return TensorSpec((), args["dtype"] or "float32")
+
+
+def _triangle_indices(lower: bool) -> Callable[[Arguments], TensorSpec]:
+    def outputs(args: Arguments) -> TensorSpec:
+        rows, columns, offset = args["row"], args["col"], args["offset"]
+        # Row i holds the columns 0 .. i + offset of the lower triangle.
+        below = sum(min(max(i + offset + (1 if lower else 0), 0), columns) for i in range(rows))
+        n = below if lower else rows * columns - below
+        dtype = args["dtype"]
+        return TensorSpec((2, n), dtype if isinstance(dtype, str) else "int64")
+
+    return outputs
+
+
+def _filled(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, [x]))
+
+
+def fill(
+    *targets: str,
+    outputs: Callable[[Arguments], TensorSpec],
+    examples: tuple[Example, ...],
+    work: Callable[[OpCall], Work] = no_work,
+    source: str = "a fill: every element is written once",
+) -> Rule:
+    """The rule of an op that writes a tensor and reads none."""
+    return Rule(
+        targets=targets, kind=always("other"), outputs=outputs, work=work, traffic=outputs_only, window=nothing,
+        fusible=False, source=source, free_because=None, examples=examples,
+    )  # fmt: skip
+
+
+def allocation(*targets: str, outputs: Callable[[Arguments], TensorSpec], examples: tuple[Example, ...]) -> Rule:
+    """The rule of an op that only reserves memory."""
+    return free(*targets, because=_ALLOCATION, kind="other", outputs=outputs, window=nothing, examples=examples)
+
+
+_SIZES = (example([2, 3]), example([2, 3], dtype="int64"), example([]))
+_LIKE = (example(_X), example(TensorSpec((2, 3, 4, 5)), dtype="bool", memory_format="channels_last"))
+_NEW = (example(_X, [3, 2]), example(_X, [], dtype="int64"))
+
+register(
+    allocation("aten.empty.memory_format", outputs=_sized,
+               examples=(*_SIZES, example([2, 3, 4, 5], memory_format="channels_last"))),
+    allocation("aten.empty_strided.default", outputs=_strided, examples=(example([2, 3], [1, 2]),)),
+    allocation("aten.new_empty_strided.default", outputs=_strided, examples=(example(_X, [2, 3], [1, 2]),)),
+    allocation("aten.empty_like.default", outputs=_like, examples=_LIKE),
+    allocation("aten.new_empty.default", outputs=_new, examples=_NEW),
+    fill("aten.zeros.default", "aten.ones.default", outputs=_sized, examples=_SIZES),
+    fill("aten.full.default", outputs=_full,
+         examples=(example([2, 3], 1), example([2], 0.5), example([2], True), example([2], 1, dtype="float16"))),
+    fill("aten.zeros_like.default", "aten.ones_like.default", outputs=_like, examples=_LIKE),
+    fill("aten.full_like.default", outputs=_like, examples=(example(_X, 2), example(_X, 2, dtype="int64"))),
+    fill("aten.new_zeros.default", "aten.new_ones.default", outputs=_new, examples=_NEW),
+    fill("aten.new_full.default", outputs=_new, examples=(example(_X, [3, 2], 1),)),
+    fill("aten.fill_.Scalar", "aten.fill.Scalar", outputs=_filled, examples=(example(_X, 1),)),
+    fill("aten.fill_.Tensor", "aten.fill.Tensor", outputs=_filled, examples=(example(_X, TensorSpec(())),)),
+    fill("aten.zero_.default", "aten.zero.default", outputs=_filled, examples=(example(_X),)),
+    fill("aten.arange.default", outputs=_arange, examples=(example(5), example(2.5), example(3, dtype="float32"))),
+    fill("aten.arange.start", outputs=_arange, examples=(example(2, 7), example(0.5, 4))),
+    fill("aten.arange.start_step", outputs=_arange, examples=(example(2, 8, 3), example(8, 2, -4), example(0, 1, 0.25))),
+    fill("aten.eye.default", outputs=_eye, examples=(example(3),)),
+    fill("aten.eye.m", outputs=_eye, examples=(example(3, 4),)),
+    fill("aten.linspace.default", "aten.logspace.default", outputs=_spaced,
+         examples=(example(0, 1, 5), example(0.0, 1.0, 1))),
+    fill("aten.scalar_tensor.default", outputs=_scalar, examples=(example(3.0), example(3, dtype="int64"))),
+    fill("aten.tril_indices.default", outputs=_triangle_indices(True),
+         examples=(example(4, 3), example(3, 5, 1), example(5, 3, -2))),
+    fill("aten.triu_indices.default", outputs=_triangle_indices(False),
+         examples=(example(4, 3), example(3, 5, 1), example(5, 3, -2))),
+)  # fmt: skip

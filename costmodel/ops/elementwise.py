@@ -1,0 +1,200 @@
+"""Elementwise arithmetic, comparisons and functions: one result per position, by broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.rule import Example, Rule, always, every_argument, example, register
+from costmodel.ops.sight import pointwise
+from costmodel.quantities import Work
+
+_X = TensorSpec((2, 3, 4))
+_Y = TensorSpec((3, 1))
+_I = TensorSpec((2, 3), "int64")
+_B = TensorSpec((2, 3), "bool")
+
+
+def _promoted(args: Arguments) -> TensorSpec:
+    return layout.elementwise(args)
+
+
+def _floating(args: Arguments) -> TensorSpec:
+    # Functions of real numbers turn integers into the default floating dtype.
+    y = layout.elementwise(args)
+    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, "float32", y.strides)
+
+
+def _boolean(args: Arguments) -> TensorSpec:
+    return layout.elementwise(args, "bool")
+
+
+def each(**per_element: int) -> Callable[[OpCall], Work]:
+    """So many operations of each kind for every output element."""
+    work = Work(**per_element)
+    return lambda call: work.times(call.outputs[0].size)
+
+
+def elementwise(
+    *targets: str,
+    work: Callable[[OpCall], Work],
+    kind: str,
+    examples: tuple[Example, ...],
+    outputs: Callable[[Arguments], TensorSpec] = _promoted,
+    source: str = "torch.Tensor, elementwise",
+) -> Rule:
+    """The rule of an op that works on each position by itself."""
+    return Rule(
+        targets=targets, kind=always(kind), outputs=outputs, work=work, traffic=every_argument, window=pointwise,
+        fusible=True, source=source, free_because=None, examples=examples,
+    )  # fmt: skip
+
+
+def _add_work(call: OpCall) -> Work:
+    # self + alpha * other
+    n = call.outputs[0].size
+    return Work(adds=n, multiplies=n if call.args.get("alpha", 1) != 1 else 0)
+
+
+def _pow_work(call: OpCall) -> Work:
+    n, exponent = call.outputs[0].size, call.args["exponent"]
+    if isinstance(exponent, (int, float)):
+        if exponent == -1:
+            return Work(divides=n)
+        if exponent in (0, 1):
+            return Work()
+        if float(exponent).is_integer() and exponent > 1:
+            return Work(multiplies=n * (int(exponent) - 1))
+    return Work(transcendentals=n)
+
+
+def _clamp_work(call: OpCall) -> Work:
+    bounds = sum(call.args.get(side) is not None for side in ("min", "max"))
+    return Work(compares=bounds * call.outputs[0].size)
+
+
+def _scaled(base: Work) -> Callable[[OpCall], Work]:
+    # self + value * (a op b)
+    def work(call: OpCall) -> Work:
+        n = call.outputs[0].size
+        return base.times(n) + Work(multiplies=n if call.args.get("value", 1) != 1 else 0)
+
+    return work
+
+
+def _inplace(*names: str) -> tuple[str, ...]:
+    """Each ``name.overload`` and its in-place variant ``name_.overload``."""
+    targets = []
+    for name in names:
+        stem, overload = name.split(".")
+        targets += [f"aten.{stem}.{overload}", f"aten.{stem}_.{overload}"]
+    return tuple(targets)
+
+
+_UNARY, _BINARY, _SCALAR = (example(_X),), (example(_X, _Y),), (example(_X, 2),)
+
+register(
+    elementwise(*_inplace("add.Tensor", "sub.Tensor"), work=_add_work, kind="add", examples=_BINARY),
+    elementwise(*_inplace("add.Scalar", "sub.Scalar"), work=_add_work, kind="add", examples=_SCALAR),
+    elementwise("aten.rsub.Scalar", work=_add_work, kind="add", examples=_SCALAR),
+    elementwise("aten.rsub.Tensor", work=_add_work, kind="add", examples=_BINARY),
+    elementwise(*_inplace("mul.Tensor"), work=each(multiplies=1), kind="multiply", examples=_BINARY),
+    elementwise(*_inplace("mul.Scalar"), work=each(multiplies=1), kind="multiply", examples=_SCALAR),
+    elementwise(
+        *_inplace("div.Tensor"), work=each(divides=1), kind="multiply", outputs=_floating,
+        examples=(*_BINARY, example(_I, _I)),
+    ),
+    elementwise(*_inplace("div.Scalar"), work=each(divides=1), kind="multiply", outputs=_floating, examples=_SCALAR),
+    elementwise(
+        *_inplace("div.Tensor_mode"), work=each(divides=1), kind="multiply",
+        examples=(example(_X, _Y, rounding_mode="floor"),),
+    ),
+    elementwise(
+        *_inplace("div.Scalar_mode"), work=each(divides=1), kind="multiply",
+        examples=(example(_X, 2, rounding_mode="trunc"),),
+    ),
+    elementwise(
+        *_inplace("floor_divide.default", "remainder.Tensor", "fmod.Tensor"), work=each(divides=1), kind="other",
+        examples=(example(_X, _X),),
+    ),
+    elementwise(
+        *_inplace("floor_divide.Scalar", "remainder.Scalar", "fmod.Scalar"), work=each(divides=1), kind="other",
+        examples=_SCALAR,
+    ),
+    elementwise(*_inplace("addcmul.default"), work=_scaled(Work(multiplies=1, adds=1)), kind="add",
+                examples=(example(_X, _X, _Y), example(_X, _X, _Y, value=2))),
+    elementwise(*_inplace("addcdiv.default"), work=_scaled(Work(divides=1, adds=1)), kind="add",
+                examples=(example(_X, _X, _Y),)),
+    elementwise(*_inplace("lerp.Scalar"), work=each(adds=2, multiplies=1), kind="add", examples=(example(_X, _X, 0.5),)),
+    elementwise(*_inplace("lerp.Tensor"), work=each(adds=2, multiplies=1), kind="add", examples=(example(_X, _X, _X),)),
+    elementwise(
+        "aten.maximum.default", "aten.minimum.default", "aten.fmax.default", "aten.fmin.default",
+        work=each(compares=1), kind="other", examples=_BINARY,
+    ),
+    elementwise(
+        *(f"aten.{c}{suffix}.Tensor" for c in ("eq", "ne", "lt", "le", "gt", "ge") for suffix in ("",)),
+        work=each(compares=1), kind="other", outputs=_boolean, examples=_BINARY,
+    ),
+    elementwise(
+        *(f"aten.{c}.Scalar" for c in ("eq", "ne", "lt", "le", "gt", "ge")),
+        work=each(compares=1), kind="other", outputs=_boolean, examples=_SCALAR,
+    ),
+    elementwise(*_inplace("clamp.default"), work=_clamp_work, kind="activation",
+                examples=(example(_X, 0, 6), example(_X, 0.0))),
+    elementwise(*_inplace("clamp.Tensor"), work=_clamp_work, kind="other", examples=(example(_X, _Y),)),
+    elementwise(*_inplace("clamp_min.default", "clamp_max.default"), work=each(compares=1), kind="activation",
+                examples=_SCALAR),
+    elementwise(*_inplace("clamp_min.Tensor", "clamp_max.Tensor"), work=each(compares=1), kind="other",
+                examples=_BINARY),
+    elementwise(*_inplace("pow.Tensor_Scalar"), work=_pow_work, kind="other", examples=(example(_X, 2), example(_X, 0.5))),
+    elementwise(*_inplace("pow.Tensor_Tensor"), work=_pow_work, kind="other", examples=(example(_X, _X),)),
+    elementwise("aten.pow.Scalar", work=_pow_work, kind="other", examples=(example(2.0, _X),)),
+    elementwise(*_inplace("square.default"), work=each(multiplies=1), kind="multiply", examples=_UNARY),
+    elementwise(
+        *_inplace("reciprocal.default"), work=each(divides=1), kind="multiply", outputs=_floating, examples=_UNARY,
+    ),
+    elementwise(
+        *_inplace(*(f"{f}.default" for f in (
+            "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "asin",
+            "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "lgamma", "digamma",
+        ))),
+        work=each(transcendentals=1), kind="other", outputs=_floating, examples=_UNARY,
+    ),
+    elementwise(
+        *_inplace(*(f"{f}.default" for f in ("neg", "abs", "sign", "sgn", "round", "floor", "ceil", "trunc", "frac"))),
+        work=each(), kind="other", examples=_UNARY,
+        source="sign flips and rounding are bit operations, not arithmetic",
+    ),
+    elementwise(
+        *_inplace(*(f"{f}.default" for f in ("logical_not", "bitwise_not"))),
+        work=each(), kind="other", examples=(example(_B),), source="bit operations, not arithmetic",
+    ),
+    elementwise(
+        *_inplace(*(f"{f}.default" for f in ("logical_and", "logical_or", "logical_xor"))),
+        work=each(), kind="other", outputs=_boolean, examples=(example(_B, _B),), source="bit operations, not arithmetic",
+    ),
+    elementwise(
+        *_inplace(*(f"{f}.Tensor" for f in ("bitwise_and", "bitwise_or", "bitwise_xor"))),
+        work=each(), kind="other", examples=(example(_B, _B),), source="bit operations, not arithmetic",
+    ),
+    elementwise(
+        "aten.isnan.default", "aten.isinf.default", "aten.isfinite.default", "aten.isneginf.default",
+        "aten.isposinf.default", work=each(compares=1), kind="other", outputs=_boolean, examples=_UNARY,
+    ),
+    elementwise(
+        "aten.where.self", work=each(), kind="other", examples=(example(TensorSpec((2, 3, 4), "bool"), _X, _X),),
+        outputs=lambda args: layout.elementwise(args, layout.result_dtype([args["self"], args["other"]])),
+        source="a selection, no arithmetic",
+    ),
+    elementwise(
+        *_inplace("masked_fill.Scalar"), work=each(), kind="other",
+        outputs=lambda args: layout.elementwise(args, args["self"].dtype),
+        examples=(example(_X, TensorSpec((3, 1), "bool"), 0.0),), source="a selection, no arithmetic",
+    ),
+    elementwise(
+        *_inplace("masked_fill.Tensor"), work=each(), kind="other",
+        outputs=lambda args: layout.elementwise(args, args["self"].dtype),
+        examples=(example(_X, TensorSpec((3, 1), "bool"), TensorSpec(())),), source="a selection, no arithmetic",
+    ),
+)  # fmt: skip

@@ -1,0 +1,258 @@
+"""Reading and writing by index: what is looked up is moved, the rest of the table is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.movement import copy
+from costmodel.ops.rule import DataDependent, Rule, Torch, always, example, moved, register
+from costmodel.ops.sight import everything, pointwise
+from costmodel.quantities import Traffic, Work
+from costmodel.window import Follow, Sight, Tap, Whole
+
+_X = TensorSpec((2, 3, 4))
+_INDEX = TensorSpec((2, 1, 4), "int64")
+_ROWS = TensorSpec((5,), "int64")
+_MASK = TensorSpec((2, 3), "bool")
+
+
+def looked_up(call: OpCall) -> Traffic:
+    """The indices are read, and of the table as many elements as are written."""
+    (y,) = call.outputs
+    indices = moved((t for name, t in call.tensors() if name != "self"), ())
+    table = call.args["self"].itemsize
+    return indices + Traffic(
+        read=y.size, read_bytes=y.size * table, written=y.size, written_bytes=y.size * y.itemsize
+    )  # fmt: skip
+
+
+def _positions(indices: Sequence[Any]) -> tuple[list[int], bool]:
+    """The indexed dimensions, and whether they stand side by side."""
+    dims = [d for d, index in enumerate(indices) if index is not None]
+    return dims, dims == list(range(dims[0], dims[-1] + 1))
+
+
+def _indexed(x: TensorSpec, indices: Sequence[Any]) -> tuple[tuple[int, ...], int]:
+    """The shape of ``x[indices]``, and where the indexed dimensions' broadcast shape begins in it."""
+    if any(i is not None and i.dtype in ("bool", "uint8") for i in indices):
+        raise DataDependent("as many elements are selected as the mask has ones, which only its values tell")
+    dims, adjacent = _positions(indices)
+    if len(indices) > len(x.shape):
+        raise ValueError(f"{len(indices)} indices for a tensor of {len(x.shape)} dimensions {x.shape}")
+    looked = layout.broadcast([indices[d].shape for d in dims])
+    kept = [n for d, n in enumerate(x.shape) if d not in dims]
+    # Indices that stand apart move to the front.
+    begin = dims[0] if adjacent else 0
+    return (*kept[:begin], *looked, *kept[begin:]), begin
+
+
+def _index(args: Arguments) -> TensorSpec:
+    x, indices = args["self"], args["indices"]
+    shape, begin = _indexed(x, indices)
+    if x.strides is None and begin == 0:
+        return TensorSpec(shape, x.dtype)
+    # torch orders the output as the kept dimensions lie in memory; the looked-up ones have no order of their own.
+    dims, _ = _positions(indices)
+    given = [indices[d] for d in dims]
+    rank = len(layout.broadcast([i.shape for i in given]))
+    kept = [s for d, s in enumerate(x.full_strides) if d not in dims]
+    table = (*kept[:begin], *(0,) * rank, *kept[begin:])
+    after = (1,) * (len(kept) - begin)
+    aligned = [TensorSpec(i.shape + after, i.dtype, i.full_strides + (0,) * len(after)) for i in given]
+    return TensorSpec(shape, x.dtype, layout.strides_of_operands(shape, [TensorSpec(shape, x.dtype, table), *aligned]))
+
+
+def _index_window(call: OpCall, output: int) -> Sight:
+    x, indices = call.args["self"], call.args["indices"]
+    dims, _ = _positions(indices)
+    if any(i is not None and i.dtype in ("bool", "uint8") for i in indices):
+        return everything(call, output)
+    _, begin = _indexed(x, indices)
+    rank = len(layout.broadcast([indices[d].shape for d in dims]))
+    outside = iter([*range(begin), *range(begin + rank, len(call.outputs[0].shape))])
+    sight: dict[str, tuple[Tap, ...]] = {
+        "self": tuple(Whole() if d in dims else Follow(next(outside)) for d in range(len(x.shape)))
+    }
+    for d in dims:
+        shape = indices[d].shape
+        last = begin + rank - len(shape)
+        sight[f"indices[{d}]"] = tuple(Whole() if n == 1 else Follow(last + i) for i, n in enumerate(shape))
+    return sight
+
+
+def _index_select(args: Arguments) -> TensorSpec:
+    x, index = args["self"], args["index"]
+    if not x.shape:
+        return TensorSpec((), x.dtype)
+    dim = args["dim"] % len(x.shape)
+    return TensorSpec((*x.shape[:dim], index.size, *x.shape[dim + 1 :]), x.dtype)
+
+
+def _mixed(call: OpCall, *names: str) -> dict[str, tuple[Tap, ...]]:
+    # Which position along ``dim`` is meant stands in the index: any of them.
+    rank = len(call.args["self"].shape)
+    dim = call.args["dim"] % rank if rank else 0
+    taps: tuple[Tap, ...] = tuple(Whole() if d == dim else Follow(d) for d in range(rank))
+    return {name: taps for name in names if type(call.args.get(name)) is TensorSpec}
+
+
+def _index_select_window(call: OpCall, output: int) -> Sight:
+    dim = call.args["dim"] % max(len(call.args["self"].shape), 1)
+    return {**_mixed(call, "self"), "index": (Follow(dim),) * len(call.args["index"].shape)}
+
+
+def _gather(args: Arguments) -> TensorSpec:
+    return TensorSpec(args["index"].shape, args["self"].dtype)
+
+
+def _gather_window(call: OpCall, output: int) -> Sight:
+    return {**_mixed(call, "self"), "index": tuple(map(Follow, range(len(call.args["index"].shape))))}
+
+
+def _scatter_window(call: OpCall, output: int) -> Sight:
+    rank = len(call.args["self"].shape)
+    return {"self": tuple(map(Follow, range(rank))), **_mixed(call, "index", "src")}
+
+
+def _index_add_window(call: OpCall, output: int) -> Sight:
+    rank = len(call.args["self"].shape)
+    return {"self": tuple(map(Follow, range(rank))), **_mixed(call, "source"), "index": (Whole(),)}
+
+
+def _index_put_window(call: OpCall, output: int) -> Sight:
+    rank = len(call.args["self"].shape)
+    return {**everything(call, output), "self": tuple(map(Follow, range(rank)))}  # type: ignore[dict-item]
+
+
+def _like_self(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, [x]))
+
+
+def _contiguous(args: Arguments) -> TensorSpec:
+    return TensorSpec(args["self"].shape, args["self"].dtype)
+
+
+def _put(call: OpCall, count: int, *, read_back: bool) -> Traffic:
+    """Out of place everything is copied over; in place only the ``count`` elements that the index names are touched."""
+    x = call.args["self"]
+    given = moved((t for name, t in call.tensors() if name != "self"), ())
+    if not call.inplace:
+        return given + moved([x], call.outputs)
+    old = count if read_back else 0
+    return given + Traffic(read=old, read_bytes=old * x.itemsize, written=count, written_bytes=count * x.itemsize)
+
+
+def _accumulates(call: OpCall) -> bool:
+    reduces = call.args.get("reduce") is not None or "add" in call.op
+    return reduces or bool(call.args.get("accumulate"))
+
+
+def _scatter_traffic(call: OpCall) -> Traffic:
+    return _put(call, call.args["index"].size, read_back=_accumulates(call))
+
+
+def _index_add_traffic(call: OpCall) -> Traffic:
+    return _put(call, call.args["source"].size, read_back=_accumulates(call))
+
+
+def _put_size(call: OpCall) -> int:
+    x, indices = call.args["self"], call.args["indices"]
+    if any(i is not None and i.dtype in ("bool", "uint8") for i in indices):
+        return max(int(call.args["values"].size), 1)
+    return prod(_indexed(x, indices)[0])
+
+
+def _index_put_traffic(call: OpCall) -> Traffic:
+    return _put(call, _put_size(call), read_back=_accumulates(call))
+
+
+def _masked_scatter_traffic(call: OpCall) -> Traffic:
+    return moved((t for _, t in call.tensors()), call.outputs)
+
+
+def _index_fill_traffic(call: OpCall) -> Traffic:
+    x = call.args["self"]
+    rows = call.args["index"].size
+    along = x.shape[call.args["dim"]] if x.shape else 1
+    return _put(call, x.size // along * rows if along else 0, read_back=False)
+
+
+_REDUCES = {
+    "sum": Work(adds=1), "add": Work(adds=1), "prod": Work(multiplies=1), "multiply": Work(multiplies=1),
+    "amax": Work(compares=1), "amin": Work(compares=1), "mean": Work(adds=1),
+}  # fmt: skip
+
+
+def _scatter_work(call: OpCall) -> Work:
+    # Every scattered element meets the one that is there; a mean is then divided by its count.
+    work = _REDUCES[call.args["reduce"]].times(call.args["index"].size)
+    return work + Work(divides=call.outputs[0].size) if call.args["reduce"] == "mean" else work
+
+
+def _scatter_add_work(call: OpCall) -> Work:
+    return Work(adds=call.args["index"].size)
+
+
+def _index_add_work(call: OpCall) -> Work:
+    n = call.args["source"].size
+    return Work(adds=n, multiplies=n if call.args["alpha"] != 1 else 0)
+
+
+def _index_put_work(call: OpCall) -> Work:
+    return Work(adds=_put_size(call)) if call.args["accumulate"] else Work()
+
+
+_SOURCE = "torch.Tensor indexing: a copy by index"
+
+register(
+    copy("aten.index.Tensor", "aten._unsafe_index.Tensor", outputs=_index, window=_index_window, traffic=looked_up,
+         source=_SOURCE, examples=(
+             example(_X, [None, _ROWS]), example(_X, [TensorSpec((2, 1), "int64"), None, TensorSpec((3,), "int64")]),
+             example(_X, [_ROWS, _ROWS]), example(_X, [TensorSpec((2, 2), "int64")]),
+         )),
+    copy("aten.index_select.default", outputs=_index_select, window=_index_select_window, traffic=looked_up,
+         source=_SOURCE, examples=(example(_X, 1, _ROWS), example(_X, -1, _ROWS))),
+    copy("aten.gather.default", outputs=_gather, window=_gather_window, traffic=looked_up, source=_SOURCE,
+         examples=(example(_X, 1, _INDEX),)),
+    copy("aten.take.default", outputs=_gather, window=everything, traffic=looked_up, source=_SOURCE,
+         examples=(example(_X, _ROWS),)),
+    copy("aten.masked_select.default", outputs=Torch.META, window=everything, source=_SOURCE,
+         examples=(example(_X, TensorSpec((2, 3, 4), "bool")),)),
+    copy("aten.nonzero.default", outputs=Torch.META, window=everything, source=_SOURCE, examples=(example(_X),)),
+    copy("aten.repeat_interleave.Tensor", outputs=Torch.META, window=everything, source=_SOURCE,
+         examples=(example(_ROWS),)),
+    copy("aten.scatter.src", "aten.scatter_.src", outputs=_contiguous, window=_scatter_window, traffic=_scatter_traffic,
+         source=_SOURCE, examples=(example(_X, 1, _INDEX, _X),)),
+    copy("aten.scatter.value", "aten.scatter_.value", outputs=_contiguous, window=_scatter_window,
+         traffic=_scatter_traffic, source=_SOURCE, examples=(example(_X, -2, _INDEX, 1.0),)),
+    copy("aten.index_put.default", "aten.index_put_.default", "aten._index_put_impl_.default",
+         "aten._unsafe_index_put.default", outputs=_like_self, window=_index_put_window, traffic=_index_put_traffic,
+         source=_SOURCE, examples=(example(_X, [None, _ROWS], TensorSpec((5, 4))), example(_X, [_MASK], TensorSpec(())))),
+    copy("aten.index_copy.default", "aten.index_copy_.default", outputs=_contiguous, window=_index_add_window,
+         traffic=_index_add_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),)),
+    copy("aten.index_fill.int_Scalar", "aten.index_fill_.int_Scalar", outputs=_like_self, window=_index_add_window,
+         traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, 2.0),)),
+    copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_like_self, window=_index_put_window,
+         traffic=_masked_scatter_traffic, source=_SOURCE, examples=(example(_X, TensorSpec((3, 1), "bool"), _X),)),
+    *(
+        Rule(targets=targets, kind=always("other"), outputs=_contiguous, work=work, traffic=traffic, window=window,
+             fusible=False, source="torch.Tensor.scatter_reduce, index_add: one operation an element scattered",
+             free_because=None, examples=examples)
+        for targets, work, traffic, window, examples in (
+            (("aten.scatter_add.default", "aten.scatter_add_.default"), _scatter_add_work, _scatter_traffic,
+             _scatter_window, (example(_X, 1, _INDEX, _X),)),
+            (("aten.scatter_reduce.two", "aten.scatter_reduce_.two"), _scatter_work, _scatter_traffic,
+             _scatter_window, (example(_X, 1, _INDEX, _X, "amax"), example(_X, 1, _INDEX, _X, "mean"))),
+            (("aten.scatter.reduce", "aten.scatter_.reduce"), _scatter_work, _scatter_traffic,
+             _scatter_window, (example(_X, 1, _INDEX, _X, reduce="multiply"),)),
+            (("aten.index_add.default", "aten.index_add_.default"), _index_add_work, _index_add_traffic,
+             _index_add_window, (example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),
+                                 example(_X, 1, _ROWS, TensorSpec((2, 5, 4)), alpha=2))),
+        )
+    ),
+)  # fmt: skip

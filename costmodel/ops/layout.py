@@ -1,0 +1,235 @@
+"""Shapes, dtypes and strides of outputs, as torch decides them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from costmodel.graph import Arguments, TensorSpec, contiguous_strides
+
+Shape = tuple[int, ...]
+Strides = tuple[int, ...]
+
+
+def channels_last_strides(shape: Shape) -> Strides:
+    """Strides of a (batch, channels, *size) tensor stored channels last.
+
+    >>> channels_last_strides((2, 3, 4, 5))
+    (60, 1, 15, 3)
+    """
+    n, c, *size = shape
+    inner = contiguous_strides((n, *size, c))
+    return (inner[0], inner[-1], *inner[1:-1])
+
+
+def is_channels_last(t: TensorSpec) -> bool:
+    """Whether a 4-d or 5-d tensor is stored channels last, and not contiguously as well."""
+    return t.strides is not None and len(t.shape) in (4, 5) and _same_where_it_matters(
+        t.strides, channels_last_strides(t.shape), t.shape
+    )  # fmt: skip
+
+
+def _same_where_it_matters(a: Strides, b: Strides, shape: Shape) -> bool:
+    # A dimension of length 1 may have any stride.
+    return all(x == y or n == 1 for x, y, n in zip(a, b, shape, strict=True))
+
+
+def suggested_channels_last(t: TensorSpec) -> bool:
+    """What torch's ``suggest_memory_format`` says: strides that order as channels-last ones do."""
+    if t.strides is None or len(t.shape) not in (4, 5):
+        return False
+    order = (1, *range(len(t.shape) - 1, 1, -1), 0)
+    if t.strides[1] == 0:
+        return False
+    least = 0
+    for d in order:
+        if t.shape[d] == 0 or t.strides[d] < least:
+            return False
+        if d == 0 and least == t.strides[1]:
+            return False
+        least = t.strides[d]
+        if t.shape[d] > 1:
+            least *= t.shape[d]
+    return True
+
+
+def normal(strides: Strides, shape: Shape) -> Strides | None:
+    """``None`` for strides that are contiguous where it matters, as a ``TensorSpec`` wants them."""
+    if 0 in shape or _same_where_it_matters(strides, contiguous_strides(shape), shape):
+        return None
+    return strides
+
+
+def in_format_of(t: TensorSpec, shape: Shape) -> Strides | None:
+    """Strides of a fresh (batch, channels, *size) output in the memory format of ``t``."""
+    return normal(channels_last_strides(shape), shape) if suggested_channels_last(t) else None
+
+
+def is_dense(t: TensorSpec) -> bool:
+    """Whether the tensor fills its memory without gaps or overlaps, in whatever order."""
+    if t.strides is None:
+        return True
+    expected = 1
+    for stride, n in sorted((s, n) for s, n in zip(t.strides, t.shape, strict=True) if n != 1):
+        if stride != expected:
+            return False
+        expected *= n
+    return True
+
+
+def broadcast(shapes: Sequence[Shape]) -> Shape:
+    """The shape to which shapes broadcast.
+
+    >>> broadcast([(4, 1, 3), (2, 1)])
+    (4, 2, 3)
+    """
+    first = shapes[0]
+    if all(shape == first for shape in shapes):
+        return first
+    rank = max(len(s) for s in shapes)
+    padded = [(1,) * (rank - len(s)) + s for s in shapes]
+    result = []
+    for lengths in zip(*padded, strict=True):
+        distinct = {n for n in lengths if n != 1}
+        if len(distinct) > 1:
+            raise ValueError(f"shapes {', '.join(map(str, shapes))} do not broadcast")
+        result.append(distinct.pop() if distinct else 1)
+    return tuple(result)
+
+
+def elementwise_strides(shape: Shape, tensors: Sequence[TensorSpec]) -> Strides | None:
+    """Strides of a fresh elementwise output: it keeps the layout of its inputs.
+
+    Source: TensorIterator (aten/src/ATen/TensorIterator.cpp, ``reorder_dimensions``).
+    """
+    if all(t.strides is None and t.shape == shape for t in tensors):
+        return None
+    same = [t for t in tensors if t.shape == shape]
+    if len(tensors) == 1:
+        (t,) = tensors
+        if is_dense(t):
+            return t.strides
+    if len(same) == len(tensors) and all(t.strides == same[0].strides for t in same) and is_dense(same[0]):
+        return same[0].strides
+    return strides_of_operands(shape, tensors)
+
+
+def strides_of_operands(shape: Shape, tensors: Sequence[TensorSpec]) -> Strides | None:
+    """Strides of a fresh output ordered as the operands' strides say, the first that decides first."""
+    return normal(_by_permutation(shape, [_expanded_strides(t, shape) for t in tensors]), shape)
+
+
+def _expanded_strides(t: TensorSpec, shape: Shape) -> Strides:
+    missing = len(shape) - len(t.shape)
+    own = tuple(
+        0 if n == 1 and full != 1 else s
+        for n, s, full in zip(t.shape, t.full_strides, shape[missing:], strict=True)
+    )  # fmt: skip
+    return (0,) * missing + own
+
+
+def _by_permutation(shape: Shape, operands: Sequence[Strides]) -> Strides:
+    # Dimensions are sorted from the fastest to the slowest by an insertion sort that treats a broadcast
+    # dimension (stride 0) as undecided, then the output is dense in that order.
+    order = list(reversed(range(len(shape))))
+    for i in range(1, len(shape)):
+        dim1 = i
+        for dim0 in reversed(range(i)):
+            verdict = _compare(order[dim0], order[dim1], shape, operands)
+            if verdict > 0:
+                order[dim0], order[dim1] = order[dim1], order[dim0]
+                dim1 = dim0
+            elif verdict < 0:
+                break
+    strides = [0] * len(shape)
+    step = 1
+    for d in order:
+        strides[d] = step
+        step *= max(shape[d], 1)
+    return tuple(strides)
+
+
+def _compare(a: int, b: int, shape: Shape, operands: Sequence[Strides]) -> int:
+    for strides in operands:
+        if strides[a] == 0 or strides[b] == 0:
+            continue
+        if strides[a] < strides[b]:
+            return -1
+        if strides[a] > strides[b]:
+            return 1
+        if shape[a] > shape[b]:
+            return 1
+    return 0
+
+
+_CATEGORY = {"bool": 0, "complex64": 3, "complex128": 3, "complex32": 3}
+_ORDER = (
+    "bool", "uint8", "int8", "int16", "int32", "int64",
+    "float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
+)  # fmt: skip
+
+
+def category(dtype: str) -> int:
+    """0 bool, 1 integer, 2 floating point, 3 complex."""
+    if dtype in _CATEGORY:
+        return _CATEGORY[dtype]
+    return 2 if "float" in dtype else 1
+
+
+def promote(a: str, b: str) -> str:
+    """The dtype that two dtypes promote to.
+
+    >>> promote("float16", "bfloat16"), promote("int64", "float16"), promote("uint8", "int8")
+    ('float32', 'float16', 'int16')
+    """
+    if a == b:
+        return a
+    if category(a) != category(b):
+        return max(a, b, key=category)
+    if {a, b} == {"float16", "bfloat16"}:
+        return "float32"
+    if {a, b} == {"uint8", "int8"}:
+        return "int16"
+    return max(a, b, key=_ORDER.index)
+
+
+def result_dtype(operands: Sequence[Any]) -> str:
+    """The dtype of an elementwise result: tensors with dimensions outrank those without, tensors outrank numbers.
+
+    >>> result_dtype([TensorSpec((2,), "int64"), 0.5]), result_dtype([TensorSpec((2,), "float16"), TensorSpec(())])
+    ('float32', 'float16')
+    """
+    by_rank: list[list[str]] = [[], [], []]
+    for v in operands:
+        if type(v) is TensorSpec:
+            by_rank[0 if v.shape else 1].append(v.dtype)
+        elif isinstance(v, (int, float, complex)):
+            kind = {bool: "bool", int: "int64", float: "float32", complex: "complex64"}
+            by_rank[2].append(kind[type(v)])
+    result = ""
+    for dtypes in filter(None, by_rank):
+        candidate = dtypes[0]
+        for dtype in dtypes[1:]:
+            candidate = promote(candidate, dtype)
+        # A lower rank has a say only where it is of a higher category.
+        if not result:
+            result = candidate
+        elif category(candidate) > category(result):
+            result = candidate
+    return result
+
+
+def elementwise(args: Arguments, dtype: str | None = None) -> TensorSpec:
+    """The output of an elementwise op on all its tensor and number arguments."""
+    tensors = [v for v in args.values() if type(v) is TensorSpec]
+    first = tensors[0]
+    shape = first.shape
+    if dtype is None:
+        dtype = first.dtype
+        if "float" not in dtype or any(t.dtype != dtype for t in tensors):
+            dtype = result_dtype(list(args.values()))
+    for t in tensors:
+        if t.shape != shape:
+            shape = broadcast([t.shape for t in tensors])
+            break
+    return TensorSpec(shape, dtype, elementwise_strides(shape, tensors))

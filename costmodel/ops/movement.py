@@ -1,0 +1,220 @@
+"""Copies: ops that move elements to another place and compute nothing. Indexed ones are in ``indexing``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, every_argument, example, moved, no_work, register
+from costmodel.ops.shape import slice_start, unfolded
+from costmodel.ops.sight import aligned, everything, pointwise
+from costmodel.quantities import Traffic
+from costmodel.window import Fixed, Follow, Rolled, Sight, Tap, Whole
+
+_X = TensorSpec((2, 3, 4))
+_IMAGE = TensorSpec((2, 3, 5, 4))
+
+
+def copy(
+    *targets: str,
+    outputs: Callable[[Arguments], Outputs] | Torch,
+    window: Callable[[OpCall, int], Sight],
+    examples: tuple[Example, ...],
+    kind: str = "other",
+    traffic: Callable[[OpCall], Traffic] = every_argument,
+    fusible: bool = False,
+    source: str = "a copy: read, written, nothing computed",
+) -> Rule:
+    """The rule of an op that only moves elements."""
+    return Rule(
+        targets=targets, kind=always(kind), outputs=outputs, work=no_work, traffic=traffic, window=window,
+        fusible=fusible, source=source, free_because=None, examples=examples,
+    )  # fmt: skip
+
+
+def in_memory_format(t: TensorSpec, memory_format: str | None, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Strides of a fresh tensor made like ``t``."""
+    if memory_format in (None, "preserve_format"):
+        return layout.elementwise_strides(shape, [t])
+    if memory_format in ("channels_last", "channels_last_3d"):
+        return layout.normal(layout.channels_last_strides(shape), shape)
+    return None
+
+
+def _clone(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    return TensorSpec(x.shape, args.get("dtype") or x.dtype, in_memory_format(x, args.get("memory_format"), x.shape))
+
+
+def _common_format(tensors: Sequence[TensorSpec], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    # Channels last only where every input is.
+    for t in tensors:
+        if t.strides is None or not layout.suggested_channels_last(t):
+            return None
+    return layout.in_format_of(tensors[0], shape)
+
+
+def _cat(args: Arguments) -> TensorSpec:
+    tensors = args["tensors"]
+    # torch skips one-dimensional empty tensors, whatever the others' shapes.
+    real = [t for t in tensors if t.shape != (0,)] or tensors
+    first = real[0].shape
+    dim = args["dim"] % len(first)
+    head, tail = first[:dim], first[dim + 1 :]
+    total = 0
+    for t in real:
+        if t.shape[:dim] != head or t.shape[dim + 1 :] != tail:
+            shapes = ", ".join(str(t.shape) for t in real)
+            raise ValueError(f"cannot concatenate {shapes} along dimension {dim}: the other dimensions differ")
+        total += t.shape[dim]
+    dtype = real[0].dtype
+    if any(t.dtype != dtype for t in tensors):
+        dtype = layout.result_dtype(tensors)
+    shape = (*head, total, *tail)
+    return TensorSpec(shape, dtype, _common_format(real, shape))
+
+
+def _cat_window(call: OpCall, output: int) -> Sight:
+    (y,) = call.outputs
+    dim = call.args["dim"] % len(y.shape)
+    sight, offset = {}, 0
+    for name, t in call.tensors():
+        if t.shape == (0,) != y.shape:
+            sight[name] = (Whole(),)
+            continue
+        sight[name] = tuple(Follow(d, 1, -offset, -offset) if d == dim else Follow(d) for d in range(len(t.shape)))
+        offset += t.shape[dim]
+    return sight
+
+
+def _stack(args: Arguments) -> TensorSpec:
+    tensors = args["tensors"]
+    first = tensors[0].shape
+    if any(t.shape != first for t in tensors):
+        raise ValueError(f"stack takes tensors of one shape, got {', '.join(str(t.shape) for t in tensors)}")
+    dim = args["dim"] % (len(first) + 1)
+    shape = (*first[:dim], len(tensors), *first[dim:])
+    dtype = tensors[0].dtype
+    if any(t.dtype != dtype for t in tensors):
+        dtype = layout.result_dtype(tensors)
+    return TensorSpec(shape, dtype)
+
+
+def _stack_window(call: OpCall, output: int) -> Sight:
+    rank = len(call.outputs[0].shape)
+    dim = call.args["dim"] % rank
+    taps = tuple(Follow(d) for d in range(rank) if d != dim)
+    return {name: taps for name, _ in call.tensors()}
+
+
+def _overwritten(call: OpCall) -> Traffic:
+    # The destination's old values are not read.
+    return moved([call.args["src"]], call.outputs)
+
+
+def _copied(call: OpCall, output: int) -> Sight:
+    return {"src": aligned(call.args["src"], call.outputs[0])}
+
+
+def _same(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, [x]))
+
+
+def _contiguous(args: Arguments) -> TensorSpec:
+    return TensorSpec(args["self"].shape, args["self"].dtype)
+
+
+def _as_list(value: Any) -> list[int]:
+    return [value] if isinstance(value, int) else list(value)
+
+
+def _roll_window(call: OpCall, output: int) -> Sight:
+    x, dims = call.args["self"], _as_list(call.args["dims"])
+    if not dims:
+        return everything(call, output)  # the flattened tensor is rolled
+    taps: list[Tap] = [Follow(d) for d in range(len(x.shape))]
+    for dim, shift in zip(dims, _as_list(call.args["shifts"]), strict=True):
+        before = taps[dim]
+        shift += before.shift if isinstance(before, Rolled) else 0
+        taps[dim] = Rolled(dim % len(x.shape), shift, x.shape[dim])
+    return {"self": tuple(taps)}
+
+
+def _flip_window(call: OpCall, output: int) -> Sight:
+    x = call.args["self"]
+    dims = {d % len(x.shape) for d in call.args["dims"]}
+    return {"self": tuple(Follow(d, -1, n - 1, n - 1) if d in dims else Follow(d) for d, n in enumerate(x.shape))}
+
+
+def _repeat(args: Arguments) -> TensorSpec:
+    x, repeats = args["self"], args["repeats"]
+    if len(repeats) < len(x.shape):
+        raise ValueError(f"{len(repeats)} repeats for a tensor of {len(x.shape)} dimensions {x.shape}")
+    padded = (1,) * (len(repeats) - len(x.shape)) + x.shape
+    return TensorSpec(tuple(n * r for n, r in zip(padded, repeats, strict=True)), x.dtype)
+
+
+def _repeat_window(call: OpCall, output: int) -> Sight:
+    x = call.args["self"]
+    new = len(call.args["repeats"]) - len(x.shape)
+    return {"self": tuple(Fixed(0) if n == 1 else Rolled(d + new, 0, n) for d, n in enumerate(x.shape))}
+
+
+def _unfold_copy(args: Arguments) -> TensorSpec:
+    x, size = args["self"], args["size"]
+    dim = args["dimension"] % len(x.shape)
+    windows = (x.shape[dim] - size) // args["step"] + 1
+    return TensorSpec((*x.shape[:dim], windows, *x.shape[dim + 1 :], size), x.dtype)
+
+
+def _slice_scatter_window(call: OpCall, output: int) -> Sight:
+    x, src, step = call.args["self"], call.args["src"], call.args["step"]
+    dim = call.args["dim"] % len(x.shape)
+    start = slice_start(call.args["start"], x.shape[dim])
+    back = Follow(dim, Fraction(1, step), Fraction(-start, step), Fraction(-start, step))
+    return {
+        "self": tuple(Follow(d) for d in range(len(x.shape))),
+        "src": tuple(back if d == dim else Follow(d) for d in range(len(src.shape))),
+    }
+
+
+def _select_scatter_window(call: OpCall, output: int) -> Sight:
+    rank = len(call.args["self"].shape)
+    dim = call.args["dim"] % rank
+    return {"self": tuple(map(Follow, range(rank))), "src": tuple(Follow(d) for d in range(rank) if d != dim)}
+
+
+register(
+    copy("aten.cat.default", kind="concat", outputs=_cat, window=_cat_window, examples=(
+        example([_X, TensorSpec((2, 1, 4))], 1),
+        example([_X, TensorSpec((2, 3, 2), "int64")], -1),
+        example([TensorSpec((0,)), _X, _X]),
+    )),
+    copy("aten.stack.default", kind="concat", outputs=_stack, window=_stack_window,
+         examples=(example([_X, _X], 1), example([_X, _X, _X], -1))),
+    copy("aten.clone.default", outputs=_clone, window=pointwise, fusible=True,
+         examples=(example(_IMAGE), example(_IMAGE, memory_format="channels_last"))),
+    copy("aten._to_copy.default", outputs=_clone, window=pointwise, fusible=True,
+         examples=(example(_X, dtype="float16"), example(_IMAGE, memory_format="channels_last"))),
+    copy("aten.copy_.default", "aten.copy.default", outputs=_same, window=_copied, traffic=_overwritten, fusible=True,
+         examples=(example(_X, TensorSpec((3, 1))), example(_X, _X))),
+    copy("aten.lift.default", "aten._conj_physical.default", "aten.conj_physical.default", outputs=_same,
+         window=pointwise, fusible=True, examples=(example(TensorSpec((2, 3), "complex64")),)),
+    copy("aten.roll.default", outputs=_same, window=_roll_window,
+         examples=(example(_IMAGE, [1, -2], [2, 3]), example(_X, [3], [0]), example(_X, [3]))),
+    copy("aten.flip.default", outputs=_same, window=_flip_window, examples=(example(_X, [0, -1]),)),
+    copy("aten.repeat.default", outputs=_repeat, window=_repeat_window,
+         examples=(example(_X, [2, 1, 1, 3]), example(TensorSpec((1, 3)), [2, 1]))),
+    copy("aten.tril.default", "aten.triu.default", "aten.tril_.default", "aten.triu_.default", outputs=_contiguous,
+         window=pointwise, examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
+    copy("aten.unfold_copy.default", outputs=_unfold_copy, window=unfolded, examples=(example(_X, 2, 2, 1),)),
+    copy("aten.slice_scatter.default", outputs=_same, window=_slice_scatter_window,
+         examples=(example(_X, TensorSpec((2, 2, 4)), 1, 1), example(_X, TensorSpec((2, 3, 2)), -1, 0, 4, 2))),
+    copy("aten.select_scatter.default", outputs=_same, window=_select_scatter_window,
+         examples=(example(_X, TensorSpec((2, 4)), 1, 2),)),
+)  # fmt: skip
+

@@ -1,0 +1,220 @@
+"""Reductions: sums, means, extremes, variances, norms; and running (cumulative) ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
+from costmodel.ops.sight import reduced, whole_dims
+from costmodel.quantities import Work
+from costmodel.window import Sight
+
+_X = TensorSpec((2, 3, 4))
+_I = TensorSpec((2, 3, 4), "int64")
+_ALL = (example(_X),)
+_DIMS = (example(_X, [1, -1]), example(_X, [0], True), example(_X, []))
+_DIM = (example(_X, 1), example(_X, -1, True))
+
+
+def dims_of(args: Arguments) -> list[int]:
+    """The dimensions that a reduction removes: none given, or an empty list, means all."""
+    rank = len(args["self"].shape)
+    dim: Any = args.get("dim")
+    if dim is None or dim == []:
+        return list(range(rank))
+    if not rank:
+        return []
+    return [dim % rank] if isinstance(dim, int) else [d % rank for d in dim]
+
+
+def reduced_shape(args: Arguments) -> tuple[int, ...]:
+    """The shape without those dimensions, or with them of length 1."""
+    shape, dims = args["self"].shape, dims_of(args)
+    if args.get("keepdim"):
+        return tuple(1 if d in dims else n for d, n in enumerate(shape))
+    return tuple(n for d, n in enumerate(shape) if d not in dims)
+
+
+def _same_dtype(args: Arguments) -> TensorSpec:
+    return TensorSpec(reduced_shape(args), args.get("dtype") or args["self"].dtype)
+
+
+def _summed(args: Arguments) -> TensorSpec:
+    # Sums and products of integers are 64 bits wide.
+    dtype = args["self"].dtype
+    wide = args.get("dtype") or (dtype if layout.category(dtype) >= 2 else "int64")
+    return TensorSpec(reduced_shape(args), wide)
+
+
+def _boolean(args: Arguments) -> TensorSpec:
+    return TensorSpec(reduced_shape(args), "uint8" if args["self"].dtype == "uint8" else "bool")
+
+
+def _norm_dtype(args: Arguments) -> TensorSpec:
+    # The norm of a complex vector is real.
+    dtype = args.get("dtype") or args["self"].dtype
+    real = {"complex64": "float32", "complex128": "float64"}
+    return TensorSpec(reduced_shape(args), real.get(dtype, dtype))
+
+
+def _indices(args: Arguments) -> TensorSpec:
+    return TensorSpec(reduced_shape(args), "int64")
+
+
+def _with_indices(args: Arguments) -> Outputs:
+    return _same_dtype(args), _indices(args)
+
+
+def _twice(args: Arguments) -> Outputs:
+    return _same_dtype(args), _same_dtype(args)
+
+
+def _counts(call: OpCall) -> tuple[int, int]:
+    """(results, elements that go into each)."""
+    results = call.outputs[0].size
+    return results, call.args["self"].size // results if results else 0
+
+
+def per_result(work: Callable[[int], Work]) -> Callable[[OpCall], Work]:
+    """``work(n)`` for each result, from n elements."""
+
+    def total(call: OpCall) -> Work:
+        results, n = _counts(call)
+        return work(n).times(results) if n else Work()
+
+    return total
+
+
+def norm_work(n: int, order: float) -> Work:
+    """The ``order``-norm of n numbers."""
+    if order == 2:
+        return Work(multiplies=n, adds=n - 1, transcendentals=1)
+    if order == 1:
+        return Work(adds=n - 1)
+    if order in (float("inf"), float("-inf")):
+        return Work(compares=n - 1)
+    if order == 0:
+        return Work(compares=n, adds=n - 1)
+    return Work(transcendentals=n + 1, adds=n - 1)  # powers, their sum, its root
+
+
+def _norm(name: str) -> Callable[[OpCall], Work]:
+    def work(call: OpCall) -> Work:
+        order = call.args[name]
+        return per_result(lambda n: norm_work(n, 2 if order is None else float(order)))(call)
+
+    return work
+
+
+def _variance(n: int) -> Work:
+    # The mean, then the squared distances from it, then their mean.
+    return Work(adds=(n - 1) + n + (n - 1), multiplies=n, divides=2)
+
+
+def _log_sum_exp(n: int) -> Work:
+    # log(sum(exp(x - max))) + max
+    return Work(compares=n - 1, adds=n + (n - 1) + 1, transcendentals=n + 1)
+
+
+def _window(call: OpCall, output: int) -> Sight:
+    return reduced("self", dims_of(call.args), bool(call.args.get("keepdim")), call)
+
+
+def reduction(
+    *targets: str,
+    work: Callable[[OpCall], Work],
+    outputs: Callable[[Arguments], Outputs] = _same_dtype,
+    examples: tuple[Example, ...] = _DIM,
+    window: Callable[[OpCall, int], Sight] = _window,
+    kind: str = "other",
+    source: str = "the definition, summed from left to right: n - 1 operations join n numbers",
+) -> Rule:
+    """The rule of an op that joins the elements along some dimensions."""
+    return Rule(
+        targets=targets, kind=always(kind), outputs=outputs, work=work, traffic=every_argument, window=window,
+        fusible=False, source=source, free_because=None, examples=examples,
+    )  # fmt: skip
+
+
+_sum = per_result(lambda n: Work(adds=n - 1))
+_mean = per_result(lambda n: Work(adds=n - 1, divides=1))
+_product = per_result(lambda n: Work(multiplies=n - 1))
+_extreme = per_result(lambda n: Work(compares=n - 1))
+_both_extremes = per_result(lambda n: Work(compares=2 * (n - 1)))
+_count = per_result(lambda n: Work(compares=n, adds=n - 1))
+_spread = per_result(_variance)
+_deviation = per_result(lambda n: _variance(n) + Work(transcendentals=1))
+_nothing = per_result(lambda n: Work())
+
+
+def _cumulative(each: Work) -> Callable[[OpCall], Work]:
+    # Each row's first element is taken as it is.
+    def work(call: OpCall) -> Work:
+        x = call.args["self"]
+        n = x.shape[call.args["dim"]] if x.shape else 1
+        return each.times(x.size - x.size // n) if n else Work()
+
+    return work
+
+
+def _running(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    wide = args.get("dtype") or (x.dtype if layout.category(x.dtype) >= 2 else "int64")
+    return TensorSpec(x.shape, wide)
+
+
+def _running_extremes(args: Arguments) -> Outputs:
+    return TensorSpec(args["self"].shape, args["self"].dtype), TensorSpec(args["self"].shape, "int64")
+
+
+def _running_window(call: OpCall, output: int) -> Sight:
+    rank = len(call.args["self"].shape)
+    return whole_dims("self", [call.args["dim"]] if rank else [])(call, output)
+
+
+register(
+    reduction("aten.sum.default", work=_sum, outputs=_summed, examples=(*_ALL, example(_I))),
+    reduction("aten.sum.dim_IntList", work=_sum, outputs=_summed, examples=(*_DIMS, example(_I, None))),
+    reduction("aten.nansum.default", work=_sum, outputs=_summed, examples=_DIMS),
+    reduction("aten.mean.default", work=_mean, examples=_ALL),
+    reduction("aten.mean.dim", work=_mean, kind="pool", examples=(*_DIMS, example(_X, None, dtype="float64"))),
+    reduction("aten.prod.default", work=_product, outputs=_summed, examples=_ALL),
+    reduction("aten.prod.dim_int", work=_product, outputs=_summed),
+    reduction("aten.amax.default", "aten.amin.default", work=_extreme, examples=_DIMS),
+    reduction("aten.max.default", "aten.min.default", work=_extreme, examples=_ALL),
+    reduction("aten.max.dim", "aten.min.dim", work=_extreme, outputs=_with_indices),
+    reduction("aten.argmax.default", "aten.argmin.default", work=_extreme, outputs=_indices, examples=(*_ALL, *_DIM)),
+    reduction("aten.aminmax.default", work=_both_extremes, outputs=_twice,
+              examples=(*_ALL, example(_X, dim=1), example(_X, dim=-1, keepdim=True))),
+    reduction("aten.all.default", "aten.any.default", work=_nothing, outputs=_boolean, examples=_ALL,
+              source="bit operations, not arithmetic"),
+    reduction("aten.all.dim", "aten.any.dim", work=_nothing, outputs=_boolean, source="bit operations, not arithmetic"),
+    reduction("aten.all.dims", "aten.any.dims", work=_nothing, outputs=_boolean,
+              examples=(example(_X, [1, -1]), example(_X, None, True)), source="bit operations, not arithmetic"),
+    reduction("aten.count_nonzero.default", work=_count, outputs=_indices, examples=(*_ALL, example(_X, 1))),
+    reduction("aten.count_nonzero.dim_IntList", work=_count, outputs=_indices, examples=(example(_X, [0, 2]),)),
+    reduction("aten.var.correction", work=_spread,
+              examples=(*_ALL, example(_X, [1, 2], correction=0, keepdim=True))),
+    reduction("aten.std.correction", work=_deviation, examples=(*_ALL, example(_X, [-1]))),
+    reduction("aten.var_mean.correction", work=_spread, outputs=_twice, examples=(*_ALL, example(_X, [1], correction=0))),
+    reduction("aten.std_mean.correction", work=_deviation, outputs=_twice, examples=(*_ALL, example(_X, [1]))),
+    reduction("aten.linalg_vector_norm.default", work=_norm("ord"), outputs=_norm_dtype,
+              examples=(*_ALL, *(example(_X, p, [1, -1], True) for p in (2, 1, 0, float("inf"), 3.0)),
+                        example(_X, 2, [1], dtype="float64"))),
+    reduction("aten.norm.Scalar", work=_norm("p"), outputs=_norm_dtype, examples=(*_ALL, example(_X, 1))),
+    reduction("aten.norm.ScalarOpt_dim", work=_norm("p"), outputs=_norm_dtype,
+              examples=(example(_X, 2, [1]), example(_X, None, [-1], True))),
+    reduction("aten.logsumexp.default", work=per_result(_log_sum_exp), examples=_DIMS[:2]),
+    reduction("aten.cumsum.default", "aten.cumsum_.default", work=_cumulative(Work(adds=1)), outputs=_running,
+              window=_running_window, examples=(example(_X, 1), example(_X, -1))),
+    reduction("aten.cumprod.default", "aten.cumprod_.default", work=_cumulative(Work(multiplies=1)), outputs=_running,
+              window=_running_window, examples=(example(_X, 1), example(_X, -1))),
+    reduction("aten.cummax.default", "aten.cummin.default", work=_cumulative(Work(compares=1)),
+              outputs=_running_extremes, window=_running_window, examples=(example(_X, 1),)),
+    reduction("aten.logcumsumexp.default", work=_cumulative(Work(compares=1, adds=3, transcendentals=2)),
+              outputs=_running, window=_running_window, examples=(example(_X, 1),),
+              source="each step is log(exp(a - m) + exp(b - m)) + m with m = max(a, b), as log1p(exp(-|a - b|)) + m"),
+)  # fmt: skip

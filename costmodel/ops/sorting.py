@@ -1,0 +1,177 @@
+"""Sorting, selecting and searching. Their comparisons are those of the textbook algorithm, in its worst case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.reduction import reduced_shape, reduction
+from costmodel.ops.rule import Outputs, Rule, Torch, always, every_argument, example, register
+from costmodel.ops.sight import everything, reduced, whole_dims
+from costmodel.quantities import Work
+from costmodel.window import Follow, Sight, Tap, Whole
+
+_X = TensorSpec((2, 3, 4))
+_I = TensorSpec((2, 3), "int64")
+_SORTED = TensorSpec((5,))
+_MERGE = "merge sort: ceil(log2 n) levels (Knuth, The Art of Computer Programming, vol. 3, 5.2.4)"
+_TOURNAMENT = "tournament selection: n - 1 matches, then ceil(log2 n) for each further one (Knuth, vol. 3, 5.3.3)"
+_BISECTION = "binary search: ceil(log2(n + 1)) comparisons a value (Knuth, vol. 3, 6.2.1)"
+
+
+def log2_ceil(n: int) -> int:
+    """The least k with 2**k >= n.
+
+    >>> [log2_ceil(n) for n in (1, 2, 3, 4, 5)]
+    [0, 1, 2, 2, 3]
+    """
+    return max(n - 1, 0).bit_length()
+
+
+def sort_compares(n: int) -> int:
+    """Comparisons of a merge sort of n numbers at worst.
+
+    >>> [sort_compares(n) for n in (1, 2, 3, 4, 8)]
+    [0, 1, 3, 5, 17]
+    """
+    levels = log2_ceil(n)
+    return n * levels - 2**levels + 1
+
+
+def _rows(call: OpCall) -> tuple[int, int]:
+    """(rows, elements in each) along the op's dimension, the last one where it names none."""
+    x = call.args["self"]
+    n = x.shape[call.args.get("dim", -1)] if x.shape else 1
+    return (x.size // n if n else 0), n
+
+
+def _sort_work(call: OpCall) -> Work:
+    rows, n = _rows(call)
+    return Work(compares=rows * sort_compares(n)) if rows else Work()
+
+
+def _selection(rank: Callable[[Arguments, int], int]) -> Callable[[OpCall], Work]:
+    def work(call: OpCall) -> Work:
+        rows, n = _rows(call)
+        k = rank(call.args, n)
+        return Work(compares=rows * (n - 1 + (k - 1) * log2_ceil(n))) if rows and k else Work()
+
+    return work
+
+
+def _sorted(args: Arguments) -> Outputs:
+    x = args["self"]
+    strides = layout.elementwise_strides(x.shape, [x])
+    return TensorSpec(x.shape, x.dtype, strides), TensorSpec(x.shape, "int64", strides)
+
+
+def _topk(args: Arguments) -> Outputs:
+    x, k = args["self"], args["k"]
+    if not x.shape:
+        return TensorSpec((), x.dtype), TensorSpec((), "int64")
+    dim = args["dim"] % len(x.shape)
+    if k > x.shape[dim]:
+        raise ValueError(f"the largest {k} of {x.shape[dim]} elements along dimension {dim} of {x.shape}")
+    shape = (*x.shape[:dim], k, *x.shape[dim + 1 :])
+    return TensorSpec(shape, x.dtype), TensorSpec(shape, "int64")
+
+
+def _along_dim(call: OpCall, output: int) -> Sight:
+    return whole_dims("self", [call.args.get("dim", -1)] if call.args["self"].shape else [])(call, output)
+
+
+def _one_of(args: Arguments) -> Outputs:
+    shape = reduced_shape(args)
+    return TensorSpec(shape, args["self"].dtype), TensorSpec(shape, "int64")
+
+
+def _one_of_window(call: OpCall, output: int) -> Sight:
+    return reduced("self", [call.args["dim"]], call.args["keepdim"], call)
+
+
+def _positions(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    shape = x.shape if type(x) is TensorSpec else ()
+    return TensorSpec(shape, "int32" if args["out_int32"] else "int64")
+
+
+def _bisection_work(sequence: str) -> Callable[[OpCall], Work]:
+    def work(call: OpCall) -> Work:
+        # A value may also lie before the first of n bounds: n + 1 answers.
+        return Work(compares=call.outputs[0].size * log2_ceil(call.args[sequence].shape[-1] + 1))
+
+    return work
+
+
+def _bisection_window(call: OpCall, output: int) -> Sight:
+    sight: dict[str, tuple[Tap, ...]] = {}
+    for name, t in call.tensors():
+        rank = len(t.shape)
+        values = name == "self"
+        # One row of bounds for all values, or a row of bounds for each row of values.
+        sight[name] = tuple(Follow(d) if values or d < rank - 1 else Whole() for d in range(rank))
+    return sight
+
+
+def _membership(args: Arguments) -> TensorSpec:
+    elements: Any = args.get("elements", args.get("element"))
+    if type(elements) is not TensorSpec:
+        return TensorSpec((), "bool")
+    return TensorSpec(elements.shape, "bool")
+
+
+def _membership_work(call: OpCall) -> Work:
+    tests = call.args.get("test_elements")
+    return Work(compares=call.outputs[0].size * (tests.size if type(tests) is TensorSpec else 1))
+
+
+def _membership_window(call: OpCall, output: int) -> Sight:
+    tap = {"elements": Follow}
+    return {
+        name: tuple(Follow(d) if name in tap else Whole() for d in range(len(t.shape))) for name, t in call.tensors()
+    }
+
+
+def _unique_work(call: OpCall) -> Work:
+    n = call.args["self"].size
+    return Work(compares=sort_compares(n) + n - 1) if n else Work()
+
+
+register(
+    reduction("aten.sort.default", work=_sort_work, outputs=_sorted, window=_along_dim, source=_MERGE,
+              examples=(example(_X), example(_X, 1, True))),
+    reduction("aten.sort.stable", work=_sort_work, outputs=_sorted, window=_along_dim, source=_MERGE,
+              examples=(example(_X, stable=True, dim=0),)),
+    reduction("aten.topk.default", work=_selection(lambda args, n: args["k"]), outputs=_topk, window=_along_dim,
+              source=_TOURNAMENT, examples=(example(_X, 2), example(_X, 1, 1, False))),
+    reduction("aten.kthvalue.default", work=_selection(lambda args, n: args["k"]), outputs=_one_of,
+              window=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 2), example(_X, 1, 0, True))),
+    reduction("aten.median.dim", work=_selection(lambda args, n: (n + 1) // 2), outputs=_one_of,
+              window=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 1), example(_X, -1, True))),
+    *(
+        Rule(targets=(target,), kind=always("other"), outputs=_positions, work=_bisection_work(sequence),
+             traffic=every_argument, window=_bisection_window, fusible=False, source=_BISECTION, free_because=None,
+             examples=examples)
+        for target, sequence, examples in (
+            ("aten.bucketize.Tensor", "boundaries", (example(_X, _SORTED), example(_X, _SORTED, out_int32=True))),
+            ("aten.searchsorted.Tensor", "sorted_sequence", (example(_SORTED, _X), example(TensorSpec((2, 5)), TensorSpec((2, 3))))),
+            ("aten.searchsorted.Scalar", "sorted_sequence", (example(_SORTED, 0.5),)),
+        )
+    ),
+    *(
+        Rule(targets=(target,), kind=always("other"), outputs=_membership, work=_membership_work,
+             traffic=every_argument, window=_membership_window, fusible=False,
+             source="every element compared with every candidate, as the CPU kernel does for few candidates",
+             free_because=None, examples=(case,))
+        for target, case in (
+            ("aten.isin.Tensor_Tensor", example(_I, TensorSpec((4,), "int64"))),
+            ("aten.isin.Tensor_Scalar", example(_I, 3)),
+            ("aten.isin.Scalar_Tensor", example(3, TensorSpec((4,), "int64"))),
+        )
+    ),
+    Rule(targets=("aten._unique2.default",), kind=always("other"), outputs=Torch.META, work=_unique_work,
+         traffic=every_argument, window=everything, fusible=False, source=_MERGE, free_because=None,
+         examples=(example(_I),)),
+)  # fmt: skip
