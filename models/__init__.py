@@ -1,0 +1,141 @@
+"""The networks of the papers, by name: `costmodel.models.mobilenet_v2(width=0.75)` is an ordinary `nn.Module`.
+
+One family a file, the paper's table as data at its top. A family, and torch with it, is imported when one of its
+names is first asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ._published import Published
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from .alexnet import alexnet as alexnet
+    from .efficientnet import efficientnet_b0 as efficientnet_b0
+    from .efficientnet import efficientnet_b1 as efficientnet_b1
+    from .efficientnet import efficientnet_b2 as efficientnet_b2
+    from .efficientnet import efficientnet_b3 as efficientnet_b3
+    from .efficientnet import efficientnet_b4 as efficientnet_b4
+    from .efficientnet import efficientnet_b5 as efficientnet_b5
+    from .efficientnet import efficientnet_b6 as efficientnet_b6
+    from .efficientnet import efficientnet_b7 as efficientnet_b7
+    from .efficientnet_v2 import efficientnet_v2_l as efficientnet_v2_l
+    from .efficientnet_v2 import efficientnet_v2_m as efficientnet_v2_m
+    from .efficientnet_v2 import efficientnet_v2_s as efficientnet_v2_s
+    from .ghostnet import ghostnet as ghostnet
+    from .googlenet import googlenet as googlenet
+    from .hybridsn import hybridsn as hybridsn
+    from .inception_v3 import inception_v3 as inception_v3
+    from .inception_v4 import inception_v4 as inception_v4
+    from .mobilenet_v1 import mobilenet_v1 as mobilenet_v1
+    from .mobilenet_v1 import mobilenet_v1_cifar as mobilenet_v1_cifar
+    from .mobilenet_v2 import mobilenet_v2 as mobilenet_v2
+    from .mobilenet_v3 import mobilenet_v3_large as mobilenet_v3_large
+    from .mobilenet_v3 import mobilenet_v3_small as mobilenet_v3_small
+    from .resnet import resnet18 as resnet18
+    from .resnet import resnet34 as resnet34
+    from .resnet import resnet50 as resnet50
+    from .resnet import resnet101 as resnet101
+    from .resnet import resnet152 as resnet152
+    from .resnext import resnext50_32x4d as resnext50_32x4d
+    from .resnext import resnext101_32x4d as resnext101_32x4d
+    from .resnext import resnext101_32x8d as resnext101_32x8d
+    from .resnext import resnext101_64x4d as resnext101_64x4d
+    from .se_resnet import se_resnet50 as se_resnet50
+    from .shufflenet_v1 import shufflenet_v1 as shufflenet_v1
+    from .shufflenet_v2 import shufflenet_v2 as shufflenet_v2
+    from .vgg import vgg11 as vgg11
+    from .vgg import vgg13 as vgg13
+    from .vgg import vgg16 as vgg16
+    from .vgg import vgg19 as vgg19
+    from .xception import xception as xception
+
+FAMILIES = {
+    "alexnet": ("alexnet",),
+    "vgg": ("vgg11", "vgg13", "vgg16", "vgg19"),
+    "googlenet": ("googlenet",),
+    "inception_v3": ("inception_v3",),
+    "inception_v4": ("inception_v4",),
+    "resnet": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    "resnext": ("resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+    "se_resnet": ("se_resnet50",),
+    "xception": ("xception",),
+    "mobilenet_v1": ("mobilenet_v1", "mobilenet_v1_cifar"),
+    "mobilenet_v2": ("mobilenet_v2",),
+    "mobilenet_v3": ("mobilenet_v3_large", "mobilenet_v3_small"),
+    "shufflenet_v1": ("shufflenet_v1",),
+    "shufflenet_v2": ("shufflenet_v2",),
+    "efficientnet": tuple(f"efficientnet_b{i}" for i in range(8)),
+    "efficientnet_v2": ("efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l"),
+    "ghostnet": ("ghostnet",),
+    "hybridsn": ("hybridsn",),
+}
+"""The networks' names by the file that defines them, in the order of their papers' fame in the notes."""
+
+_FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
+
+__all__ = ["FAMILIES", "Published", "build", "list_models", "published"]
+
+
+def list_models() -> list[str]:
+    """Every name that can be built, family by family. Imports nothing."""
+    return list(_FAMILY_OF)
+
+
+def build(name: str, **arguments: Any) -> nn.Module:
+    """The network of this name, with random weights: `build("mobilenet_v2", width=0.75)`."""
+    return _factory(name)(**arguments)
+
+
+def published() -> tuple[Published, ...]:
+    """What papers and libraries say of every network's parameters and MACs, family by family."""
+    records: list[Published] = []
+    for family in FAMILIES:
+        records.extend(import_module(f".{family}", __name__).PUBLISHED)
+    return tuple(records)
+
+
+def _factory(name: str) -> Callable[..., nn.Module]:
+    if name not in _FAMILY_OF:
+        raise ValueError(_unknown(name))
+    factory: Callable[..., nn.Module] = getattr(import_module(f".{_FAMILY_OF[name]}", __name__), name)
+    return factory
+
+
+def _unknown(name: str) -> str:
+    close = get_close_matches(name, _FAMILY_OF)
+    hint = f"did you mean {' or '.join(close)}?" if close else "costmodel.models.list_models() has all names"
+    return f"no model is called {name!r}; {hint}"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FAMILY_OF:
+        raise AttributeError(_unknown(name))
+    return _factory(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FAMILY_OF})
+
+
+class _Package(ModuleType):
+    """This package. Importing `costmodel.models.alexnet`, the file, must not hide `alexnet`, the network.
+
+    The import system would bind the file to that name; a name in `list_models()` stays the network's.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in _FAMILY_OF):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

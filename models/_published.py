@@ -1,0 +1,75 @@
+"""What papers and libraries say of a network's size: one frozen record a statement, without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+_FIGURE = re.compile(r"(\d+(?:\.\d+)?) ?([KMG]?)")
+
+
+def read_figure(printed: str) -> int:
+    """The number that a printed figure states, exactly.
+
+    >>> read_figure("4.2 M"), read_figure("22,855,952")
+    (4200000, 22855952)
+    """
+    match = _FIGURE.fullmatch(printed.replace(",", ""))
+    if match is None:
+        raise ValueError(f"{printed!r} is not a published figure; write it as '569 M', '1.8 G' or '5,122,176'")
+    return int(Decimal(match[1]) * _UNITS[match[2]])
+
+
+def count_digits(printed: str) -> int:
+    """How many significant digits a printed figure has.
+
+    >>> count_digits("4.2 M"), count_digits("0.39 G"), count_digits("22,855,952")
+    (2, 2, 8)
+    """
+    digits = "".join(character for character in printed if character.isdigit())
+    return len(digits.lstrip("0"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """One statement about one network, with the place where it stands. A figure is never adjusted to fit.
+
+    `name` and `variant` build the network that is meant: `costmodel.models.build(name, **variant)`.
+    """
+
+    name: str
+    variant: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    params_printed: str | None = None
+    """The parameters as printed ("4.2 M"), None where the source does not say."""
+    macs_printed: str | None = None
+    """The multiply-accumulates as printed ("569 M"), None where the source does not say."""
+    quoted_as: str = ""
+    """The source's own word for what is called a MAC here; empty where it gives none."""
+    source: str
+    """arXiv number and table, or the library's page."""
+    note: str = ""
+    """What the reader should know of the source."""
+    why: str = ""
+    """One sentence on why the computed figure differs, wherever it does so by more than 1 %."""
+
+    @property
+    def params(self) -> int | None:
+        return None if self.params_printed is None else read_figure(self.params_printed)
+
+    @property
+    def macs(self) -> int | None:
+        return None if self.macs_printed is None else read_figure(self.macs_printed)
+
+    @property
+    def params_precision(self) -> int | None:
+        """Significant digits of the printed parameters."""
+        return None if self.params_printed is None else count_digits(self.params_printed)
+
+    @property
+    def macs_precision(self) -> int | None:
+        """Significant digits of the printed multiply-accumulates."""
+        return None if self.macs_printed is None else count_digits(self.macs_printed)

@@ -1,0 +1,99 @@
+"""AlexNet, in the single-tower layout of "One weird trick" (Krizhevsky, arXiv:1404.5997, section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from ._blocks import Network, named
+from ._published import Published
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution with bias and ReLU, and whether a 3x3 max pool of stride 2 follows it."""
+
+    c_out: int
+    kernel: int
+    stride: int
+    padding: int
+    pool: bool
+
+
+CONVS = (
+    Conv(64, 11, 4, 2, pool=True),
+    Conv(192, 5, 1, 2, pool=True),
+    Conv(384, 3, 1, 1, pool=False),
+    Conv(256, 3, 1, 1, pool=False),
+    Conv(256, 3, 1, 1, pool=True),
+)
+FEATURE_SIZE = 6
+HIDDEN = 4096
+
+
+class AlexNet(Network):
+    """x (n, 3, h, w) to logits (n, num_classes)."""
+
+    def __init__(self, *, num_classes: int, resolution: int) -> None:
+        features = nn.Sequential()
+        c_in = 3
+        for i, row in enumerate(CONVS, start=1):
+            features.add_module(f"conv{i}", nn.Conv2d(c_in, row.c_out, row.kernel, row.stride, row.padding))
+            features.add_module(f"relu{i}", nn.ReLU(inplace=True))
+            if row.pool:
+                features.add_module(f"pool{i}", nn.MaxPool2d(3, 2))
+            c_in = row.c_out
+        classifier = named(
+            drop6=nn.Dropout(),
+            fc6=nn.Linear(c_in * FEATURE_SIZE**2, HIDDEN),
+            relu6=nn.ReLU(inplace=True),
+            drop7=nn.Dropout(),
+            fc7=nn.Linear(HIDDEN, HIDDEN),
+            relu7=nn.ReLU(inplace=True),
+            fc8=nn.Linear(HIDDEN, num_classes),
+        )
+        stages = {
+            "features": features,
+            "avgpool": nn.AdaptiveAvgPool2d(FEATURE_SIZE),
+            "flatten": nn.Flatten(),
+            "classifier": classifier,
+        }
+        super().__init__(stages, (1, 3, resolution, resolution))
+
+
+def alexnet(*, num_classes: int = 1000, resolution: int = 224) -> AlexNet:
+    """AlexNet for x (n, 3, resolution, resolution).
+
+    Source: Krizhevsky, arXiv:1404.5997. Layer for layer torchvision's `alexnet`, with its adaptive pool before the
+    classifier (which leaves 6x6 features as they are at 224). The network of 2012 (NIPS) differs: 96-256-384-384-256
+    filters on two GPUs, with layers 2, 4 and 5 in two groups, and local response normalisation.
+    """
+    return AlexNet(num_classes=num_classes, resolution=resolution)
+
+
+PUBLISHED = (
+    Published(
+        name="alexnet",
+        params_printed="60 M",
+        source="Krizhevsky et al., NIPS 2012, abstract",
+        note="The two-tower network of 2012, which has 60,965,224 parameters.",
+        why="The paper means the two-tower network and rounds down; this is the single-tower one of arXiv:1404.5997.",
+    ),
+    Published(
+        name="alexnet",
+        params_printed="61 M",
+        macs_printed="724 M",
+        quoted_as="MACs",
+        source="Sze et al., arXiv:1703.09039, Table II",
+        note="The figure that is quoted most.",
+        why="Table II counts the two-tower network on 227x227 input, which has more filters and grouped convolutions.",
+    ),
+    Published(
+        name="alexnet",
+        params_printed="61,100,840",
+        macs_printed="0.71 G",
+        quoted_as="GFLOPS",
+        source="torchvision 0.29, AlexNet_Weights",
+    ),
+)

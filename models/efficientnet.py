@@ -1,0 +1,207 @@
+"""EfficientNet-B0 to B7 (Tan & Le, arXiv:1905.11946, Table 1), and the network that EfficientNetV2 shares with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, make_divisible, named
+from ._published import Published
+
+
+@dataclass(frozen=True)
+class MBConv:
+    """A stage: `depth` blocks with this expansion and depthwise kernel to c_out channels, the first of this stride."""
+
+    expansion: int
+    kernel: int
+    stride: int
+    c_out: int
+    depth: int
+
+
+STEM_WIDTH = 32
+
+TABLE_1 = (
+    MBConv(1, 3, 1, 16, 1),
+    MBConv(6, 3, 2, 24, 2),
+    MBConv(6, 5, 2, 40, 2),
+    MBConv(6, 3, 2, 80, 3),
+    MBConv(6, 5, 1, 112, 3),
+    MBConv(6, 5, 2, 192, 4),
+    MBConv(6, 3, 1, 320, 1),
+)
+"""Stages 2 to 8 of EfficientNet-B0."""
+
+HEAD_EXPANSION = 4
+"""The last 1x1 has four times the channels that enter it: 320 to 1280 in B0."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A compound scaling of B0."""
+
+    width: float
+    depth: float
+    resolution: int
+    dropout: float
+    eps: float = 1e-5
+
+
+SCALES = {
+    "efficientnet_b0": Scale(1.0, 1.0, 224, 0.2),
+    "efficientnet_b1": Scale(1.0, 1.1, 240, 0.2),
+    "efficientnet_b2": Scale(1.1, 1.2, 260, 0.3),
+    "efficientnet_b3": Scale(1.2, 1.4, 300, 0.3),
+    "efficientnet_b4": Scale(1.4, 1.8, 380, 0.4),
+    "efficientnet_b5": Scale(1.6, 2.2, 456, 0.4, eps=1e-3),
+    "efficientnet_b6": Scale(1.8, 2.6, 528, 0.5, eps=1e-3),
+    "efficientnet_b7": Scale(2.0, 3.1, 600, 0.5, eps=1e-3),
+}
+"""The multipliers of the authors' released code; the paper gives those of its grid search only."""
+
+
+def mbconv(c_in: int, c_out: int, *, expansion: int, kernel: int, stride: int, eps: float) -> InvertedResidual:
+    """An inverted residual with SE, whose inner layer has a quarter of the channels that *enter the block*.
+
+    x is (n, c_in, h, w), y is (n, c_out, ceil(h / stride), ceil(w / stride)).
+    """
+    expanded = make_divisible(c_in * expansion)
+    se = SqueezeExcitation(expanded, max(1, c_in // 4), act=nn.SiLU)
+    return InvertedResidual(c_in, expanded, c_out, kernel=kernel, stride=stride, act=nn.SiLU, se=se, eps=eps)
+
+
+@dataclass(frozen=True)
+class BuiltStage:
+    """A stage as the network needs it: how to build a block from (c_in, c_out, stride), and the table's figures."""
+
+    block: Callable[..., nn.Module]
+    c_out: int
+    stride: int
+    depth: int
+
+
+class EfficientNet(Network):
+    """x (n, 3, h, w) to logits (n, num_classes)."""
+
+    def __init__(
+        self,
+        stem_width: int,
+        stages: Sequence[BuiltStage],
+        head_width: int,
+        *,
+        dropout: float,
+        eps: float,
+        num_classes: int,
+        resolution: int,
+    ) -> None:
+        c_in = stem_width
+        features = nn.Sequential(ConvNormAct(3, c_in, 3, stride=2, act=nn.SiLU, eps=eps))
+        for stage in stages:
+            blocks = nn.Sequential()
+            for i in range(stage.depth):
+                blocks.append(stage.block(c_in, stage.c_out, stride=stage.stride if i == 0 else 1, eps=eps))
+                c_in = stage.c_out
+            features.append(blocks)
+        features.append(ConvNormAct(c_in, head_width, 1, act=nn.SiLU, eps=eps))
+        network = {
+            "features": features,
+            "avgpool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "classifier": named(dropout=nn.Dropout(dropout, inplace=True), fc=nn.Linear(head_width, num_classes)),
+        }
+        super().__init__(network, (1, 3, resolution, resolution))
+
+
+def build(name: str, *, num_classes: int, resolution: int | None) -> EfficientNet:
+    """B0 scaled: channels rounded to multiples of 8, depths rounded up."""
+    scale = SCALES[name]
+    stages = [
+        BuiltStage(
+            partial(mbconv, expansion=row.expansion, kernel=row.kernel),
+            make_divisible(row.c_out * scale.width),
+            row.stride,
+            math.ceil(row.depth * scale.depth),
+        )
+        for row in TABLE_1
+    ]
+    return EfficientNet(
+        make_divisible(STEM_WIDTH * scale.width),
+        stages,
+        HEAD_EXPANSION * stages[-1].c_out,
+        dropout=scale.dropout,
+        eps=scale.eps,
+        num_classes=num_classes,
+        resolution=scale.resolution if resolution is None else resolution,
+    )
+
+
+def efficientnet_b0(*, num_classes: int = 1000, resolution: int | None = None) -> EfficientNet:
+    """EfficientNet-B0 for x (n, 3, resolution, resolution), by default the paper's resolution for the variant.
+
+    Source: Tan & Le, arXiv:1905.11946, Table 1. Parameters and MACs equal torchvision's `efficientnet_b0`;
+    stochastic depth, which has neither, is left out. The other seven are the same network under `SCALES`.
+    """
+    return build("efficientnet_b0", num_classes=num_classes, resolution=resolution)
+
+
+def efficientnet_b1(*, num_classes: int = 1000, resolution: int | None = None) -> EfficientNet:
+    """EfficientNet-B1 (240x240); as `efficientnet_b0` otherwise."""
+    return build("efficientnet_b1", num_classes=num_classes, resolution=resolution)
+
+
+def efficientnet_b2(*, num_classes: int = 1000, resolution: int | None = None) -> EfficientNet:
+    """EfficientNet-B2 (260x260); as `efficientnet_b0` otherwise."""
+    return build("efficientnet_b2", num_classes=num_classes, resolution=resolution)
+
+
+def efficientnet_b3(*, num_classes: int = 1000, resolution: int | None = None) -> EfficientNet:
+    """EfficientNet-B3 (300x300); as `efficientnet_b0` otherwise."""
+    return build("efficientnet_b3", num_classes=num_classes, resolution=resolution)
+
+
+def efficientnet_b4(*, num_classes: int = 1000, resolution: int | None = None) -> EfficientNet:
+    """EfficientNet-B4 (380x380); as `efficientnet_b0` otherwise."""
+    return build("efficientnet_b4", num_classes=num_classes, resolution=resolution)
+
+
+def efficientnet_b5(*, num_classes: int = 1000, resolution: int | None = None) -> EfficientNet:
+    """EfficientNet-B5 (456x456); as `efficientnet_b0` otherwise."""
+    return build("efficientnet_b5", num_classes=num_classes, resolution=resolution)
+
+
+def efficientnet_b6(*, num_classes: int = 1000, resolution: int | None = None) -> EfficientNet:
+    """EfficientNet-B6 (528x528); as `efficientnet_b0` otherwise."""
+    return build("efficientnet_b6", num_classes=num_classes, resolution=resolution)
+
+
+def efficientnet_b7(*, num_classes: int = 1000, resolution: int | None = None) -> EfficientNet:
+    """EfficientNet-B7 (600x600); as `efficientnet_b0` otherwise."""
+    return build("efficientnet_b7", num_classes=num_classes, resolution=resolution)
+
+
+def _table_2(variant: str, params: str, macs: str, why: str = "") -> Published:
+    return Published(
+        name=f"efficientnet_{variant}",
+        params_printed=params,
+        macs_printed=macs,
+        quoted_as="FLOPs",
+        source="Tan & Le, arXiv:1905.11946, Table 2",
+        why=why,
+    )
+
+
+PUBLISHED = (
+    _table_2("b0", "5.3 M", "0.39 G", "TO FILL"),
+    _table_2("b1", "7.8 M", "0.70 G", "TO FILL"),
+    _table_2("b2", "9.2 M", "1.0 G", "TO FILL"),
+    _table_2("b3", "12 M", "1.8 G", "TO FILL"),
+    _table_2("b4", "19 M", "4.2 G", "TO FILL"),
+    _table_2("b5", "30 M", "9.9 G", "TO FILL"),
+    _table_2("b6", "43 M", "19 G"),
+    _table_2("b7", "66 M", "37 G", "TO FILL"),
+)

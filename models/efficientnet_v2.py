@@ -1,0 +1,137 @@
+"""EfficientNetV2 S, M and L (Tan & Le, arXiv:2104.00298, Table 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from ._blocks import ConvNormAct, SkipSequential, make_divisible
+from ._published import Published
+from .efficientnet import BuiltStage, EfficientNet, mbconv
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A line of Table 4: `depth` blocks, fused or not, of this expansion to c_out channels, the first of this stride.
+
+    All kernels are 3x3; MBConv stages have SE, fused ones have none.
+    """
+
+    fused: bool
+    expansion: int
+    stride: int
+    c_out: int
+    depth: int
+
+
+S = (
+    Stage(True, 1, 1, 24, 2),
+    Stage(True, 4, 2, 48, 4),
+    Stage(True, 4, 2, 64, 4),
+    Stage(False, 4, 2, 128, 6),
+    Stage(False, 6, 1, 160, 9),
+    Stage(False, 6, 2, 256, 15),
+)
+"""Stages 1 to 6 of EfficientNetV2-S, Table 4."""
+
+M = (
+    Stage(True, 1, 1, 24, 3),
+    Stage(True, 4, 2, 48, 5),
+    Stage(True, 4, 2, 80, 5),
+    Stage(False, 4, 2, 160, 7),
+    Stage(False, 6, 1, 176, 14),
+    Stage(False, 6, 2, 304, 18),
+    Stage(False, 6, 1, 512, 5),
+)
+L = (
+    Stage(True, 1, 1, 32, 4),
+    Stage(True, 4, 2, 64, 7),
+    Stage(True, 4, 2, 96, 7),
+    Stage(False, 4, 2, 192, 10),
+    Stage(False, 6, 1, 224, 19),
+    Stage(False, 6, 2, 384, 25),
+    Stage(False, 6, 1, 640, 7),
+)
+"""M and L are not in the paper: the authors' released code has them."""
+
+HEAD_WIDTH = 1280
+EPS = 1e-3
+
+
+def fused_mbconv(c_in: int, c_out: int, *, expansion: int, stride: int, eps: float) -> SkipSequential:
+    """MBConv with its first 1x1 and its depthwise merged into one dense 3x3; without expansion, that 3x3 alone.
+
+    Source: arXiv:2104.00298, Figure 2. x is (n, c_in, h, w), y is (n, c_out, ceil(h / stride), ceil(w / stride)).
+    """
+    skip = stride == 1 and c_in == c_out
+    if expansion == 1:
+        return SkipSequential({"conv": ConvNormAct(c_in, c_out, 3, stride=stride, act=nn.SiLU, eps=eps)}, skip=skip)
+    expanded = make_divisible(c_in * expansion)
+    modules = {
+        "expand": ConvNormAct(c_in, expanded, 3, stride=stride, act=nn.SiLU, eps=eps),
+        "project": ConvNormAct(expanded, c_out, 1, act=None, eps=eps),
+    }
+    return SkipSequential(modules, skip=skip)
+
+
+def build(table: tuple[Stage, ...], *, dropout: float, num_classes: int, resolution: int) -> EfficientNet:
+    """The network of one table; its first convolution has as many channels as its first stage."""
+    stages = [
+        BuiltStage(
+            partial(fused_mbconv, expansion=row.expansion)
+            if row.fused
+            else partial(mbconv, expansion=row.expansion, kernel=3),
+            row.c_out,
+            row.stride,
+            row.depth,
+        )
+        for row in table
+    ]
+    return EfficientNet(
+        table[0].c_out,
+        stages,
+        HEAD_WIDTH,
+        dropout=dropout,
+        eps=EPS,
+        num_classes=num_classes,
+        resolution=resolution,
+    )
+
+
+def efficientnet_v2_s(*, num_classes: int = 1000, resolution: int = 384) -> EfficientNet:
+    """EfficientNetV2-S for x (n, 3, resolution, resolution); 384 is the paper's size at inference.
+
+    Source: Tan & Le, arXiv:2104.00298, Table 4. Parameters and MACs equal torchvision's `efficientnet_v2_s`;
+    stochastic depth, which has neither, is left out.
+    """
+    return build(S, dropout=0.2, num_classes=num_classes, resolution=resolution)
+
+
+def efficientnet_v2_m(*, num_classes: int = 1000, resolution: int = 480) -> EfficientNet:
+    """EfficientNetV2-M (480x480 at inference); as `efficientnet_v2_s` otherwise."""
+    return build(M, dropout=0.3, num_classes=num_classes, resolution=resolution)
+
+
+def efficientnet_v2_l(*, num_classes: int = 1000, resolution: int = 480) -> EfficientNet:
+    """EfficientNetV2-L (480x480 at inference); as `efficientnet_v2_s` otherwise."""
+    return build(L, dropout=0.4, num_classes=num_classes, resolution=resolution)
+
+
+def _table_7(variant: str, params: str, macs: str, why: str) -> Published:
+    return Published(
+        name=f"efficientnet_v2_{variant}",
+        params_printed=params,
+        macs_printed=macs,
+        quoted_as="FLOPs",
+        source="Tan & Le, arXiv:2104.00298, Table 7",
+        why=why,
+    )
+
+
+PUBLISHED = (
+    _table_7("s", "22 M", "8.8 G", "TO FILL"),
+    _table_7("m", "54 M", "24 G", "TO FILL"),
+    _table_7("l", "120 M", "53 G", "TO FILL"),
+)

@@ -1,0 +1,221 @@
+"""Inception-v3 (Szegedy et al., arXiv:1512.00567), and the rows in which Inception networks are written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import nn
+
+from ._blocks import Branches, ConvNormAct, Kernel, SupervisedNetwork, named
+from ._published import Published
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution with batch norm and ReLU, padded by half its kernel, or not at all."""
+
+    c_out: int
+    kernel: Kernel = 1
+    stride: int = 1
+    padded: bool = True
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """A 3x3 max pool of stride 2, not padded."""
+
+
+@dataclass(frozen=True)
+class AvgPool:
+    """A padded 3x3 average pool of stride 1; `counts_padding` says whether zeros of the padding enter the mean."""
+
+    counts_padding: bool
+
+
+@dataclass(frozen=True)
+class Split:
+    """Branches that read the same input, joined along channels."""
+
+    branches: tuple[tuple[Row, ...], ...]
+
+
+Row: TypeAlias = Conv | MaxPool | AvgPool | Split
+
+AVG = AvgPool(counts_padding=True)
+
+
+def shrink(c_out: int) -> Conv:
+    """The 3x3 convolution of stride 2, not padded, that ends a branch of a grid reduction."""
+    return Conv(c_out, 3, 2, padded=False)
+
+
+def inception_a(pool: int) -> Split:
+    """Figure 5 of the paper, with one 5x5 kept, on the 35x35 grid."""
+    return Split(
+        (
+            (Conv(64),),
+            (Conv(48), Conv(64, 5)),
+            (Conv(64), Conv(96, 3), Conv(96, 3)),
+            (AVG, Conv(pool)),
+        )
+    )
+
+
+def inception_b(inner: int) -> Split:
+    """Figure 6 of the paper with n = 7, on the 17x17 grid."""
+    return Split(
+        (
+            (Conv(192),),
+            (Conv(inner), Conv(inner, (1, 7)), Conv(192, (7, 1))),
+            (Conv(inner), Conv(inner, (7, 1)), Conv(inner, (1, 7)), Conv(inner, (7, 1)), Conv(192, (1, 7))),
+            (AVG, Conv(192)),
+        )
+    )
+
+
+def fan_out(c_out: int) -> Split:
+    """A 1x3 and a 3x1 side by side."""
+    return Split(((Conv(c_out, (1, 3)),), (Conv(c_out, (3, 1)),)))
+
+
+INCEPTION_C = Split(
+    (
+        (Conv(320),),
+        (Conv(384), fan_out(384)),
+        (Conv(448), Conv(384, 3), fan_out(384)),
+        (AVG, Conv(192)),
+    )
+)
+"""Figure 7 of the paper, on the 8x8 grid."""
+
+REDUCTION_A = Split(((shrink(384),), (Conv(64), Conv(96, 3), shrink(96)), (MaxPool(),)))
+REDUCTION_B = Split(
+    (
+        (Conv(192), shrink(320)),
+        (Conv(192), Conv(192, (1, 7)), Conv(192, (7, 1)), shrink(192)),
+        (MaxPool(),),
+    )
+)
+
+TABLE_1: dict[str, Row] = {
+    "conv1": Conv(32, 3, 2, padded=False),
+    "conv2": Conv(32, 3, padded=False),
+    "conv3": Conv(64, 3),
+    "pool1": MaxPool(),
+    "conv4": Conv(80, 1),
+    "conv5": Conv(192, 3, padded=False),
+    "pool2": MaxPool(),
+    "mixed_a1": inception_a(32),
+    "mixed_a2": inception_a(64),
+    "mixed_a3": inception_a(64),
+    "reduction_a": REDUCTION_A,
+    "mixed_b1": inception_b(128),
+    "mixed_b2": inception_b(160),
+    "mixed_b3": inception_b(160),
+    "mixed_b4": inception_b(192),
+    "reduction_b": REDUCTION_B,
+    "mixed_c1": INCEPTION_C,
+    "mixed_c2": INCEPTION_C,
+}
+"""The network before its global pooling, in the order of Table 1 and with the widths of the authors' released code."""
+
+AUXILIARY_STAGE = "mixed_b4"
+AUXILIARY_INPUT = 768
+
+
+def build_row(row: Row, c_in: int) -> tuple[nn.Module, int]:
+    """The module of one row, and how many channels leave it."""
+    match row:
+        case Conv():
+            padding = None if row.padded else 0
+            conv = ConvNormAct(c_in, row.c_out, row.kernel, stride=row.stride, padding=padding, eps=1e-3)
+            return conv, row.c_out
+        case MaxPool():
+            return nn.MaxPool2d(3, 2), c_in
+        case AvgPool():
+            return nn.AvgPool2d(3, 1, padding=1, count_include_pad=row.counts_padding), c_in
+        case Split():
+            built = [build_branch(branch, c_in) for branch in row.branches]
+            branches = {f"branch{i}": module for i, (module, _) in enumerate(built, start=1)}
+            return Branches(**branches), sum(c_out for _, c_out in built)
+
+
+def build_branch(rows: Sequence[Row], c_in: int) -> tuple[nn.Module, int]:
+    """The rows in order, and how many channels leave the last; a single row stands for itself."""
+    modules = []
+    for row in rows:
+        module, c_in = build_row(row, c_in)
+        modules.append(module)
+    return (modules[0] if len(modules) == 1 else nn.Sequential(*modules)), c_in
+
+
+def build_stages(table: dict[str, Row], *, dropout: float, num_classes: int) -> dict[str, nn.Module]:
+    """Every stage of an Inception network by name, from images (n, 3, h, w) to logits (n, num_classes)."""
+    stages: dict[str, nn.Module] = {}
+    channels = 3
+    for name, row in table.items():
+        stages[name], channels = build_row(row, channels)
+    stages["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    stages["flatten"] = nn.Flatten()
+    stages["dropout"] = nn.Dropout(dropout)
+    stages["fc"] = nn.Linear(channels, num_classes)
+    return stages
+
+
+def auxiliary_classifier(c_in: int, num_classes: int) -> nn.Sequential:
+    """x (n, c_in, 17, 17) to logits (n, num_classes)."""
+    return named(
+        avgpool=nn.AvgPool2d(5, 3),
+        conv1=ConvNormAct(c_in, 128, 1, eps=1e-3),
+        conv2=ConvNormAct(128, 768, 5, padding=0, eps=1e-3),
+        pool=nn.AdaptiveAvgPool2d(1),
+        flatten=nn.Flatten(),
+        fc=nn.Linear(768, num_classes),
+    )
+
+
+class InceptionV3(SupervisedNetwork):
+    """x (n, 3, h, w) to logits (n, num_classes); with `aux`, in train mode, to (logits, auxiliary logits)."""
+
+    def __init__(self, *, aux: bool, num_classes: int, resolution: int) -> None:
+        stages = build_stages(TABLE_1, dropout=0.5, num_classes=num_classes)
+        heads = {AUXILIARY_STAGE: auxiliary_classifier(AUXILIARY_INPUT, num_classes)} if aux else {}
+        super().__init__(stages, (1, 3, resolution, resolution), auxiliary=heads)
+
+
+def inception_v3(*, aux: bool = False, num_classes: int = 1000, resolution: int = 299) -> InceptionV3:
+    """Inception-v3 for x (n, 3, resolution, resolution), with or without its auxiliary classifier.
+
+    Source: Szegedy et al., arXiv:1512.00567, Table 1. The paper gives the grid sizes only; the widths, the 1x1 to 80
+    in the stem and the 5x5 on the 35x35 grid are those of the authors' released code, which torchvision's
+    `inception_v3` ports too: parameters and MACs equal torchvision's (`aux` is its `aux_logits`).
+    """
+    return InceptionV3(aux=aux, num_classes=num_classes, resolution=resolution)
+
+
+PUBLISHED = (
+    Published(
+        name="inception_v3",
+        params_printed="25 M",
+        macs_printed="5 G",
+        quoted_as="multiply-adds",
+        source="Szegedy et al., arXiv:1512.00567, abstract",
+        note="'5 billion multiply-adds per inference', 'less than 25 million parameters'.",
+        why="TO FILL",
+    ),
+    Published(
+        name="inception_v3",
+        params_printed="23,626,728",
+        source="Chollet, arXiv:1610.02357, Table 3",
+    ),
+    Published(
+        name="inception_v3",
+        params_printed="24 M",
+        macs_printed="5.7 G",
+        quoted_as="FLOPs",
+        source="Tan & Le, arXiv:1905.11946, Table 2",
+        note="The figure that is quoted most.",
+    ),
+)

@@ -1,0 +1,127 @@
+"""MobileNetV1 (Howard et al., arXiv:1704.04861, Table 1), and the small one that note 002 trains on CIFAR-10."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from ._blocks import ConvNormAct, Network, make_divisible, named
+from ._published import Published
+
+
+@dataclass(frozen=True)
+class Separable:
+    """A depthwise 3x3 of this stride and a 1x1 to c_out, each with batch norm and ReLU."""
+
+    c_out: int
+    stride: int
+
+
+STEM_WIDTH = 32
+
+TABLE_1 = (
+    Separable(64, 1),
+    Separable(128, 2),
+    Separable(128, 1),
+    Separable(256, 2),
+    Separable(256, 1),
+    Separable(512, 2),
+    *(Separable(512, 1) for _ in range(5)),
+    Separable(1024, 2),
+    Separable(1024, 1),
+)
+"""After a 3x3 convolution of stride 2. Table 1 prints s2 for the last depthwise too; its sizes (7 to 7) say s1."""
+
+CIFAR = (
+    Separable(32, 1),
+    Separable(64, 2),
+    Separable(64, 1),
+    Separable(128, 2),
+    Separable(128, 1),
+    Separable(256, 2),
+    Separable(256, 1),
+    Separable(512, 2),
+)
+"""After a 3x3 convolution of stride 1, with bias. Source: the code of note 002."""
+
+
+def separable(c_in: int, row: Separable) -> nn.Sequential:
+    """x (n, c_in, h, w) to y (n, row.c_out, ceil(h / stride), ceil(w / stride)). Source: arXiv:1704.04861, Figure 3."""
+    return named(
+        depthwise=ConvNormAct(c_in, c_in, 3, stride=row.stride, groups=c_in),
+        pointwise=ConvNormAct(c_in, row.c_out, 1),
+    )
+
+
+class MobileNetV1(Network):
+    """x (n, 3, h, w) to logits (n, num_classes): a first convolution, separable convolutions, a pool, a classifier."""
+
+    def __init__(
+        self, stem: ConvNormAct, rows: Sequence[Separable], pool: nn.Module, *, num_classes: int, resolution: int
+    ) -> None:
+        features = nn.Sequential(stem)
+        c_in = stem.conv.out_channels
+        for row in rows:
+            features.append(separable(c_in, row))
+            c_in = row.c_out
+        stages = {"features": features, "avgpool": pool, "flatten": nn.Flatten(), "fc": nn.Linear(c_in, num_classes)}
+        super().__init__(stages, (1, 3, resolution, resolution))
+
+
+def mobilenet_v1(*, width: float = 1.0, resolution: int = 224, num_classes: int = 1000) -> MobileNetV1:
+    """MobileNetV1 for x (n, 3, resolution, resolution).
+
+    Source: Howard et al., arXiv:1704.04861, Table 1; `width` is the paper's alpha and `resolution` / 224 its rho.
+    Channels are rounded to multiples of 8, which changes nothing at the paper's widths (1, 0.75, 0.5, 0.25).
+    Parameters and MACs equal timm's `mobilenetv1_100`, which has ReLU6 for the paper's ReLU.
+    """
+    rows = [Separable(make_divisible(row.c_out * width), row.stride) for row in TABLE_1]
+    stem = ConvNormAct(3, make_divisible(STEM_WIDTH * width), 3, stride=2)
+    return MobileNetV1(stem, rows, nn.AdaptiveAvgPool2d(1), num_classes=num_classes, resolution=resolution)
+
+
+def mobilenet_v1_cifar(*, num_classes: int = 10, resolution: int = 32) -> MobileNetV1:
+    """The network of note 002 for x (n, 3, 32, 32), which the note calls MobileNet V1.
+
+    It is not the paper's: eight separable convolutions instead of thirteen, of at most 512 channels, a first
+    convolution of stride 1 with bias, and a 2x2 average pool, so that the input must be 32x32 (up to 47x47).
+    """
+    stem = ConvNormAct(3, STEM_WIDTH, 3, bias=True)
+    return MobileNetV1(stem, CIFAR, nn.AvgPool2d(2), num_classes=num_classes, resolution=resolution)
+
+
+def _published(
+    table: int, width: float, resolution: int, macs: str, params: str, *, why: str = "", note: str = ""
+) -> Published:
+    return Published(
+        name="mobilenet_v1",
+        variant={"width": width, "resolution": resolution},
+        params_printed=params,
+        macs_printed=macs,
+        quoted_as="Mult-Adds",
+        source=f"Howard et al., arXiv:1704.04861, Table {table}",
+        note=note,
+        why=why,
+    )
+
+
+PUBLISHED = (
+    _published(6, 1.0, 224, "569 M", "4.2 M"),
+    _published(6, 0.75, 224, "325 M", "2.6 M", why="TO FILL"),
+    _published(6, 0.5, 224, "149 M", "1.3 M", why="TO FILL"),
+    _published(6, 0.25, 224, "41 M", "0.5 M", why="TO FILL"),
+    _published(7, 1.0, 192, "418 M", "4.2 M"),
+    _published(7, 1.0, 160, "290 M", "4.2 M"),
+    _published(7, 1.0, 128, "186 M", "4.2 M"),
+    Published(
+        name="mobilenet_v1",
+        params_printed="4.2 M",
+        macs_printed="575 M",
+        quoted_as="MAdds",
+        source="Sandler et al., arXiv:1801.04381, Table 4",
+        note="The figure that is quoted most, by authors of both papers.",
+        why="TO FILL",
+    ),
+)

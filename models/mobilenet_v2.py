@@ -1,0 +1,134 @@
+"""MobileNetV2 (Sandler et al., arXiv:1801.04381, Table 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from ._blocks import ConvNormAct, InvertedResidual, Network, make_divisible, named
+from ._published import Published
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A line of Table 2, in the paper's letters: n blocks of expansion t to c channels, the first of stride s."""
+
+    t: int
+    c: int
+    n: int
+    s: int
+
+
+STEM_WIDTH = 32
+
+TABLE_2 = (
+    Stage(t=1, c=16, n=1, s=1),
+    Stage(t=6, c=24, n=2, s=2),
+    Stage(t=6, c=32, n=3, s=2),
+    Stage(t=6, c=64, n=4, s=2),
+    Stage(t=6, c=96, n=3, s=1),
+    Stage(t=6, c=160, n=3, s=2),
+    Stage(t=6, c=320, n=1, s=1),
+)
+
+HEAD_WIDTH = 1280
+"""Channels of the last 1x1, which a width multiplier below 1 leaves as they are."""
+
+
+class MobileNetV2(Network):
+    """x (n, 3, h, w) to logits (n, num_classes)."""
+
+    def __init__(self, *, width: float, num_classes: int, resolution: int) -> None:
+        c_in = make_divisible(STEM_WIDTH * width)
+        features = nn.Sequential(ConvNormAct(3, c_in, 3, stride=2, act=nn.ReLU6))
+        for stage in TABLE_2:
+            c_out = make_divisible(stage.c * width)
+            for i in range(stage.n):
+                stride = stage.s if i == 0 else 1
+                features.append(
+                    InvertedResidual(c_in, c_in * stage.t, c_out, kernel=3, stride=stride, act=nn.ReLU6)
+                )
+                c_in = c_out
+        head = make_divisible(HEAD_WIDTH * max(1.0, width))
+        features.append(ConvNormAct(c_in, head, 1, act=nn.ReLU6))
+        stages = {
+            "features": features,
+            "avgpool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "classifier": named(dropout=nn.Dropout(0.2), fc=nn.Linear(head, num_classes)),
+        }
+        super().__init__(stages, (1, 3, resolution, resolution))
+
+
+def mobilenet_v2(*, width: float = 1.0, resolution: int = 224, num_classes: int = 1000) -> MobileNetV2:
+    """MobileNetV2 for x (n, 3, resolution, resolution).
+
+    Source: Sandler et al., arXiv:1801.04381, Table 2; `width` is the paper's width multiplier, rounded as in the
+    authors' code. Parameters and MACs equal torchvision's `mobilenet_v2` (its `width_mult`) at every width.
+    """
+    return MobileNetV2(width=width, num_classes=num_classes, resolution=resolution)
+
+
+_TABLE_4 = "Sandler et al., arXiv:1801.04381, Table 4"
+_SLIM = "tensorflow/models, research/slim/nets/mobilenet/README.md"
+
+PUBLISHED = (
+    Published(
+        name="mobilenet_v2",
+        params_printed="3.4 M",
+        macs_printed="300 M",
+        quoted_as="MAdds",
+        source=_TABLE_4,
+        why="TO FILL",
+    ),
+    Published(
+        name="mobilenet_v2",
+        variant={"width": 1.4},
+        params_printed="6.9 M",
+        macs_printed="585 M",
+        quoted_as="MAdds",
+        source=_TABLE_4,
+        why="TO FILL",
+    ),
+    Published(
+        name="mobilenet_v2",
+        params_printed="3.47 M",
+        macs_printed="300 M",
+        quoted_as="MACs",
+        source=_SLIM,
+        note="The authors' own page, which is quoted more than the paper.",
+    ),
+    Published(
+        name="mobilenet_v2",
+        variant={"width": 1.4},
+        params_printed="6.06 M",
+        macs_printed="582 M",
+        quoted_as="MACs",
+        source=_SLIM,
+    ),
+    Published(
+        name="mobilenet_v2",
+        variant={"width": 0.75},
+        params_printed="2.61 M",
+        macs_printed="209 M",
+        quoted_as="MACs",
+        source=_SLIM,
+    ),
+    Published(
+        name="mobilenet_v2",
+        variant={"width": 0.5},
+        params_printed="1.95 M",
+        macs_printed="97 M",
+        quoted_as="MACs",
+        source=_SLIM,
+    ),
+    Published(
+        name="mobilenet_v2",
+        variant={"width": 0.35, "resolution": 96},
+        params_printed="1.66 M",
+        macs_printed="11 M",
+        quoted_as="MACs",
+        source=_SLIM,
+    ),
+)

@@ -1,0 +1,155 @@
+"""MobileNetV3 large and small (Howard et al., arXiv:1905.02244, Tables 1 and 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, make_divisible, named
+from ._published import Published
+
+
+@dataclass(frozen=True)
+class Bneck:
+    """A line of Table 1 or 2: depthwise kernel, expanded and output channels, SE, h-swish (else ReLU), stride."""
+
+    kernel: int
+    expanded: int
+    c_out: int
+    se: bool
+    hard_swish: bool
+    stride: int
+
+
+STEM_WIDTH = 16
+
+LARGE = (
+    Bneck(3, 16, 16, se=False, hard_swish=False, stride=1),
+    Bneck(3, 64, 24, se=False, hard_swish=False, stride=2),
+    Bneck(3, 72, 24, se=False, hard_swish=False, stride=1),
+    Bneck(5, 72, 40, se=True, hard_swish=False, stride=2),
+    Bneck(5, 120, 40, se=True, hard_swish=False, stride=1),
+    Bneck(5, 120, 40, se=True, hard_swish=False, stride=1),
+    Bneck(3, 240, 80, se=False, hard_swish=True, stride=2),
+    Bneck(3, 200, 80, se=False, hard_swish=True, stride=1),
+    Bneck(3, 184, 80, se=False, hard_swish=True, stride=1),
+    Bneck(3, 184, 80, se=False, hard_swish=True, stride=1),
+    Bneck(3, 480, 112, se=True, hard_swish=True, stride=1),
+    Bneck(3, 672, 112, se=True, hard_swish=True, stride=1),
+    Bneck(5, 672, 160, se=True, hard_swish=True, stride=2),
+    Bneck(5, 960, 160, se=True, hard_swish=True, stride=1),
+    Bneck(5, 960, 160, se=True, hard_swish=True, stride=1),
+)
+
+SMALL = (
+    Bneck(3, 16, 16, se=True, hard_swish=False, stride=2),
+    Bneck(3, 72, 24, se=False, hard_swish=False, stride=2),
+    Bneck(3, 88, 24, se=False, hard_swish=False, stride=1),
+    Bneck(5, 96, 40, se=True, hard_swish=True, stride=2),
+    Bneck(5, 240, 40, se=True, hard_swish=True, stride=1),
+    Bneck(5, 240, 40, se=True, hard_swish=True, stride=1),
+    Bneck(5, 120, 48, se=True, hard_swish=True, stride=1),
+    Bneck(5, 144, 48, se=True, hard_swish=True, stride=1),
+    Bneck(5, 288, 96, se=True, hard_swish=True, stride=2),
+    Bneck(5, 576, 96, se=True, hard_swish=True, stride=1),
+    Bneck(5, 576, 96, se=True, hard_swish=True, stride=1),
+)
+
+HEAD_EXPANSION = 6
+"""The last 1x1 has six times the channels that enter it: 160 to 960, 96 to 576."""
+
+LARGE_HIDDEN = 1280
+SMALL_HIDDEN = 1024
+"""Channels of the classifier's hidden layer, which a width multiplier below 1 leaves as they are."""
+
+EPS = 1e-3
+
+
+def bneck(c_in: int, row: Bneck, width: float) -> InvertedResidual:
+    """One line of the table at a width; the SE's inner layer has a quarter of the expanded channels, rounded to 8."""
+    expanded = make_divisible(row.expanded * width)
+    se = SqueezeExcitation(expanded, make_divisible(expanded // 4), gate=nn.Hardsigmoid) if row.se else None
+    return InvertedResidual(
+        c_in,
+        expanded,
+        make_divisible(row.c_out * width),
+        kernel=row.kernel,
+        stride=row.stride,
+        act=nn.Hardswish if row.hard_swish else nn.ReLU,
+        se=se,
+        eps=EPS,
+    )
+
+
+class MobileNetV3(Network):
+    """x (n, 3, h, w) to logits (n, num_classes)."""
+
+    def __init__(
+        self, rows: Sequence[Bneck], hidden: int, *, width: float, num_classes: int, resolution: int
+    ) -> None:
+        c_in = make_divisible(STEM_WIDTH * width)
+        features = nn.Sequential(ConvNormAct(3, c_in, 3, stride=2, act=nn.Hardswish, eps=EPS))
+        for row in rows:
+            features.append(bneck(c_in, row, width))
+            c_in = make_divisible(row.c_out * width)
+        head = c_in * HEAD_EXPANSION
+        features.append(ConvNormAct(c_in, head, 1, act=nn.Hardswish, eps=EPS))
+        hidden = make_divisible(hidden * max(1.0, width))
+        classifier = named(
+            fc1=nn.Linear(head, hidden),
+            act=nn.Hardswish(inplace=True),
+            dropout=nn.Dropout(0.2),
+            fc2=nn.Linear(hidden, num_classes),
+        )
+        stages = {
+            "features": features,
+            "avgpool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "classifier": classifier,
+        }
+        super().__init__(stages, (1, 3, resolution, resolution))
+
+
+def mobilenet_v3_large(*, width: float = 1.0, resolution: int = 224, num_classes: int = 1000) -> MobileNetV3:
+    """MobileNetV3-Large for x (n, 3, resolution, resolution).
+
+    Source: Howard et al., arXiv:1905.02244, Table 1. Parameters and MACs equal torchvision's `mobilenet_v3_large` at
+    width 1, and timm's `mobilenetv3_large_075` at 0.75: as in timm and the authors' code, a width below 1 leaves the
+    classifier's hidden layer at 1280, where torchvision's `width_mult` would shrink it.
+    """
+    return MobileNetV3(LARGE, LARGE_HIDDEN, width=width, num_classes=num_classes, resolution=resolution)
+
+
+def mobilenet_v3_small(*, width: float = 1.0, resolution: int = 224, num_classes: int = 1000) -> MobileNetV3:
+    """MobileNetV3-Small. Source: arXiv:1905.02244, Table 2; as `mobilenet_v3_large` otherwise (hidden layer: 1024)."""
+    return MobileNetV3(SMALL, SMALL_HIDDEN, width=width, num_classes=num_classes, resolution=resolution)
+
+
+def _published(name: str, width: float, params: str, macs: str, *, slim: bool = False, why: str = "") -> Published:
+    return Published(
+        name=name,
+        variant={"width": width},
+        params_printed=params,
+        macs_printed=macs,
+        quoted_as="MACs" if slim else "MAdds",
+        source=(
+            "tensorflow/models, research/slim/nets/mobilenet/README.md"
+            if slim
+            else "Howard et al., arXiv:1905.02244, Table 3"
+        ),
+        note="The page of the authors' released code." if slim else "",
+        why=why,
+    )
+
+
+PUBLISHED = (
+    _published("mobilenet_v3_large", 1.0, "5.4 M", "219 M", why="TO FILL"),
+    _published("mobilenet_v3_large", 0.75, "4.0 M", "155 M", why="TO FILL"),
+    _published("mobilenet_v3_small", 1.0, "2.5 M", "56 M", why="TO FILL"),
+    _published("mobilenet_v3_small", 0.75, "2.0 M", "44 M", why="TO FILL"),
+    _published("mobilenet_v3_large", 1.0, "5.4 M", "217 M", slim=True, why="TO FILL"),
+    _published("mobilenet_v3_small", 1.0, "2.9 M", "66 M", slim=True, why="TO FILL"),
+    _published("mobilenet_v3_small", 0.75, "2.4 M", "44 M", slim=True, why="TO FILL"),
+)

@@ -1,0 +1,42 @@
+"""SE-ResNet-50 (Hu et al., arXiv:1709.01507, Table 1): ResNet-50 with a squeeze-excitation in each block."""
+
+from __future__ import annotations
+
+from ._published import Published
+from .resnet import BOTTLENECK_DEPTHS, ResNet, bottleneck_resnet
+
+DEPTHS = BOTTLENECK_DEPTHS["resnet50"]
+REDUCTION = 16
+"""The paper's r: a squeeze-excitation's inner layer has 1/16 of the block's output channels."""
+
+
+def se_resnet50(*, stride_in_1x1: bool = False, num_classes: int = 1000, resolution: int = 224) -> ResNet:
+    """SE-ResNet-50 for x (n, 3, resolution, resolution).
+
+    Source: Hu et al., arXiv:1709.01507, Table 1. The paper's ResNet-50 has the stride in the first 1x1 of a stage
+    (`stride_in_1x1=True`, timm's `legacy_seresnet50`); the default has it in the 3x3, as timm's `seresnet50`, whose
+    parameters and MACs it equals.
+    """
+    return bottleneck_resnet(
+        DEPTHS,
+        stride_in_1x1=stride_in_1x1,
+        se_reduction=REDUCTION,
+        num_classes=num_classes,
+        resolution=resolution,
+    )
+
+
+PUBLISHED = (
+    Published(
+        name="se_resnet50",
+        variant={"stride_in_1x1": True},
+        macs_printed="3.87 G",
+        quoted_as="GFLOPs",
+        source="Hu et al., arXiv:1709.01507, Table 2",
+    ),
+    Published(
+        name="se_resnet50",
+        params_printed="28.1 M",
+        source="Hu et al., arXiv:1709.01507, section 6.1 (ratio r = 16)",
+    ),
+)
