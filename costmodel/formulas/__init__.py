@@ -1,7 +1,7 @@
 """Closed forms: what a layer or a block costs, from its hyper-parameters alone.
 
-Pure functions of keywords, written with ``+ - * //``, so the same line serves Python ints, NumPy integer arrays (a sweep
-over a million configurations is one call) and sympy symbols (declare them ``integer=True, positive=True``).
+Pure functions of keywords, written with ``+ - * //``, so the same line serves Python ints, NumPy integer arrays (a
+sweep over a million configurations is one call) and sympy symbols (declare them ``integer=True, positive=True``).
 
 >>> conv(c_in=3, c_out=64, kernel=3, size=(224, 224), padding=1).params                       # VGG-16's first
 1792
@@ -22,6 +22,7 @@ from costmodel.formulas.blocks import (
     inception_module,
     inverted_residual,
 )
+from costmodel.formulas.composite_normalisation import local_response_norm, rms_norm
 from costmodel.formulas.convolution import conv, conv_macs_on_padding, depthwise_conv, grouped_conv, pointwise_conv
 from costmodel.formulas.cost import BlockCost, LayerCost, total
 from costmodel.formulas.efficient_blocks import (
@@ -51,8 +52,6 @@ from costmodel.formulas.normalisation import (
     group_norm,
     instance_norm,
     layer_norm,
-    local_response_norm,
-    rms_norm,
 )
 from costmodel.formulas.pooling import (
     adaptive_avg_pool,

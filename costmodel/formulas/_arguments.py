@@ -18,7 +18,8 @@ def per_axis(value: Count, *, axes: int, name: str) -> tuple[Count, ...]:
         return (value,) * axes
     if len(value) != axes:
         raise ValueError(
-            f"{name}={tuple(value)} has {len(value)} values for {axes} spatial axes: give one value, or one per axis of size"
+            f"{name}={tuple(value)} has {len(value)} values for {axes} spatial axes: "
+            "give one value, or one per axis of size"
         )
     return tuple(value)
 

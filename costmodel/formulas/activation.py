@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from costmodel.formulas._arguments import as_shape, require_divisible, require_one_of
-from costmodel.formulas.cost import LayerCost, as_one
+from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel, view
 from costmodel.quantities import Count, Work, prod
 
@@ -27,7 +27,7 @@ _HARDSIGMOID = Work(adds=1, compares=2, divides=1)
 _SLOPE = Work(compares=1, multiplies=1)
 
 ACTIVATIONS: Mapping[str, Activation] = {
-    "identity": Activation(formula="x", work=Work(), reads=0, writes=0),
+    "identity": Activation(formula="x", work=NO_WORK, reads=0, writes=0),
     "relu": Activation(formula="max(x, 0)", work=Work(compares=1)),
     "relu6": Activation(formula="min(max(x, 0), 6)", work=Work(compares=2)),
     "hardtanh": Activation(formula="min(max(x, low), high)", work=Work(compares=2)),

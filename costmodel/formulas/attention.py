@@ -95,10 +95,10 @@ def multi_head_attention(
     params = E (2 E + kdim + vdim) + 4 E if bias
     macs = N (2 L E^2 + S E (kdim + vdim)) for the projections + 2 N L S E for the attention
 
-    Kernels: in-projections (one linear and a copy of 3 E L N for inputs="self"; q's, and k's and v's together with a copy
-    of 2 E S N for "shared_key_value", where value is key; three linears for "distinct", and wherever kdim or vdim is
-    given); with need_weights q's scale, a product, softmax, dropout, a product, otherwise one scaled dot product; a copy
-    back to (L, N, E); the out-projection; with average_attn_weights a mean over heads.
+    Kernels: in-projections (one linear and a copy of 3 E L N for inputs="self"; q's, and k's and v's together with a
+    copy of 2 E S N for "shared_key_value", where value is key; three linears for "distinct", and wherever kdim or vdim
+    is given); with need_weights q's scale, a product, softmax, dropout, a product, otherwise one scaled dot product; a
+    copy back to (L, N, E); the out-projection; with average_attn_weights a mean over heads.
     With ``batch_first`` the projections read transposed inputs: a copy, and the bias in a kernel of its own.
     Masks are None, "bool" (made float by two kernels) or "float". The copy back is left out with ``transposed_output``:
     the fused kernels that keep the query's layout. Not covered: add_bias_kv, add_zero_attn, the inference fast path.

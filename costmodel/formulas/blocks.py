@@ -34,7 +34,7 @@ def depthwise_separable(
     In the letters of the paper: M channels in, N out, kernel D_K, output D_F.
     Source: Howard et al., MobileNets, arXiv:1704.04861, section 3.1, eq. 5.
 
-    >>> depthwise_separable(c_in=512, c_out=512, size=(14, 14)).macs                          # 52.3 M in table 6's terms
+    >>> depthwise_separable(c_in=512, c_out=512, size=(14, 14)).macs            # table 4's 52.3 M
     52283392
     """
     path = Path(channels=c_in, size=size, batch=batch, norm=norm)

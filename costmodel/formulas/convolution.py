@@ -233,7 +233,7 @@ def _padding_copy(
     if mode in ("reflect", "replicate"):
         return prod(size), prod(padded), prod(padded)
     if mode == "circular":
-        # torch copies the middle, then axis by axis the two strips, each as long as the padded tensor on the other axes.
+        # torch copies the middle, then axis by axis two strips, each as long as the padded tensor on the other axes.
         strips = [w * prod(padded[:axis] + padded[axis + 1 :]) for axis, w in enumerate(widths)]
         copied = prod(size) + sum(strips)
         return copied, copied, prod(padded)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 from costmodel.quantities import Count, Work
 
+NO_WORK = Work()
+"""No arithmetic."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerCost:
@@ -28,7 +31,7 @@ class LayerCost:
     """Elements read, when each op is a kernel of its own."""
     written: Count
     """Elements written, likewise."""
-    work: Work = Work()
+    work: Work = NO_WORK
     """Arithmetic by kind."""
     params: Count = 0
     """Learnt elements."""

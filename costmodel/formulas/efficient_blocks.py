@@ -102,11 +102,11 @@ def shuffle_unit_v1(
     norm: bool = True,
     activation: str = "relu",
 ) -> BlockCost:
-    """ShuffleNet's unit: grouped 1x1 down to c_out / 4, shuffle, depthwise 3x3, grouped 1x1 up; added, or at stride 2
-    concatenated with the 3x3 average of the input, which leaves c_out - c_in to the branch.
+    """ShuffleNet's unit: grouped 1x1 down to c_out / 4, shuffle, depthwise 3x3, grouped 1x1 up; then the residual.
 
     macs = h w (2 c m / g + 9 m) at stride 1, c channels around and m = c / 4 inside
 
+    At stride 2 the branch is concatenated with the 3x3 average of the input, which leaves it c_out - c_in channels.
     ``group_first=False`` is the first unit of stage 2, with few channels in.
     Source: Zhang et al., ShuffleNet, arXiv:1707.01083, section 3.2 and figure 2.
 
@@ -141,11 +141,11 @@ def shuffle_unit_v2(
     norm: bool = True,
     activation: str = "relu",
 ) -> BlockCost:
-    """ShuffleNet V2's unit: half of the channels through 1x1, depthwise 3x3, 1x1; concatenated with the other half, and
-    shuffled. At stride 2 both branches see everything, and the other one is a depthwise 3x3 and a 1x1.
+    """ShuffleNet V2's unit: half of the channels through 1x1, depthwise 3x3, 1x1; joined to the other half, shuffled.
 
     macs = h w (c / 2) (c + 9) at stride 1
 
+    At stride 2 both branches see everything, and the other one is a depthwise 3x3 and a 1x1.
     Source: Ma et al., ShuffleNet V2, arXiv:1807.11164, section 3 and figure 3 (c, d).
 
     >>> shuffle_unit_v2(c_in=116, c_out=116, size=(28, 28)).macs == 28 * 28 * 58 * (116 + 9)
@@ -189,8 +189,9 @@ def mbconv(
 
     macs = those of inverted_residual + 2 batch t c_in s
 
-    ``squeeze`` s is c_in / 4 unless it is given, a fourth of what enters the block and not of what the gate sees; 0 is no
-    gate. Source: Tan & Le, EfficientNet, arXiv:1905.11946, section 4; Tan et al., MnasNet, arXiv:1807.11626, figure 7.
+    ``squeeze`` s is c_in / 4 unless it is given, a fourth of what enters the block and not of what the gate sees; 0 is
+    no gate.
+    Source: Tan & Le, EfficientNet, arXiv:1905.11946, section 4; Tan et al., MnasNet, arXiv:1807.11626, figure 7.
 
     >>> mbconv(c_in=32, c_out=16, size=(112, 112), expansion=1).macs                          # B0's first
     10035712

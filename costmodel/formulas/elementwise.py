@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from costmodel.formulas._arguments import as_shape, require
-from costmodel.formulas.cost import LayerCost
+from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work, prod
 
 
 def pointwise_kernel(
-    kind: str, shape: Sequence[Count], *, per_element: Work = Work(), reads: Count, writes: Count | None = None
+    kind: str, shape: Sequence[Count], *, per_element: Work = NO_WORK, reads: Count, writes: Count | None = None
 ) -> LayerCost:
     """One kernel with an output of ``shape``; it writes that once, unless told otherwise."""
     shape = as_shape(shape)

@@ -1,4 +1,4 @@
-"""Normalisations: batch, layer, group, instance, root mean square, and AlexNet's local response."""
+"""Normalisations by mean and variance: batch, layer, group, instance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from costmodel.formulas._arguments import as_shape, require, require_divisible
-from costmodel.formulas.cost import LayerCost, as_one, total
+from costmodel.formulas.cost import LayerCost, total
 from costmodel.formulas.elementwise import pointwise_kernel
 from costmodel.quantities import Count, Work, prod
 
@@ -69,8 +69,8 @@ def batch_norm(
     memory_access = x + y + 2 C if affine + 2 C if tracked
 
     With the batch's own statistics (training, or nothing tracked), per channel of m elements: 3 m - 1 adds, 2 m
-    multiplies, 2 divisions, 1 rsqrt; affine 2 m; 2 C saved statistics are written. Training updates what is tracked: 7 C
-    more operations, 2 C written, and the counter of batches, an add of its own.
+    multiplies, 2 divisions, 1 rsqrt; affine 2 m; 2 C saved statistics are written. Training updates what is tracked:
+    7 C more operations, 2 C written, and the counter of batches, an add of its own.
     Source: Ioffe & Szegedy, arXiv:1502.03167, algorithms 1 and 2 (step 11).
 
     >>> batch_norm(channels=64, size=(112, 112)).flops
@@ -230,68 +230,4 @@ def instance_norm(
         output_size=tuple(size),
         params=weights,
         buffers=tracked + 1 if track_running_stats else 0,
-    )
-
-
-def rms_norm(
-    *, normalized_shape: Count | Sequence[Count], rows: Count = 1, affine: bool = True, fused: bool = False
-) -> LayerCost:
-    """Root-mean-square normalisation of ``rows`` (a count or a leading shape) of n elements, N in all, R rows.
-
-    params = n if affine
-    flops = R (3 n + 2) + N if affine: n squares, n - 1 adds, a division, eps, a rsqrt, n products per row
-    memory_access = x + w + y where fused; otherwise the kernels that torch runs: 4 N + 6 R + (2 N + n if affine)
-
-    Kernels: square, mean, eps, rsqrt, product, weight.
-    Source: Zhang & Sennrich, arXiv:1910.07467, section 3, eq. 4.
-
-    >>> rms_norm(normalized_shape=4096, rows=(1, 8), fused=True).memory_access
-    69632
-    """
-    inner, leading = as_shape(normalized_shape), as_shape(rows)
-    require(normalized_shape=inner, rows=leading)
-    n, shape, rows_shape = prod(inner), (*leading, *inner), (*leading, 1)
-    elements, count = prod(shape), prod(leading)
-    steps = [
-        pointwise_kernel("norm", shape, per_element=Work(multiplies=1), reads=elements),
-        pointwise_kernel("norm", rows_shape, per_element=Work(adds=n - 1, divides=1), reads=elements),
-        pointwise_kernel("norm", rows_shape, per_element=Work(adds=1), reads=count),
-        pointwise_kernel("norm", rows_shape, per_element=Work(transcendentals=1), reads=count),
-        pointwise_kernel("norm", shape, per_element=Work(multiplies=1), reads=elements + count),
-    ]
-    if affine:
-        steps.append(pointwise_kernel("norm", shape, per_element=Work(multiplies=1), reads=elements + n))
-    whole = replace(as_one("norm", *steps, params=n if affine else 0), output_size=())
-    return replace(whole, read=elements + (n if affine else 0), written=elements) if fused else whole
-
-
-def local_response_norm(
-    *, channels: Count, size: Sequence[Count], local_size: Count, batch: Count = 1, beta: float = 0.75
-) -> LayerCost:
-    """AlexNet's normalisation across ``local_size`` neighbouring channels, in the seven kernels that torch runs.
-
-    flops = N (local_size + 5): square, a mean (local_size - 1 adds, a division), alpha, k, power, quotient
-    memory_access = 14 N + 2 P, P = batch (channels + local_size - 1) prod(size) the channel-padded squares
-
-    Kernels: x x (3 N), pad (N + P), mean (P + N), times alpha, plus k, power beta (2 N each), quotient (3 N). With beta 1
-    the power is no arithmetic; every other beta is one transcendental function.
-    Source: Krizhevsky et al. 2012, section 3.3; torch.nn.functional.local_response_norm.
-
-    >>> local_response_norm(channels=96, size=(55, 55), local_size=5).flops == 96 * 55 * 55 * 10
-    True
-    """
-    require(channels=channels, batch=batch, local_size=local_size)
-    x = (batch, channels, *size)
-    padded = (batch, channels + local_size - 1, *size)
-    elements, one = prod(x), Work(multiplies=1)
-    power = Work() if beta == 1 else Work(transcendentals=1)
-    return as_one(
-        "norm",
-        pointwise_kernel("norm", x, per_element=one, reads=2 * elements),
-        pointwise_kernel("norm", padded, reads=elements),
-        pointwise_kernel("norm", x, per_element=Work(adds=local_size - 1, divides=1), reads=prod(padded)),
-        pointwise_kernel("norm", x, per_element=one, reads=elements),
-        pointwise_kernel("norm", x, per_element=Work(adds=1), reads=elements),
-        pointwise_kernel("norm", x, per_element=power, reads=elements),
-        pointwise_kernel("norm", x, per_element=Work(divides=1), reads=2 * elements),
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from costmodel.formulas._arguments import per_axis, require, spatial
 from costmodel.formulas.activation import activation
-from costmodel.formulas.cost import LayerCost, as_one
+from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel
 from costmodel.formulas.geometry import adaptive_window_elements, pool_output_size
 from costmodel.quantities import Count, Work, prod
@@ -201,7 +201,7 @@ def lp_pool(
         activation(name="relu", shape=y),
         pointwise_kernel("pool", y, per_element=Work(multiplies=1), reads=2 * prod(y)),
         pointwise_kernel("pool", y, per_element=Work(multiplies=1), reads=prod(y)),
-        pointwise_kernel("pool", y, per_element=Work() if norm_type == 1 else Work(transcendentals=1), reads=prod(y)),
+        pointwise_kernel("pool", y, per_element=NO_WORK if norm_type == 1 else Work(transcendentals=1), reads=prod(y)),
     )
 
 

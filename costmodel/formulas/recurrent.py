@@ -31,7 +31,8 @@ def _recurrent(
 ) -> LayerCost:
     """What the three have in common.
 
-    ``cell`` is the work of one cell and step beside its products; of the ``states`` the second, LSTM's c, is not projected.
+    ``cell`` is the work of one cell and step beside its products; the second of the ``states``, LSTM's c, is never
+    projected.
     """
     require(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, length=length, batch=batch)
     projected = not (isinstance(proj_size, int) and proj_size == 0)
