@@ -26,6 +26,7 @@ from costmodel.ops import (
     special,
     spectral,
     values,
+    warping,
 )
 from costmodel.ops.rule import KINDS, RULES, Rule, Torch, example, find, register
 
@@ -59,4 +60,5 @@ __all__ = [
     "special",
     "spectral",
     "values",
+    "warping",
 ]

@@ -8,7 +8,6 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.elementwise import each, elementwise
 from costmodel.ops.rule import Rule, always, every_argument, example, register
-from costmodel.ops.sight import aligned
 from costmodel.quantities import Work
 from costmodel.window import Follow, Sight, Whole
 
@@ -27,6 +26,10 @@ def _floating(args: Arguments) -> TensorSpec:
     return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, "float32", y.strides)
 
 
+def _contiguous(args: Arguments) -> TensorSpec:
+    return TensorSpec(args["self"].shape, args["self"].dtype)
+
+
 def _times(work: Work) -> Callable[[OpCall], Work]:
     return lambda call: work.times(call.outputs[0].size)
 
@@ -37,14 +40,13 @@ def _activation(
     *arguments: object,
     source: str,
     inplace: bool = True,
-    floating: bool = False,
+    outputs: Callable[[Arguments], TensorSpec] = _like_self,
 ) -> Rule:
-    """The rule of ``aten.name`` and, where there is one, ``aten.name_``; ``arguments`` follow the input in the
-    example."""
-    targets = (f"aten.{name}.default", f"aten.{name}_.default")
+    """The rule of ``aten.name`` and, where there is one, ``aten.name_``; its example is ``name(x, *arguments)``."""
+    targets = (f"aten.{name}.default", f"aten.{name}_.default") if inplace else (f"aten.{name}.default",)
     return elementwise(
-        *(targets if inplace else targets[:1]), kind="activation", work=_times(work) if isinstance(work, Work) else work,
-        outputs=_floating if floating else _like_self, source=source, examples=(example(_X, *arguments),),
+        *targets, kind="activation", work=_times(work) if isinstance(work, Work) else work, outputs=outputs,
+        source=source, examples=(example(_X, *arguments),),
     )  # fmt: skip
 
 
@@ -76,8 +78,8 @@ register(
     _activation("relu6", Work(compares=2), source="torch.nn.ReLU6: min(max(0, x), 6)"),
     _activation("leaky_relu", Work(compares=1, multiplies=1), 0.1, source="torch.nn.LeakyReLU: x > 0 ? x : slope x"),
     _activation("threshold", Work(compares=1), 0.1, 20, source="torch.nn.Threshold: x > threshold ? x : value"),
-    _activation("sigmoid", _SIGMOID, source="torch.nn.Sigmoid: 1 / (1 + exp(-x))", floating=True),
-    _activation("tanh", Work(transcendentals=1), source="torch.nn.Tanh", floating=True),
+    _activation("sigmoid", _SIGMOID, source="torch.nn.Sigmoid: 1 / (1 + exp(-x))", outputs=_floating),
+    _activation("tanh", Work(transcendentals=1), source="torch.nn.Tanh", outputs=_floating),
     _activation("silu", _SIGMOID + Work(multiplies=1), source="torch.nn.SiLU: x sigmoid(x)"),
     _activation("mish", Work(transcendentals=3, adds=1, multiplies=1), source="torch.nn.Mish: x tanh(log(1 + exp(x)))"),
     _activation(
@@ -101,10 +103,13 @@ register(
         "celu", Work(compares=1, transcendentals=1, adds=1, multiplies=1, divides=1), 0.5,
         source="torch.nn.CELU: x > 0 ? x : alpha (exp(x / alpha) - 1)",
     ),
-    _activation("rrelu", Work(compares=1, multiplies=1), source="torch.nn.RReLU: x > 0 ? x : drawn slope x"),
-    _activation("logit", _logit_work, 0.1, source="torch.logit: log(x / (1 - x))", floating=True),
     _activation(
-        "log_sigmoid", Work(transcendentals=2, adds=1), inplace=False,
+        "rrelu", Work(compares=1, multiplies=1), outputs=_contiguous,
+        source="torch.nn.RReLU: x > 0 ? x : slope x, the slope drawn",
+    ),
+    _activation("logit", _logit_work, 0.1, source="torch.logit: log(x / (1 - x))", outputs=_floating),
+    _activation(
+        "log_sigmoid", Work(transcendentals=2, adds=1), inplace=False, outputs=_contiguous,
         source="torch.nn.LogSigmoid: -log(1 + exp(-x))",
     ),
     elementwise(
@@ -159,7 +164,7 @@ def softmax_work(rows: int, n: int) -> Work:
 
 
 def _log_softmax_work(call: OpCall) -> Work:
-    # x - max(x) - log(sum(exp(x - max(x))))
+    # With c = x - max(x), the result is c - log(sum(exp(c))).
     rows, n = _rows(call)
     return Work(compares=n - 1, adds=n + n - 1 + n, transcendentals=n + 1).times(rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.rule import Rule, Torch, always, every_argument, example, moved, register
+from costmodel.ops.rule import Rule, Torch, always, example, moved, register
 from costmodel.quantities import Traffic, Work
 from costmodel.window import Fixed, Follow, Sight, Tap, Whole
 
@@ -47,7 +47,8 @@ def _outputs(args: Arguments) -> TensorSpec:
 
 
 def _cpu_kernel_outputs(args: Arguments) -> tuple[TensorSpec, ...]:
-    y = _outputs(args)
+    q, shape = args["query"], _shape(args)
+    y = TensorSpec(shape, q.dtype, layout.elementwise_strides(shape, (q,)))
     batch, heads, rows, _ = y.shape
     logsumexp = TensorSpec(
         (batch, heads, rows), "float64" if y.dtype == "float64" else "float32",
@@ -60,7 +61,7 @@ def _work(call: OpCall) -> Work:
     # softmax(q k^T / sqrt(E) + mask) v. All L x S scores count, also those that a causal mask discards: the
     # definition computes and masks them; a kernel that skips blocks does less. Masking by a boolean (is_causal
     # too) is a selection; a floating-point mask is added.
-    *_, rows, width = call.outputs[0].shape
+    width = call.outputs[0].shape[-1]
     keys, depth = call.args["key"].shape[-2:]
     softmaxes = call.outputs[0].size // width if width else 0
     scores = softmaxes * keys
@@ -96,12 +97,20 @@ def _window(call: OpCall, output: int) -> Sight:
 
 
 _Q, _K = TensorSpec((2, 4, 5, 8)), TensorSpec((2, 4, 7, 8))
-_ANSWER = "Vaswani et al., Attention Is All You Need, arXiv:1706.03762, section 3.2.1"
+_PAPER = "Vaswani et al., Attention Is All You Need, arXiv:1706.03762, section 3.2.1"
+
+
+def _gpu_kernel(target: str, *arguments: object) -> Rule:
+    return Rule(
+        targets=(target,), kind=always("attention"), outputs=Torch.META, work=_work, traffic=_traffic, window=_window,
+        fusible=False, source=_PAPER, free_because=None, examples=(example(_Q, _K, _K, *arguments),),
+    )  # fmt: skip
+
 
 register(
     Rule(
         targets=("aten.scaled_dot_product_attention.default",), kind=always("attention"), outputs=_outputs, work=_work,
-        traffic=_traffic, window=_window, fusible=False, source=_ANSWER, free_because=None,
+        traffic=_traffic, window=_window, fusible=False, source=_PAPER, free_because=None,
         examples=(
             example(_Q, _K, _K), example(_Q, _K, _K, is_causal=True), example(_Q, _K, TensorSpec((2, 4, 7, 3))),
             example(_Q, _K, _K, TensorSpec((5, 7))), example(_Q, _K, _K, TensorSpec((2, 1, 5, 7), "bool"), scale=1.0),
@@ -112,7 +121,10 @@ register(
     ),
     Rule(
         targets=("aten._scaled_dot_product_flash_attention_for_cpu.default",), kind=always("attention"),
-        outputs=_cpu_kernel_outputs, work=_work, traffic=_traffic, window=_window, fusible=False, source=_ANSWER,
+        outputs=_cpu_kernel_outputs, work=_work, traffic=_traffic, window=_window, fusible=False, source=_PAPER,
         free_because=None, examples=(example(_Q, _K, _K), example(_Q, _K, _K, attn_mask=TensorSpec((5, 7)))),
     ),
+    _gpu_kernel("aten._scaled_dot_product_flash_attention.default"),
+    _gpu_kernel("aten._scaled_dot_product_efficient_attention.default", None, False),
+    _gpu_kernel("aten._scaled_dot_product_cudnn_attention.default", None, False),
 )  # fmt: skip

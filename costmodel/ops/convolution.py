@@ -118,7 +118,7 @@ _X = TensorSpec((2, 4, 9, 8))
 
 register(
     Rule(
-        targets=("aten.convolution.default", "aten.convolution_overrideable.default"),
+        targets=("aten.convolution.default",),
         kind=_kind,
         outputs=_outputs,
         work=_work,

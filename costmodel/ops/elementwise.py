@@ -30,6 +30,12 @@ def _boolean(args: Arguments) -> TensorSpec:
     return layout.elementwise(args, "bool")
 
 
+def _masked_fill(args: Arguments) -> TensorSpec:
+    # Filled in a copy that torch makes contiguous, whatever the input's layout.
+    x = args["self"]
+    return TensorSpec(layout.broadcast([x.shape, args["mask"].shape]), x.dtype)
+
+
 def each(**per_element: int) -> Callable[[OpCall], Work]:
     """So many operations of each kind for every output element."""
     work = Work(**per_element)
@@ -102,9 +108,10 @@ register(
     elementwise(*_inplace("mul.Tensor"), work=each(multiplies=1), kind="multiply", examples=_BINARY),
     elementwise(*_inplace("mul.Scalar"), work=each(multiplies=1), kind="multiply", examples=_SCALAR),
     elementwise(
-        *_inplace("div.Tensor"), work=each(divides=1), kind="multiply", outputs=_floating,
+        "aten.div.Tensor", work=each(divides=1), kind="multiply", outputs=_floating,
         examples=(*_BINARY, example(_I, _I)),
     ),
+    elementwise("aten.div_.Tensor", work=each(divides=1), kind="multiply", examples=_BINARY),
     elementwise(*_inplace("div.Scalar"), work=each(divides=1), kind="multiply", outputs=_floating, examples=_SCALAR),
     elementwise(
         *_inplace("div.Tensor_mode"), work=each(divides=1), kind="multiply",
@@ -115,8 +122,8 @@ register(
         examples=(example(_X, 2, rounding_mode="trunc"),),
     ),
     elementwise(
-        *_inplace("floor_divide.default", "remainder.Tensor", "fmod.Tensor"), work=each(divides=1), kind="other",
-        examples=(example(_X, _X),),
+        "aten.floor_divide.default", "aten.floor_divide_.Tensor", *_inplace("remainder.Tensor", "fmod.Tensor"),
+        work=each(divides=1), kind="other", examples=(example(_X, _X),),
     ),
     elementwise(
         *_inplace("floor_divide.Scalar", "remainder.Scalar", "fmod.Scalar"), work=each(divides=1), kind="other",
@@ -126,7 +133,8 @@ register(
                 examples=(example(_X, _X, _Y), example(_X, _X, _Y, value=2))),
     elementwise(*_inplace("addcdiv.default"), work=_scaled(Work(divides=1, adds=1)), kind="add",
                 examples=(example(_X, _X, _Y),)),
-    elementwise(*_inplace("lerp.Scalar"), work=each(adds=2, multiplies=1), kind="add", examples=(example(_X, _X, 0.5),)),
+    elementwise(*_inplace("lerp.Scalar"), work=each(adds=2, multiplies=1), kind="add",
+                examples=(example(_X, _X, 0.5),)),
     elementwise(*_inplace("lerp.Tensor"), work=each(adds=2, multiplies=1), kind="add", examples=(example(_X, _X, _X),)),
     elementwise(
         "aten.maximum.default", "aten.minimum.default", "aten.fmax.default", "aten.fmin.default",
@@ -147,8 +155,10 @@ register(
                 examples=_SCALAR),
     elementwise(*_inplace("clamp_min.Tensor", "clamp_max.Tensor"), work=each(compares=1), kind="other",
                 examples=_BINARY),
-    elementwise(*_inplace("pow.Tensor_Scalar"), work=_pow_work, kind="other", examples=(example(_X, 2), example(_X, 0.5))),
-    elementwise(*_inplace("pow.Tensor_Tensor"), work=_pow_work, kind="other", examples=(example(_X, _X),)),
+    elementwise("aten.pow.Tensor_Scalar", "aten.pow_.Scalar", work=_pow_work, kind="other",
+                examples=(example(_X, 2), example(_X, 0.5))),
+    elementwise("aten.pow.Tensor_Tensor", "aten.pow_.Tensor", work=_pow_work, kind="other",
+                examples=(example(_X, _X),)),
     elementwise("aten.pow.Scalar", work=_pow_work, kind="other", examples=(example(2.0, _X),)),
     elementwise(*_inplace("square.default"), work=each(multiplies=1), kind="multiply", examples=_UNARY),
     elementwise(
@@ -172,7 +182,8 @@ register(
     ),
     elementwise(
         *_inplace(*(f"{f}.default" for f in ("logical_and", "logical_or", "logical_xor"))),
-        work=each(), kind="other", outputs=_boolean, examples=(example(_B, _B),), source="bit operations, not arithmetic",
+        work=each(), kind="other", outputs=_boolean, examples=(example(_B, _B),),
+        source="bit operations, not arithmetic",
     ),
     elementwise(
         *_inplace(*(f"{f}.Tensor" for f in ("bitwise_and", "bitwise_or", "bitwise_xor"))),
@@ -188,13 +199,11 @@ register(
         source="a selection, no arithmetic",
     ),
     elementwise(
-        *_inplace("masked_fill.Scalar"), work=each(), kind="other",
-        outputs=lambda args: layout.elementwise(args, args["self"].dtype),
+        *_inplace("masked_fill.Scalar"), work=each(), kind="other", outputs=_masked_fill,
         examples=(example(_X, TensorSpec((3, 1), "bool"), 0.0),), source="a selection, no arithmetic",
     ),
     elementwise(
-        *_inplace("masked_fill.Tensor"), work=each(), kind="other",
-        outputs=lambda args: layout.elementwise(args, args["self"].dtype),
+        *_inplace("masked_fill.Tensor"), work=each(), kind="other", outputs=_masked_fill,
         examples=(example(_X, TensorSpec((3, 1), "bool"), TensorSpec(())),), source="a selection, no arithmetic",
     ),
 )  # fmt: skip

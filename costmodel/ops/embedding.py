@@ -45,11 +45,13 @@ def _bag_outputs(*, counts_last_offset: bool) -> Callable[[Arguments], tuple[Ten
         w, indices, mode = args["weight"], args["indices"], args["mode"]
         bags = _bags(args)
         y = TensorSpec((bags, w.shape[1]), w.dtype)
-        padded = args["padding_idx"] >= 0
-        fast_sum = mode == _SUM and not padded
-        # Bookkeeping for the backward pass, which summing alone does not need.
+        # Bookkeeping for the backward pass, which torch's quickest kernels do without.
+        fast_sum = (
+            mode == _SUM and args["padding_idx"] < 0 and w.dtype in ("float32", "float16", "bfloat16")
+            and (w.strides is None or w.strides[1] == 1)
+        )  # fmt: skip
         of_each = TensorSpec((0,) if fast_sum else indices.shape, indices.dtype)
-        sizes = TensorSpec((args["offsets"].shape[0] if fast_sum and counts_last_offset else bags,), indices.dtype)
+        sizes = TensorSpec((args["offsets"].shape[0] if mode == _SUM and counts_last_offset else bags,), indices.dtype)
         return y, of_each, sizes, TensorSpec((bags, w.shape[1]), indices.dtype) if mode == _MAX else sizes
 
     return outputs

@@ -58,8 +58,10 @@ def _product(
     taps: tuple[tuple[Tap, ...], tuple[Tap, ...]],
     examples: tuple[Example, ...],
 ) -> Rule:
-    """The rule of ``y = a @ b`` or ``y = beta * self + alpha * (a @ b)``; ``contracted`` are the dimensions of ``a``
-    over which each output element is summed."""
+    """The rule of ``y = a @ b`` or ``y = beta * self + alpha * (a @ b)``.
+
+    ``contracted`` are the dimensions of ``a`` over which each output element is summed.
+    """
     left, right = factors
 
     def outputs(args: Arguments) -> TensorSpec:
@@ -127,7 +129,7 @@ def _bilinear_work(call: OpCall) -> Work:
 
 
 def _bilinear_window(call: OpCall, output: int) -> Sight:
-    taps = (*(Follow(d) for d in range(len(call.args["input1"].shape) - 1)), Whole())
+    taps: tuple[Tap, ...] = (*(Follow(d) for d in range(len(call.args["input1"].shape) - 1)), Whole())
     return {"input1": taps, "input2": taps}
 
 

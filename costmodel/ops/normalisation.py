@@ -18,9 +18,7 @@ def _given(call: OpCall, *names: str) -> list[TensorSpec]:
 
 def _affine(call: OpCall) -> Work:
     n = call.outputs[0].size
-    return Work(
-        multiplies=n if call.args["weight"] is not None else 0, adds=n if call.args["bias"] is not None else 0
-    )
+    return Work(multiplies=n if call.args["weight"] is not None else 0, adds=n if call.args["bias"] is not None else 0)
 
 
 def _standardised(*, groups: int, n: int) -> Work:
@@ -79,9 +77,16 @@ def _batch_norm_window(call: OpCall, output: int) -> Sight:
     return {"input": tuple(Follow(d) for d in range(rank))} if output == 0 else {}
 
 
-def _batch_norm_rule(*targets: str, examples: tuple[Example, ...]) -> Rule:
+def _cudnn_batch_norm(args: Arguments) -> tuple[TensorSpec, ...]:
+    # A last output keeps cuDNN's scratch space for the backward pass; its size is known on the GPU alone.
+    return *_batch_norm(args), TensorSpec((0,), "uint8")
+
+
+def _batch_norm_rule(
+    target: str, examples: tuple[Example, ...], outputs: Callable[[Arguments], Outputs] = _batch_norm
+) -> Rule:
     return Rule(
-        targets=targets, kind=always("norm"), outputs=_batch_norm, work=_batch_norm_work,
+        targets=(target,), kind=always("norm"), outputs=outputs, work=_batch_norm_work,
         traffic=_batch_norm_traffic, window=_batch_norm_window, fusible=True,
         source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, algorithms 1 and 2", free_because=None,
         examples=examples,
@@ -175,7 +180,7 @@ def _rms_norm(args: Arguments) -> TensorSpec:
     x, normalized = args["input"], tuple(args["normalized_shape"])
     if x.shape[len(x.shape) - len(normalized) :] != normalized:
         raise ValueError(f"RMS norm over {normalized} got an input of {x.shape}")
-    return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, [x]))
+    return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape))
 
 
 def _fused_rms_norm(args: Arguments) -> tuple[TensorSpec, ...]:
@@ -222,6 +227,14 @@ register(
     ),
     _batch_norm_rule(
         "aten._native_batch_norm_legit.no_stats", examples=(example(_X, _C, _C, True, 0.1, 1e-5),),
+    ),
+    _batch_norm_rule(
+        "aten.cudnn_batch_norm.default", outputs=_cudnn_batch_norm,
+        examples=(example(_X, _C, _C, _C, _C, False, 0.1, 1e-5), example(_X, _C, _C, _C, _C, True, 0.1, 1e-5)),
+    ),
+    _batch_norm_rule(
+        "aten.miopen_batch_norm.default",
+        examples=(example(_X, _C, _C, _C, _C, False, 0.1, 1e-5), example(_X, _C, _C, _C, _C, True, 0.1, 1e-5)),
     ),
     _batch_norm_rule(
         "aten._native_batch_norm_legit_no_training.default", examples=(example(_X, _C, _C, _C, _C, 0.1, 1e-5),),

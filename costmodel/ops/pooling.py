@@ -7,6 +7,7 @@ from math import prod
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.layout import Shape, Strides
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
 from costmodel.quantities import Work
 from costmodel.window import Follow, Sight, adaptive, sliding
@@ -37,7 +38,25 @@ def _length(size: int, kernel: int, stride: int, padding: int, dilation: int, ce
     return n - 1 if (n - 1) * stride >= size + padding else n
 
 
-def _pool_outputs(axes: int, *, keeps_format: bool = True) -> Callable[[Arguments], TensorSpec]:
+def _contiguous(x: TensorSpec, shape: Shape) -> Strides | None:
+    return None
+
+
+def _as_one_row(x: TensorSpec, shape: Shape) -> Strides | None:
+    """The memory format of a 1-d pooling that torch does as a 2-d one, on rows of height 1."""
+    if x.strides is None or len(shape) != 3:
+        return None
+    (n, c, length), (s_n, s_c, s_length) = x.shape, x.strides
+    row = TensorSpec((n, c, 1, length), x.dtype, (s_n, s_c, s_length * length, s_length))
+    strides = layout.in_format_of(row, (*shape[:2], 1, shape[2]))
+    return None if strides is None else (*strides[:2], strides[3])
+
+
+Format = Callable[[TensorSpec, Shape], Strides | None]
+"""The strides of an output of the given shape, from the input's."""
+
+
+def _pool_outputs(axes: int, format_of: Format) -> Callable[[Arguments], TensorSpec]:
     def outputs(args: Arguments) -> TensorSpec:
         x = args["self"]
         leading = len(x.shape) - axes
@@ -51,7 +70,7 @@ def _pool_outputs(axes: int, *, keeps_format: bool = True) -> Callable[[Argument
         if min(size) < 1:
             raise ValueError(f"the pooling window {tuple(args['kernel_size'])} does not fit the input {x.shape}")
         shape = x.shape[:leading] + size
-        return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape) if keeps_format else None)
+        return TensorSpec(shape, x.dtype, format_of(x, shape))
 
     return outputs
 
@@ -93,14 +112,14 @@ def _sliding_window(axes: int) -> Callable[[OpCall, int], Sight]:
     return window
 
 
-def _adaptive_outputs(axes: int, *, keeps_format: bool = True) -> Callable[[Arguments], TensorSpec]:
+def _adaptive_outputs(axes: int, format_of: Format) -> Callable[[Arguments], TensorSpec]:
     def outputs(args: Arguments) -> TensorSpec:
         x = args["self"]
         leading = len(x.shape) - axes
         if leading not in (1, 2):
             raise ValueError(f"{axes}-d pooling takes (batch, channels, *size) or (channels, *size), got {x.shape}")
         shape = (*x.shape[:leading], *_each(args["output_size"], axes))
-        return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape) if keeps_format else None)
+        return TensorSpec(shape, x.dtype, format_of(x, shape))
 
     return outputs
 
@@ -152,7 +171,10 @@ _SIZE = (9, 8, 7)
 
 for _axes in (1, 2, 3):
     _x = TensorSpec((2, 3, *_SIZE[:_axes]))
-    _pool = _pool_outputs(_axes)
+    # Which kernels keep channels last is a matter of which have been written so.
+    _mostly: Format = _as_one_row if _axes == 1 else layout.in_format_of if _axes == 2 else _contiguous
+    _max_format: Format = layout.in_format_of if _axes == 3 else _mostly
+    _max = _pool_outputs(_axes, _max_format)
     _plain = (
         example(_x, [3] * _axes, [2] * _axes, [1] * _axes),
         example(_x, [2] * _axes, ceil_mode=True),
@@ -162,21 +184,22 @@ for _axes in (1, 2, 3):
     _window = _sliding_window(_axes)
     _adapted = (example(_x, [4] * _axes), example(TensorSpec(_x.shape[1:]), [1] * _axes))
     register(
-        _rule(f"aten.max_pool{_axes}d.default", _pool, _max_work(_axes), _window, _plain + _dilated),
+        _rule(f"aten.max_pool{_axes}d.default", _pool_outputs(1, _contiguous) if _axes == 1 else _max,
+              _max_work(_axes), _window, _plain + _dilated),
         _rule(
-            f"aten.max_pool{_axes}d_with_indices.default", _with_indices(_pool), _max_work(_axes), _window,
+            f"aten.max_pool{_axes}d_with_indices.default", _with_indices(_max), _max_work(_axes), _window,
             _plain + _dilated,
         ),
-        _rule(f"aten.avg_pool{_axes}d.default", _pool, _average_work(_axes), _window, _plain),
+        _rule(f"aten.avg_pool{_axes}d.default", _pool_outputs(_axes, _mostly), _average_work(_axes), _window, _plain),
         _rule(
-            f"aten.adaptive_max_pool{_axes}d.default", _with_indices(_adaptive_outputs(_axes)),
+            f"aten.adaptive_max_pool{_axes}d.default", _with_indices(_adaptive_outputs(_axes, _mostly)),
             _adaptive_work(_axes, average=False), _adaptive_window(_axes), _adapted,
         ),
     )  # fmt: skip
     if _axes > 1:
         register(
             _rule(
-                f"aten._adaptive_avg_pool{_axes}d.default", _adaptive_outputs(_axes),
+                f"aten._adaptive_avg_pool{_axes}d.default", _adaptive_outputs(_axes, _mostly),
                 _adaptive_work(_axes, average=True), _adaptive_window(_axes), _adapted,
             )
         )  # fmt: skip

@@ -27,8 +27,10 @@ _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
 def _step(cell: str, weights: list[TensorSpec], biases: int) -> Work:
-    """One step of one layer in one direction on one sample; ``weights`` are (gates H, in), (gates H, h), or with
-    projection also (P, H)."""
+    """One step of one layer in one direction on one sample.
+
+    Shapes of the weights: (gates H, in) and (gates H, h), and with a projection of the state (P, H).
+    """
     hidden = weights[0].shape[0] // _GATES[cell]
     # Every weight is applied once, and every bias is added once to each of its gates' units.
     return Work(macs=sum(w.size for w in weights), adds=biases * weights[0].shape[0]) + _UNIT[cell].times(hidden)
@@ -80,8 +82,7 @@ def _outputs(args: Arguments) -> tuple[TensorSpec, ...]:
     shape, strides = (*x.shape[:-1], width), None
     if args.get("batch_first"):
         # Steps are computed one after the other, so memory holds (steps, batch, features).
-        batch, steps, _ = shape
-        strides = layout.normal((width, width * batch, 1), shape)
+        strides = layout.normal((width, width * shape[0], 1), shape)
     return TensorSpec(shape, x.dtype, strides), *(TensorSpec(h.shape, h.dtype) for h in states)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import prod
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
