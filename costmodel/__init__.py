@@ -1,0 +1,61 @@
+"""What a PyTorch model costs before anything runs, each figure derived twice.
+
+>>> import costmodel
+>>> p = costmodel.profile(costmodel.models.resnet18(), (1, 3, 224, 224))
+>>> p.params, p.macs
+(11689512, 1814073344)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from costmodel import formulas
+from costmodel.errors import (
+    ConvertError,
+    CostModelError,
+    ForwardError,
+    InputError,
+    LoadError,
+    NeedsValuesError,
+    UnknownOpError,
+)
+from costmodel.formulas import LayerCost
+from costmodel.layers import register_layer
+from costmodel.ops.custom import register_op
+from costmodel.profile import Profile, profile
+from costmodel.quantities import Convention, Traffic, Work
+from costmodel.trace import Input
+
+if TYPE_CHECKING:
+    from costmodel import models
+
+__all__ = [
+    "ConvertError",
+    "Convention",
+    "CostModelError",
+    "ForwardError",
+    "Input",
+    "InputError",
+    "LayerCost",
+    "LoadError",
+    "NeedsValuesError",
+    "Profile",
+    "Traffic",
+    "UnknownOpError",
+    "Work",
+    "formulas",
+    "models",
+    "profile",
+    "register_layer",
+    "register_op",
+]
+
+_LAZY = ("models",)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return import_module(f"costmodel.{name}")
+    raise AttributeError(f"module 'costmodel' has no attribute {name!r}")

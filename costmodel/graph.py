@@ -150,8 +150,9 @@ class ModuleCall:
     training: bool = False
     layer: LayerSpec | None = None
     """Where a closed form is known for the module's type."""
-    owner: str = ""
-    """The qualified name under which the module's own parameters are listed (the first, where it has several)."""
+    owner: str | None = None
+    """The key of the module in ``Graph.modules`` (its first name, where it has several); ``None`` for a module that the
+    model hides from its tree."""
 
     @property
     def is_leaf(self) -> bool:

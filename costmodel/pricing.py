@@ -143,10 +143,25 @@ class Pricing:
         """The qualified name of the innermost module in which an op ran."""
         return self.graph.calls[op.module].name if op.module >= 0 else ""
 
-    def subtree(self, owner: str) -> list[ModuleInfo]:
+    def subtree(self, owner: str | None) -> list[ModuleInfo]:
         """A module and all modules below it."""
+        if owner is None:
+            return []
+        names = self._order
+        start = end = self._position[owner]
+        # The tree is listed depth first, so a subtree is a run of it.
         prefix = owner and owner + "."
-        return [m for name, m in self.graph.modules.items() if name == owner or name.startswith(prefix)]
+        while end < len(names) and (end == start or names[end].startswith(prefix)):
+            end += 1
+        return [self.graph.modules[name] for name in names[start:end]]
+
+    @cached_property
+    def _order(self) -> list[str]:
+        return list(self.graph.modules)
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self._order)}
 
     def _layers(self) -> Iterator[TracedLayer]:
         graph = self.graph
@@ -170,7 +185,7 @@ class Pricing:
             if upcoming is not None and upcoming.first_op <= covered:
                 held = {p.storage: p for m in self.subtree(upcoming.owner) for p in m.parameters}
                 yield TracedLayer(
-                    upcoming.name, upcoming.type, upcoming, self.ops[upcoming.first_op : upcoming.end_op],
+                    upcoming.name or upcoming.type, upcoming.type, upcoming, self.ops[upcoming.first_op : upcoming.end_op],
                     tuple(held.values()), new(held.values()),
                 )  # fmt: skip
                 covered = upcoming.end_op

@@ -28,12 +28,12 @@ def trace(
     *,
     mode: Mode = "eval",
     execution: Execution = "auto",
-    capture: Capture = lambda module: None,
+    capture: Capture = lambda module, call: None,
     recorder: Recorder | None = None,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``.
 
-    ``capture`` is asked once per module that ran what the closed forms may know of it. Raises ``ForwardError`` where
+    ``capture`` is asked after each module call what the closed forms may know of it. Raises ``ForwardError`` where
     the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it asks for a tensor's value.
     """
     if not isinstance(model, nn.Module):

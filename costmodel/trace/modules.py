@@ -15,7 +15,7 @@ from costmodel.graph import LayerSpec, ModuleCall, ModuleInfo, TensorSpec
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import map_tensors
 
-Capture = Callable[[nn.Module], LayerSpec | None]
+Capture = Callable[[nn.Module, ModuleCall], LayerSpec | None]
 """What the closed forms may know of a module: given by the caller, so that the trace knows no formulas."""
 
 
@@ -71,10 +71,10 @@ class Tree:
                     return name
         return names[0]
 
-    def owner(self, module: nn.Module) -> str:
+    def owner(self, module: nn.Module) -> str | None:
         """The first name of the module, under which ``modules`` lists it."""
         names = self._names.get(id(module))
-        return names[0] if names else ""
+        return names[0] if names else None
 
 
 class Calls:
@@ -84,7 +84,6 @@ class Calls:
         self.calls: list[ModuleCall] = []
         self._stack: list[ModuleCall] = []
         self._tree, self._recorder, self._capture = tree, recorder, capture
-        self._layers: dict[int, LayerSpec | None] = {}
 
     def __enter__(self) -> Calls:
         self._thread = get_ident()
@@ -134,8 +133,5 @@ class Calls:
         if kwargs:
             call.kwargs = map_tensors(kwargs, recorder.spec)
         call.outputs = map_tensors(output, recorder.spec)
-        key = id(module)
-        if key not in self._layers:
-            self._layers[key] = self._capture(module)
-        call.layer = self._layers[key]
+        call.layer = self._capture(module, call)
         recorder.module = call.parent

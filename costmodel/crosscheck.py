@@ -1,0 +1,125 @@
+"""One wing held against the other: closed form and trace, layer by layer, quantity by quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from costmodel import layers as closed
+from costmodel.formulas import LayerCost
+from costmodel.graph import TensorSpec, tensors_in
+from costmodel.pricing import Pricing, TracedLayer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
+"""What is compared for every leaf module call that has a closed form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One quantity of one layer, derived twice."""
+
+    name: str
+    type: str
+    quantity: str
+    closed_form: Any
+    traced: Any
+    agree: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ThirdOpinion:
+    """What another tool counts for a layer's multiply-accumulates, and why it differs where it does."""
+
+    count: int
+    why: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class CrossCheck:
+    """The verdict over a whole model."""
+
+    model: str
+    comparisons: tuple[Comparison, ...]
+    checked: int
+    """Leaf module calls that were derived twice."""
+    traced_only: tuple[str, ...]
+    """Layers that have no closed form, by name: functional ops, and modules of types that no formula describes."""
+    unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Ops without a rule, and where they ran: what they cost is in no figure."""
+    against: str = ""
+    third: Mapping[str, ThirdOpinion] = field(default_factory=dict)
+    """The third tool's count by layer name, where there is one."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every quantity derived twice agrees."""
+        return not self.mismatches
+
+    @cached_property
+    def mismatches(self) -> list[Comparison]:
+        """The comparisons that disagree."""
+        return [c for c in self.comparisons if not c.agree]
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """A row per layer and quantity: ``name, type, quantity, closed_form, traced, agree``.
+
+        With a third tool also its name and ``why``, on the rows of ``macs``.
+        """
+        import pandas as pd
+
+        table = pd.DataFrame(
+            [(c.name, c.type, c.quantity, c.closed_form, c.traced, c.agree) for c in self.comparisons],
+            columns=["name", "type", "quantity", "closed_form", "traced", "agree"],
+        ).astype({"closed_form": object, "traced": object, "agree": bool})
+        if self.against:
+            on_macs = [self.third.get(c.name) if c.quantity == "macs" else None for c in self.comparisons]
+            table[self.against] = pd.array([t.count if t else None for t in on_macs], dtype="Int64")
+            table["why"] = [t.why if t else "" for t in on_macs]
+        return table
+
+    def to_markdown(self) -> str:
+        """The verdict as Markdown."""
+        from costmodel.views import markdown
+
+        return markdown.crosscheck(self)
+
+    def __str__(self) -> str:
+        from costmodel.views import text
+
+        return text.crosscheck(self)
+
+
+def crosscheck(pricing: Pricing) -> CrossCheck:
+    """Derives every leaf module call of a trace a second time, and compares."""
+    comparisons: list[Comparison] = []
+    traced_only: list[str] = []
+    checked = 0
+    for layer in pricing.layers:
+        cost = closed.price(layer.module) if layer.module is not None else None
+        if cost is None:
+            traced_only.append(layer.name)
+            continue
+        checked += 1
+        comparisons.extend(_compare(layer, cost))
+    return CrossCheck(pricing.graph.model, tuple(comparisons), checked, tuple(traced_only), pricing.unknown)
+
+
+def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[Comparison]:
+    assert layer.module is not None
+    first = next(tensors_in(layer.module.outputs), TensorSpec(()))
+    work, traffic = layer.work, layer.traffic
+    pairs = (
+        (tuple(cost.output_shape), first.shape),
+        (cost.params, sum(p.size for p in layer.parameters)),
+        (cost.macs, work.macs),
+        (cost.flops, work.flops),
+        (cost.memory_access, traffic.elements),
+    )
+    for quantity, (derived, traced) in zip(QUANTITIES, pairs, strict=True):
+        yield Comparison(layer.name, layer.type, quantity, derived, traced, bool(derived == traced))

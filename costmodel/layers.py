@@ -1,0 +1,441 @@
+"""One call of an ``nn.Module``, priced by the closed forms from its hyper-parameters and its input's shape alone.
+
+``LAYERS`` says, for every layer type, which attributes are hyper-parameters and which formula they go to. Nothing here
+knows an aten op; what the layer really ran is the business of the other wing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+from torch import nn
+
+from costmodel import formulas as f
+from costmodel.formulas import LayerCost
+from costmodel.graph import LayerSpec, ModuleCall, TensorSpec, tensors_in
+
+Price = Callable[["Call"], LayerCost | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a closed form may know: hyper-parameters (``call["kernel_size"]``) and how the layer was called."""
+
+    hyper: Mapping[str, Any]
+    record: ModuleCall
+
+    def __getitem__(self, name: str) -> Any:
+        return self.hyper[name]
+
+    @property
+    def inputs(self) -> list[TensorSpec]:
+        """The tensors that the layer was given, in order."""
+        return list(tensors_in((self.record.args, self.record.kwargs)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the first of them."""
+        return self.inputs[0].shape
+
+    @property
+    def training(self) -> bool:
+        """Whether the layer ran in training mode."""
+        return self.record.training
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """How a layer type is priced in closed form."""
+
+    hyper: tuple[str, ...]
+    """Attributes that are hyper-parameters."""
+    present: tuple[str, ...]
+    """Attributes of which only the presence counts: ``bias``, ``weight``."""
+    price: Price
+    kind: str = ""
+
+
+LAYERS: dict[type[nn.Module], Layer] = {}
+"""Every layer type with a closed form."""
+
+USER_LAYERS: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], LayerCost]] = {}
+"""Those that users added."""
+
+_FIRST = {
+    "weight": "weight", "bias": "bias", "in_proj_bias": "in_proj_bias", "bias_k": "bias_k",
+}  # fmt: skip
+
+
+def capture(module: nn.Module, call: ModuleCall) -> LayerSpec | None:
+    """What the closed forms need of a module that has just run, if its type has one and it is as its type made it."""
+    own = _own(type(module))
+    if own is not None:
+        shapes = tuple(t.shape for t in tensors_in((call.args, call.kwargs)))
+        return LayerSpec("", {"cost": USER_LAYERS[own](module, shapes[0])})
+    base = _base(type(module))
+    if base is None or "forward" in module.__dict__:
+        return None
+    layer = LAYERS[base]
+    hyper = {name: getattr(module, name) for name in layer.hyper}
+    for name in layer.present:
+        # A parametrised or weight-normed layer makes its weight from others: not the layer of the formula.
+        if name not in module._parameters and getattr(module, name, None) is not None:
+            return None
+        hyper[name] = module._parameters.get(name) is not None
+    return LayerSpec(base.__name__, hyper, layer.kind)
+
+
+def price(call: ModuleCall) -> LayerCost | None:
+    """The closed form's cost of a call, ``None`` where it has none for these arguments."""
+    if call.layer is None:
+        return None
+    if "cost" in call.layer.hyper:
+        cost: LayerCost = call.layer.hyper["cost"]
+        return cost
+    return _BY_NAME[call.layer.key].price(Call(call.layer.hyper, call))
+
+
+def register_layer(
+    module_type: type[nn.Module],
+) -> Callable[[Callable[[Any, tuple[int, ...]], LayerCost]], Callable[[Any, tuple[int, ...]], LayerCost]]:
+    """Gives a module type of one's own a closed form, for the cross-check to hold the trace against.
+
+    The decorated function takes the module and the shape of its first input, and returns a
+    ``costmodel.formulas.LayerCost``.
+
+    >>> class Twice(nn.Module):
+    ...     def forward(self, x):
+    ...         return x + x
+    >>> @register_layer(Twice)
+    ... def twice(module, shape):
+    ...     return f.activation(name="relu", shape=shape)
+    >>> del USER_LAYERS[Twice]
+    """
+
+    def register(function: Callable[[Any, tuple[int, ...]], LayerCost]) -> Callable[[Any, tuple[int, ...]], LayerCost]:
+        USER_LAYERS[module_type] = function
+        _OWN.clear()
+        return function
+
+    return register
+
+
+_BASE: dict[type[nn.Module], type[nn.Module] | None] = {}
+_OWN: dict[type[nn.Module], type[nn.Module] | None] = {}
+
+
+def _base(module_type: type[nn.Module]) -> type[nn.Module] | None:
+    """The type in ``LAYERS`` that a module type is, or inherits its forward from unchanged."""
+    if module_type not in _BASE:
+        bases = (t for t in module_type.__mro__ if t in LAYERS)
+        _BASE[module_type] = next((t for t in bases if t.forward is module_type.forward), None)
+    return _BASE[module_type]
+
+
+def _own(module_type: type[nn.Module]) -> type[nn.Module] | None:
+    if module_type not in _OWN:
+        _OWN[module_type] = next((t for t in module_type.__mro__ if t in USER_LAYERS), None)
+    return _OWN[module_type]
+
+
+# -- the table ---------------------------------------------------------------------------------------------------
+
+
+def _add(*types: type[nn.Module], hyper: str = "", present: str = "", price: Price, kind: str = "") -> None:
+    for t in types:
+        LAYERS[t] = Layer(tuple(hyper.split()), tuple(present.split()), price, kind)
+
+
+def _spatial(call: Call, axes: int) -> tuple[int, tuple[int, ...], bool]:
+    """(batch, size, whether the input had no batch dimension) of an input (batch, channels, *size)."""
+    shape = call.shape
+    if len(shape) == axes + 1:
+        return 1, shape[1:], True
+    return shape[0], shape[2:], False
+
+
+def _batched(axes: int, form: Callable[[Call, int, tuple[int, ...]], LayerCost]) -> Price:
+    """Takes an input without a batch dimension as a batch of one, as torch does."""
+
+    def priced(call: Call) -> LayerCost:
+        batch, size, bare = _spatial(call, axes)
+        cost = form(call, batch, size)
+        return replace(cost, output_shape=cost.output_shape[1:]) if bare else cost
+
+    return priced
+
+
+def _conv(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
+    return f.conv(
+        c_in=call["in_channels"], c_out=call["out_channels"], kernel=call["kernel_size"], size=size,
+        stride=call["stride"], padding=call["padding"], dilation=call["dilation"], groups=call["groups"],
+        bias=call["bias"], batch=batch, padding_mode=call["padding_mode"],
+    )  # fmt: skip
+
+
+def _conv_transpose(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
+    output_padding = call["output_padding"]
+    wanted = call.record.kwargs.get("output_size") or (call.record.args[1] if len(call.record.args) > 1 else None)
+    if wanted is not None:
+        # The least output is what output_padding 0 gives; asking for more is asking for padding.
+        least = f.conv_transpose(
+            c_in=call["in_channels"], c_out=call["out_channels"], kernel=call["kernel_size"], size=size,
+            stride=call["stride"], padding=call["padding"], dilation=call["dilation"], groups=call["groups"],
+        ).output_size  # fmt: skip
+        output_padding = tuple(n - m for n, m in zip(wanted[-len(size) :], least, strict=True))
+    return f.conv_transpose(
+        c_in=call["in_channels"], c_out=call["out_channels"], kernel=call["kernel_size"], size=size,
+        stride=call["stride"], padding=call["padding"], output_padding=output_padding, dilation=call["dilation"],
+        groups=call["groups"], bias=call["bias"], batch=batch,
+    )  # fmt: skip
+
+
+_CONV = "in_channels out_channels kernel_size stride padding dilation groups padding_mode"
+for _axes, _type, _transposed in (
+    (1, nn.Conv1d, nn.ConvTranspose1d),
+    (2, nn.Conv2d, nn.ConvTranspose2d),
+    (3, nn.Conv3d, nn.ConvTranspose3d),
+):
+    _add(_type, hyper=_CONV, present="weight bias", price=_batched(_axes, _conv))
+    _add(
+        _transposed, hyper=f"{_CONV} output_padding", present="weight bias", price=_batched(_axes, _conv_transpose)
+    )  # fmt: skip
+
+
+def _linear(call: Call) -> LayerCost:
+    return f.linear(
+        in_features=call["in_features"], out_features=call["out_features"], bias=call["bias"], rows=call.shape[:-1]
+    )
+
+
+_add(nn.Linear, hyper="in_features out_features", present="weight bias", price=_linear)
+_add(
+    nn.Bilinear,
+    hyper="in1_features in2_features out_features",
+    present="weight bias",
+    price=lambda call: f.bilinear(
+        in1_features=call["in1_features"], in2_features=call["in2_features"], out_features=call["out_features"],
+        bias=call["bias"], rows=call.shape[:-1],
+    ),
+)  # fmt: skip
+
+
+def _batch_norm(call: Call) -> LayerCost:
+    batch, channels, *size = call.shape
+    return f.batch_norm(
+        channels=channels, size=tuple(size), batch=batch, affine=call["weight"], training=call.training,
+        track_running_stats=call["track_running_stats"],
+    )  # fmt: skip
+
+
+def _instance_norm(axes: int) -> Price:
+    def form(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
+        return f.instance_norm(
+            channels=call.shape[-axes - 1], size=size, batch=batch, affine=call["weight"], training=call.training,
+            track_running_stats=call["track_running_stats"], fused=True,
+        )  # fmt: skip
+
+    return _batched(axes, form)
+
+
+def _layer_norm(call: Call) -> LayerCost:
+    normalized = call["normalized_shape"]
+    return f.layer_norm(
+        normalized_shape=normalized, rows=call.shape[: -len(normalized)], affine=call["weight"], bias=call["bias"]
+    )
+
+
+def _group_norm(call: Call) -> LayerCost:
+    batch, channels, *size = call.shape
+    return f.group_norm(
+        channels=channels, groups=call["num_groups"], size=tuple(size), batch=batch, affine=call["weight"]
+    )
+
+
+def _rms_norm(call: Call) -> LayerCost:
+    normalized = call["normalized_shape"]
+    return f.rms_norm(
+        normalized_shape=normalized, rows=call.shape[: -len(normalized)], affine=call["weight"], fused=True
+    )
+
+
+def _local_response_norm(call: Call) -> LayerCost:
+    batch, channels, *size = call.shape
+    return f.local_response_norm(
+        channels=channels, size=tuple(size), local_size=call["size"], batch=batch, beta=call["beta"]
+    )
+
+
+_add(
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
+    hyper="num_features track_running_stats", present="weight bias", price=_batch_norm,
+)  # fmt: skip
+for _axes, _type in ((1, nn.InstanceNorm1d), (2, nn.InstanceNorm2d), (3, nn.InstanceNorm3d)):
+    _add(_type, hyper="num_features track_running_stats", present="weight bias", price=_instance_norm(_axes))
+_add(nn.LayerNorm, hyper="normalized_shape", present="weight bias", price=_layer_norm)
+_add(nn.GroupNorm, hyper="num_groups num_channels", present="weight bias", price=_group_norm)
+_add(nn.RMSNorm, hyper="normalized_shape", present="weight", price=_rms_norm)
+_add(nn.LocalResponseNorm, hyper="size alpha beta k", price=_local_response_norm, kind="norm")
+
+
+def _activation(name: str) -> Price:
+    return lambda call: f.activation(name=name, shape=call.shape)
+
+
+for _type, _name in {
+    nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardtanh: "hardtanh", nn.LeakyReLU: "leaky_relu", nn.ELU: "elu",
+    nn.CELU: "celu", nn.SELU: "selu", nn.Sigmoid: "sigmoid", nn.Tanh: "tanh", nn.SiLU: "silu", nn.Mish: "mish",
+    nn.Softplus: "softplus", nn.Softsign: "softsign", nn.Hardswish: "hardswish", nn.Hardsigmoid: "hardsigmoid",
+    nn.Hardshrink: "hardshrink", nn.Softshrink: "softshrink", nn.Tanhshrink: "tanhshrink",
+    nn.LogSigmoid: "logsigmoid", nn.Threshold: "threshold", nn.Identity: "identity",
+}.items():  # fmt: skip
+    _add(_type, price=_activation(_name))  # type: ignore[arg-type]  # mypy joins the types to ``object``
+_add(
+    nn.GELU,
+    hyper="approximate",
+    price=lambda call: f.activation(
+        name="gelu_tanh" if call["approximate"] == "tanh" else "gelu", shape=call.shape
+    ),
+)  # fmt: skip
+_add(
+    nn.PReLU,
+    hyper="num_parameters",
+    present="weight",
+    price=lambda call: f.activation(name="prelu", shape=call.shape, num_parameters=call["num_parameters"]),
+)
+for _type, _name in ((nn.Softmax, "softmax"), (nn.LogSoftmax, "log_softmax"), (nn.Softmin, "softmin"), (nn.GLU, "glu")):
+
+    def _along(call: Call, name: str = _name) -> LayerCost | None:
+        # dim=None is torch's deprecated guess: no closed form is offered for it.
+        return None if call["dim"] is None else f.activation(name=name, shape=call.shape, dim=call["dim"])
+
+    _add(_type, hyper="dim", price=_along)
+_add(nn.Softmax2d, price=lambda call: f.activation(name="softmax", shape=call.shape, dim=-3))
+
+
+def _max_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
+    return f.max_pool(
+        channels=call.shape[-len(size) - 1], size=size, kernel=call["kernel_size"], stride=call["stride"],
+        padding=call["padding"], dilation=call["dilation"], ceil_mode=call["ceil_mode"],
+        return_indices=call["return_indices"], batch=batch,
+    )  # fmt: skip
+
+
+def _avg_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
+    return f.avg_pool(
+        channels=call.shape[-len(size) - 1], size=size, kernel=call["kernel_size"], stride=call["stride"],
+        padding=call["padding"], ceil_mode=call["ceil_mode"], batch=batch,
+    )  # fmt: skip
+
+
+def _adaptive_avg_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
+    return f.adaptive_avg_pool(
+        channels=call.shape[-len(size) - 1], size=size, output_size=call["output_size"], batch=batch
+    )
+
+
+def _adaptive_max_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
+    return f.adaptive_max_pool(
+        channels=call.shape[-len(size) - 1], size=size, output_size=call["output_size"], batch=batch,
+        return_indices=call["return_indices"],
+    )  # fmt: skip
+
+
+def _lp_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
+    return f.lp_pool(
+        channels=call.shape[-len(size) - 1], size=size, kernel=call["kernel_size"], stride=call["stride"],
+        norm_type=call["norm_type"], ceil_mode=call["ceil_mode"], batch=batch,
+    )  # fmt: skip
+
+
+for _axes, _max, _avg, _adaptive_avg, _adaptive_max, _lp in (
+    (1, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.LPPool1d),
+    (2, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d),
+    (3, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d, nn.LPPool3d),
+):
+    _add(
+        _max, hyper="kernel_size stride padding dilation ceil_mode return_indices", price=_batched(_axes, _max_pool)
+    )  # fmt: skip
+    _add(_avg, hyper="kernel_size stride padding ceil_mode", price=_batched(_axes, _avg_pool))
+    _add(_adaptive_avg, hyper="output_size", price=_batched(_axes, _adaptive_avg_pool))
+    _add(_adaptive_max, hyper="output_size return_indices", price=_batched(_axes, _adaptive_max_pool))
+    _add(_lp, hyper="norm_type kernel_size stride ceil_mode", price=_batched(_axes, _lp_pool), kind="pool")
+
+
+def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Price:
+    def priced(call: Call) -> LayerCost | None:
+        shape = call.shape
+        if len(shape) not in (2, 3) or "data" in call.record.kwargs:
+            return None
+        bare = len(shape) == 2
+        length, batch = shape[:2] if not bare else (shape[0], 1)
+        if call["batch_first"] and not bare:
+            length, batch = batch, length
+        cost = formula(
+            input_size=call["input_size"], hidden_size=call["hidden_size"], length=length, batch=batch,
+            num_layers=call["num_layers"], bias=call["bias"], bidirectional=call["bidirectional"],
+            batch_first=call["batch_first"] and not bare, hx_given=len(call.inputs) > 1, training=call.training,
+            dropout=call["dropout"], **{name: call[name] for name in more},
+        )  # fmt: skip
+        return replace(cost, output_shape=(cost.output_shape[0], cost.output_shape[2])) if bare else cost
+
+    return priced
+
+
+_RNN = "input_size hidden_size num_layers bias batch_first dropout bidirectional"
+_add(nn.LSTM, hyper=f"{_RNN} proj_size", price=_recurrent(f.lstm, "proj_size"), kind="recurrent")
+_add(nn.GRU, hyper=_RNN, price=_recurrent(f.gru), kind="recurrent")
+_add(nn.RNN, hyper=f"{_RNN} nonlinearity", price=_recurrent(f.rnn, "nonlinearity"), kind="recurrent")
+_add(
+    nn.Embedding,
+    hyper="num_embeddings embedding_dim max_norm",
+    present="weight",
+    price=lambda call: None if call["max_norm"] is not None else f.embedding(
+        num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], shape=call.shape
+    ),
+)  # fmt: skip
+
+
+def _upsample(call: Call) -> LayerCost:
+    batch, channels, *size = call.shape
+    wanted, factor = call["size"], call["scale_factor"]
+    if wanted is None:
+        factors = factor if isinstance(factor, tuple) else (factor,) * len(size)
+        wanted = tuple(int(n * s) for n, s in zip(size, factors, strict=True))
+    elif isinstance(wanted, int):
+        wanted = (wanted,) * len(size)
+    return f.upsample(channels=channels, size=tuple(size), output_size=wanted, mode=call["mode"], batch=batch)
+
+
+_add(
+    nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d, hyper="size scale_factor mode", price=_upsample
+)  # fmt: skip
+
+
+def _shuffled(formula: Callable[..., LayerCost], hyper: str, argument: str) -> Price:
+    def priced(call: Call) -> LayerCost | None:
+        if len(call.shape) != 4:
+            return None
+        batch, channels, *size = call.shape
+        return formula(channels=channels, size=tuple(size), batch=batch, **{argument: call[hyper]})
+
+    return priced
+
+
+_add(nn.PixelShuffle, hyper="upscale_factor", price=_shuffled(f.pixel_shuffle, "upscale_factor", "factor"))
+_add(nn.PixelUnshuffle, hyper="downscale_factor", price=_shuffled(f.pixel_unshuffle, "downscale_factor", "factor"))
+_add(nn.ChannelShuffle, hyper="groups", price=_shuffled(f.channel_shuffle, "groups", "groups"))
+
+
+def _flatten(call: Call) -> LayerCost:
+    shape = call.shape
+    first, last = call["start_dim"] % len(shape), call["end_dim"] % len(shape)
+    return f.activation(name="identity", shape=(*shape[:first], prod(shape[first : last + 1]), *shape[last + 1 :]))
+
+
+_add(nn.Flatten, hyper="start_dim end_dim", price=_flatten, kind="view")
+
+_BY_NAME = {t.__name__: layer for t, layer in LAYERS.items()}

@@ -1,0 +1,363 @@
+"""``profile``: trace a model, and everything that can be said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from costmodel import layers as closed
+from costmodel.crosscheck import CrossCheck, crosscheck
+from costmodel.errors import UnknownOpError
+from costmodel.graph import Graph, TensorSpec, tensors_in
+from costmodel.pricing import Pricing, TracedLayer
+from costmodel.trace import Execution, Mode, trace
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Every op that ran, in exactly one of three places."""
+
+    counted: dict[str, int]
+    """Ops with a price, and how often they ran."""
+    free: dict[str, str]
+    """Ops that cost nothing, and why."""
+    unknown: dict[str, tuple[str, ...]]
+    """Ops without a rule, and the modules in which they ran. Add a rule with ``costmodel.register_op``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """What a model costs on given inputs. Every figure is an exact integer."""
+
+    graph: Graph
+    """What ran: ops, module calls, tensors."""
+    name: str
+    """What the model is called in reports."""
+
+    @cached_property
+    def pricing(self) -> Pricing:
+        """The graph with a price on every op."""
+        return Pricing(self.graph)
+
+    # -- totals ---------------------------------------------------------------------------------------------------
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions and matrix products, taps on padding included."""
+        return int(self.pricing.work.macs)
+
+    @property
+    def macs_on_padding(self) -> int:
+        """How many of ``macs`` multiply a zero of the padding."""
+        return int(self.pricing.work.macs_on_padding)
+
+    @property
+    def flops(self) -> int:
+        """Arithmetic operations: 2 a multiply-accumulate, 1 every other."""
+        return int(self.pricing.work.flops)
+
+    @cached_property
+    def params(self) -> int:
+        """Elements of distinct parameters; a shared one counts once, an unused one counts."""
+        return sum(p.size for p in self.graph.parameters().values())
+
+    @cached_property
+    def buffers(self) -> int:
+        """Elements of distinct buffers."""
+        return sum(b.size for b in self.graph.buffers().values())
+
+    @property
+    def memory_access(self) -> int:
+        """Elements read and written, every op a kernel of its own."""
+        return int(self.pricing.traffic.elements)
+
+    @property
+    def memory_access_bytes(self) -> int:
+        """The same in bytes."""
+        return int(self.pricing.traffic.bytes)
+
+    @cached_property
+    def activations(self) -> int:
+        """Output elements of convolutions and matrix products."""
+        return sum(op.activations for op in self.pricing.ops)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every op that ran had a rule. Where not, totals are lower bounds."""
+        return not self.pricing.unknown
+
+    @property
+    def execution(self) -> str:
+        """How the model was read: ``meta``, without computing, or ``real``."""
+        return self.graph.execution
+
+    @property
+    def mode(self) -> str:
+        """Which forward was priced: ``eval`` or ``train``."""
+        return self.graph.mode
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The tensors that the model was given."""
+        return tuple(tensors_in((self.graph.inputs, self.graph.kwargs)))
+
+    @property
+    def shared_parameters(self) -> dict[str, tuple[str, ...]]:
+        """Parameters that several modules hold, by first name, with the further modules that hold them."""
+        holders: dict[int, list[str]] = {}
+        for module in self.graph.modules.values():
+            for p in module.parameters:
+                holders.setdefault(p.storage, []).append(module.name)
+        return {
+            p.name: tuple(holders[p.storage][1:]) for p in self.graph.parameters().values() if len(holders[p.storage]) > 1
+        }
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """Which ops were counted, which are free and why, and which have no rule."""
+        counted: dict[str, int] = {}
+        free: dict[str, str] = {}
+        for op in self.pricing.ops:
+            if op.rule is None:
+                continue
+            if op.rule.free_because is not None:
+                free[op.call.op] = op.rule.free_because
+            else:
+                counted[op.call.op] = counted.get(op.call.op, 0) + 1
+        return Coverage(counted, free, self.pricing.unknown)
+
+    # -- tables ---------------------------------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """One row per call of a leaf module, and one per op that ran outside any, in order."""
+        import pandas as pd
+
+        return pd.DataFrame([self._layer_row(layer) for layer in self.pricing.layers], columns=list(LAYER_COLUMNS))
+
+    @property
+    def ops(self) -> pd.DataFrame:
+        """One row per aten op."""
+        import pandas as pd
+
+        rows = []
+        for op in self.pricing.ops:
+            work, traffic = op.work, op.traffic
+            rows.append(
+                (
+                    op.call.index, op.call.op, self.pricing.module_name(op.call), op.kind,
+                    tuple(t.shape for _, t in op.call.tensors()), tuple(t.shape for t in op.call.outputs),
+                    work.macs, work.flops, traffic.elements, traffic.bytes, op.activations, work.macs_on_padding,
+                )
+            )  # fmt: skip
+        return pd.DataFrame(rows, columns=list(OP_COLUMNS))
+
+    @property
+    def modules(self) -> pd.DataFrame:
+        """One row per module of the tree, with the totals of its subtree."""
+        import pandas as pd
+
+        totals = {name: [0] * 6 for name in self.graph.modules}
+        above: dict[int, tuple[str, ...]] = {-1: ("",) if "" in totals else ()}
+        for call in self.graph.calls:
+            chain = above[call.parent]
+            if call.owner is not None and call.owner not in chain:
+                chain = (*chain, call.owner)
+            above[call.index] = chain
+            if call.owner is not None:
+                totals[call.owner][0] += 1
+        for op in self.pricing.ops:
+            work, traffic = op.work, op.traffic
+            for owner in above[op.call.module]:
+                row = totals[owner]
+                row[1] += work.macs
+                row[2] += work.flops
+                row[3] += traffic.elements
+                row[4] += traffic.bytes
+                row[5] += op.activations
+        rows = []
+        for name, module in self.graph.modules.items():
+            held = {p.storage: p.size for m in self.pricing.subtree(name) for p in m.parameters}
+            calls, macs, flops, access, access_bytes, activations = totals[name]
+            depth = name.count(".") + 1 if name else 0
+            rows.append(
+                (name, module.type, depth, calls, sum(held.values()), macs, flops, access, access_bytes, activations)
+            )
+        return pd.DataFrame(rows, columns=list(MODULE_COLUMNS))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The table of layers."""
+        return self.layers
+
+    # -- analyses -------------------------------------------------------------------------------------------------
+
+    def crosscheck(self) -> CrossCheck:
+        """Every leaf layer derived a second time, in closed form, and compared."""
+        return crosscheck(self.pricing)
+
+    # -- views ----------------------------------------------------------------------------------------------------
+
+    def to_markdown(self) -> str:
+        """The profile as Markdown."""
+        from costmodel.views import markdown
+
+        return markdown.profile(self)
+
+    def to_html(self) -> str:
+        """The profile as one self-contained HTML page."""
+        from costmodel.views import html
+
+        return html.profile(self)
+
+    def to_json(self) -> str:
+        """The profile as JSON, which ``costmodel.read_json`` reads back."""
+        from costmodel.views import json
+
+        return json.profile(self)
+
+    def to_csv(self) -> str:
+        """The table of layers as CSV."""
+        return self.layers.to_csv(index=False, lineterminator="\n")
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the profile in the form that the suffix names: .html, .md, .json, .csv or .txt."""
+        from costmodel.views import files
+
+        return files.save(self, path)
+
+    def __str__(self) -> str:
+        from costmodel.views import text
+
+        return text.profile(self)
+
+    def __repr__(self) -> str:
+        bound = "" if self.is_exact else "≥"
+        return f"<Profile of {self.name}: params={self.params:,}, macs={bound}{self.macs:,}, flops={bound}{self.flops:,}>"
+
+    def _repr_html_(self) -> str:
+        from costmodel.views import html
+
+        return html.fragment(self)
+
+    def _layer_row(self, layer: TracedLayer) -> tuple[Any, ...]:
+        work, traffic = layer.work, layer.traffic
+        return (
+            layer.name, layer.type, layer.kind, _shape(layer.inputs), _shape(layer.outputs),
+            sum(p.size for p in layer.new_parameters), work.macs, work.flops, traffic.elements, traffic.bytes,
+            sum(op.activations for op in layer.ops), None, None,
+        )  # fmt: skip
+
+
+LAYER_COLUMNS = {
+    "name": "qualified name of the module; module/op for an op that ran outside any leaf",
+    "type": "class of the module, or the op's full name",
+    "kind": "the field's word: standard conv, depthwise conv, norm ...",
+    "input_shape": "shape of the first input",
+    "output_shape": "shape of the first output",
+    "params": "elements of the parameters that the layer adds to the model's total",
+    "macs": "multiply-accumulates",
+    "flops": "arithmetic operations, a multiply-accumulate being two",
+    "memory_access": "elements read and written",
+    "memory_access_bytes": "bytes read and written",
+    "activations": "output elements of convolutions and matrix products",
+    "receptive_field": "input positions that one output position sees, per spatial axis",
+    "stride": "input positions between neighbouring output positions, per spatial axis",
+}
+"""The columns of ``Profile.layers``, and what they mean."""
+
+OP_COLUMNS = {
+    "index": "position in the execution",
+    "op": "namespace.name.overload",
+    "module": "qualified name of the innermost module it ran in",
+    "kind": "the field's word",
+    "input_shapes": "shapes of all tensor arguments",
+    "output_shapes": "shapes of all outputs",
+    "macs": "multiply-accumulates",
+    "flops": "arithmetic operations, a multiply-accumulate being two",
+    "memory_access": "elements read and written",
+    "memory_access_bytes": "bytes read and written",
+    "activations": "output elements, of a convolution or matrix product",
+    "macs_on_padding": "multiply-accumulates with a zero of the padding",
+}
+"""The columns of ``Profile.ops``."""
+
+MODULE_COLUMNS = {
+    "name": "qualified name, empty for the model itself",
+    "type": "class",
+    "depth": "0 for the model itself",
+    "calls": "how often it was called",
+    "params": "elements of the distinct parameters of its subtree",
+    "macs": "multiply-accumulates of its subtree, all calls",
+    "flops": "arithmetic operations, likewise",
+    "memory_access": "elements read and written, likewise",
+    "memory_access_bytes": "bytes read and written, likewise",
+    "activations": "output elements of convolutions and matrix products, likewise",
+}
+"""The columns of ``Profile.modules``."""
+
+
+def _shape(tensors: tuple[TensorSpec, ...]) -> tuple[int, ...]:
+    return tensors[0].shape if tensors else ()
+
+
+def profile(
+    model: nn.Module | str,
+    inputs: Any = None,
+    *,
+    mode: Mode = "eval",
+    strict: bool = False,
+    execution: Execution = "auto",
+) -> Profile:
+    """What a model costs, read from one forward in which nothing is computed; the model stays exactly as it was.
+
+    Args:
+        model: any ``nn.Module``, on any device, or a spec string as ``costmodel.load`` takes it.
+        inputs: a shape such as ``(1, 3, 224, 224)``; a tensor; a ``costmodel.Input`` (shape and dtype); a tuple or
+            list of those, nested as the model takes them; a dict of keyword inputs; ``None`` asks the model itself.
+        mode: which forward is priced, ``"eval"`` or ``"train"``.
+        strict: raise on an op without a rule, instead of marking the profile inexact.
+        execution: ``"meta"`` computes nothing; ``"real"`` runs the model on real tensors; ``"auto"`` does the first,
+            and the second for a model that asks for a tensor's value.
+
+    Raises:
+        InputError: the arguments cannot be understood.
+        ForwardError: the model's forward failed; the message names the layer and the shapes.
+        UnknownOpError: with ``strict``, an op without a rule ran.
+        NeedsValuesError: with ``execution="meta"``, the model asked for a tensor's value.
+
+    >>> from torch import nn
+    >>> p = profile(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1, 3, 32, 32))
+    >>> p.macs, p.flops, p.params
+    (194400, 403200, 224)
+    """
+    if isinstance(model, str):
+        from costmodel.load import load
+
+        name, model = model, load(model)
+    else:
+        name = type(model).__name__
+    graph = trace(model, inputs, mode=mode, execution=execution, capture=closed.capture)
+    result = Profile(graph, name)
+    if strict and not result.is_exact:
+        raise UnknownOpError(_unknown_message(result))
+    return result
+
+
+def renamed(result: Profile, name: str) -> Profile:
+    """The same profile under another name."""
+    return replace(result, name=name)
+
+
+def _unknown_message(result: Profile) -> str:
+    parts = []
+    for op, where in result.pricing.unknown.items():
+        call = next(c for c in result.graph.ops if c.op == op)
+        shapes = [t.shape for t in call.outputs]
+        parts.append(f"no rule for {op!r} in module {where[0]!r} (outputs {shapes})")
+    return f"{'; '.join(parts)}. Add one with costmodel.register_op, or pass strict=False."
