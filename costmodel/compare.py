@@ -1,0 +1,110 @@
+"""Several models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from costmodel.errors import InputError
+from costmodel.profile import Profile, profile, renamed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOTALS = {
+    "params": "elements of distinct parameters",
+    "macs": "multiply-accumulates",
+    "flops": "arithmetic operations, a multiply-accumulate being two",
+    "memory_access": "elements read and written, every op a kernel of its own",
+    "memory_access_bytes": "the same in bytes",
+    "activations": "output elements of convolutions and matrix products",
+}
+"""The totals that a comparison shows, and what they mean."""
+
+Progress = Callable[[Sequence[str]], Iterable[str]]
+"""Goes through names and may show how far it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Profiles of several models, by name."""
+
+    profiles: Mapping[str, Profile]
+    baseline: str | None = None
+    """The model to which ratios are taken."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per model, named by the index: its totals, ``is_exact``, and ``<total>_ratio`` to the baseline."""
+        import pandas as pd
+
+        rows = [[getattr(p, total) for total in TOTALS] + [p.is_exact] for p in self.profiles.values()]
+        table = pd.DataFrame(rows, columns=[*TOTALS, "is_exact"], index=pd.Index(list(self.profiles), name="model"))
+        if self.baseline is not None:
+            for total in TOTALS:
+                table[f"{total}_ratio"] = table[total] / table.loc[self.baseline, total]
+        return table
+
+    def to_markdown(self) -> str:
+        """The comparison as Markdown."""
+        from costmodel.views import markdown
+
+        return markdown.comparison(self)
+
+    def to_html(self) -> str:
+        """The comparison as one self-contained HTML page."""
+        from costmodel.views import html
+
+        return html.comparison(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the comparison in the form that the suffix names: .html, .md, .csv, .tex or .txt."""
+        from costmodel.views import files
+
+        return files.save(self, path)
+
+    def __str__(self) -> str:
+        from costmodel.views import text
+
+        return text.comparison(self)
+
+    def _repr_html_(self) -> str:
+        from costmodel.views import html
+
+        return html.fragment(self)
+
+
+def compare(
+    models: Mapping[str, Any] | Iterable[str],
+    inputs: Any = None,
+    baseline: str | None = None,
+    *,
+    progress: Progress = lambda names: names,
+    **options: Any,
+) -> Comparison:
+    """Profiles several models and sets them side by side.
+
+    Args:
+        models: a dict of name to model (a module, or a spec string as ``costmodel.load`` takes it), or a list of spec
+            strings.
+        inputs: as for ``profile``, for all of them; ``None`` asks each model what it takes.
+        baseline: the name of the model that ratios are taken to.
+        progress: goes through the names, to show how far it is.
+        options: further arguments of ``profile``.
+
+    Raises ``InputError`` for a baseline that is not among the models.
+
+    >>> from torch import nn
+    >>> two = {"wide": nn.Linear(8, 8), "narrow": nn.Linear(8, 4)}
+    >>> compare(two, (1, 8), baseline="wide").table["macs_ratio"].tolist()
+    [1.0, 0.5]
+    """
+    by_name = dict(models) if isinstance(models, Mapping) else {spec: spec for spec in models}
+    if not by_name:
+        raise InputError("nothing to compare: give a dict of name to model, or a list of spec strings")
+    if baseline is not None and baseline not in by_name:
+        raise InputError(f"the baseline {baseline!r} is not among the models: {', '.join(by_name)}")
+    profiles = {name: renamed(profile(by_name[name], inputs, **options), name) for name in progress(list(by_name))}
+    return Comparison(profiles, baseline)
