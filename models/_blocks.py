@@ -164,7 +164,9 @@ class SkipSequential(nn.Sequential):
                 self.add_module(name, module)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = super().forward(x)
+        y = x
+        for module in self:
+            y = module(y)
         if self.skip:
             y += x
         return y

@@ -83,23 +83,27 @@ class GhostModule(nn.Module):
         return torch.cat([primary, self.cheap(primary)], dim=1)[:, : self.c_out]
 
 
+def depthwise_conv(channels: int, kernel: int, stride: int) -> ConvNormAct:
+    """One filter a channel, and batch norm, without activation."""
+    return ConvNormAct(channels, channels, kernel, stride=stride, groups=channels, act=None)
+
+
 def ghost_bottleneck(c_in: int, expanded: int, c_out: int, row: GBneck) -> Residual:
     """Ghost module up, a depthwise convolution where the stride is 2, SE, Ghost module down (linear), a shortcut.
 
     x is (n, c_in, h, w), y is (n, c_out, ceil(h / stride), ceil(w / stride)). Source: arXiv:1911.11907, Figure 3.
     """
     kernel, stride = row.kernel, row.stride
-    strided = stride > 1
     body = named(
         ghost1=GhostModule(c_in, expanded),
-        depthwise=ConvNormAct(expanded, expanded, kernel, stride=stride, groups=expanded, act=None) if strided else None,
+        depthwise=depthwise_conv(expanded, kernel, stride) if stride > 1 else None,
         se=SqueezeExcitation(expanded, make_divisible(expanded / 4, DIVISOR), gate=nn.Hardsigmoid) if row.se else None,
         ghost2=GhostModule(expanded, c_out, act=None),
     )
-    if not strided and c_in == c_out:
+    if stride == 1 and c_in == c_out:
         return Residual(body)
     shortcut = named(
-        depthwise=ConvNormAct(c_in, c_in, kernel, stride=stride, groups=c_in, act=None),
+        depthwise=depthwise_conv(c_in, kernel, stride),
         pointwise=ConvNormAct(c_in, c_out, 1, act=None),
     )
     return Residual(body, shortcut=shortcut)

@@ -203,7 +203,10 @@ PUBLISHED = (
         quoted_as="multiply-adds",
         source="Szegedy et al., arXiv:1512.00567, abstract",
         note="'5 billion multiply-adds per inference', 'less than 25 million parameters'.",
-        why="TO FILL",
+        why=(
+            "An upper bound and a figure of one digit, for the paper's outline; the stem of the released code, which "
+            "this follows, is another one."
+        ),
     ),
     Published(
         name="inception_v3",

@@ -46,9 +46,7 @@ class MobileNetV2(Network):
             c_out = make_divisible(stage.c * width)
             for i in range(stage.n):
                 stride = stage.s if i == 0 else 1
-                features.append(
-                    InvertedResidual(c_in, c_in * stage.t, c_out, kernel=3, stride=stride, act=nn.ReLU6)
-                )
+                features.append(InvertedResidual(c_in, c_in * stage.t, c_out, kernel=3, stride=stride, act=nn.ReLU6))
                 c_in = c_out
         head = make_divisible(HEAD_WIDTH * max(1.0, width))
         features.append(ConvNormAct(c_in, head, 1, act=nn.ReLU6))
@@ -71,7 +69,21 @@ def mobilenet_v2(*, width: float = 1.0, resolution: int = 224, num_classes: int 
 
 
 _TABLE_4 = "Sandler et al., arXiv:1801.04381, Table 4"
-_SLIM = "tensorflow/models, research/slim/nets/mobilenet/README.md"
+_NO_NORM = "Batch norm is left out: without its scales and shifts it is {} M."
+
+
+def _slim(width: float, resolution: int, params: str, macs: str, why: str = "") -> Published:
+    return Published(
+        name="mobilenet_v2",
+        variant={"width": width, "resolution": resolution},
+        params_printed=params,
+        macs_printed=macs,
+        quoted_as="MACs",
+        source="tensorflow/models, research/slim/nets/mobilenet/README.md",
+        note="The page of the authors' released code.",
+        why=why,
+    )
+
 
 PUBLISHED = (
     Published(
@@ -80,7 +92,7 @@ PUBLISHED = (
         macs_printed="300 M",
         quoted_as="MAdds",
         source=_TABLE_4,
-        why="TO FILL",
+        why="Batch norm left out (3.471 M), then cut to 3.4 rather than rounded to 3.5.",
     ),
     Published(
         name="mobilenet_v2",
@@ -89,46 +101,11 @@ PUBLISHED = (
         macs_printed="585 M",
         quoted_as="MAdds",
         source=_TABLE_4,
-        why="TO FILL",
+        why="Most likely a typo for 6.06 M, which the authors' own page has: batch norm left out, it is 6.061 M.",
     ),
-    Published(
-        name="mobilenet_v2",
-        params_printed="3.47 M",
-        macs_printed="300 M",
-        quoted_as="MACs",
-        source=_SLIM,
-        note="The authors' own page, which is quoted more than the paper.",
-    ),
-    Published(
-        name="mobilenet_v2",
-        variant={"width": 1.4},
-        params_printed="6.06 M",
-        macs_printed="582 M",
-        quoted_as="MACs",
-        source=_SLIM,
-    ),
-    Published(
-        name="mobilenet_v2",
-        variant={"width": 0.75},
-        params_printed="2.61 M",
-        macs_printed="209 M",
-        quoted_as="MACs",
-        source=_SLIM,
-    ),
-    Published(
-        name="mobilenet_v2",
-        variant={"width": 0.5},
-        params_printed="1.95 M",
-        macs_printed="97 M",
-        quoted_as="MACs",
-        source=_SLIM,
-    ),
-    Published(
-        name="mobilenet_v2",
-        variant={"width": 0.35, "resolution": 96},
-        params_printed="1.66 M",
-        macs_printed="11 M",
-        quoted_as="MACs",
-        source=_SLIM,
-    ),
+    _slim(1.0, 224, "3.47 M", "300 M", _NO_NORM.format("3.471")),
+    _slim(1.4, 224, "6.06 M", "582 M"),
+    _slim(0.75, 224, "2.61 M", "209 M", _NO_NORM.format("2.610")),
+    _slim(0.5, 224, "1.95 M", "97 M"),
+    _slim(0.35, 96, "1.66 M", "11 M", _NO_NORM.format("1.663") + " 11.93 M MACs are cut to 11 M, not rounded."),
 )

@@ -67,9 +67,7 @@ def bottleneck(
 class ResNet(Network):
     """x (n, 3, h, w) to logits (n, num_classes). `expansion` is a block's output channels over its stage's width."""
 
-    def __init__(
-        self, depths: Depths, block: BuildBlock, *, expansion: int, num_classes: int, resolution: int
-    ) -> None:
+    def __init__(self, depths: Depths, block: BuildBlock, *, expansion: int, num_classes: int, resolution: int) -> None:
         stages: dict[str, nn.Module] = {
             "conv1": ConvNormAct(3, STEM_WIDTH, 7, stride=2),
             "maxpool": nn.MaxPool2d(3, 2, padding=1),
@@ -161,7 +159,7 @@ PUBLISHED = (
         macs_printed="3.6 G",
         quoted_as="FLOPs",
         source=_TABLE_1,
-        why="TO FILL",
+        why="The paper's 34-layer network has shortcuts without parameters (option A): 3.644 G, printed as 3.6 G.",
     ),
     Published(
         name="resnet50",
@@ -169,7 +167,7 @@ PUBLISHED = (
         macs_printed="3.8 G",
         quoted_as="FLOPs",
         source=_TABLE_1,
-        why="TO FILL",
+        why="Two digits: 3.858 G, cut off rather than rounded (arXiv:1709.01507 prints 3.86).",
     ),
     Published(
         name="resnet50",
@@ -177,7 +175,7 @@ PUBLISHED = (
         quoted_as="FLOPs",
         source=_TABLE_1,
         note="The same figure, held against today's definition, as it is often quoted.",
-        why="Today's ResNet-50 has the stride in the 3x3 and not, as the paper, in the first 1x1, whose maps are larger.",
+        why="Today's ResNet-50 has the stride in the 3x3, so its first 1x1, unlike the paper's, sees the larger map.",
     ),
     Published(
         name="resnet50",
@@ -195,6 +193,6 @@ PUBLISHED = (
         macs_printed="11 G",
         quoted_as="FLOPs",
         source="Tan & Le, arXiv:1905.11946, Table 2",
-        why="TO FILL",
+        why="Two digits of the paper's 11.28 G, with the stride in the first 1x1; with it in the 3x3, 11.5 G.",
     ),
 )

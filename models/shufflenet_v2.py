@@ -88,7 +88,7 @@ def shufflenet_v2(*, width: float = 1.0, resolution: int = 224, num_classes: int
     return ShuffleNetV2(width=width, num_classes=num_classes, resolution=resolution)
 
 
-def _table_5(width: float, macs: str, params: str, why: str) -> Published:
+def _table_5(width: float, macs: str, params: str, why: str = "") -> Published:
     return Published(
         name="shufflenet_v2",
         variant={"width": width},
@@ -100,9 +100,11 @@ def _table_5(width: float, macs: str, params: str, why: str) -> Published:
     )
 
 
+_UNEXPLAINED = "MACs: not explained; batch norm, pooling or biases fit no more than two of the four widths."
+
 PUBLISHED = (
-    _table_5(0.5, "41 M", "1.4 M", "TO FILL"),
-    _table_5(1.0, "146 M", "2.3 M", "TO FILL"),
-    _table_5(1.5, "299 M", "3.5 M", "TO FILL"),
-    _table_5(2.0, "591 M", "7.4 M", "TO FILL"),
+    _table_5(0.5, "41 M", "1.4 M", f"{_UNEXPLAINED} Parameters: two digits, 1.37 M."),
+    _table_5(1.0, "146 M", "2.3 M"),
+    _table_5(1.5, "299 M", "3.5 M", _UNEXPLAINED),
+    _table_5(2.0, "591 M", "7.4 M", _UNEXPLAINED),
 )
