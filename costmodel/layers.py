@@ -64,11 +64,6 @@ LAYERS: dict[type[nn.Module], Layer] = {}
 USER_LAYERS: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], LayerCost]] = {}
 """Those that users added."""
 
-_FIRST = {
-    "weight": "weight", "bias": "bias", "in_proj_bias": "in_proj_bias", "bias_k": "bias_k",
-}  # fmt: skip
-
-
 def capture(module: nn.Module, call: ModuleCall) -> LayerSpec | None:
     """What the closed forms need of a module that has just run, if its type has one and it is as its type made it."""
     own = _own(type(module))
@@ -194,12 +189,13 @@ def _conv_transpose(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
 
 
 _CONV = "in_channels out_channels kernel_size stride padding dilation groups padding_mode"
-for _axes, _type, _transposed in (
-    (1, nn.Conv1d, nn.ConvTranspose1d),
-    (2, nn.Conv2d, nn.ConvTranspose2d),
-    (3, nn.Conv3d, nn.ConvTranspose3d),
-):
-    _add(_type, hyper=_CONV, present="weight bias", price=_batched(_axes, _conv))
+_DIMENSIONS: tuple[tuple[type[nn.Module], ...], ...] = (
+    (nn.Conv1d, nn.ConvTranspose1d, nn.InstanceNorm1d),
+    (nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d),
+    (nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d),
+)
+for _axes, (_plain, _transposed, _) in enumerate(_DIMENSIONS, start=1):
+    _add(_plain, hyper=_CONV, present="weight bias", price=_batched(_axes, _conv))
     _add(
         _transposed, hyper=f"{_CONV} output_padding", present="weight bias", price=_batched(_axes, _conv_transpose)
     )  # fmt: skip
@@ -273,8 +269,8 @@ _add(
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
     hyper="num_features track_running_stats", present="weight bias", price=_batch_norm,
 )  # fmt: skip
-for _axes, _type in ((1, nn.InstanceNorm1d), (2, nn.InstanceNorm2d), (3, nn.InstanceNorm3d)):
-    _add(_type, hyper="num_features track_running_stats", present="weight bias", price=_instance_norm(_axes))
+for _axes, (*_, _instance) in enumerate(_DIMENSIONS, start=1):
+    _add(_instance, hyper="num_features track_running_stats", present="weight bias", price=_instance_norm(_axes))
 _add(nn.LayerNorm, hyper="normalized_shape", present="weight bias", price=_layer_norm)
 _add(nn.GroupNorm, hyper="num_groups num_channels", present="weight bias", price=_group_norm)
 _add(nn.RMSNorm, hyper="normalized_shape", present="weight", price=_rms_norm)
@@ -285,14 +281,15 @@ def _activation(name: str) -> Price:
     return lambda call: f.activation(name=name, shape=call.shape)
 
 
-for _type, _name in {
+_ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardtanh: "hardtanh", nn.LeakyReLU: "leaky_relu", nn.ELU: "elu",
     nn.CELU: "celu", nn.SELU: "selu", nn.Sigmoid: "sigmoid", nn.Tanh: "tanh", nn.SiLU: "silu", nn.Mish: "mish",
     nn.Softplus: "softplus", nn.Softsign: "softsign", nn.Hardswish: "hardswish", nn.Hardsigmoid: "hardsigmoid",
     nn.Hardshrink: "hardshrink", nn.Softshrink: "softshrink", nn.Tanhshrink: "tanhshrink",
     nn.LogSigmoid: "logsigmoid", nn.Threshold: "threshold", nn.Identity: "identity",
-}.items():  # fmt: skip
-    _add(_type, price=_activation(_name))  # type: ignore[arg-type]  # mypy joins the types to ``object``
+}  # fmt: skip
+for _type, _name in _ACTIVATIONS.items():
+    _add(_type, price=_activation(_name))
 _add(
     nn.GELU,
     hyper="approximate",
@@ -306,13 +303,19 @@ _add(
     present="weight",
     price=lambda call: f.activation(name="prelu", shape=call.shape, num_parameters=call["num_parameters"]),
 )
-for _type, _name in ((nn.Softmax, "softmax"), (nn.LogSoftmax, "log_softmax"), (nn.Softmin, "softmin"), (nn.GLU, "glu")):
 
-    def _along(call: Call, name: str = _name) -> LayerCost | None:
-        # dim=None is torch's deprecated guess: no closed form is offered for it.
-        return None if call["dim"] is None else f.activation(name=name, shape=call.shape, dim=call["dim"])
 
-    _add(_type, hyper="dim", price=_along)
+def _along_an_axis(name: str) -> Price:
+    # dim=None is torch's deprecated guess: no closed form is offered for it.
+    return lambda call: (
+        None if call["dim"] is None else f.activation(name=name, shape=call.shape, dim=call["dim"])
+    )  # fmt: skip
+
+
+_add(nn.Softmax, hyper="dim", price=_along_an_axis("softmax"))
+_add(nn.LogSoftmax, hyper="dim", price=_along_an_axis("log_softmax"))
+_add(nn.Softmin, hyper="dim", price=_along_an_axis("softmin"))
+_add(nn.GLU, hyper="dim", price=_along_an_axis("glu"))
 _add(nn.Softmax2d, price=lambda call: f.activation(name="softmax", shape=call.shape, dim=-3))
 
 
@@ -340,7 +343,7 @@ def _adaptive_avg_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCo
 def _adaptive_max_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
     return f.adaptive_max_pool(
         channels=call.shape[-len(size) - 1], size=size, output_size=call["output_size"], batch=batch,
-        return_indices=call["return_indices"],
+        return_indices=True,  # torch writes them whether or not they are asked for
     )  # fmt: skip
 
 
@@ -351,17 +354,18 @@ def _lp_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
     )  # fmt: skip
 
 
-for _axes, _max, _avg, _adaptive_avg, _adaptive_max, _lp in (
-    (1, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.LPPool1d),
-    (2, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d),
-    (3, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d, nn.LPPool3d),
-):
+_POOLS: tuple[tuple[type[nn.Module], ...], ...] = (
+    (nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.LPPool1d),
+    (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d),
+    (nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d, nn.LPPool3d),
+)
+for _axes, (_max, _avg, _adaptive_avg, _adaptive_max, _lp) in enumerate(_POOLS, start=1):
     _add(
         _max, hyper="kernel_size stride padding dilation ceil_mode return_indices", price=_batched(_axes, _max_pool)
     )  # fmt: skip
     _add(_avg, hyper="kernel_size stride padding ceil_mode", price=_batched(_axes, _avg_pool))
     _add(_adaptive_avg, hyper="output_size", price=_batched(_axes, _adaptive_avg_pool))
-    _add(_adaptive_max, hyper="output_size return_indices", price=_batched(_axes, _adaptive_max_pool))
+    _add(_adaptive_max, hyper="output_size", price=_batched(_axes, _adaptive_max_pool))
     _add(_lp, hyper="norm_type kernel_size stride ceil_mode", price=_batched(_axes, _lp_pool), kind="pool")
 
 
@@ -399,6 +403,60 @@ _add(
 )  # fmt: skip
 
 
+def _embedding_bag(call: Call) -> LayerCost | None:
+    if len(call.inputs) > 1 or len(call.shape) != 2 or call["max_norm"] is not None:
+        return None  # with offsets or weights, bags have sizes that no shape tells
+    bags, bag_size = call.shape
+    return f.embedding_bag(
+        num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], bags=bags, bag_size=bag_size,
+        mode=call["mode"],
+    )  # fmt: skip
+
+
+_add(
+    nn.EmbeddingBag, hyper="num_embeddings embedding_dim mode max_norm", present="weight", price=_embedding_bag
+)  # fmt: skip
+
+
+_ATTENTION_ARGUMENTS = (
+    "query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal",
+)  # fmt: skip
+
+
+def _multi_head_attention(call: Call) -> LayerCost | None:
+    given = dict(zip(_ATTENTION_ARGUMENTS, call.record.args, strict=False)) | dict(call.record.kwargs)
+    query, key, value = given["query"], given["key"], given["value"]
+    if len(query.shape) != 3 or call["bias_k"] or call["add_zero_attn"]:
+        return None
+    batch, queries = query.shape[:2] if call["batch_first"] else query.shape[1::-1]
+    same = "self" if query is key and key is value else "shared_key_value" if key is value else "distinct"
+    attn_mask, padding_mask = given.get("attn_mask"), given.get("key_padding_mask")
+    return f.multi_head_attention(
+        embed_dim=call["embed_dim"], num_heads=call["num_heads"], queries=queries,
+        keys=key.shape[1 if call["batch_first"] else 0], batch=batch, inputs=same,
+        kdim=None if call["_qkv_same_embed_dim"] else call["kdim"],
+        vdim=None if call["_qkv_same_embed_dim"] else call["vdim"],
+        bias=call["in_proj_bias"], batch_first=call["batch_first"], need_weights=given.get("need_weights", True),
+        average_attn_weights=given.get("average_attn_weights", True), attn_mask=_mask(attn_mask),
+        attn_mask_per_head=attn_mask is not None and len(attn_mask.shape) == 3,
+        key_padding_mask=_mask(padding_mask), is_causal=given.get("is_causal", False), training=call.training,
+        dropout_p=call["dropout"], transposed_output=True,
+    )  # fmt: skip
+
+
+def _mask(mask: TensorSpec | None) -> str | None:
+    return None if mask is None else "bool" if mask.dtype == "bool" else "float"
+
+
+_add(
+    nn.MultiheadAttention,
+    hyper="embed_dim num_heads kdim vdim dropout batch_first add_zero_attn _qkv_same_embed_dim",
+    present="in_proj_bias bias_k",
+    price=_multi_head_attention,
+    kind="attention",
+)
+
+
 def _upsample(call: Call) -> LayerCost:
     batch, channels, *size = call.shape
     wanted, factor = call["size"], call["scale_factor"]
@@ -407,7 +465,8 @@ def _upsample(call: Call) -> LayerCost:
         wanted = tuple(int(n * s) for n, s in zip(size, factors, strict=True))
     elif isinstance(wanted, int):
         wanted = (wanted,) * len(size)
-    return f.upsample(channels=channels, size=tuple(size), output_size=wanted, mode=call["mode"], batch=batch)
+    mode = "nearest" if call["mode"] == "nearest-exact" else call["mode"]
+    return f.upsample(channels=channels, size=tuple(size), output_size=wanted, mode=mode, batch=batch)
 
 
 _add(
@@ -437,5 +496,46 @@ def _flatten(call: Call) -> LayerCost:
 
 
 _add(nn.Flatten, hyper="start_dim end_dim", price=_flatten, kind="view")
+
+
+
+def _unflatten(call: Call) -> LayerCost | None:
+    shape, wanted = call.shape, call["unflattened_size"]
+    if not isinstance(call["dim"], int):
+        return None  # a named dimension
+    dim = call["dim"] % len(shape)
+    known = prod(n for n in wanted if n != -1)
+    sizes = tuple(shape[dim] // known if n == -1 else n for n in wanted)
+    return f.activation(name="identity", shape=(*shape[:dim], *sizes, *shape[dim + 1 :]))
+
+
+_add(nn.Unflatten, hyper="dim unflattened_size", price=_unflatten, kind="view")
+
+
+def _pad(call: Call) -> LayerCost | None:
+    sides = call["padding"]  # from the last axis to the first: before, after, before, after ...
+    axes = len(sides) // 2
+    if len(call.shape) != axes + 2:
+        return None
+    batch, channels, *size = call.shape
+    return f.pad(
+        channels=channels, size=tuple(size), before=tuple(reversed(sides[::2])), after=tuple(reversed(sides[1::2])),
+        batch=batch,
+    )  # fmt: skip
+
+
+_add(
+    nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d,
+    nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d, nn.ReplicationPad1d, nn.ReplicationPad2d,
+    nn.ReplicationPad3d, hyper="padding", price=_pad, kind="resample",
+)  # fmt: skip
+_add(
+    nn.Dropout, hyper="p", price=lambda call: f.dropout(shape=call.shape, training=call.training, p=call["p"])
+)  # fmt: skip
+# At inference, where these layers do nothing; what they run in training depends on the mask's shape.
+_add(
+    nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+    price=lambda call: None if call.training else f.dropout(shape=call.shape),
+)  # fmt: skip
 
 _BY_NAME = {t.__name__: layer for t, layer in LAYERS.items()}

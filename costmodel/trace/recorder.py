@@ -240,8 +240,9 @@ class Recorder(TorchDispatchMode):
 
     def decompose(self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A composite op without a rule: torch's own decomposition, whose ops come back here."""
+        # The C++ kernel, as eager torch runs it; ``func.decompose`` would prefer Python decompositions where there are.
         with self:
-            return func.decompose(*args, **kwargs)
+            return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
 
     def _is_constant(self, func: OpOverload, call: Call) -> bool:
         """Whether the op's inputs are all real, small and as the model believes, so that it may run for real."""
