@@ -36,6 +36,11 @@ def _masked_fill(args: Arguments) -> TensorSpec:
     return TensorSpec(layout.broadcast([x.shape, args["mask"].shape]), x.dtype)
 
 
+def _power_of_number(args: Arguments) -> TensorSpec:
+    y = layout.elementwise(args)
+    return TensorSpec(y.shape, y.dtype)
+
+
 def each(**per_element: int) -> Callable[[OpCall], Work]:
     """So many operations of each kind for every output element."""
     work = Work(**per_element)
@@ -159,7 +164,8 @@ register(
                 examples=(example(_X, 2), example(_X, 0.5))),
     elementwise("aten.pow.Tensor_Tensor", "aten.pow_.Tensor", work=_pow_work, kind="other",
                 examples=(example(_X, _X),)),
-    elementwise("aten.pow.Scalar", work=_pow_work, kind="other", examples=(example(2.0, _X),)),
+    elementwise("aten.pow.Scalar", work=_pow_work, kind="other", outputs=_power_of_number,
+                examples=(example(2.0, _X),)),
     elementwise(*_inplace("square.default"), work=each(multiplies=1), kind="multiply", examples=_UNARY),
     elementwise(
         *_inplace("reciprocal.default"), work=each(divides=1), kind="multiply", outputs=_floating, examples=_UNARY,
@@ -177,8 +183,12 @@ register(
         source="sign flips and rounding are bit operations, not arithmetic",
     ),
     elementwise(
-        *_inplace(*(f"{f}.default" for f in ("logical_not", "bitwise_not"))),
-        work=each(), kind="other", examples=(example(_B),), source="bit operations, not arithmetic",
+        *_inplace("logical_not.default"), work=each(), kind="other", outputs=_boolean,
+        examples=(example(_B), example(_X)), source="bit operations, not arithmetic",
+    ),
+    elementwise(
+        *_inplace("bitwise_not.default"), work=each(), kind="other", examples=(example(_B), example(_I)),
+        source="bit operations, not arithmetic",
     ),
     elementwise(
         *_inplace(*(f"{f}.default" for f in ("logical_and", "logical_or", "logical_xor"))),

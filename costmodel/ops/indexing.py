@@ -133,6 +133,11 @@ def _like_self(args: Arguments) -> TensorSpec:
     return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, [x]))
 
 
+def _masked_scatter(args: Arguments) -> TensorSpec:
+    x, mask = args["self"], args["mask"]
+    return TensorSpec(layout.broadcast([x.shape, mask.shape]), x.dtype)
+
+
 def _contiguous(args: Arguments) -> TensorSpec:
     return TensorSpec(args["self"].shape, args["self"].dtype)
 
@@ -237,7 +242,7 @@ register(
          traffic=_index_add_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),)),
     copy("aten.index_fill.int_Scalar", "aten.index_fill_.int_Scalar", outputs=_like_self, window=_index_add_window,
          traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, 2.0),)),
-    copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_like_self, window=_index_put_window,
+    copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_masked_scatter, window=_index_put_window,
          traffic=_masked_scatter_traffic, source=_SOURCE, examples=(example(_X, TensorSpec((3, 1), "bool"), _X),)),
     *(
         Rule(targets=targets, kind=always("other"), outputs=_contiguous, work=work, traffic=traffic, window=window,

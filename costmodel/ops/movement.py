@@ -132,6 +132,12 @@ def _as_list(value: Any) -> list[int]:
     return [value] if isinstance(value, int) else list(value)
 
 
+def _roll(args: Arguments) -> TensorSpec:
+    # Two slices, concatenated; without dimensions, those of the flattened tensor.
+    x = args["self"]
+    return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape) if args["dims"] else None)
+
+
 def _roll_window(call: OpCall, output: int) -> Sight:
     x, dims = call.args["self"], _as_list(call.args["dims"])
     if not dims:
@@ -204,7 +210,7 @@ register(
          examples=(example(_X, TensorSpec((3, 1))), example(_X, _X))),
     copy("aten.lift.default", "aten._conj_physical.default", "aten.conj_physical.default", outputs=_same,
          window=pointwise, fusible=True, examples=(example(TensorSpec((2, 3), "complex64")),)),
-    copy("aten.roll.default", outputs=_same, window=_roll_window,
+    copy("aten.roll.default", outputs=_roll, window=_roll_window,
          examples=(example(_IMAGE, [1, -2], [2, 3]), example(_X, [3], [0]), example(_X, [3]))),
     copy("aten.flip.default", outputs=_same, window=_flip_window, examples=(example(_X, [0, -1]),)),
     copy("aten.repeat.default", outputs=_repeat, window=_repeat_window,

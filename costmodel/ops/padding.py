@@ -129,7 +129,7 @@ register(
         examples=(example(_IMAGE, [1, 2, 0, 3]), example(_IMAGE, [0, -1]), example(_IMAGE, [1, 0, -1, 0, 2, 1], 1.5)),
         source="torch.nn.functional.pad: one copy, nothing computed",
     ),
-    *(_border(mode, axes, axes == 2) for mode in ("reflection", "replication") for axes in (1, 2, 3)),
+    *(_border(mode, axes, axes >= 2) for mode in ("reflection", "replication") for axes in (1, 2, 3)),
     copy(
         "aten._pad_circular.default", outputs=_circular, window=_wrapped, examples=(example(_IMAGE, [1, 2, 0, 3]),),
         source="torch.nn.functional.pad, mode circular: one copy, nothing computed",

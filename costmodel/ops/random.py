@@ -33,10 +33,14 @@ def _like(args: Arguments) -> TensorSpec:
     return TensorSpec(x.shape, args.get("dtype") or x.dtype, in_memory_format(x, args.get("memory_format"), x.shape))
 
 
+def _contiguous(args: Arguments) -> TensorSpec:
+    return TensorSpec(args["self"].shape, args["self"].dtype)
+
+
 def _normal(args: Arguments) -> TensorSpec:
     tensors = [args[name] for name in ("mean", "std") if type(args[name]) is TensorSpec]
     shape = layout.broadcast([t.shape for t in tensors])
-    return TensorSpec(shape, tensors[0].dtype, layout.elementwise_strides(shape, tensors[:1]))
+    return TensorSpec(shape, tensors[0].dtype)
 
 
 def _dropout(args: Arguments) -> Outputs:
@@ -82,7 +86,7 @@ register(
          examples=(example(_X), example(_X, dtype="float16"))),
     fill("aten.randint_like.default", outputs=_like, source=_DRAW, examples=(example(_X, 5),)),
     fill("aten.randint_like.low_dtype", outputs=_like, source=_DRAW, examples=(example(_X, 1, 5),)),
-    fill("aten.bernoulli_.float", "aten.bernoulli.p", outputs=_like, source=_DRAW, examples=(example(_X, 0.5),)),
+    fill("aten.bernoulli_.float", "aten.bernoulli.p", outputs=_contiguous, source=_DRAW, examples=(example(_X, 0.5),)),
     fill("aten.normal_.default", "aten.normal_functional.default", "aten.uniform_.default", "aten.uniform.default",
          outputs=_like, source=_DRAW, examples=(example(_X), example(_X, 0.0, 2.0))),
     fill("aten.exponential_.default", "aten.log_normal_.default", "aten.cauchy_.default", "aten.random_.default",
@@ -90,7 +94,7 @@ register(
     fill("aten.geometric_.default", outputs=_like, source=_DRAW, examples=(example(_X, 0.5),)),
     fill("aten.random_.from", outputs=_like, source=_DRAW, examples=(example(_X, 1, 5),)),
     fill("aten.random_.to", outputs=_like, source=_DRAW, examples=(example(_X, 5),)),
-    Rule(targets=("aten.bernoulli.default",), kind=always("other"), outputs=_like,
+    Rule(targets=("aten.bernoulli.default",), kind=always("other"), outputs=_contiguous,
          work=lambda call: Work(compares=call.outputs[0].size), traffic=every_argument, window=pointwise, fusible=True,
          source="one uniform draw compared with each probability", free_because=None, examples=(example(_X),)),
     Rule(targets=("aten.bernoulli_.Tensor",), kind=always("other"), outputs=_like,
@@ -101,7 +105,7 @@ register(
          window=pointwise, fusible=True, source="mean + std * draw", free_because=None, examples=(example(_X, 2.0),)),
     Rule(targets=("aten.multinomial.default",), kind=always("other"), outputs=_multinomial, work=_multinomial_work,
          traffic=every_argument, window=_rows, fusible=False, source="inverse transform sampling", free_because=None,
-         examples=()),
+         examples=(example(TensorSpec((2, 5)), 3, True),)),
     Rule(targets=("aten.native_dropout.default",), kind=always("other"), outputs=_dropout, work=_dropout_work,
          traffic=every_argument, window=_dropout_window, fusible=True,
          source="Srivastava et al., Dropout, JMLR 15 (2014): times the mask, times 1 / (1 - p); the mask is written too",

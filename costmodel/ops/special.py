@@ -32,7 +32,9 @@ def _like_self(args: Arguments) -> TensorSpec:
 
 def _angle(args: Arguments) -> TensorSpec:
     y = _floating(args)
-    return TensorSpec(y.shape, _REAL_PART.get(y.dtype, y.dtype), y.strides)
+    if y.dtype in _REAL_PART:
+        return TensorSpec(y.shape, _REAL_PART[y.dtype])
+    return y
 
 
 def _complex(args: Arguments) -> TensorSpec:
@@ -49,7 +51,8 @@ def _cross_window(call: OpCall, output: int) -> Sight:
 
 
 def _cross(args: Arguments) -> TensorSpec:
-    return layout.elementwise(args)
+    shape = layout.broadcast([args["self"].shape, args["other"].shape])
+    return TensorSpec(shape, layout.result_dtype([args["self"], args["other"]]))
 
 
 _TWO_INTS, _INT_AND_NUMBER = (example(_I, _I),), (example(_I, 2),)

@@ -23,12 +23,12 @@ register(
     Rule(
         targets=("aten._assert_async.default",), kind=always("other"), outputs=_no_tensor, work=no_work,
         traffic=every_argument, window=nothing, fusible=False, source="torch._assert_async: one value is read",
-        free_because=None, examples=(example(TensorSpec((), "int64")),),
+        free_because=None, examples=(example(TensorSpec(())),),
     ),
     Rule(
         targets=("aten._assert_async.msg",), kind=always("other"), outputs=_no_tensor, work=no_work,
         traffic=every_argument, window=nothing, fusible=False, source="torch._assert_async: one value is read",
-        free_because=None, examples=(example(TensorSpec((), "int64"), "text"),),
+        free_because=None, examples=(example(TensorSpec(()), "text"),),
     ),
     free("aten._assert_scalar.default", because="a number is checked, not a tensor", kind="other", outputs=_no_tensor,
          window=nothing, examples=(example(True, "text"),)),
