@@ -64,12 +64,29 @@ def require_one_of(*, choices: tuple[str, ...], **named: str) -> None:
 
 
 def surely(condition: Count) -> bool:
-    """Whether a comparison is known to hold. One over an array of configurations is not, nor an undecided symbol.
+    """Whether a comparison holds: in every configuration of a sweep, and for symbols where they are the same.
 
-    >>> surely(3 == 3), surely([1] == [2])
+    >>> surely(3 == 3), surely(3 == 4)
     (True, False)
     """
-    return getattr(condition, "shape", ()) == () and bool(condition)
+    return bool(condition.all() if hasattr(condition, "all") else condition)
+
+
+def agreed(condition: Count, *, that: str) -> bool:
+    """A comparison that decides which layers run, so that all configurations of a sweep must agree in it.
+
+    >>> agreed(3 == 3, that="stride is 1")
+    True
+    """
+    holds = surely(condition)
+    if not holds and hasattr(condition, "any") and condition.any():
+        raise ValueError(f"{that} in some configurations of this sweep and not in others: sweep them apart")
+    return holds
+
+
+def keeps_shape(*, c_in: Count, c_out: Count, stride: Count) -> bool:
+    """Whether a block can add its input to its output as it is."""
+    return agreed(stride == 1, that="stride is 1") and agreed(c_in == c_out, that="c_in is c_out")
 
 
 def positive_part(value: Count) -> Count:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from costmodel.formulas._arguments import as_shape, require, require_divisible, require_one_of, surely
+from costmodel.formulas._arguments import agreed, as_shape, require, require_divisible, require_one_of
 from costmodel.formulas.activation import softmax
 from costmodel.formulas.cost import LayerCost, as_one
 from costmodel.formulas.elementwise import copy, dropout, pointwise_kernel
@@ -164,13 +164,19 @@ def multi_head_attention(
                 dropout_p=dropout_p,
             )
         ]
-    in_place = surely(queries == 1) or (surely(batch == 1) and surely(num_heads == 1))
+    in_place = _is_one(queries=queries) or (_is_one(batch=batch) and _is_one(num_heads=num_heads))
     back = [] if in_place or (transposed_output and not need_weights) else [copy(shape=(queries, batch, embed_dim))]
     out = linear(in_features=embed_dim, out_features=embed_dim, bias=bias, rows=(queries, batch))
     average = [_mean_over_heads(maps=maps)] if need_weights and average_attn_weights else []
     whole = as_one("attention", *masks, *projections, *core, *back, out, *average)
     shape = (batch, queries, embed_dim) if batch_first else (queries, batch, embed_dim)
     return replace(whole, output_shape=shape, output_size=())
+
+
+def _is_one(**named: Count) -> bool:
+    """Whether a size is 1, where a transposed tensor lies in memory as it is, and no copy is made."""
+    ((name, value),) = named.items()
+    return agreed(value == 1, that=f"{name} is 1")
 
 
 def _in_projections(
@@ -191,7 +197,7 @@ def _in_projections(
         "distinct": [(embed_dim, 1, queries), (widths[0], 1, keys), (widths[1], 1, keys)],
     }
     for width, packed, length in plans[inputs]:
-        in_layout = not batch_first or surely(batch == 1) or surely(length == 1)
+        in_layout = not batch_first or _is_one(batch=batch) or _is_one(length=length)
         rows = (length, batch)
         whole = linear(in_features=width, out_features=packed * embed_dim, bias=bias, rows=rows)
         if not in_layout:
@@ -201,7 +207,7 @@ def _in_projections(
                 again = prod(whole.output_shape)
                 whole = replace(whole, read=whole.read + again, written=whole.written + again)
         yield whole
-        if packed > 1 and not (surely(batch == 1) and surely(length == 1)):
+        if packed > 1 and not (_is_one(batch=batch) and _is_one(length=length)):
             yield copy(shape=(packed, *rows, embed_dim))
 
 
@@ -227,7 +233,7 @@ def _masks(
     if key_padding_mask is None:
         return kernels, prod(shape)
     spread = (batch * heads, 1, keys)
-    if not (surely(heads == 1) or surely(batch * heads == 1)):
+    if not _is_one(num_heads=heads):
         kernels.append(copy(shape=spread))
     if attn_mask is None:
         return kernels, prod(spread)

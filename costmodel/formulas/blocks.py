@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from costmodel.formulas._arguments import surely
+from costmodel.formulas._arguments import agreed, keeps_shape
 from costmodel.formulas._path import Path
 from costmodel.formulas.cost import BlockCost
 from costmodel.formulas.elementwise import concat
@@ -66,18 +66,18 @@ def inverted_residual(
     """
     path = Path(channels=c_in, size=size, batch=batch, norm=norm)
     hidden = c_in * expansion
-    if not surely(expansion == 1):
+    if not agreed(expansion == 1, that="expansion is 1"):
         path.conv("expand", hidden, act=activation)
     path.conv("depthwise", hidden, kernel=kernel, stride=stride, groups=hidden, act=activation)
     path.conv("project", c_out)
-    return (path.add() if surely(stride == 1) and surely(c_in == c_out) else path).cost
+    return (path.add() if keeps_shape(c_in=c_in, c_out=c_out, stride=stride) else path).cost
 
 
 def _shortcut(
     path: Path, *, c_in: Count, size: Sequence[Count], c_out: Count, stride: Count, activation: str
 ) -> BlockCost:
     """The residual of ResNet: as it is, or through a 1x1 convolution where the shape changes; then the activation."""
-    if not (surely(stride == 1) and surely(c_in == c_out)):
+    if not keeps_shape(c_in=c_in, c_out=c_out, stride=stride):
         side = Path(channels=c_in, size=size, batch=path.batch, norm=path.norm)
         path.layers += side.conv("shortcut", c_out, stride=stride).layers
     return path.add().act("out_" + activation, activation).cost

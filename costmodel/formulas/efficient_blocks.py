@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from costmodel.formulas._arguments import ceil_div, require_divisible, surely
+from costmodel.formulas._arguments import agreed, ceil_div, keeps_shape, require_divisible
 from costmodel.formulas._path import Path
 from costmodel.formulas.activation import activation as activate
 from costmodel.formulas.convolution import pointwise_conv
@@ -116,7 +116,7 @@ def shuffle_unit_v1(
     require_divisible(c_out=c_out, by="the bottleneck's ratio", divisor=4)
     path = Path(channels=c_in, size=size, batch=batch, norm=norm)
     inside = c_out // 4
-    added = surely(stride == 1)
+    added = agreed(stride == 1, that="stride is 1")
     branch = c_out if added else c_out - c_in
     path.conv("reduce", inside, groups=groups if group_first else 1, act=activation)
     path.append("shuffle", channel_shuffle(channels=inside, size=size, groups=groups, batch=batch))
@@ -153,7 +153,7 @@ def shuffle_unit_v2(
     """
     require_divisible(c_in=c_in, c_out=c_out, by="branches", divisor=2)
     half = c_out // 2
-    split = surely(stride == 1)
+    split = agreed(stride == 1, that="stride is 1")
     if split and isinstance(c_in, int) and isinstance(c_out, int) and c_in != c_out:
         raise ValueError(
             f"c_out={c_out} differs from c_in={c_in} at stride 1, where half of the input is kept: make them equal"
@@ -198,7 +198,7 @@ def mbconv(
     """
     path = Path(channels=c_in, size=size, batch=batch, norm=norm)
     hidden = c_in * expansion
-    if not surely(expansion == 1):
+    if not agreed(expansion == 1, that="expansion is 1"):
         path.conv("expand", hidden, act=activation)
     path.conv("depthwise", hidden, kernel=kernel, stride=stride, groups=hidden, act=activation)
     return _gate_and_project(
@@ -237,9 +237,9 @@ def fused_mbconv(
     True
     """
     path = Path(channels=c_in, size=size, batch=batch, norm=norm)
-    if surely(expansion == 1):
+    if agreed(expansion == 1, that="expansion is 1"):
         path.conv("conv", c_out, kernel=kernel, stride=stride, act=activation)
-        return (path.add() if surely(stride == 1) and surely(c_in == c_out) else path).cost
+        return (path.add() if keeps_shape(c_in=c_in, c_out=c_out, stride=stride) else path).cost
     path.conv("expand", c_in * expansion, kernel=kernel, stride=stride, act=activation)
     return _gate_and_project(
         path, c_in=c_in, c_out=c_out, stride=stride, squeeze=squeeze, activation=activation, gate=gate
@@ -263,4 +263,4 @@ def _gate_and_project(
             ).layers
         ]
     path.conv("project", c_out)
-    return (path.add() if surely(stride == 1) and surely(c_in == c_out) else path).cost
+    return (path.add() if keeps_shape(c_in=c_in, c_out=c_out, stride=stride) else path).cost

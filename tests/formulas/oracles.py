@@ -21,7 +21,12 @@ def starts(*, size: int, reach: int, stride: int, before: int, after: int) -> li
 
 
 def conv_visits(
-    *, size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+    *,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
 ) -> tuple[int, int]:
     """Visits of a convolution's inner loop for one filter of one channel, and how many of them lie on the padding."""
     axes = [

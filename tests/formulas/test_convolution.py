@@ -132,9 +132,7 @@ def test_padding_made_beforehand_moves_what_torch_moves(mode: str, padding: Any,
     """Every padding mode, and "same" with an odd rest, costs the copy that torch makes."""
     module = nn.Conv2d(4, 6, kernel, padding=padding, padding_mode=mode, groups=2)
     y, kernels = run(module, torch.zeros(2, 4, 7, 9))
-    cost = conv(
-        c_in=4, c_out=6, kernel=kernel, size=(7, 9), padding=padding, padding_mode=mode, groups=2, batch=2
-    )
+    cost = conv(c_in=4, c_out=6, kernel=kernel, size=(7, 9), padding=padding, padding_mode=mode, groups=2, batch=2)
     assert cost.output_shape == y.shape
     assert (cost.read, cost.written) == (kernels.read, kernels.written)
     if mode != "zeros":

@@ -82,5 +82,7 @@ def test_errors_say_what_to_do() -> None:
         formulas.pool_output_size(size=(8,), kernel=3, padding=2)
     with pytest.raises(ValueError, match="give it as an int"):
         formulas.adaptive_window_elements(size=8, output_size=None)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"output_padding=\(2,\) must be smaller than stride=\(2,\) or dilation=\(1,\)"):
+    with pytest.raises(
+        ValueError, match=r"output_padding=\(2,\) must be smaller than stride=\(2,\) or dilation=\(1,\)"
+    ):
         formulas.conv_transpose_output_size(size=(8,), kernel=3, stride=2, output_padding=2)
