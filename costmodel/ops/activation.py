@@ -184,9 +184,11 @@ def _softmax_rule(*targets: str, work: Callable[[OpCall], Work], arguments: tupl
 
 
 register(
-    elementwise(
-        "aten.glu.default", work=_times(_SIGMOID + Work(multiplies=1)), kind="activation", outputs=_glu,
-        source="torch.nn.GLU: a sigmoid(b) of the halves a and b", examples=(example(_X, 1), example(_X)),
+    Rule(
+        targets=("aten.glu.default",), kind=always("activation"), outputs=_glu,
+        work=_times(_SIGMOID + Work(multiplies=1)), traffic=every_argument, window=_glu_window, fusible=False,
+        source="torch.nn.GLU: a sigmoid(b) of the halves a and b", free_because=None,
+        examples=(example(_X, 1), example(_X)),
     ),
     _softmax_rule("aten._softmax.default", work=lambda call: softmax_work(*_rows(call)), arguments=(-1, False)),
     _softmax_rule("aten._log_softmax.default", work=_log_softmax_work, arguments=(1, False)),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.rule import Rule, Torch, always, example, moved, register
+from costmodel.ops.rule import Rule, always, example, moved, register
 from costmodel.quantities import Traffic, Work
 from costmodel.window import Fixed, Follow, Sight, Tap, Whole
 
 
 def _mask(args: Arguments) -> TensorSpec | None:
-    mask: TensorSpec | None = args.get("attn_mask") or args.get("attn_bias")
+    mask: TensorSpec | None = args["attn_mask"]
     return mask
 
 
@@ -75,7 +75,7 @@ def _work(call: OpCall) -> Work:
 
 
 def _traffic(call: OpCall) -> Traffic:
-    # The saved log-sum-exp and random state of the kernels are for the backward pass alone.
+    # The log-sum-exp that a kernel saves is for the backward pass alone.
     return moved((t for _, t in call.tensors()), call.outputs[:1])
 
 
@@ -92,6 +92,9 @@ def _window(call: OpCall, output: int) -> Sight:
         ]
         return (*batch, tokens, Whole())
 
+    if output == 1:
+        # The log-sum-exp of every row of scores.
+        return {"query": taps("query", Follow(len(y) - 2)), "key": taps("key", Whole())}
     value = (*taps("value", Whole())[:-1], Follow(len(y) - 1))
     return {"query": taps("query", Follow(len(y) - 2)), "key": taps("key", Whole()), "value": value}
 
@@ -99,20 +102,12 @@ def _window(call: OpCall, output: int) -> Sight:
 _Q, _K = TensorSpec((2, 4, 5, 8)), TensorSpec((2, 4, 7, 8))
 _PAPER = "Vaswani et al., Attention Is All You Need, arXiv:1706.03762, section 3.2.1"
 
-
-def _gpu_kernel(target: str, *arguments: object) -> Rule:
-    return Rule(
-        targets=(target,), kind=always("attention"), outputs=Torch.META, work=_work, traffic=_traffic, window=_window,
-        fusible=False, source=_PAPER, free_because=None, examples=(example(_Q, _K, _K, *arguments),),
-    )  # fmt: skip
-
-
 register(
     Rule(
         targets=("aten.scaled_dot_product_attention.default",), kind=always("attention"), outputs=_outputs, work=_work,
         traffic=_traffic, window=_window, fusible=False, source=_PAPER, free_because=None,
         examples=(
-            example(_Q, _K, _K), example(_Q, _K, _K, is_causal=True), example(_Q, _K, TensorSpec((2, 4, 7, 3))),
+            example(_Q, _K, _K), example(_Q, _K, _K, None, 0.0, True), example(_Q, _K, TensorSpec((2, 4, 7, 3))),
             example(_Q, _K, _K, TensorSpec((5, 7))), example(_Q, _K, _K, TensorSpec((2, 1, 5, 7), "bool"), scale=1.0),
             example(_Q, _K, _K, None, 0.5), example(TensorSpec((5, 8)), TensorSpec((7, 8)), TensorSpec((7, 8))),
             example(_Q, TensorSpec((2, 2, 7, 8)), TensorSpec((2, 2, 7, 8)), enable_gqa=True),
@@ -124,7 +119,4 @@ register(
         outputs=_cpu_kernel_outputs, work=_work, traffic=_traffic, window=_window, fusible=False, source=_PAPER,
         free_because=None, examples=(example(_Q, _K, _K), example(_Q, _K, _K, attn_mask=TensorSpec((5, 7)))),
     ),
-    _gpu_kernel("aten._scaled_dot_product_flash_attention.default"),
-    _gpu_kernel("aten._scaled_dot_product_efficient_attention.default", None, False),
-    _gpu_kernel("aten._scaled_dot_product_cudnn_attention.default", None, False),
 )  # fmt: skip

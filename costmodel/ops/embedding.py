@@ -75,7 +75,7 @@ def _bag_rule(target: str, *, counts_last_offset: bool) -> Rule:
     examples: tuple[Example, ...] = (
         example(table, indices, offsets), example(table, indices, offsets, False, _MEAN),
         example(table, indices, offsets, False, _MAX), example(table, indices, offsets, False, _SUM, False, weights),
-        example(table, indices, offsets, include_last_offset=True),
+        example(table, indices, offsets, False, _SUM, False, None, True),
     )  # fmt: skip
     return Rule(
         targets=(target,), kind=always("embedding"), outputs=_bag_outputs(counts_last_offset=counts_last_offset),

@@ -67,6 +67,10 @@ def _product(
     def outputs(args: Arguments) -> TensorSpec:
         return output(args[left], args[right])
 
+    def adds_self(call: OpCall) -> bool:
+        # torch does not read ``self`` where beta is 0.
+        return call.args.get("beta", 0) != 0
+
     def work(call: OpCall) -> Work:
         # Every output element is one dot product over the contracted dimensions.
         (y,), args = call.outputs, call.args
@@ -77,16 +81,15 @@ def _product(
             return Work(macs=macs)
         alpha, beta = args["alpha"], args["beta"]
         scalings = (alpha != 1) + (beta not in (0, 1))
-        return Work(macs=macs, multiplies=scalings * y.size, adds=y.size if beta != 0 else 0)
+        return Work(macs=macs, multiplies=scalings * y.size, adds=y.size if adds_self(call) else 0)
 
     def traffic(call: OpCall) -> Traffic:
-        # torch does not read ``self`` where beta is 0.
-        skipped = "self" if call.args.get("beta") == 0 else None
-        return moved((t for name, t in call.tensors() if name != skipped), call.outputs)
+        read = [call.args[left], call.args[right]]
+        return moved([*read, call.args["self"]] if adds_self(call) else read, call.outputs)
 
     def window(call: OpCall, index: int) -> Sight:
         sight = dict(zip(factors, taps, strict=True))
-        if "beta" in call.args:
+        if adds_self(call):
             sight["self"] = aligned(call.args["self"], call.outputs[index])
         return sight
 

@@ -77,16 +77,9 @@ def _batch_norm_window(call: OpCall, output: int) -> Sight:
     return {"input": tuple(Follow(d) for d in range(rank))} if output == 0 else {}
 
 
-def _cudnn_batch_norm(args: Arguments) -> tuple[TensorSpec, ...]:
-    # A last output keeps cuDNN's scratch space for the backward pass; its size is known on the GPU alone.
-    return *_batch_norm(args), TensorSpec((0,), "uint8")
-
-
-def _batch_norm_rule(
-    target: str, examples: tuple[Example, ...], outputs: Callable[[Arguments], Outputs] = _batch_norm
-) -> Rule:
+def _batch_norm_rule(target: str, examples: tuple[Example, ...]) -> Rule:
     return Rule(
-        targets=(target,), kind=always("norm"), outputs=outputs, work=_batch_norm_work,
+        targets=(target,), kind=always("norm"), outputs=_batch_norm, work=_batch_norm_work,
         traffic=_batch_norm_traffic, window=_batch_norm_window, fusible=True,
         source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, algorithms 1 and 2", free_because=None,
         examples=examples,
@@ -227,14 +220,6 @@ register(
     ),
     _batch_norm_rule(
         "aten._native_batch_norm_legit.no_stats", examples=(example(_X, _C, _C, True, 0.1, 1e-5),),
-    ),
-    _batch_norm_rule(
-        "aten.cudnn_batch_norm.default", outputs=_cudnn_batch_norm,
-        examples=(example(_X, _C, _C, _C, _C, False, 0.1, 1e-5), example(_X, _C, _C, _C, _C, True, 0.1, 1e-5)),
-    ),
-    _batch_norm_rule(
-        "aten.miopen_batch_norm.default",
-        examples=(example(_X, _C, _C, _C, _C, False, 0.1, 1e-5), example(_X, _C, _C, _C, _C, True, 0.1, 1e-5)),
     ),
     _batch_norm_rule(
         "aten._native_batch_norm_legit_no_training.default", examples=(example(_X, _C, _C, _C, _C, 0.1, 1e-5),),

@@ -175,22 +175,20 @@ for _axes in (1, 2, 3):
     _mostly: Format = _as_one_row if _axes == 1 else layout.in_format_of if _axes == 2 else _contiguous
     _max_format: Format = layout.in_format_of if _axes == 3 else _mostly
     _max = _pool_outputs(_axes, _max_format)
-    _plain = (
-        example(_x, [3] * _axes, [2] * _axes, [1] * _axes),
-        example(_x, [2] * _axes, ceil_mode=True),
-        example(TensorSpec(_x.shape[1:]), [2], [3], ceil_mode=True),
-    )
-    _dilated = (example(_x, [2] * _axes, [1] * _axes, [0] * _axes, [2] * _axes),)
+    _plain = (example(_x, [3] * _axes, [2] * _axes, [1] * _axes), example(_x, [2]))
+    _maximum = (*_plain, example(_x, [2], [1], [0], [2]), example(_x, [2], [3], [1], [1], True))
+    _unbatched = example(TensorSpec(_x.shape[1:]), [2], [3], [1], True)
+    _average = (*_plain, _unbatched, example(_x, [2], [3], [1], True, False))
     _window = _sliding_window(_axes)
     _adapted = (example(_x, [4] * _axes), example(TensorSpec(_x.shape[1:]), [1] * _axes))
     register(
         _rule(f"aten.max_pool{_axes}d.default", _pool_outputs(1, _contiguous) if _axes == 1 else _max,
-              _max_work(_axes), _window, _plain + _dilated),
+              _max_work(_axes), _window, _maximum),
         _rule(
             f"aten.max_pool{_axes}d_with_indices.default", _with_indices(_max), _max_work(_axes), _window,
-            _plain + _dilated,
+            _maximum,
         ),
-        _rule(f"aten.avg_pool{_axes}d.default", _pool_outputs(_axes, _mostly), _average_work(_axes), _window, _plain),
+        _rule(f"aten.avg_pool{_axes}d.default", _pool_outputs(_axes, _mostly), _average_work(_axes), _window, _average),
         _rule(
             f"aten.adaptive_max_pool{_axes}d.default", _with_indices(_adaptive_outputs(_axes, _mostly)),
             _adaptive_work(_axes, average=False), _adaptive_window(_axes), _adapted,

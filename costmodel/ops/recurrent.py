@@ -106,12 +106,18 @@ def _cell_work(cell: str) -> Callable[[OpCall], Work]:
     return work
 
 
-def _cell_outputs(args: Arguments) -> Outputs:
-    x, states = args["input"], _states(args)
-    if x.shape[-1] != args["w_ih"].shape[1]:
-        raise ValueError(f"the recurrent cell takes {args['w_ih'].shape[1]} features, got {x.shape}")
-    fresh = tuple(TensorSpec(h.shape, x.dtype) for h in states)
-    return fresh if len(fresh) > 1 else fresh[0]
+def _cell_outputs(cell: str) -> Callable[[Arguments], Outputs]:
+    def outputs(args: Arguments) -> Outputs:
+        x, states = args["input"], _states(args)
+        if x.shape[-1] != args["w_ih"].shape[1]:
+            raise ValueError(f"the recurrent cell takes {args['w_ih'].shape[1]} features, got {x.shape}")
+        if cell == "gru":
+            # The one cell whose last operation begins with the old state, and so takes over its layout.
+            return TensorSpec(states[0].shape, x.dtype, layout.elementwise_strides(states[0].shape, states))
+        fresh = tuple(TensorSpec(h.shape, x.dtype) for h in states)
+        return fresh if len(fresh) > 1 else fresh[0]
+
+    return outputs
 
 
 def _cell_window(call: OpCall, output: int) -> Sight:
@@ -159,10 +165,10 @@ def _examples(cell: str) -> tuple[Example, ...]:
 
 
 def _packed_example(cell: str) -> Example:
-    h = TensorSpec((1, 1, 4))
+    h = TensorSpec((1, 0, 4))
     hx, params = ([h, h] if cell == "lstm" else h), _parameters(cell, 3, 4, 1, 1, True)
-    # All batch sizes are 0 in an example, so only an empty packed sequence is one that torch would take.
-    return example(TensorSpec((0, 3)), TensorSpec((0,), "int64"), hx, params, True, 1, 0.0, False, False)
+    # Integers are 0 in an example, so its one step has a batch of 0.
+    return example(TensorSpec((0, 3)), TensorSpec((1,), "int64"), hx, params, True, 1, 0.0, False, False)
 
 
 def _cell_examples(cell: str) -> tuple[Example, ...]:
@@ -175,5 +181,7 @@ for _cell in _GATES:
     register(
         _rule(f"aten.{_cell}.input", _outputs, _work(_cell), _window, _examples(_cell)),
         _rule(f"aten.{_cell}.data", _outputs, _work(_cell), _window, (_packed_example(_cell),)),
-        _rule(f"aten.{_cell}_cell.default", _cell_outputs, _cell_work(_cell), _cell_window, _cell_examples(_cell)),
+        _rule(
+            f"aten.{_cell}_cell.default", _cell_outputs(_cell), _cell_work(_cell), _cell_window, _cell_examples(_cell)
+        ),
     )
