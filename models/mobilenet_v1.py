@@ -115,6 +115,7 @@ PUBLISHED = (
     _published(7, 1.0, 192, "418 M", "4.2 M"),
     _published(7, 1.0, 160, "290 M", "4.2 M"),
     _published(7, 1.0, 128, "186 M", "4.2 M"),
+    _published(9, 0.5, 160, "76 M", "1.32 M"),
     Published(
         name="mobilenet_v1",
         params_printed="4.2 M",
