@@ -9,9 +9,10 @@ from typing import Any
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.movement import in_memory_format
-from costmodel.ops.rule import Example, Rule, always, example, free, no_work, outputs_only, register
+from costmodel.ops.rule import Example, Rule, always, example, free, moved, no_work, outputs_only, register
 from costmodel.ops.sight import nothing
-from costmodel.quantities import Work
+from costmodel.quantities import Traffic
+from costmodel.window import Sight
 
 _X = TensorSpec((2, 3, 4))
 _ALLOCATION = "an allocation: memory is reserved, nothing is written"
@@ -92,16 +93,25 @@ def _filled(args: Arguments) -> TensorSpec:
     return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, [x]))
 
 
+def _value_read(call: OpCall) -> Traffic:
+    return moved([call.args["value"]], call.outputs)
+
+
+def _value_seen(call: OpCall, output: int) -> Sight:
+    return {"value": ()}
+
+
 def fill(
     *targets: str,
     outputs: Callable[[Arguments], TensorSpec],
     examples: tuple[Example, ...],
-    work: Callable[[OpCall], Work] = no_work,
+    traffic: Callable[[OpCall], Traffic] = outputs_only,
+    window: Callable[[OpCall, int], Sight] = nothing,
     source: str = "a fill: every element is written once",
 ) -> Rule:
     """The rule of an op that writes a tensor and reads none."""
     return Rule(
-        targets=targets, kind=always("other"), outputs=outputs, work=work, traffic=outputs_only, window=nothing,
+        targets=targets, kind=always("other"), outputs=outputs, work=no_work, traffic=traffic, window=window,
         fusible=False, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
@@ -130,7 +140,7 @@ register(
     fill("aten.new_zeros.default", "aten.new_ones.default", outputs=_new, examples=_NEW),
     fill("aten.new_full.default", outputs=_new, examples=(example(_X, [3, 2], 1),)),
     fill("aten.fill_.Scalar", "aten.fill.Scalar", outputs=_filled, examples=(example(_X, 1),)),
-    fill("aten.fill_.Tensor", "aten.fill.Tensor", outputs=_filled, examples=(example(_X, TensorSpec(())),)),
+    fill("aten.fill_.Tensor", "aten.fill.Tensor", outputs=_filled, traffic=_value_read, window=_value_seen, examples=(example(_X, TensorSpec(())),)),
     fill("aten.zero_.default", "aten.zero.default", outputs=_filled, examples=(example(_X),)),
     fill("aten.arange.default", outputs=_arange, examples=(example(5), example(2.5), example(3, dtype="float32"))),
     fill("aten.arange.start", outputs=_arange, examples=(example(2, 7), example(0.5, 4))),

@@ -164,9 +164,14 @@ def _compare(a: int, b: int, shape: Shape, operands: Sequence[Strides]) -> int:
 
 _CATEGORY = {"bool": 0, "complex64": 3, "complex128": 3, "complex32": 3}
 _ORDER = (
-    "bool", "uint8", "int8", "int16", "int32", "int64",
-    "float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
+    "bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float8_e4m3fn", "float8_e5m2",
+    "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float16", "bfloat16", "float32", "float64",
+    "complex32", "complex64", "complex128",
 )  # fmt: skip
+_RANK = {dtype: i for i, dtype in enumerate(_ORDER)}
+_REAL = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
+_COMPLEX = {"float16": "complex32", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
+_NUMBER = {bool: "bool", int: "int64", float: "float32", complex: "complex64"}
 
 
 def category(dtype: str) -> int:
@@ -181,42 +186,55 @@ def promote(a: str, b: str) -> str:
 
     >>> promote("float16", "bfloat16"), promote("int64", "float16"), promote("uint8", "int8")
     ('float32', 'float16', 'int16')
+    >>> promote("float64", "complex64")
+    'complex128'
     """
     if a == b:
         return a
-    if category(a) != category(b):
-        return max(a, b, key=category)
+    low, high = sorted((a, b), key=category)
+    if category(low) != category(high):
+        return _COMPLEX[promote(_REAL[high], low)] if category(low) == 2 and high in _REAL else high
     if {a, b} == {"float16", "bfloat16"}:
         return "float32"
     if {a, b} == {"uint8", "int8"}:
         return "int16"
-    return max(a, b, key=_ORDER.index)
+    return max(a, b, key=_RANK.__getitem__)
+
+
+def _combined(higher: str, lower: str) -> str:
+    # What outranks has the say, unless the other is of a higher category; the precision stays that of what outranks.
+    if not higher or not lower:
+        return higher or lower
+    least = category(lower)
+    if category(higher) == 2 and least == 3:
+        return _COMPLEX.get(higher, lower)
+    if category(higher) < 2 and (higher == "bool" or least >= 2):
+        return promote(higher, lower)
+    return higher
 
 
 def result_dtype(operands: Sequence[Any]) -> str:
     """The dtype of an elementwise result: tensors with dimensions outrank those without, tensors outrank numbers.
 
+    Source: ``result_type`` in aten/src/ATen/native/TypeProperties.cpp.
+
     >>> result_dtype([TensorSpec((2,), "int64"), 0.5]), result_dtype([TensorSpec((2,), "float16"), TensorSpec(())])
     ('float32', 'float16')
     """
-    by_rank: list[list[str]] = [[], [], []]
+    ranked = ["", "", ""]
     for v in operands:
         if type(v) is TensorSpec:
-            by_rank[0 if v.shape else 1].append(v.dtype)
+            rank, dtype = (0 if v.shape else 1), v.dtype
         elif isinstance(v, (int, float, complex)):
-            kind = {bool: "bool", int: "int64", float: "float32", complex: "complex64"}
-            by_rank[2].append(kind[type(v)])
-    result = ""
-    for dtypes in filter(None, by_rank):
-        candidate = dtypes[0]
-        for dtype in dtypes[1:]:
-            candidate = promote(candidate, dtype)
-        # A lower rank has a say only where it is of a higher category.
-        if not result:
-            result = candidate
-        elif category(candidate) > category(result):
-            result = candidate
-    return result
+            rank, dtype = 2, next(dtype for kind, dtype in _NUMBER.items() if isinstance(v, kind))
+        else:
+            continue
+        ranked[rank] = promote(ranked[rank], dtype) if ranked[rank] else dtype
+    return _combined(ranked[0], _combined(ranked[1], ranked[2]))
+
+
+_NO_SAY = ("alpha", "value")
+"""Numbers that scale an operand and leave the dtype to the operands."""
 
 
 def elementwise(args: Arguments, dtype: str | None = None) -> TensorSpec:
@@ -226,8 +244,9 @@ def elementwise(args: Arguments, dtype: str | None = None) -> TensorSpec:
     shape = first.shape
     if dtype is None:
         dtype = first.dtype
-        if "float" not in dtype or any(t.dtype != dtype for t in tensors):
-            dtype = result_dtype(list(args.values()))
+        # Among floats of one dtype only a complex number changes anything.
+        if "float" not in dtype or any(t.dtype != dtype for t in tensors) or complex in map(type, args.values()):
+            dtype = result_dtype([v for name, v in args.items() if name not in _NO_SAY])
     for t in tensors:
         if t.shape != shape:
             shape = broadcast([t.shape for t in tensors])
