@@ -1,4 +1,4 @@
-"""Asks a rule about a real call, once torch has agreed with it on the outputs; and finds out what an op really reads."""
+"""Asks a rule about a real call, once torch has agreed with it on the outputs; and finds out what an op reads."""
 
 from __future__ import annotations
 

@@ -1,0 +1,97 @@
+"""Attention: worked numbers, and torch's choice of kernel as it shows in layouts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from _asking import record, traffic, work
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from costmodel.graph import TensorSpec
+from costmodel.ops import RULES
+from costmodel.quantities import Traffic, Work
+
+TARGET = "aten.scaled_dot_product_attention.default"
+
+
+def qkv(heads: int = 4, shared_heads: int = 4) -> dict[str, Any]:
+    """Batch 2, 5 queries, 7 keys, depth 8 and value width 6."""
+    return {
+        "query": torch.rand(2, heads, 5, 8),
+        "key": torch.rand(2, shared_heads, 7, 8),
+        "value": torch.rand(2, shared_heads, 7, 6),
+    }
+
+
+# 8 heads in all, 5 x 7 scores each: 280 scores in 40 rows of 7.
+PLAIN = Work(
+    macs=280 * 8 + 280 * 6, multiplies=280, compares=40 * 6, adds=280 + 40 * 6, transcendentals=280, divides=280
+)
+
+
+def test_attention_by_hand() -> None:
+    """Scores and weighted sums are MACs, the scale a multiply a score, and each query's softmax spans all keys."""
+    assert work(TARGET, **qkv()) == PLAIN
+    # q 320, k 448, v 336 elements; 240 written.
+    assert traffic(TARGET, **qkv()) == Traffic(read=1104, written=240, read_bytes=4416, written_bytes=960)
+
+
+def test_a_mask_of_numbers_is_added_and_one_of_booleans_selects() -> None:
+    """One addition a score for a mask of numbers, none for booleans or is_causal, which still counts every score."""
+    assert work(TARGET, **qkv(), attn_mask=torch.zeros(5, 7)) == PLAIN + Work(adds=280)
+    assert work(TARGET, **qkv(), attn_mask=torch.ones(5, 7, dtype=torch.bool)) == PLAIN
+    assert work(TARGET, **qkv(), attn_mask=None, dropout_p=0.0, is_causal=True) == PLAIN
+    assert traffic(TARGET, **qkv(), attn_mask=torch.zeros(5, 7)).read == 1104 + 35
+
+
+def test_dropout_masks_and_scales_every_weight() -> None:
+    """Two multiplies a score besides."""
+    assert work(TARGET, **qkv(), attn_mask=None, dropout_p=0.5) == PLAIN + Work(multiplies=560)
+
+
+def test_grouped_queries_count_by_query_heads_and_move_the_keys_there_are() -> None:
+    """Two key heads for four query heads: the same arithmetic, half the keys and values read."""
+    assert work(TARGET, **qkv(shared_heads=2), enable_gqa=True) == PLAIN
+    assert traffic(TARGET, **qkv(shared_heads=2), enable_gqa=True).read == 320 + 224 + 168
+
+
+@given(
+    leading=st.lists(st.integers(1, 3), max_size=3), rows=st.integers(1, 4), keys=st.integers(1, 4),
+    depth=st.integers(1, 4), width=st.integers(1, 4), order=st.permutations([0, 1, 2, 3]),
+    masked=st.booleans(), dropout=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=60)
+def test_outputs_are_those_of_torch(
+    leading: list[int], rows: int, keys: int, depth: int, width: int, order: list[int], masked: bool, dropout: bool
+) -> None:
+    """Shapes, and the query's layout where torch's fused kernel keeps it; MACs are two products of matrices."""
+    q, k, v = torch.rand(*leading, rows, depth), torch.rand(*leading, keys, depth), torch.rand(*leading, keys, width)
+    if len(leading) == 2:
+        back = [order.index(d) for d in range(4)]
+        q = q.permute(order).contiguous().permute(back)
+    mask = torch.zeros(rows, keys) if masked else None
+    arguments = {"query": q, "key": k, "value": v, "attn_mask": mask, "dropout_p": 0.5 if dropout else 0.0}
+    asked = record(TARGET, **arguments)
+    macs = sum(1 for _ in range(q[..., 0, 0].numel()) for _ in range(rows) for _ in range(keys) for _ in range(depth))
+    macs += sum(1 for _ in range(q[..., 0, 0].numel()) for _ in range(rows) for _ in range(width) for _ in range(keys))
+    assert RULES[TARGET].work(asked).macs == macs
+
+
+def test_torch_s_cpu_kernel_costs_the_same() -> None:
+    """The kernel beneath, called by its own name, is priced alike; what it saves for later is not traffic."""
+    arguments = qkv() | {"value": torch.rand(2, 4, 7, 8)}
+    kernel = "aten._scaled_dot_product_flash_attention_for_cpu.default"
+    assert work(kernel, **arguments) == work(TARGET, **arguments)
+    assert traffic(kernel, **arguments) == traffic(TARGET, **arguments)
+
+
+def test_shapes_that_do_not_fit_are_an_error() -> None:
+    """The reason names all three shapes."""
+    outputs = RULES[TARGET].outputs
+    assert callable(outputs)
+    wrong = {"query": TensorSpec((2, 5, 8)), "key": TensorSpec((2, 7, 9)), "value": TensorSpec((2, 7, 9))}
+    with pytest.raises(ValueError, match=r"got \(2, 5, 8\), \(2, 7, 9\) and \(2, 7, 9\)"):
+        outputs(wrong)
