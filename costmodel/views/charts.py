@@ -1,0 +1,207 @@
+"""Interactive charts, as plotly figures in JSON.
+
+A chart is written once, for any number of models. In it, a text ``"@table.column"`` stands for a column that the page
+computes from the chosen model and quantity, and ``"$name"`` for a colour of the page's theme; ``static/charts.js``
+fills both in and hands the figure to plotly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Figure = dict[str, Any]
+
+_HOVER = "%{customdata}<extra></extra>"
+
+
+def library() -> str:
+    """The source of plotly.js, as the Python package ships it."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def _layout(height: int, **more: Any) -> dict[str, Any]:
+    return {
+        "height": height,
+        "margin": {"l": 56, "r": 12, "t": 12, "b": 44},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "$font", "size": 12.5, "color": "$text"},
+        "hoverlabel": {
+            "bgcolor": "$surface", "bordercolor": "$line", "align": "left",
+            "font": {"family": "$font", "size": 12.5, "color": "$text"},
+        },
+        "showlegend": False,
+        "dragmode": False,
+        **more,
+    }  # fmt: skip
+
+
+def _axis(title: str = "", **more: Any) -> dict[str, Any]:
+    return {
+        "title": {"text": title, "font": {"size": 12.5, "color": "$muted"}, "standoff": 10},
+        "gridcolor": "$grid", "zerolinecolor": "$line", "linecolor": "$line", "tickfont": {"color": "$muted"},
+        "automargin": True, "fixedrange": True,
+        **more,
+    }  # fmt: skip
+
+
+def hierarchy() -> Figure:
+    """Where a quantity goes, module by module: an icicle, which the page can turn into a treemap."""
+    return {
+        "data": [
+            {
+                "type": "icicle",
+                "ids": "@nodes.id", "labels": "@nodes.label", "parents": "@nodes.parent", "values": "@nodes.value",
+                "branchvalues": "total", "sort": False, "maxdepth": 5,
+                "customdata": "@nodes.hover", "hovertemplate": _HOVER, "textinfo": "label+percent root",
+                "marker": {"colors": "@nodes.color", "line": {"width": 1, "color": "$surface"}},
+                "tiling": {"orientation": "v", "pad": 0}, "pathbar": {"visible": True, "thickness": 24},
+                "textfont": {"color": "@nodes.ink"},
+                "root": {"color": "rgba(0,0,0,0)"},
+            }
+        ],
+        "layout": _layout(460, margin={"l": 0, "r": 0, "t": 4, "b": 4}),
+    }  # fmt: skip
+
+
+def kinds() -> Figure:
+    """A quantity by kind of layer, the biggest first."""
+    return {
+        "data": [
+            {
+                "type": "bar", "orientation": "h",
+                "x": "@kinds.value", "y": "@kinds.kind", "text": "@kinds.text", "textposition": "outside",
+                "cliponaxis": False, "marker": {"color": "@kinds.color"},
+                "customdata": "@kinds.hover", "hovertemplate": _HOVER,
+            }
+        ],
+        "layout": _layout(
+            340, margin={"l": 8, "r": 8, "t": 4, "b": 4}, bargap=0.35,
+            xaxis=_axis(visible=False, range="@kinds.range"),
+            yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
+        ),
+    }  # fmt: skip
+
+
+def depth() -> Figure:
+    """A quantity layer by layer, in the order of execution."""
+    return {
+        "data": [
+            {
+                "type": "bar", "x": "@layers.index", "y": "@layers.value",
+                "marker": {"color": "@layers.color", "line": {"width": 0}},
+                "customdata": "@layers.hover", "hovertemplate": _HOVER,
+            }
+        ],
+        "layout": _layout(
+            320, bargap=0.08, hovermode="closest",
+            xaxis=_axis("layer, in order of execution", showgrid=False),
+            yaxis=_axis("@quantity.title", tickformat="~s", rangemode="tozero"),
+        ),
+    }  # fmt: skip
+
+
+def receptive_field() -> Figure:
+    """How far one output position sees, layer by layer."""
+    return {
+        "data": [
+            {
+                "type": "scatter", "mode": "lines+markers", "connectgaps": False,
+                "x": "@field.index", "y": "@field.size", "line": {"shape": "hv", "width": 2, "color": "$accent"},
+                "marker": {"size": 5, "color": "@field.color"},
+                "customdata": "@field.hover", "hovertemplate": _HOVER,
+            }
+        ],
+        "layout": _layout(
+            320, hovermode="closest",
+            xaxis=_axis("layer, in order of execution", showgrid=False),
+            yaxis=_axis("input positions", rangemode="tozero"),
+            shapes=[
+                {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": "@field.input", "y1": "@field.input",
+                 "line": {"dash": "dot", "width": 1.5, "color": "$muted"}},
+            ],
+            annotations=[
+                {"xref": "paper", "x": 0, "y": "@field.input", "yanchor": "bottom", "xanchor": "left",
+                 "showarrow": False, "text": "size of the input", "font": {"color": "$muted", "size": 12}},
+            ],
+        ),
+    }  # fmt: skip
+
+
+def trade_off() -> Figure:
+    """Parameters against MACs, a bubble a model, with the front of those that no other undercuts in both."""
+    return {
+        "data": [
+            {
+                "type": "scatter", "mode": "lines", "x": "@front.x", "y": "@front.y", "hoverinfo": "skip",
+                "line": {"shape": "hv", "dash": "dot", "width": 1.5, "color": "$muted"},
+            },
+            {
+                "type": "scatter", "mode": "markers+text",
+                "x": "@models.params", "y": "@models.macs", "text": "@models.label",
+                "textposition": "@models.position", "textfont": {"color": "$text", "size": 12.5}, "cliponaxis": False,
+                "marker": {
+                    "size": "@models.size", "sizemode": "area", "sizeref": 1, "color": "@models.color",
+                    "opacity": 0.82, "line": {"width": 1.5, "color": "$surface"},
+                },
+                "customdata": "@models.hover", "hovertemplate": _HOVER,
+            },
+        ],
+        "layout": _layout(
+            500, hovermode="closest", margin={"l": 60, "r": 16, "t": 16, "b": 50},
+            xaxis=_axis("parameters", type="log", tickformat="~s", dtick="@models.dtick_x", range="@models.range_x"),
+            yaxis=_axis("MACs", type="log", tickformat="~s", dtick="@models.dtick_y", range="@models.range_y"),
+        ),
+    }  # fmt: skip
+
+
+def ratios() -> Figure:
+    """A quantity of each model as a ratio to the baseline, on a logarithmic axis around 1."""
+    return {
+        "data": [
+            {
+                "type": "bar", "orientation": "h", "base": 1,
+                "x": "@ratios.length", "y": "@ratios.model", "text": "@ratios.text", "textposition": "outside",
+                "cliponaxis": False, "marker": {"color": "@ratios.color"},
+                "customdata": "@ratios.hover", "hovertemplate": _HOVER,
+            }
+        ],
+        "layout": _layout(
+            "@ratios.height", margin={"l": 8, "r": 8, "t": 4, "b": 40}, bargap=0.4,
+            xaxis=_axis("@ratios.title", type="log", range="@ratios.range", tickvals="@ratios.ticks",
+                        ticktext="@ratios.ticktext"),
+            yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
+            shapes=[{"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 1, "x1": 1,
+                     "line": {"width": 1.5, "color": "$text"}}],
+        ),
+    }  # fmt: skip
+
+
+def mix() -> Figure:
+    """What share of a quantity each kind of layer has, model by model. The page repeats the trace for each kind."""
+    return {
+        "data": [
+            {
+                "type": "bar", "orientation": "h", "name": "@mix.kind",
+                "x": "@mix.share", "y": "@mix.model", "marker": {"color": "@mix.color"},
+                "customdata": "@mix.hover", "hovertemplate": _HOVER,
+            }
+        ],
+        "layout": _layout(
+            "@ratios.height", margin={"l": 8, "r": 8, "t": 4, "b": 40}, bargap=0.4, barmode="stack",
+            xaxis=_axis("share of the model's total", tickformat=".0%", range=[0, 1]),
+            yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
+        ),
+    }  # fmt: skip
+
+
+def of_profile() -> dict[str, Figure]:
+    """The charts of one model, by the ids of the places they go to."""
+    return {"hierarchy": hierarchy(), "kinds": kinds(), "depth": depth(), "receptive-field": receptive_field()}
+
+
+def of_comparison() -> dict[str, Figure]:
+    """The charts over several models, and those of the one that is looked at."""
+    return {"trade-off": trade_off(), "ratios": ratios(), "mix": mix()} | of_profile()

@@ -1,0 +1,72 @@
+// Figures come from costmodel/views/charts.py; here "@table.column" and "$colour" are filled in.
+function theme(name) {
+  const probe = byId("main");
+  if (name === "font") return getComputedStyle(document.body).fontFamily;
+  probe.style.setProperty("outline-color", `var(--${name})`);
+  const color = getComputedStyle(probe).outlineColor;
+  probe.style.removeProperty("outline-color");
+  return color;
+}
+function filled(figure, tables = {}) {
+  const made = { ...tables };
+  const fill = (value) => {
+    if (Array.isArray(value)) return value.map(fill);
+    if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, fill(v)]));
+    if (typeof value !== "string") return value;
+    if (value[0] === "$") return theme(value.slice(1));
+    if (value[0] !== "@") return value;
+    const [table, column] = value.slice(1).split(".");
+    made[table] ??= TABLES[table]();
+    return made[table][column];
+  };
+  return [fill(figure), made];
+}
+
+const drawn = {}; // what the points of each chart stand for
+const CONFIG = { displayModeBar: false, displaylogo: false, responsive: true, scrollZoom: false };
+function draw(id) {
+  const place = byId(id);
+  if (!place || !DATA.charts[id]) return;
+  let figure, tables;
+  if (id === "mix") {
+    const parts = mixTables().map((t) => filled(DATA.charts.mix, t));
+    figure = { data: parts.flatMap(([f]) => f.data), layout: filled(DATA.charts.mix.layout)[0] };
+  } else {
+    [figure, tables] = filled(DATA.charts[id]);
+  }
+  drawn[id] = tables;
+  if (id === "hierarchy") {
+    figure.data[0].type = state.shape;
+    if (state.shape === "treemap") Object.assign(figure.data[0], { tiling: { pad: 2 }, maxdepth: 4 });
+    place.replaceChildren && place.dataset.shape !== state.shape && Plotly.purge(place);
+    place.dataset.shape = state.shape;
+  }
+  Plotly.react(place, figure.data, figure.layout, CONFIG);
+  if (!place.dataset.listens) {
+    place.dataset.listens = "yes";
+    const event = id === "hierarchy" ? "click" : "click";
+    place.on(`plotly_${event}`, (e) => clicked(id, e.points[0]));
+  }
+}
+function clicked(id, point) {
+  const n = point.pointNumber;
+  if (id === "kinds") filterLayers({ kind: drawn.kinds.kinds.kind[n] });
+  if (id === "depth") filterLayers({ text: model().layers.name[n] });
+  if (id === "receptive-field") filterLayers({ text: model().layers.name[drawn[id].field.index[n] - 1] });
+  if (id === "hierarchy") filterLayers({ text: model().tree.name[drawn.hierarchy.nodes.indices[n]] });
+  if (["trade-off", "ratios", "mix"].includes(id)) chooseModel(n, true);
+}
+function drawAll(what = {}) {
+  const keys = Object.keys(what);
+  const only = (...names) => keys.length && keys.every((k) => names.includes(k));
+  byId("field") && (byId("field").hidden = !model().layers.receptive_field);
+  for (const id of Object.keys(DATA.charts)) {
+    if (id === "receptive-field" && !model().layers.receptive_field) continue;
+    if (only("shape") && id !== "hierarchy") continue;
+    if (only("baseline") && id !== "ratios") continue;
+    if (only("model") && ["trade-off", "ratios", "mix"].includes(id)) continue;
+    if (only("quantity") && ["trade-off", "receptive-field"].includes(id)) continue;
+    draw(id);
+  }
+}
+onChange(drawAll);

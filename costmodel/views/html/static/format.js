@@ -1,0 +1,24 @@
+// The same words as costmodel/views/units.py; a browser test holds one to the other.
+const STEPS = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+function si(n, unit = "") {
+  for (const [step, prefix] of STEPS) {
+    if (Math.abs(n) >= 0.9995 * step) {
+      const scaled = n / step;
+      const digits = Math.abs(scaled) < 9.995 ? 2 : Math.abs(scaled) < 99.95 ? 1 : 0;
+      return `${scaled.toFixed(digits)} ${prefix}${unit}`;
+    }
+  }
+  return `${n} ${unit}`.trim();
+}
+const grouped = (n) => n.toLocaleString("en-US");
+function share(part, whole) {
+  if (!whole) return "";
+  const percent = (100 * part) / whole;
+  return percent === 0 ? "0%" : percent < 0.05 ? "< 0.1%" : `${percent.toFixed(1)}%`;
+}
+function ratio(value) {
+  const digits = (([[0.09995, 4], [0.9995, 3], [9.995, 2], [99.95, 1]].find(([limit]) => value < limit)) || [0, 0])[1];
+  return `${value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}×`;
+}
+// Plotly reads some markup in labels and hover texts.
+const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

@@ -1,0 +1,38 @@
+"use strict";
+// The page's state, and who wants to hear of it. Text of a model enters the page by textContent alone.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const state = { model: 0, quantity: "macs", shape: "icicle", baseline: 0 };
+const listeners = [];
+const onChange = (listener) => listeners.push(listener);
+function change(what) {
+  Object.assign(state, what);
+  for (const listener of listeners) listener(what);
+}
+const model = () => DATA.models[state.model];
+const quantity = () => DATA.quantities[state.quantity];
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+// Light and dark: the system's choice, until the reader makes one.
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (document.documentElement.dataset.theme || (DARK.matches ? "dark" : "light")) === "dark";
+function nameTheme() {
+  byId("theme-name").textContent = isDark() ? "Light" : "Dark";
+}
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  nameTheme();
+  change({});
+}
+byId("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
+DARK.addEventListener("change", () => (nameTheme(), change({})));
+nameTheme();

@@ -1,0 +1,70 @@
+// Wiring: what the reader touches, to what changes.
+const GOES = { macs: "MACs go", flops: "FLOPs go", params: "parameters go", memory_access: "memory access goes", activations: "activations go" };
+function names() {
+  byId("where-title").textContent = `Where ${GOES[state.quantity]}`;
+  for (const span of document.querySelectorAll(".quantity")) span.textContent = quantity().name;
+}
+function legend() {
+  const present = new Set(model().layers.kind.filter((_, i) => model().layers[state.quantity][i] > 0));
+  byId("legend").replaceChildren(...Object.keys(DATA.kinds).filter((k) => present.has(k)).map((kind) => {
+    const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
+    swatch.style.background = kindColor(kind);
+    return element("li", {}, swatch, kind);
+  }));
+}
+function showModel() {
+  for (const part of document.querySelectorAll(".of-model")) part.hidden = Number(part.dataset.model) !== state.model;
+  for (const row of document.querySelectorAll("#total-table tbody tr")) row.classList.toggle("chosen", Number(row.dataset.model) === state.model);
+  if (byId("model-name")) byId("model-name").textContent = model().name;
+  if (byId("model-select")) byId("model-select").value = String(state.model);
+  const kinds = Object.keys(DATA.kinds).filter((k) => model().layers.kind.includes(k));
+  byId("layer-kind").replaceChildren(element("option", { value: "" }, "All kinds"), ...kinds.map((k) => element("option", { value: k }, k)));
+}
+function chooseModel(index, scroll) {
+  byId("layer-filter").value = "";
+  change({ model: index });
+  if (scroll) byId("model").scrollIntoView();
+}
+function paintTotals() {
+  for (const cell of document.querySelectorAll("#total-table td[data-key]")) {
+    const shown = cell.dataset.key === state.quantity;
+    const largest = Math.max(1, ...DATA.models.map((m) => sum(m.tree[cell.dataset.key] || [0])));
+    cell.classList.toggle("shown", shown);
+    cell.style.setProperty("--w", `${((100 * Number(cell.dataset.sort)) / largest).toFixed(1)}%`);
+  }
+}
+
+onChange((what) => {
+  if ("model" in what) showModel(), layerTable(), drawTree(false);
+  if ("quantity" in what) paintLayers(), applyFilter(), drawTree(true), paintTotals();
+  if ("model" in what || "quantity" in what) names(), legend();
+});
+byId("quantity").addEventListener("change", (e) => change({ quantity: e.target.value }));
+byId("shape").addEventListener("change", (e) => change({ shape: e.target.value }));
+byId("layer-filter").addEventListener("input", applyFilter);
+byId("layer-filter").addEventListener("blur", applyFilter);
+byId("layer-kind").addEventListener("change", applyFilter);
+byId("layer-exact").addEventListener("change", paintLayers);
+byId("filtered-clear").addEventListener("click", () => filterLayers({}));
+sortable(byId("layer-table"));
+if (byId("total-table")) {
+  sortable(byId("total-table"));
+  byId("total-filter").addEventListener("input", (e) => {
+    const text = e.target.value.trim().toLowerCase();
+    const shown = filterRows(byId("total-table"), (row) => row.cells[0].dataset.sort.toLowerCase().includes(text));
+    byId("total-count").textContent = `${shown} of ${DATA.models.length} models`;
+  });
+  byId("total-table").addEventListener("click", (e) => {
+    const row = e.target.closest("tbody a")?.closest("tr");
+    if (row) chooseModel(Number(row.dataset.model), false);
+  });
+  byId("model-select").addEventListener("change", (e) => chooseModel(Number(e.target.value), false));
+  byId("baseline-select").addEventListener("change", (e) => change({ baseline: Number(e.target.value) }));
+  state.baseline = Number(byId("baseline-select").value);
+}
+// Paper is light, and wants the charts as wide as it is.
+let before = null;
+addEventListener("beforeprint", () => { before = document.documentElement.dataset.theme || null; setTheme("light"); });
+addEventListener("afterprint", () => { before === null ? delete document.documentElement.dataset.theme : setTheme(before); nameTheme(); change({}); });
+change({ model: 0, quantity: document.querySelector("#quantity input:checked").value });
+document.documentElement.dataset.ready = "yes";

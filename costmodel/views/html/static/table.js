@@ -1,0 +1,92 @@
+// Tables whose heads sort, by what data-sort says, and whose rows a search field filters.
+function sortable(table) {
+  table.tHead.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    const head = button.parentElement;
+    const numeric = head.classList.contains("n");
+    const was = head.getAttribute("aria-sort");
+    const to = was ? (was === "descending" ? "ascending" : "descending") : numeric ? "descending" : "ascending";
+    sortBy(table, head, to);
+  });
+}
+function sortBy(table, head, to) {
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", to);
+  const numeric = head.classList.contains("n"), column = head.cellIndex, sign = to === "ascending" ? 1 : -1;
+  const key = (row) => (numeric ? Number(row.cells[column].dataset.sort) : row.cells[column].dataset.sort);
+  const order = numeric ? (a, b) => a - b : (a, b) => a.localeCompare(b, "en", { numeric: true });
+  const body = table.tBodies[0];
+  const rows = [...body.rows].map((row) => [key(row), row]);
+  rows.sort((a, b) => sign * order(a[0], b[0]));
+  body.append(...rows.map(([, row]) => row));
+}
+function filterRows(table, matches) {
+  let shown = 0;
+  for (const row of table.tBodies[0].rows) {
+    row.hidden = !matches(row);
+    if (!row.hidden) shown++;
+  }
+  return shown;
+}
+
+// The table of layers.
+const LAYER_HEADS = [
+  ["name", "Layer"], ["index", "#", "n"], ["type", "Type"], ["kind", "Kind"], ["input_shape", "Input"], ["output_shape", "Output"],
+  ["params", "Params", "n"], ["macs", "MACs", "n"], ["flops", "FLOPs", "n"], ["memory_access", "Memory access", "n"],
+  ["activations", "Activations", "n"], ["receptive_field", "Receptive field", "n"], ["check", "Derived twice"],
+];
+const CHECKS = ["traced only", "✓ equal", "✗ differs"];
+function layerTable() {
+  const table = byId("layer-table"), l = model().layers;
+  const heads = LAYER_HEADS.filter(([key]) => key === "index" || key in l);
+  table.tHead.replaceChildren(element("tr", {}, ...heads.map(([key, name, kind]) =>
+    element("th", { scope: "col", class: kind, "data-key": key, "aria-sort": key === "index" ? "ascending" : null }, element("button", { type: "button" }, name)))));
+  table.tBodies[0].replaceChildren(...l.name.map((_, i) => element("tr", {}, ...heads.map(([key, , kind]) => layerCell(l, key, kind, i)))));
+  paintLayers();
+  applyFilter();
+}
+function layerCell(l, key, kind, i) {
+  if (key === "name") return element("th", { scope: "row", title: l.name[i], "data-sort": l.name[i] }, l.name[i]);
+  if (key === "index") return element("td", { class: "n shape", "data-sort": i }, String(i + 1));
+  const value = l[key][i];
+  if (key === "kind") {
+    const dot = element("span", { class: "dot", "aria-hidden": "true" });
+    dot.style.background = kindColor(value);
+    return element("td", { "data-sort": value }, dot, value);
+  }
+  if (key === "check") return element("td", { class: value === 2 ? "tag differs" : value ? "" : "zero", "data-sort": String(value) }, CHECKS[value]);
+  if (key === "receptive_field") return element("td", { class: "n", "data-sort": value ? Math.max(...value) : -1 }, value ? value.join("×") : "");
+  if (kind === "n") return element("td", { class: "n number", "data-sort": value, "data-key": key, title: grouped(value) });
+  return element("td", { class: key.endsWith("shape") ? "shape" : null, "data-sort": value }, value);
+}
+function paintLayers() {
+  const exact = byId("layer-exact").checked, largest = Math.max(1, ...model().layers[state.quantity]);
+  for (const cell of byId("layer-table").querySelectorAll("td.number")) {
+    const n = Number(cell.dataset.sort), shown = cell.dataset.key === state.quantity;
+    cell.textContent = exact ? grouped(n) : si(n);
+    cell.classList.toggle("zero", n === 0);
+    cell.classList.toggle("shown", shown);
+    shown ? cell.style.setProperty("--w", `${((100 * n) / largest).toFixed(1)}%`) : cell.style.removeProperty("--w");
+  }
+}
+function applyFilter() {
+  const text = byId("layer-filter").value.trim().toLowerCase(), kind = byId("layer-kind").value, l = model().layers;
+  const column = [...byId("layer-table").tHead.rows[0].cells].findIndex((c) => c.dataset.key === "index");
+  let sumShown = 0;
+  const shown = filterRows(byId("layer-table"), (row) => {
+    const i = Number(row.cells[column].dataset.sort);
+    const here = (!kind || l.kind[i] === kind) && (!text || `${l.name[i]} ${l.type[i]}`.toLowerCase().includes(text));
+    if (here) sumShown += l[state.quantity][i];
+    return here;
+  });
+  const filtering = Boolean(text || kind);
+  byId("layer-count").textContent = `${filtering ? `${grouped(shown)} of ` : ""}${grouped(l.name.length)} layers · ${withUnit(sumShown)} ${quantity().unit ? "" : quantity().name.toLowerCase()} (${share(sumShown, sum(l[state.quantity])) || "none"})`;
+  byId("filtered").hidden = !filtering || document.activeElement === byId("layer-filter");
+  byId("filtered-text").textContent = `${[byId("layer-filter").value.trim(), kind].filter(Boolean).join(", ")}: ${grouped(shown)} layers`;
+}
+function filterLayers({ text = "", kind = "" }) {
+  byId("layer-filter").value = text;
+  byId("layer-kind").value = kind;
+  applyFilter();
+}
