@@ -65,7 +65,9 @@ def _arange(args: Arguments) -> TensorSpec:
 
 
 def _eye(args: Arguments) -> TensorSpec:
-    return TensorSpec((args["n"], args.get("m", args["n"])), args["dtype"] or "float32")
+    rows: int = args["n"]
+    columns: int = args.get("m", rows)
+    return TensorSpec((rows, columns), args["dtype"] or "float32")
 
 
 def _spaced(args: Arguments) -> TensorSpec:
@@ -140,11 +142,13 @@ register(
     fill("aten.new_zeros.default", "aten.new_ones.default", outputs=_new, examples=_NEW),
     fill("aten.new_full.default", outputs=_new, examples=(example(_X, [3, 2], 1),)),
     fill("aten.fill_.Scalar", "aten.fill.Scalar", outputs=_filled, examples=(example(_X, 1),)),
-    fill("aten.fill_.Tensor", "aten.fill.Tensor", outputs=_filled, traffic=_value_read, window=_value_seen, examples=(example(_X, TensorSpec(())),)),
+    fill("aten.fill_.Tensor", "aten.fill.Tensor", outputs=_filled, traffic=_value_read, window=_value_seen,
+         examples=(example(_X, TensorSpec(())),)),
     fill("aten.zero_.default", "aten.zero.default", outputs=_filled, examples=(example(_X),)),
     fill("aten.arange.default", outputs=_arange, examples=(example(5), example(2.5), example(3, dtype="float32"))),
     fill("aten.arange.start", outputs=_arange, examples=(example(2, 7), example(0.5, 4))),
-    fill("aten.arange.start_step", outputs=_arange, examples=(example(2, 8, 3), example(8, 2, -4), example(0, 1, 0.25))),
+    fill("aten.arange.start_step", outputs=_arange,
+         examples=(example(2, 8, 3), example(8, 2, -4), example(0, 1, 0.25))),
     fill("aten.eye.default", outputs=_eye, examples=(example(3),)),
     fill("aten.eye.m", outputs=_eye, examples=(example(3, 4),)),
     fill("aten.linspace.default", "aten.logspace.default", outputs=_spaced,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import prod
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
-from costmodel.ops.rule import DataDependent, Outputs, Rule, always, every_argument, example, register
+from costmodel.ops.rule import DataDependentError, Outputs, Rule, always, every_argument, example, register
 from costmodel.ops.sight import everything
 from costmodel.ops.sorting import sort_compares
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, Whole
+from costmodel.window import Follow, Sight, Tap, Whole
 
 _IMAGE = TensorSpec((2, 8, 9, 7))
 _BOXES = TensorSpec((3, 5))
@@ -17,7 +17,7 @@ _BILINEAR = Work(multiplies=4, adds=3)
 
 
 def _kept(args: Arguments) -> Outputs:
-    raise DataDependent("how many boxes are kept depends on how they overlap")
+    raise DataDependentError("how many boxes are kept depends on how they overlap")
 
 
 def _nms_work(call: OpCall) -> Work:
@@ -54,7 +54,8 @@ def _position_sensitive(args: Arguments) -> Outputs:
 def _samples(call: OpCall) -> int:
     # With sampling_ratio <= 0 a bin has as many samples a side as its box has pixels a bin, which the boxes' values
     # tell: one is the least.
-    return max(call.args["sampling_ratio"], 1) ** 2
+    side: int = max(call.args["sampling_ratio"], 1)
+    return side * side
 
 
 def _align_work(call: OpCall) -> Work:
@@ -104,15 +105,17 @@ def _deformable_kind(call: OpCall) -> str:
 
 def _deformable_window(call: OpCall, output: int) -> Sight:
     # The offsets may point anywhere; they themselves follow the output.
-    sight = {"input": (Follow(0), Whole(), Whole(), Whole()), "offset": (Follow(0), Whole(), Follow(2), Follow(3))}
-    return {**sight, "mask": sight["offset"]} if call.args["use_mask"] else sight
+    taps: tuple[Tap, ...] = (Follow(0), Whole(), Follow(2), Follow(3))
+    sight = {"input": (Follow(0), Whole(), Whole(), Whole()), "offset": taps}
+    return {**sight, "mask": taps} if call.args["use_mask"] else sight
 
 
 _ALIGN = "He et al., Mask R-CNN, arXiv:1703.06870, section 3"
 
 register(
     Rule(targets=("torchvision.nms.default",), kind=always("other"), outputs=_kept, work=_nms_work,
-         traffic=every_argument, window=everything, fusible=False, source="greedy non-maximum suppression, its worst case",
+         traffic=every_argument, window=everything, fusible=False,
+         source="greedy non-maximum suppression, its worst case",
          free_because=None, examples=(example(TensorSpec((4, 4)), TensorSpec((4,)), 0.5),)),
     Rule(targets=("torchvision.roi_align.default",), kind=always("pool"), outputs=_align, work=_align_work,
          traffic=every_argument, window=_region_window, fusible=False, source=_ALIGN, free_because=None,

@@ -9,8 +9,8 @@ from typing import Any
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.movement import copy
-from costmodel.ops.rule import DataDependent, Rule, Torch, always, example, moved, register
-from costmodel.ops.sight import everything, pointwise
+from costmodel.ops.rule import DataDependentError, Rule, Torch, always, example, moved, register
+from costmodel.ops.sight import everything
 from costmodel.quantities import Traffic, Work
 from costmodel.window import Follow, Sight, Tap, Whole
 
@@ -39,7 +39,7 @@ def _positions(indices: Sequence[Any]) -> tuple[list[int], bool]:
 def _indexed(x: TensorSpec, indices: Sequence[Any]) -> tuple[tuple[int, ...], int]:
     """The shape of ``x[indices]``, and where the indexed dimensions' broadcast shape begins in it."""
     if any(i is not None and i.dtype in ("bool", "uint8") for i in indices):
-        raise DataDependent("as many elements are selected as the mask has ones, which only its values tell")
+        raise DataDependentError("as many elements are selected as the mask has ones, which only its values tell")
     dims, adjacent = _positions(indices)
     if len(indices) > len(x.shape):
         raise ValueError(f"{len(indices)} indices for a tensor of {len(x.shape)} dimensions {x.shape}")
@@ -237,12 +237,14 @@ register(
          traffic=_scatter_traffic, source=_SOURCE, examples=(example(_X, -2, _INDEX, 1.0),)),
     copy("aten.index_put.default", "aten.index_put_.default", "aten._index_put_impl_.default",
          "aten._unsafe_index_put.default", outputs=_like_self, window=_index_put_window, traffic=_index_put_traffic,
-         source=_SOURCE, examples=(example(_X, [None, _ROWS], TensorSpec((5, 4))), example(_X, [_MASK], TensorSpec(())))),
+         source=_SOURCE,
+         examples=(example(_X, [None, _ROWS], TensorSpec((5, 4))), example(_X, [_MASK], TensorSpec(())))),
     copy("aten.index_copy.default", "aten.index_copy_.default", outputs=_contiguous, window=_index_add_window,
          traffic=_index_add_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),)),
     copy("aten.index_fill.int_Scalar", "aten.index_fill_.int_Scalar", outputs=_like_self, window=_index_add_window,
          traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, 2.0),)),
-    copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_masked_scatter, window=_index_put_window,
+    copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_masked_scatter,
+         window=_index_put_window,
          traffic=_masked_scatter_traffic, source=_SOURCE, examples=(example(_X, TensorSpec((3, 1), "bool"), _X),)),
     *(
         Rule(targets=targets, kind=always("other"), outputs=_contiguous, work=work, traffic=traffic, window=window,

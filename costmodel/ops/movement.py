@@ -80,7 +80,8 @@ def _cat(args: Arguments) -> TensorSpec:
 def _cat_window(call: OpCall, output: int) -> Sight:
     (y,) = call.outputs
     dim = call.args["dim"] % len(y.shape)
-    sight, offset = {}, 0
+    sight: dict[str, tuple[Tap, ...]] = {}
+    offset = 0
     for name, t in call.tensors():
         if t.shape == (0,) != y.shape:
             sight[name] = (Whole(),)
@@ -223,4 +224,3 @@ register(
     copy("aten.select_scatter.default", outputs=_same, window=_select_scatter_window,
          examples=(example(_X, TensorSpec((2, 4)), 1, 2),)),
 )  # fmt: skip
-

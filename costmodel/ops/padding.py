@@ -34,7 +34,9 @@ def _constant(args: Arguments) -> TensorSpec:
     shape = _padded_shape(x, pad)
     if all(p <= 0 for p in pad):
         # Nothing but cropping: torch clones the slice, which keeps the order of the strides.
-        return TensorSpec(shape, x.dtype, layout.elementwise_strides(shape, [TensorSpec(shape, x.dtype, x.full_strides)]))
+        return TensorSpec(
+            shape, x.dtype, layout.elementwise_strides(shape, [TensorSpec(shape, x.dtype, x.full_strides)])
+        )
     return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape))
 
 
@@ -141,7 +143,8 @@ register(
     ),
     Rule(
         targets=("aten.col2im.default",), kind=always("other"), outputs=_col2im, work=_col2im_work,
-        traffic=every_argument, window=_col2im_window, fusible=False, source="torch.nn.Fold: overlapping patches are summed",
+        traffic=every_argument, window=_col2im_window, fusible=False,
+        source="torch.nn.Fold: overlapping patches are summed",
         free_because=None, examples=(example(TensorSpec((2, 12, 12)), [5, 4], [2, 2], [1, 1], [0, 0], [1, 1]),),
     ),
 )  # fmt: skip

@@ -75,7 +75,6 @@ def _rows(call: OpCall, output: int) -> Sight:
     return {"self": (*(Follow(d) for d in range(rank - 1)), Whole())}
 
 
-
 register(
     fill("aten.rand.default", "aten.randn.default", outputs=_sized, source=_DRAW,
          examples=(example([2, 3]), example([2], dtype="float64"))),
@@ -108,6 +107,7 @@ register(
          examples=(example(TensorSpec((2, 5)), 3, True),)),
     Rule(targets=("aten.native_dropout.default",), kind=always("other"), outputs=_dropout, work=_dropout_work,
          traffic=every_argument, window=_dropout_window, fusible=True,
-         source="Srivastava et al., Dropout, JMLR 15 (2014): times the mask, times 1 / (1 - p); the mask is written too",
+
+         source="Srivastava et al., Dropout, JMLR 15 (2014): times the mask, times 1 / (1 - p); the mask is stored",
          free_because=None, examples=(example(_X, 0.5, True),)),
 )  # fmt: skip

@@ -45,7 +45,7 @@ def _same_dtype(args: Arguments) -> TensorSpec:
 def _summed(args: Arguments) -> TensorSpec:
     # Sums and products of integers are 64 bits wide.
     dtype = args["self"].dtype
-    wide = args.get("dtype") or (dtype if layout.category(dtype) >= 2 else "int64")
+    wide: str = args.get("dtype") or (dtype if layout.category(dtype) >= 2 else "int64")
     return TensorSpec(reduced_shape(args), wide)
 
 
@@ -55,7 +55,7 @@ def _boolean(args: Arguments) -> TensorSpec:
 
 def _norm_dtype(args: Arguments) -> TensorSpec:
     # The norm of a complex vector is real.
-    dtype = args.get("dtype") or args["self"].dtype
+    dtype: str = args.get("dtype") or args["self"].dtype
     real = {"complex64": "float32", "complex128": "float64"}
     return TensorSpec(reduced_shape(args), real.get(dtype, dtype))
 
@@ -115,7 +115,7 @@ def _variance(n: int) -> Work:
 
 
 def _log_sum_exp(n: int) -> Work:
-    # log(sum(exp(x - max))) + max
+    # The greatest is taken off before the exponentials and put back after the logarithm.
     return Work(compares=n - 1, adds=n + (n - 1) + 1, transcendentals=n + 1)
 
 
@@ -199,7 +199,8 @@ register(
     reduction("aten.var.correction", work=_spread,
               examples=(*_ALL, example(_X, [1, 2], correction=0, keepdim=True))),
     reduction("aten.std.correction", work=_deviation, examples=(*_ALL, example(_X, [-1]))),
-    reduction("aten.var_mean.correction", work=_spread, outputs=_twice, examples=(*_ALL, example(_X, [1], correction=0))),
+    reduction("aten.var_mean.correction", work=_spread, outputs=_twice,
+              examples=(*_ALL, example(_X, [1], correction=0))),
     reduction("aten.std_mean.correction", work=_deviation, outputs=_twice, examples=(*_ALL, example(_X, [1]))),
     reduction("aten.linalg_vector_norm.default", work=_norm("ord"), outputs=_norm_dtype,
               examples=(*_ALL, *(example(_X, p, [1, -1], True) for p in (2, 1, 0, float("inf"), 3.0)),

@@ -22,7 +22,7 @@ class Torch(Enum):
 Outputs: TypeAlias = TensorSpec | tuple[TensorSpec, ...]
 
 
-class DataDependent(Exception):
+class DataDependentError(Exception):
     """Raised by ``outputs``: the shapes depend on values, so the op cannot be traced without computing."""
 
 

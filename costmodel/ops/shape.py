@@ -158,9 +158,11 @@ register(
     _view("aten.view_as.default", window=regrouped(), examples=(example(_X, TensorSpec((4, 6))),)),
     _view("aten.unflatten.int", window=regrouped(), examples=(example(_X, 2, [2, 2]),)),
     _view("aten.view.dtype", window=_reinterpreted, examples=(example(_X, "int32"), example(_X, "float16"))),
-    _view("aten.t.default", "aten.t_.default", window=_t, examples=(example(TensorSpec((2, 3))), example(TensorSpec((3,))))),
+    _view("aten.t.default", "aten.t_.default", window=_t,
+          examples=(example(TensorSpec((2, 3))), example(TensorSpec((3,))))),
     _view("aten.numpy_T.default", window=_t, examples=(example(_X),)),
-    _view("aten.transpose.int", "aten.transpose_.default", window=_swapped("dim0", "dim1"), examples=(example(_X, 1, -1),)),
+    _view("aten.transpose.int", "aten.transpose_.default", window=_swapped("dim0", "dim1"),
+          examples=(example(_X, 1, -1),)),
     _view("aten.swapaxes.default", window=_swapped("axis0", "axis1"), examples=(example(_X, 0, 2),)),
     _view("aten.permute.default", window=_permute, examples=(example(_X, [2, 0, 1]), example(_X, [0, -1, 1]))),
     _view("aten.movedim.int", window=_movedim, examples=(example(_X, 0, -1),)),
@@ -168,7 +170,8 @@ register(
     _view("aten.expand.default", window=_expand, examples=(example(TensorSpec((3, 1)), [2, -1, 4]),)),
     _view("aten.expand_as.default", window=_expand, examples=(example(TensorSpec((3, 1)), _X),)),
     _view(
-        "aten.unsqueeze.default", "aten.unsqueeze_.default", window=_unsqueeze, examples=(example(_X, 1), example(_X, -1)),
+        "aten.unsqueeze.default", "aten.unsqueeze_.default", window=_unsqueeze,
+        examples=(example(_X, 1), example(_X, -1)),
     ),
     _view("aten.squeeze.default", "aten.squeeze_.default", window=_squeeze, examples=(example(_SQUEEZABLE),)),
     _view(
@@ -182,7 +185,8 @@ register(
         examples=(example(_X, 1, 1), example(_X, -1, -3, 9, 2), example(_X, 0, None, 1), example(_X)),
     ),
     _view("aten.narrow.default", window=_narrow, examples=(example(_X, 2, 1, 2),)),
-    _view("aten.split.Tensor", "aten.unsafe_split.Tensor", window=_piece, examples=(example(_X, 3, 2), example(_X, 1, -2))),
+    _view("aten.split.Tensor", "aten.unsafe_split.Tensor", window=_piece,
+          examples=(example(_X, 3, 2), example(_X, 1, -2))),
     _view(
         "aten.split_with_sizes.default", "aten.unsafe_split_with_sizes.default", "aten.split.sizes", window=_piece,
         examples=(example(_X, [1, 2], 1),),

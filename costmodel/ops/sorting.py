@@ -37,7 +37,7 @@ def sort_compares(n: int) -> int:
     [0, 1, 3, 5, 17]
     """
     levels = log2_ceil(n)
-    return n * levels - 2**levels + 1
+    return n * levels - (1 << levels) + 1
 
 
 def _rows(call: OpCall) -> tuple[int, int]:
@@ -156,7 +156,8 @@ register(
              examples=examples)
         for target, sequence, examples in (
             ("aten.bucketize.Tensor", "boundaries", (example(_X, _SORTED), example(_X, _SORTED, out_int32=True))),
-            ("aten.searchsorted.Tensor", "sorted_sequence", (example(_SORTED, _X), example(TensorSpec((2, 5)), TensorSpec((2, 3))))),
+            ("aten.searchsorted.Tensor", "sorted_sequence",
+             (example(_SORTED, _X), example(TensorSpec((2, 5)), TensorSpec((2, 3))))),
             ("aten.searchsorted.Scalar", "sorted_sequence", (example(_SORTED, 0.5),)),
         )
     ),

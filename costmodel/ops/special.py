@@ -59,11 +59,13 @@ _TWO_INTS, _INT_AND_NUMBER = (example(_I, _I),), (example(_I, 2),)
 
 register(
     *(
-        elementwise(f"aten.{c}_.Tensor", work=each(compares=1), kind="other", outputs=_like_self, examples=(example(_X, _Y),))
+        elementwise(f"aten.{c}_.Tensor", work=each(compares=1), kind="other", outputs=_like_self,
+                    examples=(example(_X, _Y),))
         for c in ("eq", "ne", "lt", "le", "gt", "ge")
     ),
     *(
-        elementwise(f"aten.{c}_.Scalar", work=each(compares=1), kind="other", outputs=_like_self, examples=(example(_X, 2),))
+        elementwise(f"aten.{c}_.Scalar", work=each(compares=1), kind="other", outputs=_like_self,
+                    examples=(example(_X, 2),))
         for c in ("eq", "ne", "lt", "le", "gt", "ge")
     ),
     elementwise(
@@ -79,15 +81,19 @@ register(
         "aten.__lshift__.Scalar", "aten.__rshift__.Scalar",
         work=each(), kind="other", examples=_INT_AND_NUMBER, source=_BITS,
     ),
-    elementwise("aten.signbit.default", work=each(), kind="other", outputs=_boolean, examples=(example(_X),), source=_BITS),
-    elementwise("aten.copysign.Tensor", work=each(), kind="other", outputs=_floating, examples=(example(_X, _Y),), source=_BITS),
-    elementwise("aten.copysign.Scalar", work=each(), kind="other", outputs=_floating, examples=(example(_X, -1.0),), source=_BITS),
+    elementwise("aten.signbit.default", work=each(), kind="other", outputs=_boolean,
+                examples=(example(_X),), source=_BITS),
+    elementwise("aten.copysign.Tensor", work=each(), kind="other", outputs=_floating,
+                examples=(example(_X, _Y),), source=_BITS),
+    elementwise("aten.copysign.Scalar", work=each(), kind="other", outputs=_floating,
+                examples=(example(_X, -1.0),), source=_BITS),
     elementwise(
         "aten.heaviside.default", work=each(compares=1), kind="other", examples=(example(_X, _X),),
         source="0, 1 or the given value, by the sign",
     ),
     elementwise(
-        "aten.nan_to_num.default", "aten.nan_to_num_.default", work=each(compares=3), kind="other", examples=(example(_X),),
+        "aten.nan_to_num.default", "aten.nan_to_num_.default", work=each(compares=3), kind="other",
+        examples=(example(_X),),
         source="NaN, +inf and -inf are each compared for",
     ),
     elementwise(
@@ -95,7 +101,8 @@ register(
         examples=(example(_X, _Y),) , source="one transcendental function",
     ),
     elementwise(
-        "aten.hypot.default", work=each(multiplies=2, adds=1, transcendentals=1), kind="other", examples=(example(_X, _Y),),
+        "aten.hypot.default", work=each(multiplies=2, adds=1, transcendentals=1), kind="other",
+        examples=(example(_X, _Y),),
         source="sqrt(a**2 + b**2)",
     ),
     elementwise(

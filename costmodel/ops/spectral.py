@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.graph import OpCall, TensorSpec
 from costmodel.ops.rule import Rule, Torch, always, every_argument, example, register
 from costmodel.ops.sight import whole_dims
 from costmodel.ops.sorting import log2_ceil

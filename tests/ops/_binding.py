@@ -88,7 +88,8 @@ class RealCall:
         if "batch_sizes" in bound:
             # Of a packed sequence, the values are lengths: never more at a later step, all rows together.
             steps, rows = bound["batch_sizes"].numel(), bound["data"].shape[0]
-            bound["batch_sizes"] = torch.tensor([(rows + steps - 1 - i) // steps for i in range(steps)], dtype=torch.int64)
+            lengths = [(rows + steps - 1 - i) // steps for i in range(steps)]
+            bound["batch_sizes"] = torch.tensor(lengths, dtype=torch.int64)
         return cls(op, bound)
 
     def run(self) -> tuple[torch.Tensor, ...]:
@@ -96,9 +97,10 @@ class RealCall:
         torch.manual_seed(0)
         arguments = [a for a in self.op._schema.arguments if not a.is_out]
         given = [a for a in arguments if a.name in self.bound]
-        in_order = given[: next((i for i, (a, g) in enumerate(zip(arguments, given)) if a is not g or a.kwarg_only), None)]
-        positional = [self.bound[a.name] for a in in_order]
-        keywords = {a.name: self.bound[a.name] for a in given[len(positional) :]}
+        # By position up to the first that is left out, by name from there on.
+        gap = next((i for i, a in enumerate(arguments) if a.kwarg_only or a.name not in self.bound), len(arguments))
+        positional = [self.bound[a.name] for a in arguments[:gap]]
+        keywords = {a.name: self.bound[a.name] for a in given if a not in arguments[:gap]}
         result = self.op(*positional, **keywords)
         return tuple(t for t in _flat(result) if isinstance(t, torch.Tensor))
 

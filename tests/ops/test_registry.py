@@ -11,7 +11,7 @@ from _binding import LAYOUTS, RealCall, resolve, runnable, spec_of
 
 from costmodel.graph import TensorSpec
 from costmodel.ops import KINDS, RULES, Torch
-from costmodel.ops.rule import DataDependent, Rule, register
+from costmodel.ops.rule import DataDependentError, Rule, register
 from costmodel.quantities import Traffic, Work
 
 DISTINCT = list({id(rule): rule for rule in RULES.values()}.values())
@@ -25,6 +25,7 @@ def cases(rule: Rule, how: str = "as given") -> list[tuple[str, RealCall]]:
 
 
 def name_of(rule: Rule) -> str:
+    """What a rule is called in a test's name."""
     return rule.targets[0]
 
 
@@ -78,7 +79,7 @@ def test_outputs_are_those_of_torch(rule: Rule, how: str) -> None:
         elif callable(rule.outputs):
             try:
                 told = rule.outputs(args)
-            except DataDependent:
+            except DataDependentError:
                 assert torch.Tag.dynamic_output_shape in call.op.tags, target
                 continue
             told = (told,) if isinstance(told, TensorSpec) else told
@@ -92,8 +93,8 @@ def test_view_kernels_run_on_meta(rule: Rule) -> None:
     """torch's view kernel gives on meta tensors what it gives on real ones, on the same storage."""
     for target, call in cases(rule):
         base = next(t for _, t in call.tensors())
-        on_meta = RealCall(call.op, {n: v.to("meta") if isinstance(v, torch.Tensor) else v for n, v in call.bound.items()})
-        told = [spec_of(t) for t in on_meta.run()]
+        bound = {n: v.to("meta") if isinstance(v, torch.Tensor) else v for n, v in call.bound.items()}
+        told = [spec_of(t) for t in RealCall(call.op, bound).run()]
         for one, real in zip(told, call.run(), strict=True):
             compare(target, one, real)
             assert real.untyped_storage().data_ptr() == base.untyped_storage().data_ptr(), f"{target} copies"
@@ -101,7 +102,7 @@ def test_view_kernels_run_on_meta(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", DISTINCT, ids=name_of)
 def test_costs_are_counts(rule: Rule) -> None:
-    """Kinds are the field's words; work and traffic are exact integers, none negative; each rule costs or says why not."""
+    """Kinds are the field's words, work and traffic exact integers, none negative; a rule costs, or says why not."""
     spent = 0
     for target, call in cases(rule):
         record = call.record(call.copy().run())
@@ -117,4 +118,5 @@ def test_costs_are_counts(rule: Rule) -> None:
     if rule.free_because is None:
         assert spent > 0 or not runs, f"{rule.targets} cost nothing and no reason is given"
     else:
-        assert rule.free_because and spent == 0
+        assert rule.free_because
+        assert spent == 0

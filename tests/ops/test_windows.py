@@ -48,10 +48,12 @@ LOOSE = {
 
 
 def name_of(rule: Rule) -> str:
+    """What a rule is called in a test's name."""
     return rule.targets[0]
 
 
 def examples(rule: Rule) -> Iterator[RealCall]:
+    """Every example, with the first target."""
     op = runnable(rule.targets[0])
     for one in rule.examples if op is not None else ():
         yield RealCall.of(op, one)
@@ -72,6 +74,7 @@ def sees(tap: Tap, position: int, output: Position, length: int) -> bool:
 
 
 def flat_index(position: Position, shape: Position) -> int:
+    """Which element that is, in row-major order."""
     index = 0
     for p, n in zip(position, shape, strict=True):
         index = index * n + p
@@ -131,6 +134,7 @@ def test_sights_are_well_formed(rule: Rule) -> None:
 
 
 def well_formed(tap: Tap, length: int, rank: int) -> None:
+    """Fails for a tap that points nowhere."""
     match tap:
         case Follow(dim=dim):
             assert 0 <= dim < rank
@@ -167,12 +171,14 @@ def test_nothing_is_seen_that_is_not_told(rule: Rule) -> None:
 
 
 def observed(call: RealCall) -> tuple[list[torch.Tensor], OpCall]:
+    """What the op returns unpoisoned, and the record of the call."""
     copy = call.copy()
     results = copy.run()
     return [t.clone() for t in results], call.record(results)
 
 
 def on_border(sight: Sight, output: Position, shape: Position) -> bool:
+    """Whether the output position is told to see something outside the input."""
     assert not isinstance(sight, Regrouped)
     intervals = [t.pull(output[t.dim], output[t.dim]) if isinstance(t, Follow) else (0, 0) for t in sight["self"]]
     return any(low < 0 or high >= n for (low, high), n in zip(intervals, shape, strict=True))
@@ -184,7 +190,7 @@ def on_border(sight: Sight, output: Position, shape: Position) -> bool:
     ids=name_of,
 )
 def test_nothing_is_told_that_is_not_seen(rule: Rule) -> None:
-    """Of views and copies the sight is exact: every output element that it says sees an input element changes with it."""
+    """The sights of views and copies are exact: an output element told to see an input element changes with it."""
     for call in examples(rule):
         before, record = observed(call)
         for name, t in call.tensors():
