@@ -44,15 +44,17 @@ Reach = Callable[[Arguments, Fraction], tuple[Fraction, Fraction]]
 """From the arguments and an axis's ratio: the first and the last input position that output position 0 reads."""
 
 
-def _window(axes: int, reach: Reach) -> Callable[[OpCall, int], Sight]:
-    def window(call: OpCall, output: int) -> Sight:
-        spatial = []
-        for i in range(axes):
-            ratio = _ratio(call.args, i, axes, call.outputs[0].shape[i + 2])
-            spatial.append(Follow(i + 2, ratio, *reach(call.args, ratio)))
-        return {"self": (Follow(0), Follow(1), *spatial)}
+def _taps(call: OpCall, axes: int, reach: Reach) -> list[Follow]:
+    """What each axis of the output sees of the input's."""
+    taps = []
+    for i in range(axes):
+        ratio = _ratio(call.args, i, axes, call.outputs[0].shape[i + 2])
+        taps.append(Follow(i + 2, ratio, *reach(call.args, ratio)))
+    return taps
 
-    return window
+
+def _window(axes: int, reach: Reach) -> Callable[[OpCall, int], Sight]:
+    return lambda call, output: {"self": (Follow(0), Follow(1), *_taps(call, axes, reach))}
 
 
 def _nearest(args: Arguments, ratio: Fraction) -> tuple[Fraction, Fraction]:
@@ -76,6 +78,9 @@ def _cubic(args: Arguments, ratio: Fraction) -> tuple[Fraction, Fraction]:
 
 def _antialiased(radius: int) -> Reach:
     def reach(args: Arguments, ratio: Fraction) -> tuple[Fraction, Fraction]:
+        if ratio == 1:
+            # torch leaves an axis alone that keeps its size.
+            return Fraction(0), Fraction(0)
         # The kernel is as wide as an output pixel where that is wider than an input pixel.
         support = radius * max(ratio, Fraction(1))
         centre = ratio / 2
@@ -94,10 +99,10 @@ def _antialiased_work(radius: int) -> Callable[[OpCall], Work]:
 
     def work(call: OpCall) -> Work:
         x, y = call.args["self"], call.outputs[0]
+        if x.shape == y.shape:
+            return Work()
         taps = y.shape[0] * y.shape[1]
-        for i, (n, m) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True)):
-            ratio = _ratio(call.args, i, 2, m)
-            axis = Follow(i + 2, ratio, *reach(call.args, ratio))
+        for n, m, axis in zip(x.shape[2:], y.shape[2:], _taps(call, 2, reach), strict=True):
             windows = (axis.pull(o, o) for o in range(m))
             taps *= sum(min(high, n - 1) - max(low, 0) + 1 for low, high in windows)
         return Work(multiplies=taps, adds=taps - y.size)
