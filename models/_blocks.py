@@ -49,6 +49,11 @@ class Network(nn.Sequential):
         self.example_inputs = example_inputs
 
 
+def pooled_head(size: int = 1, **classifier: nn.Module) -> dict[str, nn.Module]:
+    """The usual last stages: an average pool to size x size, flattened, then the classifier's modules by name."""
+    return {"avgpool": nn.AdaptiveAvgPool2d(size), "flatten": nn.Flatten(), **classifier}
+
+
 class SupervisedNetwork(Network):
     """A network with auxiliary classifiers, each reading the output of the stage it is named after.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ._blocks import Network, named
+from ._blocks import Network, named, pooled_head
 from ._published import Published
 
 
@@ -53,12 +53,7 @@ class AlexNet(Network):
             relu7=nn.ReLU(inplace=True),
             fc8=nn.Linear(HIDDEN, num_classes),
         )
-        stages = {
-            "features": features,
-            "avgpool": nn.AdaptiveAvgPool2d(FEATURE_SIZE),
-            "flatten": nn.Flatten(),
-            "classifier": classifier,
-        }
+        stages = {"features": features, **pooled_head(FEATURE_SIZE, classifier=classifier)}
         super().__init__(stages, (1, 3, resolution, resolution))
 
 

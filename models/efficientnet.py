@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import nn
 
-from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, make_divisible, named
+from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, make_divisible, named, pooled_head
 from ._published import Published
 
 
@@ -108,12 +108,8 @@ class EfficientNet(Network):
                 c_in = stage.c_out
             features.append(blocks)
         features.append(ConvNormAct(c_in, head_width, 1, act=nn.SiLU, eps=eps))
-        network = {
-            "features": features,
-            "avgpool": nn.AdaptiveAvgPool2d(1),
-            "flatten": nn.Flatten(),
-            "classifier": named(dropout=nn.Dropout(dropout, inplace=True), fc=nn.Linear(head_width, num_classes)),
-        }
+        classifier = named(dropout=nn.Dropout(dropout, inplace=True), fc=nn.Linear(head_width, num_classes))
+        network = {"features": features, **pooled_head(classifier=classifier)}
         super().__init__(network, (1, 3, resolution, resolution))
 
 

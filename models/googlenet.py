@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ._blocks import Branches, SupervisedNetwork, named
+from ._blocks import Branches, SupervisedNetwork, named, pooled_head
 from ._published import Published
 
 
@@ -104,10 +104,7 @@ class GoogLeNet(SupervisedNetwork):
             for row in modules:
                 stages[f"inception_{row.name}"] = inception(c_in, row)
                 c_in = row.c_out
-        stages["avgpool"] = nn.AdaptiveAvgPool2d(1)
-        stages["flatten"] = nn.Flatten()
-        stages["dropout"] = nn.Dropout(0.4)
-        stages["fc"] = nn.Linear(c_in, num_classes)
+        stages |= pooled_head(dropout=nn.Dropout(0.4), fc=nn.Linear(c_in, num_classes))
         inputs = AUXILIARY_INPUTS if aux else {}
         heads = {name: auxiliary_classifier(channels, num_classes) for name, channels in inputs.items()}
         super().__init__(stages, (1, 3, resolution, resolution), auxiliary=heads)

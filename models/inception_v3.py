@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from torch import nn
 
-from ._blocks import Branches, ConvNormAct, Kernel, SupervisedNetwork, named
+from ._blocks import Branches, ConvNormAct, Kernel, SupervisedNetwork, named, pooled_head
 from ._published import Published
 
 
@@ -157,11 +157,7 @@ def build_stages(table: dict[str, Row], *, dropout: float, num_classes: int) -> 
     channels = 3
     for name, row in table.items():
         stages[name], channels = build_row(row, channels)
-    stages["avgpool"] = nn.AdaptiveAvgPool2d(1)
-    stages["flatten"] = nn.Flatten()
-    stages["dropout"] = nn.Dropout(dropout)
-    stages["fc"] = nn.Linear(channels, num_classes)
-    return stages
+    return stages | pooled_head(dropout=nn.Dropout(dropout), fc=nn.Linear(channels, num_classes))
 
 
 def auxiliary_classifier(c_in: int, num_classes: int) -> nn.Sequential:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ._blocks import ConvNormAct, InvertedResidual, Network, make_divisible, named
+from ._blocks import ConvNormAct, InvertedResidual, Network, make_divisible, named, pooled_head
 from ._published import Published
 
 
@@ -50,12 +50,8 @@ class MobileNetV2(Network):
                 c_in = c_out
         head = make_divisible(HEAD_WIDTH * max(1.0, width))
         features.append(ConvNormAct(c_in, head, 1, act=nn.ReLU6))
-        stages = {
-            "features": features,
-            "avgpool": nn.AdaptiveAvgPool2d(1),
-            "flatten": nn.Flatten(),
-            "classifier": named(dropout=nn.Dropout(0.2), fc=nn.Linear(head, num_classes)),
-        }
+        classifier = named(dropout=nn.Dropout(0.2), fc=nn.Linear(head, num_classes))
+        stages = {"features": features, **pooled_head(classifier=classifier)}
         super().__init__(stages, (1, 3, resolution, resolution))
 
 

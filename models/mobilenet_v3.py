@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, make_divisible, named
+from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, make_divisible, named, pooled_head
 from ._published import Published
 
 
@@ -95,12 +95,7 @@ class MobileNetV3(Network):
             dropout=nn.Dropout(0.2),
             fc2=nn.Linear(hidden, num_classes),
         )
-        stages = {
-            "features": features,
-            "avgpool": nn.AdaptiveAvgPool2d(1),
-            "flatten": nn.Flatten(),
-            "classifier": classifier,
-        }
+        stages = {"features": features, **pooled_head(classifier=classifier)}
         super().__init__(stages, (1, 3, resolution, resolution))
 
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from torch import nn
 
-from ._blocks import ConvNormAct, Network, Residual, SqueezeExcitation, named
+from ._blocks import ConvNormAct, Network, Residual, SqueezeExcitation, named, pooled_head
 from ._published import Published
 
 STEM_WIDTH = 64
@@ -79,9 +79,7 @@ class ResNet(Network):
                 blocks.append(block(c_in, width, 2 if i > 1 and j == 0 else 1))
                 c_in = width * expansion
             stages[f"layer{i}"] = blocks
-        stages["avgpool"] = nn.AdaptiveAvgPool2d(1)
-        stages["flatten"] = nn.Flatten()
-        stages["fc"] = nn.Linear(c_in, num_classes)
+        stages |= pooled_head(fc=nn.Linear(c_in, num_classes))
         super().__init__(stages, (1, 3, resolution, resolution))
 
 

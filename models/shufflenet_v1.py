@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ._blocks import Branches, ChannelShuffle, ConvNormAct, Network, Residual, make_divisible, named
+from ._blocks import Branches, ChannelShuffle, ConvNormAct, Network, Residual, make_divisible, named, pooled_head
 from ._published import Published
 
 STEM_WIDTH = 24
@@ -63,9 +63,7 @@ class ShuffleNetV1(Network):
                 units.append(shuffle_unit(c_in, c_out, stride=stride, groups=groups, first_groups=first_groups))
                 c_in = c_out
             stages[f"stage{i + 2}"] = units
-        stages["avgpool"] = nn.AdaptiveAvgPool2d(1)
-        stages["flatten"] = nn.Flatten()
-        stages["fc"] = nn.Linear(c_in, num_classes)
+        stages |= pooled_head(fc=nn.Linear(c_in, num_classes))
         super().__init__(stages, (1, 3, resolution, resolution))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ._blocks import Branches, ChannelShuffle, ConvNormAct, Network, named
+from ._blocks import Branches, ChannelShuffle, ConvNormAct, Network, named, pooled_head
 from ._published import Published
 
 STEM_WIDTH = 24
@@ -70,9 +70,7 @@ class ShuffleNetV2(Network):
             stages[f"stage{i}"] = nn.Sequential(downsampling_unit(c_in, c_out), *units)
             c_in = c_out
         stages["conv5"] = ConvNormAct(c_in, head, 1)
-        stages["avgpool"] = nn.AdaptiveAvgPool2d(1)
-        stages["flatten"] = nn.Flatten()
-        stages["fc"] = nn.Linear(head, num_classes)
+        stages |= pooled_head(fc=nn.Linear(head, num_classes))
         super().__init__(stages, (1, 3, resolution, resolution))
 
 

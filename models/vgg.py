@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ._blocks import Network, named
+from ._blocks import Network, named, pooled_head
 from ._published import Published
 
 STAGE_WIDTHS = (64, 128, 256, 512, 512)
@@ -43,12 +43,7 @@ class VGG(Network):
             drop7=nn.Dropout(),
             fc8=nn.Linear(HIDDEN, num_classes),
         )
-        stages = {
-            "features": features,
-            "avgpool": nn.AdaptiveAvgPool2d(FEATURE_SIZE),
-            "flatten": nn.Flatten(),
-            "classifier": classifier,
-        }
+        stages = {"features": features, **pooled_head(FEATURE_SIZE, classifier=classifier)}
         super().__init__(stages, (1, 3, resolution, resolution))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ._blocks import ConvNormAct, Network, Residual, named
+from ._blocks import ConvNormAct, Network, Residual, named, pooled_head
 from ._published import Published
 
 
@@ -79,9 +79,7 @@ class Xception(Network):
             stages[f"conv{i}"] = separable_conv(c_in, width)
             stages[f"relu{i}"] = nn.ReLU(inplace=True)
             c_in = width
-        stages["avgpool"] = nn.AdaptiveAvgPool2d(1)
-        stages["flatten"] = nn.Flatten()
-        stages["fc"] = nn.Linear(c_in, num_classes)
+        stages |= pooled_head(fc=nn.Linear(c_in, num_classes))
         super().__init__(stages, (1, 3, resolution, resolution))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ def count(network: nn.Module, shape: tuple[int, ...]) -> Totals:
 def totals() -> Callable[..., Totals]:
     """`totals(name, **arguments)`: the counts of one of the project's networks at its own input."""
 
+    @functools.cache
     def of(name: str, **arguments: Any) -> Totals:
         with torch.device("meta"):
             network = costmodel.models.build(name, **arguments)
