@@ -79,7 +79,7 @@ FAMILIES = {
     "ghostnet": ("ghostnet",),
     "hybridsn": ("hybridsn",),
 }
-"""The networks' names by the file that defines them, in the order of their papers' fame in the notes."""
+"""The networks' names by the file that defines them, in the order in which `list_models` gives them."""
 
 _FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 

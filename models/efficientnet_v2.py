@@ -130,16 +130,19 @@ def _table_7(variant: str, params: str, macs: str, why: str) -> Published:
     )
 
 
-_CHANGED = "The authors changed the networks a little after the paper (google/automl, issue 999)."
+_UNEXPLAINED = (
+    "MACs: not explained; the authors say that they changed the networks a little after the paper (google/automl, "
+    "issue 999)."
+)
 
 PUBLISHED = (
     _table_7(
         "s",
         "22 M",
         "8.8 G",
-        "Parameters: 21.6 M with running statistics. MACs: most likely those of the paper's first version, with 272 "
+        "Parameters: 21.6 M were running statistics counted. MACs: likely those of the paper's first version, with 272 "
         "channels in stage 6 (google/automl, issue 999) and 1792 in the head: 8.6 G; the rest is not explained.",
     ),
-    _table_7("m", "54 M", "24 G", f"24.6 G would print as 25 G. {_CHANGED}"),
-    _table_7("l", "120 M", "53 G", f"Parameters: two digits, 118.5 M. {_CHANGED}"),
+    _table_7("m", "54 M", "24 G", _UNEXPLAINED),
+    _table_7("l", "120 M", "53 G", f"Parameters: two digits, 118.5 M. {_UNEXPLAINED}"),
 )

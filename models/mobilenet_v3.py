@@ -147,7 +147,7 @@ PUBLISHED = (
         0.75,
         "2.0 M",
         "44 M",
-        why="Two digits: 2.04 M. The 44 M are those of an earlier hidden layer of 1280 in place of 1024: 43.8 M.",
+        why="Two digits: 2.04 M. A hidden layer of 1280, as in Large, would make it 43.8 M MACs, which prints as 44 M.",
     ),
     _published(
         "mobilenet_v3_large", 1.0, "5.4 M", "217 M", slim=True, why="Batch norm left out (5.459 M) and cut to 5.4."
@@ -159,8 +159,8 @@ PUBLISHED = (
         "66 M",
         slim=True,
         why=(
-            "The 2.9 M are those of an earlier hidden layer of 1280 in place of 1024 (2.947 M). The 66 M are not "
-            "explained: with that layer it is 56.9 M, and the paper says 56 M."
+            "A hidden layer of 1280, as in Large, makes it 2.947 M, which prints as 2.9 M. The 66 M are not explained: "
+            "with that layer it is 56.9 M, and the paper says 56 M."
         ),
     ),
     _published(
@@ -169,6 +169,6 @@ PUBLISHED = (
         "2.4 M",
         "44 M",
         slim=True,
-        why="The figures are those of an earlier hidden layer of 1280 in place of 1024: 2.409 M and 43.8 M.",
+        why="A hidden layer of 1280, as in Large, makes it 2.409 M and 43.8 M, which print as these figures.",
     ),
 )
