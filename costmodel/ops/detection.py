@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from math import prod
 
+from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, TensorSpec
-from costmodel.ops.rule import DataDependentError, Outputs, Rule, always, every_argument, example, register
+from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, register
 from costmodel.ops.sight import everything
 from costmodel.ops.sorting import sort_compares
 from costmodel.quantities import Work
@@ -17,7 +18,7 @@ _BILINEAR = Work(multiplies=4, adds=3)
 
 
 def _kept(args: Arguments) -> Outputs:
-    raise DataDependentError("how many boxes are kept depends on how they overlap")
+    raise NeedsValuesError("how many boxes are kept depends on how they overlap")
 
 
 def _nms_work(call: OpCall) -> Work:

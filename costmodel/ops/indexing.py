@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.movement import copy
-from costmodel.ops.rule import DataDependentError, Rule, Torch, always, example, moved, register
+from costmodel.ops.rule import Rule, Torch, always, example, moved, register
 from costmodel.ops.sight import everything
 from costmodel.quantities import Traffic, Work
 from costmodel.window import Follow, Sight, Tap, Whole
@@ -39,7 +40,7 @@ def _positions(indices: Sequence[Any]) -> tuple[list[int], bool]:
 def _indexed(x: TensorSpec, indices: Sequence[Any]) -> tuple[tuple[int, ...], int]:
     """The shape of ``x[indices]``, and where the indexed dimensions' broadcast shape begins in it."""
     if any(i is not None and i.dtype in ("bool", "uint8") for i in indices):
-        raise DataDependentError("as many elements are selected as the mask has ones, which only its values tell")
+        raise NeedsValuesError("as many elements are selected as the mask has ones, which only its values tell")
     dims, adjacent = _positions(indices)
     if len(indices) > len(x.shape):
         raise ValueError(f"{len(indices)} indices for a tensor of {len(x.shape)} dimensions {x.shape}")

@@ -22,10 +22,6 @@ class Torch(Enum):
 Outputs: TypeAlias = TensorSpec | tuple[TensorSpec, ...]
 
 
-class DataDependentError(Exception):
-    """Raised by ``outputs``: the shapes depend on values, so the op cannot be traced without computing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Example:
     """Arguments that the op takes: what the contract tests run with real torch. Integer tensors are all zeros."""
@@ -48,7 +44,8 @@ class Rule:
     kind: Callable[[OpCall], str]
     """One of the field's words, ``costmodel.ops.KINDS``."""
     outputs: Callable[[Arguments], Outputs] | Torch
-    """Shapes, dtypes and strides of what it returns (not asked of an in-place op: that returns its first argument)."""
+    """Shapes, dtypes and strides of what it returns (not asked of an in-place op: that returns its first argument).
+    It raises ``NeedsValuesError`` where only values tell them, ``ValueError`` where the arguments do not fit."""
     work: Callable[[OpCall], Work]
     traffic: Callable[[OpCall], Traffic]
     window: Callable[[OpCall, int], Sight]
