@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 Role: TypeAlias = Literal["activation", "input", "parameter", "buffer", "constant"]
@@ -118,6 +119,10 @@ class OpCall:
                         yield f"{name}[{i}]", item
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""No keyword arguments."""
+
+
 @dataclass(slots=True, eq=False)
 class LayerSpec:
     """What a closed form may know of a layer: its type's key and its hyper-parameters."""
@@ -140,7 +145,7 @@ class ModuleCall:
     """Index of the enclosing call, -1 for the model itself."""
     first_op: int
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """The arguments as they were passed, tensors as ``TensorSpec``."""
     outputs: Any = None
     """What it returned, tensors as ``TensorSpec``, in the same nesting."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
@@ -12,53 +12,47 @@ from costmodel.quantities import Work
 from costmodel.window import Follow, Sight, Whole, sliding, transposed
 
 
-def _each(value: Sequence[int], axes: int) -> tuple[int, ...]:
-    """torch lets one number stand for every axis."""
-    return tuple(value) * axes if len(value) == 1 else tuple(value)
-
-
 def _axes(args: Arguments) -> list[tuple[int, int, int, int, int, int]]:
     """(size, kernel, stride, padding, dilation, output_padding) of each spatial axis."""
     size, kernel = args["input"].shape[2:], args["weight"].shape[2:]
+    numbers = [args["stride"], args["padding"], args["dilation"], args["output_padding"]]
     n = len(size)
-    return list(
-        zip(
-            size, kernel, _each(args["stride"], n), _each(args["padding"], n), _each(args["dilation"], n),
-            _each(args["output_padding"], n), strict=True,
-        )
-    )  # fmt: skip
+    # torch lets one number stand for every axis.
+    return list(zip(size, kernel, *[v if len(v) == n else tuple(v) * n for v in numbers], strict=True))
 
 
 def _outputs(args: Arguments) -> TensorSpec:
-    x, w = args["input"], args["weight"]
-    axes = len(w.shape) - 2
-    if len(x.shape) != axes + 2:
+    x, w, transposed = args["input"], args["weight"], args["transposed"]
+    given, kernel = x.shape, w.shape
+    if len(given) != len(kernel):
+        axes = len(kernel) - 2
         raise ValueError(
             f"a {axes}-d convolution takes an input of {axes + 2} dimensions (batch, channels, *size), got {x}"
         )
-    c_in = w.shape[0] if args["transposed"] else w.shape[1] * args["groups"]
-    if x.shape[1] != c_in:
+    groups = args["groups"]
+    c_in, c_out = (kernel[0], kernel[1] * groups) if transposed else (kernel[1] * groups, kernel[0])
+    if given[1] != c_in:
         raise ValueError(
-            f"the convolution's weight {w.shape} with groups={args['groups']} takes {c_in} input channels, "
-            f"the input {x.shape} has {x.shape[1]}"
+            f"the convolution's weight {kernel} with groups={groups} takes {c_in} input channels, the input {given} "
+            f"has {given[1]}"
         )
-    if args["transposed"]:
-        c_out = w.shape[1] * args["groups"]
-        size = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 + o for n, k, s, p, d, o in _axes(args))
+    if transposed:
+        size = [(n - 1) * s - 2 * p + d * (k - 1) + 1 + o for n, k, s, p, d, o in _axes(args)]
     else:
-        c_out = w.shape[0]
-        size = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d, _ in _axes(args))
-    if any(n < 1 for n in size):
+        size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d, _ in _axes(args)]
+    if min(size) < 1:
         raise ValueError(
-            f"the kernel {w.shape[2:]} (dilation {tuple(args['dilation'])}) does not fit into the input {x.shape} "
-            f"with padding {tuple(args['padding'])}: the output would be {size}"
+            f"the kernel {kernel[2:]} (dilation {tuple(args['dilation'])}) does not fit into the input {given} "
+            f"with padding {tuple(args['padding'])}: the output would be {tuple(size)}"
         )
-    shape = (x.shape[0], c_out, *size)
-    # torch's CPU kernel for a small 3-d convolution of batch 1 is the exception: it makes a contiguous output.
+    shape = (given[0], c_out, *size)
+    if x.strides is None and w.strides is None:
+        return TensorSpec(shape, x.dtype)
     like = x if layout.suggested_channels_last(x) else w
     return TensorSpec(shape, x.dtype, layout.in_format_of(like, shape))
 
 
+@lru_cache(maxsize=4096)
 def _taps_inside(out: int, size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
     """Pairs of an output position and a kernel tap that meet a real input position, along one axis."""
     inside = 0

@@ -10,8 +10,8 @@ from torch import nn
 from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
 from costmodel.trace.inputs import Input, arguments, asked_of
-from costmodel.trace.keep import fast_paths_off, mode_set, model_kept, randomness_kept
-from costmodel.trace.modules import Calls, Capture, Tree
+from costmodel.trace.keep import garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
+from costmodel.trace.modules import Calls, Capture, Tree, named_modules
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import META, map_tensors
@@ -42,11 +42,6 @@ def trace(
         raise InputError(f"mode is 'eval' or 'train', not {mode!r}")
     if execution not in ("auto", "meta", "real"):
         raise InputError(f"execution is 'auto', 'meta' or 'real', not {execution!r}")
-    if any(isinstance(p, nn.parameter.UninitializedTensorMixin) for p in model.parameters()):
-        raise InputError(
-            f"{type(model).__name__} has lazy layers whose parameters have no shape yet: run it once on real input, "
-            f"or build it with explicit sizes"
-        )
     if inputs is None:
         inputs = asked_of(model)
     if execution == "real":
@@ -61,14 +56,17 @@ def trace(
 
 def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
     real = isinstance(recorder, RealRecorder)
+    named = list(named_modules(model))
+    modules = list({id(m): m for _, m in named}.values())
     with (
-        model_kept(model),
-        randomness_kept(model, real),
-        fast_paths_off(),
+        garbage_kept(),
+        model_kept(modules),
+        randomness_kept(),
+        plain_eager(modules),
         torch.no_grad(),
-        mode_set(model, mode == "train"),
+        mode_set(model, modules, mode == "train"),
     ):
-        tree = Tree(model, recorder)
+        tree = Tree(named, recorder)
         if isinstance(recorder, RealRecorder):
             buffers_cloned(model, recorder)
             args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import get_ident
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from costmodel.errors import InputError
 from costmodel.graph import LayerSpec, ModuleCall, ModuleInfo, TensorSpec
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import map_tensors
@@ -19,62 +21,82 @@ Capture = Callable[[nn.Module, ModuleCall], LayerSpec | None]
 """What the closed forms may know of a module: given by the caller, so that the trace knows no formulas."""
 
 
+def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every module, depth first; one that is registered under several names comes once with each of them.
+
+    Below its further names a shared module is not entered again.
+    """
+    seen: set[int] = set()
+    waiting: list[tuple[str, nn.Module]] = [("", model)]
+    while waiting:
+        name, module = waiting.pop()
+        yield name, module
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        if module._modules:
+            prefix = name and name + "."
+            children = [(prefix + child, m) for child, m in module._modules.items() if m is not None]
+            waiting.extend(reversed(children))
+
+
 class Tree:
     """Every module of a model by its qualified names, its parameters and buffers taken into the records."""
 
-    def __init__(self, model: nn.Module, recorder: Recorder) -> None:
+    def __init__(self, named: Iterable[tuple[str, nn.Module]], recorder: Recorder) -> None:
         self.modules: dict[str, ModuleInfo] = {}
         self._names: dict[int, list[str]] = {}
         self._specs: dict[int, TensorSpec] = {}
-        self._walk(model, "", recorder)
-
-    def _walk(self, module: nn.Module, name: str, recorder: Recorder) -> None:
-        names = self._names.get(id(module))
-        if names is not None:  # registered a second time under another name
-            names.append(name)
-            first = self.modules[names[0]]
-            first.aliases = (*first.aliases, name)
-            return
-        self._names[id(module)] = [name]
-        prefix = name and name + "."
-        self.modules[name] = ModuleInfo(
-            name,
-            type(module).__name__,
-            self._take(module._parameters, prefix, recorder, "parameter"),
-            self._take(module._buffers, prefix, recorder, "buffer"),
-        )
-        for child_name, child in module._modules.items():
-            if child is not None:
-                self._walk(child, prefix + child_name, recorder)
+        for name, module in named:
+            names = self._names.get(id(module))
+            if names is not None:  # registered a second time under another name
+                names.append(name)
+                first = self.modules[names[0]]
+                first.aliases = (*first.aliases, name)
+                continue
+            self._names[id(module)] = [name]
+            prefix = name and name + "."
+            self.modules[name] = ModuleInfo(
+                name,
+                type(module).__name__,
+                self._take(module._parameters, prefix, recorder, "parameter"),
+                self._take(module._buffers, prefix, recorder, "buffer"),
+            )
 
     def _take(
         self, tensors: Mapping[str, torch.Tensor | None], prefix: str, recorder: Recorder, role: Any
     ) -> tuple[TensorSpec, ...]:
+        if not tensors:
+            return ()
         specs = []
         for name, tensor in tensors.items():
             if tensor is None:
                 continue
             spec = self._specs.get(id(tensor))
             if spec is None:
+                if is_lazy(tensor):
+                    raise InputError(
+                        f"{prefix + name} has no shape yet, its layer is lazy: run the model once on real input, or "
+                        f"build it with explicit sizes"
+                    )
                 spec = self._specs[id(tensor)] = recorder.know(tensor, role, prefix + name)
             specs.append(spec)
         return tuple(specs)
 
-    def name(self, module: nn.Module, parent: str) -> str:
-        """The qualified name under which ``parent`` called the module; one it hides from the tree is put in <>."""
+    def names_of(self, module: nn.Module, parent: str) -> tuple[str, str | None]:
+        """The qualified name under which ``parent`` called the module, and its first, by which ``modules`` lists it.
+
+        A module that the model hides from its tree, in a plain list for instance, is put in <> and is not listed.
+        """
         names = self._names.get(id(module))
         if names is None:
-            return f"{parent and parent + '.'}<{type(module).__name__}>"
+            return f"{parent and parent + '.'}<{type(module).__name__}>", None
+        first = names[0]
         if len(names) > 1:
             for name in names:
                 if name.startswith(parent + "."):
-                    return name
-        return names[0]
-
-    def owner(self, module: nn.Module) -> str | None:
-        """The first name of the module, under which ``modules`` lists it."""
-        names = self._names.get(id(module))
-        return names[0] if names else None
+                    return name, first
+        return first, first
 
 
 class Calls:
@@ -105,24 +127,22 @@ class Calls:
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if get_ident() != self._thread:
             return
-        recorder = self._recorder
-        parent = self._stack[-1] if self._stack else None
-        index = len(self.calls)
+        recorder, stack = self._recorder, self._stack
+        if stack:
+            above = stack[-1]
+            above.has_calls = True
+            parent, within = above.index, above.name
+        else:
+            parent, within = -1, ""
+        name, owner = self._tree.names_of(module, within)
+        calls = self.calls
+        index = recorder.module = len(calls)
         call = ModuleCall(
-            index,
-            self._tree.name(module, parent.name if parent else ""),
-            type(module).__name__,
-            parent.index if parent else -1,
-            len(recorder.ops),
-            map_tensors(args, recorder.spec),
-            training=module.training,
-            owner=self._tree.owner(module),
-        )
-        if parent is not None:
-            parent.has_calls = True
-        self.calls.append(call)
-        self._stack.append(call)
-        recorder.module = index
+            index, name, type(module).__name__, parent, len(recorder.ops), self._given(args),
+            training=module.training, owner=owner,
+        )  # fmt: skip
+        calls.append(call)
+        stack.append(call)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if get_ident() != self._thread:
@@ -132,6 +152,13 @@ class Calls:
         call.end_op = len(recorder.ops)
         if kwargs:
             call.kwargs = map_tensors(kwargs, recorder.spec)
-        call.outputs = map_tensors(output, recorder.spec)
+        call.outputs = recorder.specs.get(id(output)) or map_tensors(output, recorder.spec)
         call.layer = self._capture(module, call)
         recorder.module = call.parent
+
+    def _given(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(args) == 1:  # nearly always one tensor that is known
+            spec = self._recorder.specs.get(id(args[0]))
+            if spec is not None:
+                return (spec,)
+        return tuple([map_tensors(value, self._recorder.spec) for value in args])

@@ -8,50 +8,48 @@ import torch
 from torch import nn
 from torch._ops import OpOverload
 
-from costmodel.graph import TensorSpec
-from costmodel.ops import Rule
+from costmodel.graph import Arguments
+from costmodel.ops import Rule, Torch
 from costmodel.trace.inputs import Make
-from costmodel.trace.recorder import Recorder, Call
+from costmodel.trace.recorder import Args, Kwargs, Recorder
 
 
 class RealRecorder(Recorder):
     """Records one execution with real tensors: every op is run by torch, and written down as on meta tensors."""
 
-    def answer(self, op: str, rule: Rule, func: OpOverload, call: Call, only_first: bool) -> Any:
-        """Runs the op; what the record says of its outputs is what the rule says, as on meta."""
-        result = func(*call.args, **call.kwargs)
-        if only_first and callable(rule.outputs):
-            told = rule.outputs(call.bound)
+    def answer(
+        self, op: str, rule: Rule, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments, only_first: bool
+    ) -> Any:
+        """Runs the op; outputs that only the rule knows of are written down as the rule tells them."""
+        result = func(*args, **kwargs)
+        outputs = self.adopt(result)
+        if only_first and not isinstance(rule.outputs, Torch):
+            told = rule.outputs(bound)
             rest = told[1:] if isinstance(told, tuple) else ()
-            outputs = self.adopt(result)
             for spec in rest:
                 self.passing(spec)
-            self.record(op, call.bound, (*outputs, *rest))
-        else:
-            self.record(op, call.bound, self.adopt(result))
+            outputs = (*outputs, *rest)
+        self.record(op, bound, outputs)
         return result
 
-    def run(self, op: str, func: OpOverload, call: Call) -> Any:
+    def run(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
         """Runs an op without a rule."""
-        result = func(*call.args, **call.kwargs)
-        self.record(op, call.bound, self.adopt(result))
+        result = func(*args, **kwargs)
+        self.record(op, bound, self.adopt(result))
         return result
 
-    def inplace(self, op: str, func: OpOverload, call: Call) -> Any:
+    def inplace(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
         """Runs an in-place op, on anything but a parameter: buffers are clones, parameters must stay as they are."""
-        spec = self.spec(call.args[0])
+        spec = self.spec(args[0])
         if spec.role != "parameter":
-            func(*call.args, **call.kwargs)
-        self.record(op, call.bound, (spec,), inplace=True)
-        return call.args[0]
+            func(*args, **kwargs)
+        self.record(op, bound, (spec,), inplace=True)
+        return args[0]
 
-    def read(self, op: str, func: OpOverload, call: Call) -> Any:
+    def read(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
         """Reads a value."""
-        self.record(op, call.bound, ())
-        return func(*call.args, **call.kwargs)
-
-    def _is_constant(self, func: OpOverload, call: Call) -> bool:
-        return False
+        self.record(op, bound, ())
+        return func(*args, **kwargs)
 
 
 def buffers_cloned(model: nn.Module, recorder: Recorder) -> None:
@@ -64,8 +62,7 @@ def buffers_cloned(model: nn.Module, recorder: Recorder) -> None:
             clone = clones.get(id(buffer))
             if clone is None:
                 clone = clones[id(buffer)] = buffer.clone()
-                spec: TensorSpec = recorder.spec(buffer)
-                recorder.know(clone, spec.role, spec.name, same_as=spec)
+                recorder.stands_for(clone, recorder.spec(buffer))
             module._buffers[name] = clone
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch._ops import OpOverload
@@ -20,7 +19,7 @@ from costmodel.graph import Arguments, OpCall, Role, Storage, TensorSpec, tensor
 from costmodel.ops import RULES, Rule, Torch, find
 from costmodel.trace.lowering import LOWERINGS, Lowering
 from costmodel.trace.signature import Signature, signature
-from costmodel.trace.specs import empty_meta, map_tensors, spec_of
+from costmodel.trace.specs import META, empty_meta, map_tensors, spec_of
 
 _SMALL = 1 << 16
 """Constants up to so many elements are computed for real, so that a model may look at their values."""
@@ -40,15 +39,9 @@ class _Death(weakref.ref):  # type: ignore[type-arg]  # weakref.ref is generic i
     storage: int
 
 
-@dataclass(slots=True)
-class _Known:
-    """A live tensor's record."""
-
-    spec: TensorSpec
-    hold: _Death | torch.Tensor
-
-
-Handler = Callable[["Recorder", OpOverload, Sequence[Any], Mapping[str, Any]], Any]
+Args: TypeAlias = Sequence[Any]
+Kwargs: TypeAlias = Mapping[str, Any]
+Handler: TypeAlias = Callable[["Recorder", OpOverload, Args, Kwargs], Any]
 _HANDLERS: dict[OpOverload, Handler] = {}
 _handlers_for = 0
 
@@ -66,14 +59,22 @@ class Recorder(TorchDispatchMode):
         self.storages: list[Storage] = []
         self.module = -1
         """Index of the innermost module call."""
-        self._known: dict[int, _Known] = {}
+        self.specs: dict[int, TensorSpec] = {}
+        """The record of every tensor that lives, by identity."""
+        self._holds: dict[int, _Death | torch.Tensor] = {}
+        """Why that identity is still its own: a reference, or a weak one that tells when it ends."""
         self._alive: dict[int, int] = {}
         self._touched: set[int] = set()
         """Storages of real tensors whose values no longer are what the model believes."""
         self._twins: dict[int, torch.Tensor] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch would wrap the dispatch to switch its compiler off, at a cost for each op; nothing compiles here."""
+        return False
+
     def __torch_dispatch__(
-        self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: OpOverload, types: Any, args: Args = (), kwargs: Kwargs | None = None
     ) -> Any:
         handler = _HANDLERS.get(func)
         if handler is None:
@@ -82,15 +83,17 @@ class Recorder(TorchDispatchMode):
 
     # -- tensors and their storages -----------------------------------------------------------------------------
 
-    def know(self, tensor: torch.Tensor, role: Role, name: str = "", same_as: TensorSpec | None = None) -> TensorSpec:
+    def know(self, tensor: torch.Tensor, role: Role, name: str = "") -> TensorSpec:
         """Takes a tensor that exists before the first op into the records, and holds it until the trace ends."""
-        if same_as is None:
-            spec = spec_of(tensor)
-            spec.role, spec.name = role, name
-            spec.storage = self._store(spec, role, born=-1)
-        else:
-            spec = same_as
-        self._known[id(tensor)] = _Known(spec, tensor)
+        spec = spec_of(tensor)
+        spec.role, spec.name = role, name
+        spec.storage = self._store(spec, born=-1)
+        return self.stands_for(tensor, spec)
+
+    def stands_for(self, tensor: torch.Tensor, spec: TensorSpec) -> TensorSpec:
+        """Lets a record speak for a tensor, and holds the tensor until the trace ends."""
+        self.specs[id(tensor)] = spec
+        self._holds[id(tensor)] = tensor
         return spec
 
     def know_input(self, tensor: torch.Tensor) -> TensorSpec:
@@ -99,32 +102,35 @@ class Recorder(TorchDispatchMode):
 
     def spec(self, tensor: torch.Tensor) -> TensorSpec:
         """The record of a tensor that an op reads."""
-        known = self._known.get(id(tensor))
-        if known is not None:
-            return known.spec
-        # Made by the model before (a plain attribute), or by torch without an op.
-        return self.know(tensor, "activation" if tensor.is_meta else "constant")
+        spec = self.specs.get(id(tensor))
+        if spec is None:
+            # Made by the model before (a plain attribute), or by torch without an op.
+            spec = self.know(tensor, "activation" if tensor.is_meta else "constant")
+        return spec
 
     def forget(self) -> None:
         """Lets go of every tensor; the records stay."""
-        self._known.clear()
+        self._holds.clear()
+        self.specs.clear()
         self._twins.clear()
 
-    def _store(self, spec: TensorSpec, role: Role, born: int) -> int:
-        self.storages.append(Storage(spec.nbytes, role, born))
-        return len(self.storages) - 1
+    def _store(self, spec: TensorSpec, born: int) -> int:
+        storages = self.storages
+        storages.append(Storage(spec.nbytes, spec.role, born))
+        return len(storages) - 1
 
     def _watch(self, tensor: torch.Tensor, spec: TensorSpec) -> None:
         # Weak: the model decides how long a tensor lives, and so when its storage is freed.
         death = _Death(tensor, self._on_death)
-        death.key, death.storage = id(tensor), spec.storage
-        self._known[id(tensor)] = _Known(spec, death)
-        self._alive[spec.storage] = self._alive.get(spec.storage, 0) + 1
+        key = death.key = id(tensor)
+        storage = death.storage = spec.storage
+        self.specs[key] = spec
+        self._holds[key] = death
+        self._alive[storage] = self._alive.get(storage, 0) + 1
 
     def _on_death(self, death: _Death) -> None:
-        known = self._known.get(death.key)
-        if known is not None and known.hold is death:
-            del self._known[death.key]
+        if self._holds.get(death.key) is death:
+            del self._holds[death.key], self.specs[death.key]
         left = self._alive[death.storage] = self._alive[death.storage] - 1
         if left == 0:
             self.storages[death.storage].freed = len(self.ops) - 1
@@ -137,138 +143,131 @@ class Recorder(TorchDispatchMode):
 
     def fresh(self, spec: TensorSpec) -> torch.Tensor:
         """A new tensor for an op's output, on a storage of its own."""
-        spec.storage = self._store(spec, spec.role, len(self.ops))
+        spec.storage = self._store(spec, len(self.ops))
         tensor = empty_meta(spec)
         self._watch(tensor, spec)
         return tensor
 
     def passing(self, spec: TensorSpec) -> None:
         """An output that the op allocates and nobody receives: freed as soon as the op has run."""
-        spec.storage = self._store(spec, spec.role, len(self.ops))
+        if 0 in spec.shape:
+            return
+        spec.storage = self._store(spec, len(self.ops))
         self.storages[spec.storage].freed = len(self.ops)
 
     def adopt(self, result: Any, base: TensorSpec | None = None) -> tuple[TensorSpec, ...]:
         """Takes what a kernel of torch's returned into the records: on the storage of ``base``, or on a new one."""
 
         def take(tensor: torch.Tensor) -> TensorSpec:
-            known = self._known.get(id(tensor))
+            known = self.specs.get(id(tensor))
             if known is not None:
-                return known.spec
+                return known
             spec = spec_of(tensor)
             if base is not None:
                 spec.storage, spec.role, spec.name = base.storage, base.role, base.name
             else:
                 spec.role = "activation" if tensor.is_meta else "constant"
-                spec.storage = self._store(spec, spec.role, len(self.ops))
+                spec.storage = self._store(spec, len(self.ops))
             self._watch(tensor, spec)
             return spec
 
         return tuple(tensors_in(map_tensors(result, take)))
 
-    # -- answering ----------------------------------------------------------------------------------------------
+    # -- answering: each takes the call as it arrived and its arguments by name ------------------------------------
 
-    def answer(self, op: str, rule: Rule, func: OpOverload, call: Call, only_first: bool) -> Any:
+    def answer(
+        self, op: str, rule: Rule, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments, only_first: bool
+    ) -> Any:
         """The outputs of an op whose rule tells their shapes."""
-        if rule.outputs is Torch.META or self._is_constant(func, call):
-            return self.run(op, func, call)
-        assert callable(rule.outputs)
-        outputs = rule.outputs(call.bound)
+        outputs_of = rule.outputs
+        if outputs_of is Torch.META or self._is_constant(func, args, kwargs, bound):
+            return self.run(op, func, args, kwargs, bound)
+        assert not isinstance(outputs_of, Torch)
+        outputs = outputs_of(bound)
+        result: Any
         if type(outputs) is TensorSpec:
-            tensor = self.fresh(outputs)
-            self.record(op, call.bound, (outputs,))
-            return tensor
-        assert type(outputs) is tuple
-        if only_first:
-            result: Any = self.fresh(outputs[0])
+            result = self.fresh(outputs)
+            outputs = (outputs,)
+        elif only_first:
+            result = self.fresh(outputs[0])
             for spec in outputs[1:]:
                 self.passing(spec)
         else:
             result = tuple(self.fresh(spec) for spec in outputs)
             if signature(func).returns_list:
                 result = list(result)
-        self.record(op, call.bound, outputs)
+        self.record(op, bound, outputs)
         return result
 
-    def run(self, op: str, func: OpOverload, call: Call) -> Any:
+    def run(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
         """The outputs of an op that torch itself must be asked for: its meta kernel, or a constant's real one."""
-        if any(tag in func.tags for tag in _DATA_DEPENDENT) and not self._is_constant(func, call):
-            raise NeedsValuesError(f"{op} needs the values of its inputs")
-        if self._is_constant(func, call):
-            result = func(*call.args, **call.kwargs)
+        if self._is_constant(func, args, kwargs, bound):
+            result = func(*args, **kwargs)
         else:
-            args, kwargs = map_leaves(call.args, self._twin), map_leaves(dict(call.kwargs), self._twin)
-            if "device" in kwargs:
-                kwargs["device"] = torch.device("meta")
+            if any(tag in func.tags for tag in _DATA_DEPENDENT):
+                raise NeedsValuesError(f"{op} needs the values of its inputs")
+            meta_args, meta_kwargs = map_leaves(args, self._twin), map_leaves(dict(kwargs), self._twin)
+            if "device" in meta_kwargs:
+                meta_kwargs["device"] = META
             try:
-                result = func(*args, **kwargs)
+                result = func(*meta_args, **meta_kwargs)
             except NotImplementedError as error:
                 raise NeedsValuesError(f"{op} cannot run without values: {error}") from error
-            result = map_leaves(result, lambda t: self._untwin(t, call))
-        outputs = self.adopt(result)
-        self.record(op, call.bound, outputs)
+            result = map_leaves(result, lambda t: self._untwin(t, (args, kwargs)))
+        self.record(op, bound, self.adopt(result))
         return result
 
-    def view(self, op: str, func: OpOverload, call: Call) -> Any:
+    def view(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
         """A view: torch's own kernel, on whatever tensor it is; the result shares its storage."""
-        result = func(*call.args, **call.kwargs)
-        base = next(tensors_in(call.bound))
-        if result is call.args[0]:  # an in-place change of shape, or a view that changes nothing
-            self._reshape(result, base)
-        outputs = self.adopt(result, base)
-        self.record(op, call.bound, outputs)
+        result = func(*args, **kwargs)
+        base = next(tensors_in(bound))
+        if result is args[0]:  # an in-place change of shape, or a view that changes nothing
+            new = spec_of(result)
+            new.storage, new.role, new.name = base.storage, base.role, base.name
+            self.specs[id(result)] = new
+        self.record(op, bound, self.adopt(result, base))
         return result
 
-    def inplace(self, op: str, func: OpOverload, call: Call) -> Any:
+    def inplace(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
         """An op that writes its first argument: recorded, and carried out only on constants of the trace's own."""
-        target = call.args[0]
-        spec = self.spec(target)
-        if spec.role not in ("activation", "input"):
-            if self.storages[spec.storage].born >= 0 and self._is_constant(func, call):
-                func(*call.args, **call.kwargs)
+        spec = self.spec(args[0])
+        if spec.role != "activation" and spec.role != "input":
+            if self.storages[spec.storage].born >= 0 and self._is_constant(func, args, kwargs, bound):
+                func(*args, **kwargs)
             else:
                 self._touched.add(spec.storage)
-        self.record(op, call.bound, (spec,), inplace=True)
-        return target
+        self.record(op, bound, (spec,), inplace=True)
+        return args[0]
 
-    def read(self, op: str, func: OpOverload, call: Call) -> Any:
+    def read(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
         """A tensor's value, where it is real and untouched."""
-        if not self._is_constant(func, call):
+        if not self._is_constant(func, args, kwargs, bound):
             raise NeedsValuesError(f"{op} reads the value of a tensor that the trace does not compute")
-        result = func(*call.args, **call.kwargs)
-        self.record(op, call.bound, ())
-        return result
+        self.record(op, bound, ())
+        return func(*args, **kwargs)
 
-    def decompose(self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def decompose(self, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
         """A composite op without a rule: torch's own decomposition, whose ops come back here."""
         # The C++ kernel, as eager torch runs it; ``func.decompose`` would prefer Python decompositions where there are.
         with self:
             return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
 
-    def _is_constant(self, func: OpOverload, call: Call) -> bool:
+    def _is_constant(self, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> bool:
         """Whether the op's inputs are all real, small and as the model believes, so that it may run for real."""
-        for value in call.bound.values():  # the hot path: nearly every op reads an activation, mostly first
+        for value in bound.values():  # the hot path: nearly every op reads an activation, mostly first
             if type(value) is TensorSpec and (value.role == "activation" or value.role == "input"):
                 return False
-        if any(spec.role in ("activation", "input") for spec in tensors_in(call.bound)):
-            return False
         if _RANDOM in func.tags:
             return False
-        elements = 0
-        for spec in tensors_in(call.bound):
-            if spec.storage in self._touched:
+        elements = _asked_size(bound)
+        for spec in tensors_in(bound):
+            if spec.role in ("activation", "input") or spec.storage in self._touched:
                 return False
             elements += spec.size
-        device = call.kwargs.get("device")
+        device = kwargs.get("device")
         if device is not None and torch.device(device).type == "meta":
             return False
-        if any(t.is_meta for t in _leaves((call.args, call.kwargs))):
-            return False
-        return elements <= _SMALL and _asked_size(call.bound) <= _SMALL
-
-    def _reshape(self, tensor: torch.Tensor, old: TensorSpec) -> None:
-        new = spec_of(tensor)
-        old_known = self._known[id(tensor)]
-        old_known.spec = TensorSpec(new.shape, new.dtype, new.strides, old.storage, old.role, old.name)
+        return elements <= _SMALL and not any(t.is_meta for t in _leaves((args, kwargs)))
 
     def _twin(self, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.is_meta:
@@ -278,21 +277,12 @@ class Recorder(TorchDispatchMode):
             twin = self._twins[id(tensor)] = empty_meta(self.spec(tensor))
         return twin
 
-    def _untwin(self, tensor: torch.Tensor, call: Call) -> torch.Tensor:
+    def _untwin(self, tensor: torch.Tensor, given: Any) -> torch.Tensor:
         # A kernel that returned (the twin of) its argument returned the argument.
-        for original in _leaves((call.args, call.kwargs)):
+        for original in _leaves(given):
             if self._twins.get(id(original)) is tensor:
                 return original
         return tensor
-
-
-@dataclass(slots=True)
-class Call:
-    """One call as it arrived, and its arguments by name."""
-
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    bound: Arguments
 
 
 def _leaves(value: Any) -> Iterable[torch.Tensor]:
@@ -338,48 +328,51 @@ def _choose(func: OpOverload) -> Handler:
     sig = signature(func)
     rule = find(op)
     if op in _READS:
-        return lambda recorder, f, args, kwargs: recorder.read(op, f, _bind(recorder, sig, args, kwargs))
+        return _handler(Recorder.read, op, sig)
     if rule is not None:
         return _ruled(op, rule, sig)
     if op in LOWERINGS and LOWERINGS[op].core in RULES:
         return _lowered(LOWERINGS[op], RULES[LOWERINGS[op].core], sig)
-    if _is_composite(func):
-        return Recorder.decompose
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        return lambda recorder, func, args, kwargs: recorder.decompose(func, args, kwargs)
     if sig.is_view:
-        return lambda recorder, f, args, kwargs: recorder.view(op, f, _bind(recorder, sig, args, kwargs))
+        return _handler(Recorder.view, op, sig)
     if sig.is_inplace:
-        return lambda recorder, f, args, kwargs: recorder.inplace(op, f, _bind(recorder, sig, args, kwargs))
-    return lambda recorder, f, args, kwargs: recorder.run(op, f, _bind(recorder, sig, args, kwargs))
+        return _handler(Recorder.inplace, op, sig)
+    return _handler(Recorder.run, op, sig)
+
+
+def _handler(method: Callable[..., Any], op: str, sig: Signature) -> Handler:
+    name = method.__name__  # looked up on the recorder, which may be a ``RealRecorder``
+
+    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
+        return getattr(recorder, name)(op, func, args, kwargs, sig.bind(args, kwargs, recorder))
+
+    return handle
 
 
 def _ruled(op: str, rule: Rule, sig: Signature) -> Handler:
     if rule.outputs is Torch.VIEW:
-        return lambda recorder, f, args, kwargs: recorder.view(op, f, _bind(recorder, sig, args, kwargs))
+        return _handler(Recorder.view, op, sig)
     if sig.is_inplace:
-        return lambda recorder, f, args, kwargs: recorder.inplace(op, f, _bind(recorder, sig, args, kwargs))
+        return _handler(Recorder.inplace, op, sig)
 
-    def answer(recorder: Recorder, f: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        return recorder.answer(op, rule, f, _bind(recorder, sig, args, kwargs), only_first=False)
+    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
+        return recorder.answer(op, rule, func, args, kwargs, sig.bind(args, kwargs, recorder), False)
 
-    return answer
+    return handle
 
 
 def _lowered(lowering: Lowering, rule: Rule, sig: Signature) -> Handler:
-    def answer(recorder: Recorder, f: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        bound = sig.bind(args, kwargs, recorder.spec)
-        if lowering.passes is not None and lowering.passes(bound):
+    core, passes, arguments = lowering.core, lowering.passes, lowering.arguments
+
+    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
+        bound = sig.bind(args, kwargs, recorder)
+        if passes is not None and passes(bound):
             return args[0]
-        core = lowering.arguments(bound)
-        if core is None:
-            return recorder.decompose(f, args, kwargs)
-        return recorder.answer(lowering.core, rule, f, Call(args, kwargs, core), only_first=True)
+        lowered = arguments(bound)
+        if lowered is None:
+            return recorder.decompose(func, args, kwargs)
+        return recorder.answer(core, rule, func, args, kwargs, lowered, True)
 
-    return answer
-
-
-def _bind(recorder: Recorder, sig: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
-    return Call(args, kwargs, sig.bind(args, kwargs, recorder.spec))
-
-
-def _is_composite(func: OpOverload) -> bool:
-    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+    return handle

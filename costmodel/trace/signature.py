@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch._ops import OpOverload
@@ -14,6 +14,15 @@ from costmodel.trace.specs import DTYPE_NAME
 
 _OMITTED = frozenset({"device", "layout", "pin_memory", "generator"})
 """Arguments that say where a tensor lives, not what it costs."""
+
+
+class Specs(Protocol):
+    """Where the records of tensors are looked up."""
+
+    specs: dict[int, TensorSpec]
+
+    def spec(self, tensor: torch.Tensor) -> TensorSpec:
+        """The record of a tensor."""
 
 
 class Signature:
@@ -33,28 +42,32 @@ class Signature:
         self.returns_list = any(str(r.type).startswith("List") for r in op._schema.returns)
         self.is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in op._schema.returns)
 
-    def bind(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], spec: Callable[[torch.Tensor], TensorSpec]
-    ) -> Arguments:
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any], recorder: Specs) -> Arguments:
         """The call's arguments by name, tensors as their records."""
         bound: Arguments = dict(zip(self.names, args, strict=False))
         if kwargs:
             bound.update(kwargs)
         if len(bound) < len(self.names):
             bound = self.defaults | bound
+        specs = recorder.specs
         for name in self.tensors:
-            value = bound.get(name)
-            if isinstance(value, torch.Tensor):
-                bound[name] = spec(value)
-        for name in self.tensor_lists:
-            value = bound.get(name)
+            value = bound[name]
             if value is not None:
-                bound[name] = [spec(t) if isinstance(t, torch.Tensor) else t for t in value]
+                bound[name] = specs.get(id(value)) or _spec(value, recorder)
+        for name in self.tensor_lists:
+            value = bound[name]
+            if value is not None:
+                bound[name] = [specs.get(id(t)) or _spec(t, recorder) for t in value]
         for name in self.enumerations:
             bound[name] = plain(bound[name])
         for name in self.omitted:
             del bound[name]
         return bound
+
+
+def _spec(value: Any, recorder: Specs) -> Any:
+    # A number may stand where the schema says Tensor, and None in a list of tensors.
+    return recorder.spec(value) if isinstance(value, torch.Tensor) else value
 
 
 def plain(value: Any) -> Any:

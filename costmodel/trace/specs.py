@@ -47,12 +47,12 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
         return change(value)
     if type(value) in _PLAIN:
         return value
-    if isinstance(value, Mapping):
-        return {key: map_tensors(item, change) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple([map_tensors(item, change) for item in value])
     if isinstance(value, list):
         return [map_tensors(item, change) for item in value]
-    if isinstance(value, tuple):
-        return tuple(map_tensors(item, change) for item in value)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(item, change) for key, item in value.items()}
     if hasattr(value, "__dataclass_fields__"):
         return {name: map_tensors(getattr(value, name), change) for name in value.__dataclass_fields__}
     return f"<{type(value).__name__}>"
