@@ -69,7 +69,7 @@ def _product(
 
     def adds_self(call: OpCall) -> bool:
         # torch does not read ``self`` where beta is 0.
-        return call.args.get("beta", 0) != 0
+        return bool(call.args.get("beta", 0) != 0)
 
     def work(call: OpCall) -> Work:
         # Every output element is one dot product over the contracted dimensions.
