@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 from costmodel import layers as closed
 from costmodel.crosscheck import CrossCheck, crosscheck
 from costmodel.errors import UnknownOpError
+from costmodel.fusion import Fusion
 from costmodel.graph import Graph, TensorSpec, tensors_in
+from costmodel.memory import PeakMemory, layer_memory, memory_table, peak_memory
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.trace import Execution, Mode, trace
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
+
+    from costmodel.guidelines import Guidelines
+    from costmodel.roofline import Roofline
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class Profile:
     def pricing(self) -> Pricing:
         """The graph with a price on every op."""
         return Pricing(self.graph)
+
+    @cached_property
+    def fusion(self) -> Fusion:
+        """The priced graph as kernels: which elementwise ops could join which op."""
+        return Fusion(self.pricing)
 
     # -- totals ---------------------------------------------------------------------------------------------------
 
@@ -81,6 +91,21 @@ class Profile:
     def memory_access_bytes(self) -> int:
         """The same in bytes."""
         return int(self.pricing.traffic.bytes)
+
+    @property
+    def fused_memory_access(self) -> int:
+        """Elements read and written with elementwise ops joined to the kernel that made their input: a lower bound."""
+        return int(self.fusion.traffic.elements)
+
+    @property
+    def fused_memory_access_bytes(self) -> int:
+        """The same in bytes."""
+        return int(self.fusion.traffic.bytes)
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes of live activations at the worst moment, the inputs included, parameters and buffers apart."""
+        return self.peak.nbytes
 
     @cached_property
     def activations(self) -> int:
@@ -200,6 +225,29 @@ class Profile:
     def crosscheck(self) -> CrossCheck:
         """Every leaf layer derived a second time, in closed form, and compared."""
         return crosscheck(self.pricing)
+
+    @cached_property
+    def peak(self) -> PeakMemory:
+        """Where the most bytes are live, which tensors those are, and the live bytes over time."""
+        return peak_memory(self.pricing)
+
+    @property
+    def memory(self) -> pd.DataFrame:
+        """One row per layer: traffic alone and fused, arithmetic intensity, and 1x1 convolutions held to their bound."""
+        return memory_table(layer_memory(self.pricing, self.fusion))
+
+    def guidelines(self) -> Guidelines:
+        """ShuffleNetV2's four guidelines, layer by layer, ranked by what keeping them would save."""
+        from costmodel.guidelines import guidelines
+
+        return guidelines(self.pricing, self.fusion)
+
+    def roofline(self, device: str) -> Roofline:
+        """A lower bound of each layer's time on a device (``costmodel.devices.device_names``), and of the total."""
+        from costmodel.devices import device as named
+        from costmodel.roofline import roofline
+
+        return roofline(self.pricing, self.fusion, named(device))
 
     # -- views ----------------------------------------------------------------------------------------------------
 

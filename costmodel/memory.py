@@ -1,0 +1,210 @@
+"""Memory of a forward: what each layer moves, how intense it is, and how much is live at once. No op is known here.
+
+**Live bytes** are those of every storage from the op that allocates it to the op after which nothing refers to it any
+more, as the trace saw Python let go of it. Views and in-place ops share their base's storage; what an op allocates for
+itself lives as long as the op. The model's inputs, which their caller holds, count throughout. Parameters and buffers
+are said apart. Left out: what a kernel asks for beneath torch's ops (workspaces of cuDNN and oneDNN), and the
+allocator's rounding and fragmentation. A forward in training mode is priced as it runs without autograd: what autograd
+would keep for the backward pass is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from costmodel.formulas.memory import pointwise_memory_access_bound
+from costmodel.fusion import Fusion
+from costmodel.pricing import Pricing, TracedLayer
+from costmodel.quantities import Traffic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """One storage that is live at the peak."""
+
+    nbytes: int
+    made_by: str
+    """The op that allocated it; ``""`` for an input."""
+    module: str
+    """The qualified name of the module in which it was allocated."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeakMemory:
+    """The most bytes of live activations, where that is, and how it came about."""
+
+    nbytes: int
+    """Parameters and buffers apart."""
+    index: int
+    """Which op runs at the peak; -1 where none does."""
+    op: str
+    module: str
+    """The qualified name of the innermost module in which that op runs."""
+    live: tuple[Allocation, ...]
+    """What is live then, the biggest first."""
+    curve: tuple[int, ...]
+    """Live bytes while each op runs, in order."""
+    parameters: int
+    """Bytes of distinct parameters."""
+    buffers: int
+    """Bytes of distinct buffers."""
+
+    @property
+    def total(self) -> int:
+        """The peak with parameters and buffers: what a device must have, before workspaces and rounding."""
+        return self.nbytes + self.parameters + self.buffers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerMemory:
+    """What one layer moves, and how much arithmetic it does with it."""
+
+    name: str
+    type: str
+    kind: str
+    macs: int
+    flops: int
+    traffic: Traffic
+    """Every op a kernel of its own."""
+    fused: Traffic
+    """What the layer adds to the traffic of the kernels that its ops are part of (``costmodel.fusion``)."""
+    least: float | None
+    """For a 1x1 convolution that is not grouped: the least elements at as many multiply-accumulates (ShuffleNetV2's
+    G1), its bias included."""
+
+    @property
+    def ratio(self) -> float | None:
+        """What is paid over the least possible; 1 where input and output have as many channels."""
+        return self.traffic.elements / self.least if self.least else None
+
+    @property
+    def macs_per_element(self) -> float:
+        """Multiply-accumulates for each element read or written."""
+        return self.macs / self.traffic.elements if self.traffic.elements else 0.0
+
+    @property
+    def macs_per_byte(self) -> float:
+        """Multiply-accumulates for each byte read or written."""
+        return self.macs / self.traffic.bytes if self.traffic.bytes else 0.0
+
+    @property
+    def flops_per_element(self) -> float:
+        """Arithmetic operations for each element read or written."""
+        return self.flops / self.traffic.elements if self.traffic.elements else 0.0
+
+    @property
+    def flops_per_byte(self) -> float:
+        """Arithmetic operations for each byte read or written: the x-axis of a roofline."""
+        return self.flops / self.traffic.bytes if self.traffic.bytes else 0.0
+
+
+def peak_memory(pricing: Pricing) -> PeakMemory:
+    """The peak of live bytes over one execution, from its storages' lifetimes."""
+    graph = pricing.graph
+    n = len(graph.ops)
+    change = [0] * (n + 2)
+    at_rest = {"parameter": 0, "buffer": 0}
+    counted = []
+    for storage in graph.storages:
+        if storage.role in at_rest:
+            at_rest[storage.role] += storage.nbytes
+            continue
+        counted.append(storage)
+        first, last = max(storage.born, 0), n - 1 if storage.freed is None else storage.freed
+        change[first] += storage.nbytes
+        change[max(last, first) + 1] -= storage.nbytes
+    curve, live = [], 0
+    for i in range(n):
+        live += change[i]
+        curve.append(live)
+    index = max(range(n), key=curve.__getitem__, default=-1)
+    here = [
+        s for s in counted
+        if max(s.born, 0) <= index and (s.freed is None or max(s.freed, s.born, 0) >= index)
+    ]  # fmt: skip
+    return PeakMemory(
+        nbytes=curve[index] if n else sum(s.nbytes for s in counted),
+        index=index,
+        op=graph.ops[index].op if n else "",
+        module=pricing.module_name(graph.ops[index]) if n else "",
+        live=tuple(
+            Allocation(
+                s.nbytes,
+                graph.ops[s.born].op if s.born >= 0 else "",
+                pricing.module_name(graph.ops[s.born]) if s.born >= 0 else "",
+            )
+            for s in sorted(here, key=lambda s: -s.nbytes)
+        ),
+        curve=tuple(curve),
+        parameters=at_rest["parameter"],
+        buffers=at_rest["buffer"],
+    )
+
+
+def layer_memory(pricing: Pricing, fusion: Fusion) -> tuple[LayerMemory, ...]:
+    """Every layer's traffic, alone and fused, and its intensity, in the order of ``Pricing.layers``."""
+    return tuple(_layer_memory(layer, fusion) for layer in pricing.layers)
+
+
+def _layer_memory(layer: TracedLayer, fusion: Fusion) -> LayerMemory:
+    work = layer.work
+    return LayerMemory(
+        layer.name,
+        layer.type,
+        layer.kind,
+        int(work.macs),
+        int(work.flops),
+        layer.traffic,
+        sum((fusion.op_traffic[op.call.index] for op in layer.ops), Traffic()),
+        next(_least_of_pointwise(layer), None),
+    )
+
+
+def _least_of_pointwise(layer: TracedLayer) -> Iterator[float]:
+    for op in layer.ops:
+        if op.kind != "pointwise conv" or len(layer.ops) > 1:
+            continue
+        _, filters, *bias = (tensor for _, tensor in op.call.tensors())
+        y = op.call.outputs[0]
+        positions = y.size // filters.shape[0]  # of the whole batch
+        # With a stride, or with padding, the input has other positions than the output, and the bound does not apply.
+        if op.traffic.elements == positions * sum(filters.shape[:2]) + filters.size + sum(b.size for b in bias):
+            least = pointwise_memory_access_bound(macs=op.work.macs, size=(positions,))
+            yield float(least) + sum(b.size for b in bias)
+
+
+def memory_table(layers: tuple[LayerMemory, ...]) -> pd.DataFrame:
+    """The layers as a table, one column for each of ``MEMORY_COLUMNS``."""
+    import pandas as pd
+
+    rows = [
+        (
+            m.name, m.type, m.kind, m.traffic.elements, m.traffic.bytes, m.fused.elements, m.fused.bytes,
+            m.least, m.ratio, m.macs_per_element, m.macs_per_byte, m.flops_per_element, m.flops_per_byte,
+        )
+        for m in layers
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(MEMORY_COLUMNS))
+
+
+MEMORY_COLUMNS = {
+    "name": "qualified name of the module; module/op for an op that ran outside any leaf",
+    "type": "class of the module, or the op's full name",
+    "kind": "the field's word",
+    "memory_access": "elements read and written, every op a kernel of its own",
+    "memory_access_bytes": "the same in bytes",
+    "fused_memory_access": "elements that the layer adds to the traffic of fused kernels",
+    "fused_memory_access_bytes": "the same in bytes",
+    "least_memory_access": "of a 1x1 convolution: the least elements at as many multiply-accumulates",
+    "memory_access_ratio": "memory access over the least",
+    "macs_per_element": "multiply-accumulates for each element moved",
+    "macs_per_byte": "multiply-accumulates for each byte moved",
+    "flops_per_element": "arithmetic operations for each element moved",
+    "flops_per_byte": "arithmetic operations for each byte moved",
+}
+"""The columns of ``Profile.memory``."""

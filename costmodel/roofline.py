@@ -1,0 +1,146 @@
+"""The roofline: the least time that a device needs for each layer. A lower bound, and no prediction.
+
+A kernel that computes F FLOPs and moves Q bytes needs at least max(F / peak, Q / bandwidth), as if the device
+reached both peaks, overlapped them perfectly and started kernels for nothing. The *unfused* bound takes every op as a
+kernel of its own, as eager torch runs it; the *fused* one the kernels of ``costmodel.fusion``, whose time is booked to
+the layer of the op that begins them. Every byte is taken to come from the device's memory: where a cache holds a whole
+layer's tensors, a real run can be faster than the memory side of the bound.
+
+Source: Williams, Waterman & Patterson, Roofline, Communications of the ACM 52 (2009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from costmodel.devices import Device
+from costmodel.fusion import Fusion
+from costmodel.pricing import PricedOp, Pricing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class LayerBound:
+    """The lower bound of one layer's time."""
+
+    name: str
+    type: str
+    kind: str
+    macs: int
+    flops: int
+    nbytes: int
+    """Bytes moved, every op a kernel of its own."""
+    intensity: float
+    """FLOPs for each of those bytes: the x of its dot."""
+    attainable: float
+    """FLOP/s that the roof allows at this intensity: the y of its dot."""
+    bound: Literal["compute", "memory"]
+    """Which of the two the layer waits for, for the greater part of its time."""
+    time: float
+    """Seconds, at least, with every op a kernel of its own."""
+    fused_time: float
+    """Seconds, at least, of the fused kernels that begin in this layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Roofline:
+    """A model on a device: for each layer, and in total, the least time."""
+
+    model: str
+    device: Device
+    layers: tuple[LayerBound, ...]
+    dtype: str
+    """The dtype in which most of the arithmetic is done: whose roof a figure draws."""
+
+    @cached_property
+    def time(self) -> float:
+        """A lower bound of the forward's seconds, every op a kernel of its own."""
+        return sum(layer.time for layer in self.layers)
+
+    @cached_property
+    def fused_time(self) -> float:
+        """A lower bound of the forward's seconds with elementwise ops fused."""
+        return sum(layer.fused_time for layer in self.layers)
+
+    @property
+    def peak(self) -> float:
+        """FLOP/s of the flat part of the roof."""
+        return self.device.rate(self.dtype)
+
+    @property
+    def ridge(self) -> float:
+        """FLOPs for each byte where the roof turns flat."""
+        return self.device.ridge(self.dtype)
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """A row per layer, one column for each field of ``LayerBound``."""
+        import pandas as pd
+
+        names = list(LayerBound.__dataclass_fields__)
+        return pd.DataFrame([[getattr(layer, name) for name in names] for layer in self.layers], columns=names)
+
+    def to_markdown(self, limit: int = 20) -> str:
+        """The layers that need most time at least, and the total, as Markdown."""
+        from costmodel.views import roofline
+
+        return roofline.markdown(self, limit)
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+
+def roofline(pricing: Pricing, fusion: Fusion, device: Device) -> Roofline:
+    """The lower bound of every layer's time on a device."""
+    fused: dict[int, float] = {}
+    for kernel in fusion.kernels:
+        compute = sum(_compute_time(op, device) for op in kernel.ops)
+        fused[kernel.ops[0].call.index] = max(compute, kernel.traffic.bytes / device.bandwidth)
+    layers = []
+    for layer in pricing.layers:
+        bound = {"compute": 0.0, "memory": 0.0}
+        for op in layer.ops:
+            compute, memory = _compute_time(op, device), op.traffic.bytes / device.bandwidth
+            bound["compute" if compute > memory else "memory"] += max(compute, memory)
+        work, nbytes, dtype = layer.work, int(layer.traffic.bytes), _dtype_of(layer.ops)
+        intensity = work.flops / nbytes if nbytes else 0.0
+        layers.append(
+            LayerBound(
+                name=layer.name,
+                type=layer.type,
+                kind=layer.kind,
+                macs=int(work.macs),
+                flops=int(work.flops),
+                nbytes=nbytes,
+                intensity=intensity,
+                attainable=min(device.rate(dtype), intensity * device.bandwidth),
+                bound="compute" if bound["compute"] > bound["memory"] else "memory",
+                time=sum(bound.values()),
+                fused_time=sum(fused.get(op.call.index, 0.0) for op in layer.ops),
+            )
+        )
+    return Roofline(pricing.graph.model, device, tuple(layers), _dtype_of(pricing.ops))
+
+
+def _compute_time(op: PricedOp, device: Device) -> float:
+    return float(op.work.flops / device.rate(_dtype(op)))
+
+
+def _dtype(op: PricedOp) -> str:
+    """What an op computes in: the dtype of the first floating tensor that it reads, or else makes."""
+    tensors = [*(tensor for _, tensor in op.call.tensors()), *op.call.outputs]
+    return next((t.dtype for t in tensors if "float" in t.dtype), tensors[0].dtype if tensors else "float32")
+
+
+def _dtype_of(ops: Iterable[PricedOp]) -> str:
+    """The dtype in which most of some ops' arithmetic is done."""
+    flops: dict[str, int] = {"float32": 0}
+    for op in ops:
+        dtype = _dtype(op)
+        flops[dtype] = flops.get(dtype, 0) + op.work.flops
+    return max(flops, key=flops.__getitem__)

@@ -1,0 +1,42 @@
+"""The lower bound of a model's time on a device, as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from costmodel.roofline import Roofline
+
+
+def markdown(result: Roofline, limit: int = 20) -> str:
+    """The layers that need most time at least, and the total, as Markdown."""
+    layers = sorted(result.layers, key=lambda layer: -layer.time)
+    waits = sum(layer.time for layer in layers if layer.bound == "memory")
+    total = (
+        f"At least {_time(result.time)} with every op a kernel of its own, {_time(result.fused_time)} with elementwise "
+        f"ops fused; {100 * waits / result.time if result.time else 0:.0f} % of the former is spent in layers that wait "
+        f"for memory. The ridge is at {result.ridge:.1f} FLOPs a byte ({result.dtype})."
+    )
+    lines = [
+        f"# {result.model} on {result.device.title}: a lower bound of its time",
+        "",
+        total,
+        "",
+        "| layer | kind | FLOPs | bytes | FLOPs a byte | bound by | at least | fused, at least |",
+        "|---|---|---:|---:|---:|---|---:|---:|",
+    ]
+    lines += [
+        f"| {x.name} | {x.kind} | {x.flops:,} | {x.nbytes:,} | {x.intensity:.2f} | {x.bound} | {_time(x.time)} "
+        f"| {_time(x.fused_time)} |"
+        for x in layers[:limit]
+    ]
+    if len(layers) > limit:
+        lines.append(f"\n{len(layers) - limit} more layers need less each.")
+    return "\n".join(lines) + "\n"
+
+
+def _time(seconds: float) -> str:
+    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
