@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from costmodel import formulas
+from costmodel.compare import Comparison, compare
+from costmodel.crosscheck import CrossCheck, crosscheck
 from costmodel.errors import (
     ConvertError,
     CostModelError,
@@ -23,18 +25,22 @@ from costmodel.errors import (
 )
 from costmodel.formulas import LayerCost
 from costmodel.layers import register_layer
+from costmodel.load import load
 from costmodel.ops.custom import register_op
 from costmodel.profile import Profile, profile
 from costmodel.quantities import Convention, Traffic, Work
 from costmodel.trace import Input
+from costmodel.views.json import read_json
 
 if TYPE_CHECKING:
     from costmodel import models
 
 __all__ = [
-    "ConvertError",
+    "Comparison",
     "Convention",
+    "ConvertError",
     "CostModelError",
+    "CrossCheck",
     "ForwardError",
     "Input",
     "InputError",
@@ -45,9 +51,13 @@ __all__ = [
     "Traffic",
     "UnknownOpError",
     "Work",
+    "compare",
+    "crosscheck",
     "formulas",
+    "load",
     "models",
     "profile",
+    "read_json",
     "register_layer",
     "register_op",
 ]

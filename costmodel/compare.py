@@ -44,7 +44,10 @@ class Comparison:
         table = pd.DataFrame(rows, columns=[*TOTALS, "is_exact"], index=pd.Index(list(self.profiles), name="model"))
         if self.baseline is not None:
             for total in TOTALS:
-                table[f"{total}_ratio"] = table[total] / table.loc[self.baseline, total]
+                base = getattr(self.profiles[self.baseline], total)
+                table[f"{total}_ratio"] = [
+                    getattr(p, total) / base if base else float("nan") for p in self.profiles.values()
+                ]
         return table
 
     def to_markdown(self) -> str:
@@ -58,6 +61,24 @@ class Comparison:
         from costmodel.views import html
 
         return html.comparison(self)
+
+    def to_json(self) -> str:
+        """The totals of every model as JSON. A profile's own ``to_json`` has all that is known of it."""
+        from costmodel.views import json
+
+        return json.comparison(self)
+
+    def to_csv(self) -> str:
+        """The table as CSV."""
+        from costmodel.views import csv
+
+        return csv.comparison(self)
+
+    def to_latex(self) -> str:
+        """The table in LaTeX, with booktabs."""
+        from costmodel.views import latex
+
+        return latex.comparison(self)
 
     def save(self, path: str | Path) -> Path:
         """Writes the comparison in the form that the suffix names: .html, .md, .csv, .tex or .txt."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from costmodel import layers as closed
+from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec, tensors_in
+from costmodel.load import load
 from costmodel.pricing import Pricing, TracedLayer
+from costmodel.trace import Execution, Mode, trace
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import nn
 
 QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
 """What is compared for every leaf module call that has a closed form."""
@@ -95,7 +99,7 @@ class CrossCheck:
         return text.crosscheck(self)
 
 
-def crosscheck(pricing: Pricing) -> CrossCheck:
+def check(pricing: Pricing) -> CrossCheck:
     """Derives every leaf module call of a trace a second time, and compares."""
     comparisons: list[Comparison] = []
     traced_only: list[str] = []
@@ -108,6 +112,38 @@ def crosscheck(pricing: Pricing) -> CrossCheck:
         checked += 1
         comparisons.extend(_compare(layer, cost))
     return CrossCheck(pricing.graph.model, tuple(comparisons), checked, tuple(traced_only), pricing.unknown)
+
+
+def crosscheck(
+    model: nn.Module | str, inputs: Any = None, *, mode: Mode = "eval", against: str = "", execution: Execution = "auto"
+) -> CrossCheck:
+    """Derives every layer of a model twice, from the trace and in closed form, and compares to the last integer.
+
+    Args:
+        model: any ``nn.Module``, or a spec string as ``costmodel.load`` takes it.
+        inputs: as for ``costmodel.profile``.
+        mode: which forward, ``"eval"`` or ``"train"``.
+        against: ``"fvcore"`` adds what fvcore counts for each layer, and why where that differs.
+        execution: as for ``costmodel.profile``.
+
+    Raises ``InputError`` for another ``against``, and what ``costmodel.profile`` raises.
+
+    >>> from torch import nn
+    >>> found = crosscheck(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1, 3, 32, 32))
+    >>> found.ok, found.checked
+    (True, 2)
+    """
+    if against not in ("", "fvcore"):
+        raise InputError(f"against={against!r}: the third opinion is 'fvcore'")
+    if isinstance(model, str):
+        model = load(model)
+    pricing = Pricing(trace(model, inputs, mode=mode, execution=execution, capture=closed.capture))
+    result = check(pricing)
+    if not against:
+        return result
+    from costmodel.third_opinion import fvcore
+
+    return replace(result, against=against, third=fvcore(model, inputs, pricing))
 
 
 def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[Comparison]:

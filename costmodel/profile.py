@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from costmodel import layers as closed
-from costmodel.crosscheck import CrossCheck, crosscheck
+from costmodel.crosscheck import CrossCheck, check
 from costmodel.errors import UnknownOpError
 from costmodel.fusion import Fusion
 from costmodel.graph import Graph, TensorSpec, tensors_in
@@ -140,7 +140,9 @@ class Profile:
             for p in module.parameters:
                 holders.setdefault(p.storage, []).append(module.name)
         return {
-            p.name: tuple(holders[p.storage][1:]) for p in self.graph.parameters().values() if len(holders[p.storage]) > 1
+            p.name: tuple(holders[p.storage][1:])
+            for p in self.graph.parameters().values()
+            if len(holders[p.storage]) > 1
         }
 
     @cached_property
@@ -224,7 +226,11 @@ class Profile:
 
     def crosscheck(self) -> CrossCheck:
         """Every leaf layer derived a second time, in closed form, and compared."""
-        return crosscheck(self.pricing)
+        return self._checked
+
+    @cached_property
+    def _checked(self) -> CrossCheck:
+        return check(self.pricing)
 
     @cached_property
     def peak(self) -> PeakMemory:
@@ -271,10 +277,18 @@ class Profile:
 
     def to_csv(self) -> str:
         """The table of layers as CSV."""
-        return self.layers.to_csv(index=False, lineterminator="\n")
+        from costmodel.views import csv
+
+        return csv.profile(self)
+
+    def to_latex(self) -> str:
+        """The table of layers in LaTeX, with booktabs."""
+        from costmodel.views import latex
+
+        return latex.profile(self)
 
     def save(self, path: str | Path) -> Path:
-        """Writes the profile in the form that the suffix names: .html, .md, .json, .csv or .txt."""
+        """Writes the profile in the form that the suffix names: .html, .md, .json, .csv, .tex or .txt."""
         from costmodel.views import files
 
         return files.save(self, path)
@@ -286,7 +300,9 @@ class Profile:
 
     def __repr__(self) -> str:
         bound = "" if self.is_exact else "≥"
-        return f"<Profile of {self.name}: params={self.params:,}, macs={bound}{self.macs:,}, flops={bound}{self.flops:,}>"
+        return (
+            f"<Profile of {self.name}: params={self.params:,}, macs={bound}{self.macs:,}, flops={bound}{self.flops:,}>"
+        )
 
     def _repr_html_(self) -> str:
         from costmodel.views import html

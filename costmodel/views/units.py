@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+from costmodel.errors import InputError
+
 _STEPS = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
@@ -70,3 +76,104 @@ def shape(size: tuple[int, ...]) -> str:
     ('1×3×224×224', 'scalar')
     """
     return "×".join(map(str, size)) or "scalar"
+
+
+NAMES = {
+    "macs": "MACs", "flops": "FLOPs", "memory_access": "memory access", "memory_access_bytes": "memory access",
+    "fused_memory_access": "memory access, fused", "fused_memory_access_bytes": "memory access, fused",
+    "peak_memory": "peak memory", "macs_on_padding": "MACs on padding",
+}  # fmt: skip
+"""What a quantity is called in print, where its own name does not do."""
+
+_UNITS = {
+    "macs": "MACs", "flops": "FLOPs", "params": " params", "memory_access": " elements", "activations": " elements",
+    "fused_memory_access": " elements", "buffers": " elements", "memory_access_bytes": "B", "peak_memory": "B",
+    "fused_memory_access_bytes": "B", "macs_on_padding": "MACs",
+}  # fmt: skip
+
+
+def name(quantity: str) -> str:
+    """What a quantity is called in print.
+
+    >>> name("macs"), name("params")
+    ('MACs', 'params')
+    """
+    return NAMES.get(quantity, quantity.replace("_", " "))
+
+
+def head(quantity: str) -> str:
+    """The head of a column of a quantity, which says the unit of what stands below.
+
+    >>> head("macs"), head("memory_access"), head("memory_access_bytes")
+    ('MACs', 'memory access (elements)', 'memory access (bytes)')
+    """
+    unit = {"B": "bytes", " elements": "elements"}.get(_UNITS.get(quantity, ""))
+    return name(quantity) if unit is None else f"{name(quantity)} ({unit})"
+
+
+def cell(quantity: str, value: int, *, exact: bool = True) -> str:
+    """A quantity below the head of its column; bytes keep their unit, for a prefix alone would be of elements.
+
+    >>> cell("macs", 4089184256), cell("memory_access_bytes", 1234, exact=False)
+    ('4.09 G', '≥ 1.23 kB')
+    """
+    return si(value, "B" if _UNITS.get(quantity) == "B" else "", exact=exact)
+
+
+def figure(quantity: str, value: int, *, exact: bool = True) -> str:
+    """A quantity by itself, with its unit.
+
+    >>> figure("macs", 4089184256), figure("params", 25557032), figure("memory_access", 3, exact=False)
+    ('4.09 GMACs', '25.6 M params', '≥ 3 elements')
+    """
+    return si(value, _UNITS.get(quantity, ""), exact=exact)
+
+
+def change(before: int, after: int) -> str:
+    """A relative change in percent, with its sign.
+
+    >>> change(200, 150), change(0, 4), change(7, 7), change(10**9, 10**9 + 1)
+    ('-25.0%', 'new', '±0%', '+< 0.1%')
+    """
+    if before == after:
+        return "±0%"
+    if before == 0:
+        return "new"
+    return ("+" if after > before else "-") + share(abs(after - before), before)
+
+
+def signed(quantity: str, difference: int) -> str:
+    """A difference of a quantity below the head of its column, with its sign.
+
+    >>> signed("params", -1500), signed("macs", 12), signed("macs", 0)
+    ('-1.50 k', '+12', '±0')
+    """
+    return "±0" if difference == 0 else ("+" if difference > 0 else "") + cell(quantity, difference)
+
+
+_FIGURE = re.compile(r"(\d[\d_,]*(?:\.\d+)?(?:[eE]\+?\d+)?)\s*([kKMGTP]?)")
+
+
+def parse(text: str) -> int:
+    """The count that a person writes.
+
+    >>> parse("320M"), parse("4.2 k"), parse("1e9"), parse("25,557,032")
+    (320000000, 4200, 1000000000, 25557032)
+    """
+    match = _FIGURE.fullmatch(text.strip())
+    if match is None:
+        raise InputError(f"{text!r} is not a count; write it as 320M, 4.2M, 1e9 or 25557032")
+    step = {prefix: step for step, prefix in _STEPS}.get(match[2].replace("K", "k"), 1)
+    return int(Decimal(match[1].replace("_", "").replace(",", "")) * step)
+
+
+def parse_share(text: str) -> Fraction:
+    """The share that a person writes in percent.
+
+    >>> parse_share("1%"), parse_share("0.5 %")
+    (Fraction(1, 100), Fraction(1, 200))
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    if match is None:
+        raise InputError(f"{text!r} is not a percentage; write it as 1% or 0.5%")
+    return Fraction(match[1]) / 100

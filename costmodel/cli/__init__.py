@@ -1,0 +1,65 @@
+"""The command line: parse, compose, print.
+
+Exit status: 0 done; 1 a check failed; 2 the command, a model or its input is at fault; 3 the library itself is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from costmodel.cli import analyse, explain, judge, show, zoo
+from costmodel.cli.console import failed
+from costmodel.errors import CostModelError
+
+EPILOG = (
+    "Exit status: 0 done; 1 a check failed; 2 the command, a model or its input is at fault; 3 costmodel itself is. "
+    "With --traceback an error is shown whole."
+)
+
+app = typer.Typer(
+    name="costmodel",
+    help="What a PyTorch model costs before anything runs: parameters, MACs, FLOPs, memory access, layer by layer.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _module in (show, judge, explain, zoo, analyse):
+    for _command in _module.COMMANDS:
+        app.command(epilog=EPILOG)(_command)
+
+
+@app.callback()
+def options(
+    traceback: bool = typer.Option(False, "--traceback", help="Show errors whole."),
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    """What every command takes; ``main`` looks for --traceback itself, for an error may come before any command."""
+    del traceback
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"costmodel {installed('costmodel')}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console entry point."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    whole = "--traceback" in given
+    try:
+        app([argument for argument in given if argument != "--traceback"], prog_name="costmodel")
+    except CostModelError as error:
+        if whole:
+            raise
+        failed(str(error))
+        sys.exit(2)
+    except Exception as error:
+        if whole:
+            raise
+        failed(f"{type(error).__name__}: {error}. This is a fault of costmodel; --traceback shows where it lies")
+        sys.exit(3)

@@ -1,0 +1,7 @@
+"""Commands that look deeper: guidelines, roofline, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+COMMANDS: tuple[Callable[..., None], ...] = ()

@@ -1,0 +1,88 @@
+"""The options that several commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from costmodel.errors import InputError
+
+if TYPE_CHECKING:
+    from costmodel.profile import Profile
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A name (`costmodel models`), torchvision:NAME, timm:NAME, hf:TYPE, hf:config.json, "
+        "package.module:factory, path/to/file.py:factory, each with arguments as in 'mobilenet_v1(width=0.5)'; "
+        "or a profile saved as .json.",
+        show_default=False,
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", "-i", metavar="SHAPE",
+        help="Shape of an input: 1,3,224,224; with a dtype 1,128:int64; by keyword input_ids=1,128:int64. Once for "
+        "each input. Without it the model is asked.",
+    ),
+]  # fmt: skip
+Train = Annotated[bool, typer.Option("--train", help="Price the forward of training instead of inference.")]
+Save = Annotated[
+    list[Path] | None,
+    typer.Option("--save", "-o", metavar="FILE", help="Write to .html .md .json .csv .tex or .txt; may be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+Csv = Annotated[bool, typer.Option("--csv", help="CSV on standard output.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Markdown on standard output.")]
+Strict = Annotated[bool, typer.Option("--strict", help="An operation without a rule is an error.")]
+
+_INPUT = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:\s*[,x×]\s*\d+)*,?)(?::(?P<dtype>\w+))?")
+
+
+def read_inputs(texts: list[str] | None) -> Any:
+    """What ``costmodel.profile`` takes as inputs.
+
+    >>> read_inputs(["1,3,8,8"]), read_inputs(["a=1,3", "b=2x4"]), read_inputs(None)
+    ((1, 3, 8, 8), {'a': (1, 3), 'b': (2, 4)}, None)
+    """
+    if not texts:
+        return None
+    read = [_read_input(text) for text in texts]
+    named = {name: value for name, value in read if name is not None}
+    if not named:
+        values = [value for _, value in read]
+        return values[0] if len(values) == 1 else tuple(values)
+    if len(named) < len(read):
+        raise InputError("either every --input is given by keyword, as in x=1,3,224,224, or none, and each name once")
+    return named
+
+
+def _read_input(text: str) -> tuple[str | None, Any]:
+    from costmodel.trace import Input
+    from costmodel.trace.specs import DTYPE
+
+    match = _INPUT.fullmatch(text.strip())
+    if match is None:
+        raise InputError(f"--input {text!r} is no shape; write 1,3,224,224 or 1,128:int64 or name=1,128:int64")
+    shape = tuple(int(n) for n in re.findall(r"\d+", match["shape"]))
+    if match["dtype"] is None:
+        return match["name"], shape
+    if match["dtype"] not in DTYPE:
+        raise InputError(f"--input {text!r}: torch has no dtype {match['dtype']!r}; for instance int64, float16")
+    return match["name"], Input(shape, DTYPE[match["dtype"]])
+
+
+def profiled(model: str, inputs: list[str] | None, *, train: bool = False, strict: bool = False) -> Profile:
+    """The profile of what a model argument names: of a spec, or read from a saved one."""
+    from costmodel.profile import profile
+    from costmodel.views.json import read_json
+
+    if model.endswith(".json") and ":" not in model:
+        if inputs or train:
+            raise InputError(f"{model} is a saved profile: its inputs and mode are settled")
+        return read_json(model)
+    return profile(model, read_inputs(inputs), mode="train" if train else "eval", strict=strict)

@@ -1,0 +1,319 @@
+"""Spec strings to modules: ``mobilenet_v1(width=0.5)``, ``torchvision:resnet50``, ``path/to/file.py:factory``.
+
+Weights are never downloaded: a network's costs do not depend on them.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from costmodel.errors import LoadError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FORMS = (
+    "mobilenet_v2", "mobilenet_v1(width=0.5)", "torchvision:resnet50", "timm:convnext_tiny",
+    "hf:bert, hf:path/to/config.json", "package.module:factory", "path/to/file.py:factory",
+)  # fmt: skip
+"""What a spec may look like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A spec string, read."""
+
+    scheme: str
+    """``torchvision``, ``timm``, ``hf``, ``file``, ``module``, or ``""`` for the library's own networks."""
+    where: str
+    """The file or module of a factory, ``""`` elsewhere."""
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] | None = None
+
+
+def load(spec: str) -> nn.Module:
+    """The module that a spec string names, with random weights; nothing is downloaded.
+
+    ``costmodel.profile(load(spec))`` needs no inputs where the module knows its own: the library's networks, and those
+    of torchvision, timm and transformers, do (``example_inputs``, ``default_cfg``, ``config``).
+
+    Args:
+        spec: a name of ``costmodel.models.list_models()``; ``torchvision:NAME``; ``timm:NAME``; ``hf:`` and a model
+            type, a config.json or a folder that has one; ``package.module:factory``; ``path/to/file.py:factory``.
+            Arguments follow in parentheses, as Python literals.
+
+    Raises ``LoadError`` for a spec that names nothing that can be built.
+
+    >>> load("mobilenet_v1(width=0.5)").example_inputs
+    (1, 3, 224, 224)
+    """
+    if not isinstance(spec, str):
+        raise LoadError(f"a spec is a string such as {FORMS[0]!r}, not {type(spec).__name__}")
+    read = parse(spec)
+    model: nn.Module = _BUILDERS[read.scheme](read, spec)
+    # Not torch.nn.Module by isinstance: this file does without torch.
+    if not callable(getattr(model, "named_modules", None)):
+        raise LoadError(
+            f"{spec!r} gave {type(model).__name__}, not a torch.nn.Module: name a factory or a module class"
+        )
+    return model
+
+
+def parse(spec: str) -> Spec:
+    """Reads a spec string; nothing is imported and nothing in it is executed.
+
+    >>> parse("torchvision:vit_b_16(image_size=384)")
+    Spec(scheme='torchvision', where='', name='vit_b_16', args=(), kwargs={'image_size': 384})
+    """
+    head, args, kwargs = _split_call(spec.strip())
+    scheme, colon, rest = head.partition(":")
+    if not colon:
+        return Spec("", "", head, args, kwargs)
+    if scheme in ("torchvision", "timm", "hf"):
+        if not rest:
+            raise LoadError(f"{spec!r} names no model: write {scheme}:NAME")
+        return Spec(scheme, "", rest, args, kwargs)
+    where, _, factory = head.rpartition(":")
+    if not factory.isidentifier():
+        raise LoadError(f"{spec!r}: {factory!r} is not the name of a factory. {_forms()}")
+    return Spec("file" if where.endswith(".py") else "module", where, factory, args, kwargs)
+
+
+def _split_call(spec: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    if not spec.endswith(")"):
+        return spec, (), {}
+    head, _, inside = spec.partition("(")
+    try:
+        call = ast.parse(f"f({inside}", mode="eval").body
+        if not isinstance(call, ast.Call) or any(k.arg is None for k in call.keywords):
+            raise ValueError("not a list of arguments")
+        args = tuple(ast.literal_eval(a) for a in call.args)
+        return head.strip(), args, {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg is not None}
+    except (SyntaxError, ValueError) as error:
+        raise LoadError(
+            f"the arguments of {spec!r} cannot be read: they are Python literals, as in mobilenet_v1(width=0.5)"
+        ) from error
+
+
+# -- a builder for each scheme -------------------------------------------------------------------------------------
+
+
+def _own(spec: Spec, text: str) -> Any:
+    models = importlib.import_module("costmodel.models")
+    names = models.list_models()
+    if spec.name not in names:
+        raise LoadError(f"no model is called {spec.name!r}{_hint(spec.name, names) or f'. {_forms()}'}")
+    return _call(getattr(models, spec.name), spec, text)
+
+
+def _torchvision(spec: Spec, text: str) -> Any:
+    models = _package("torchvision.models", "torchvision")
+    names = models.list_models()
+    if spec.name not in names:
+        raise LoadError(f"torchvision has no model {spec.name!r}{_hint(spec.name, names, 'torchvision:')}")
+    _refuse_weights(spec, text)
+    builder = models.get_model_builder(spec.name)
+    nothing: dict[str, Any] = {k: None for k in ("weights", "weights_backbone") if k in inspect.signature(builder).parameters}
+    if spec.name in ("googlenet", "inception_v3"):
+        nothing["init_weights"] = False  # minutes of truncated normals, which change no cost
+    model = _call(builder, spec, text, nothing)
+    if getattr(model, "example_inputs", None) is None:
+        model.example_inputs = _torchvision_inputs(models, spec.name, builder)
+    return model
+
+
+def _torchvision_inputs(models: Any, name: str, builder: Callable[..., Any]) -> Any:
+    """What the model is evaluated on, by what its weights say of themselves; weights are not loaded for it."""
+    family = builder.__module__.removeprefix("torchvision.models.").partition(".")[0]
+    if family == "detection":
+        return ([(3, 800, 800)],)  # a list of images, each (channels, height, width)
+    if family == "optical_flow":
+        return ((1, 3, 520, 960), (1, 3, 520, 960))  # two frames
+    transforms = models.get_model_weights(name).DEFAULT.transforms
+    crop = getattr(transforms, "keywords", {}).get("crop_size", 520 if family == "segmentation" else 224)
+    size = tuple(crop) if isinstance(crop, (tuple, list)) else (crop, crop)
+    return (1, 3, 16, *size) if family == "video" else (1, 3, *size)
+
+
+def _timm(spec: Spec, text: str) -> Any:
+    timm = _package("timm", "timm")
+    names = timm.list_models()
+    if not timm.is_model(spec.name.split(".")[0]):
+        raise LoadError(f"timm has no model {spec.name!r}{_hint(spec.name, names, 'timm:')}")
+    _refuse_weights(spec, text)
+    # A tag (name.tag) says which weights; without them the architecture is all there is.
+    named = Spec(spec.scheme, "", spec.name, (spec.name.split(".")[0],), spec.kwargs)
+    return _call(timm.create_model, named, text, {"pretrained": False})
+
+
+def _hf(spec: Spec, text: str) -> Any:
+    transformers = _package("transformers", "transformers")
+    kwargs = dict(spec.kwargs or {})
+    path = Path(spec.name).expanduser()
+    if spec.args:
+        raise LoadError(f"{text!r}: the config's own settings are given by keyword, as in hf:bert(num_hidden_layers=2)")
+    if path.exists():
+        source = path / "config.json" if path.is_dir() else path
+        if not source.is_file():
+            raise LoadError(f"{text!r}: there is no config.json in {path}")
+        with _as_load_error(text):
+            config = transformers.AutoConfig.from_pretrained(str(source), local_files_only=True, **kwargs)
+    else:
+        types = list(transformers.CONFIG_MAPPING.keys())
+        if spec.name not in types:
+            raise LoadError(
+                f"{spec.name!r} is neither a file nor a model type of transformers{_hint(spec.name, types, 'hf:')}. "
+                f"Nothing is downloaded: give a folder, a config.json, or a type such as hf:bert"
+            )
+        with _as_load_error(text):
+            config = transformers.AutoConfig.for_model(spec.name, **kwargs)
+    for auto in _auto_classes(transformers, config):
+        with _as_load_error(text):
+            return auto.from_config(config)
+    raise LoadError(f"{text!r}: transformers has no model for a {type(config).__name__}")
+
+
+def _auto_classes(transformers: Any, config: Any) -> Iterator[Any]:
+    """The automatic classes that know the config, the one of the architecture that it names first."""
+    named = getattr(config, "architectures", None) or []
+    for architecture in named:
+        found = getattr(transformers, architecture, None)
+        if found is not None:
+            yield _Direct(found)
+    for auto in (transformers.AutoModel,):
+        if type(config) in auto._model_mapping:
+            yield auto
+
+
+@dataclass(frozen=True)
+class _Direct:
+    """A class named by the config itself, with the face of an automatic one."""
+
+    model: Any
+
+    def from_config(self, config: Any) -> Any:
+        return self.model(config)
+
+
+def _file(spec: Spec, text: str) -> Any:
+    path = Path(spec.where).expanduser().resolve()
+    if not path.is_file():
+        raise LoadError(f"{text!r}: there is no file {path}")
+    name = f"_costmodel_loaded_{path.stem}_{abs(hash(str(path))):x}"
+    source = importlib.util.spec_from_file_location(name, path)
+    assert source is not None
+    assert source.loader is not None  # the name ends in .py
+    module = importlib.util.module_from_spec(source)
+    sys.modules[name] = module  # dataclasses and pickles look their module up
+    with _as_load_error(text), _importable(path.parent):
+        source.loader.exec_module(module)
+    return _call(_attribute(module, spec, text), spec, text)
+
+
+def _module(spec: Spec, text: str) -> Any:
+    with _importable(Path.cwd()):
+        try:
+            module = importlib.import_module(spec.where)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{spec.where}.".startswith(f"{error.name}."):
+                raise LoadError(f"{text!r}: importing {spec.where} failed: {error}") from error
+            close = _hint(spec.where, ("torchvision", "timm", "hf"), suffix=":") or f". {_forms()}"
+            raise LoadError(f"{text!r}: no module is called {spec.where!r}{close}") from error
+        except Exception as error:
+            raise LoadError(f"{text!r}: importing {spec.where} failed: {_said(error)}") from error
+    return _call(_attribute(module, spec, text), spec, text)
+
+
+_BUILDERS: Mapping[str, Callable[[Spec, str], Any]] = {
+    "": _own, "torchvision": _torchvision, "timm": _timm, "hf": _hf, "file": _file, "module": _module,
+}  # fmt: skip
+
+
+# -- what they share ------------------------------------------------------------------------------------------------
+
+
+def _call(factory: Any, spec: Spec, text: str, defaults: Mapping[str, Any] | None = None) -> Any:
+    if not callable(factory):
+        if spec.args or spec.kwargs:
+            raise LoadError(f"{text!r}: {spec.name} is no factory, it takes no arguments")
+        return factory  # a module that the file has made already
+    kwargs = {**(defaults or {}), **(spec.kwargs or {})}
+    try:
+        inspect.signature(factory).bind(*spec.args, **kwargs)
+    except TypeError as error:
+        raise LoadError(f"{text!r}: {error}; it is called as {spec.name}{inspect.signature(factory)}") from error
+    except ValueError:
+        pass  # a builtin without a signature
+    with _as_load_error(text):
+        return factory(*spec.args, **kwargs)
+
+
+def _attribute(module: Any, spec: Spec, text: str) -> Any:
+    if not hasattr(module, spec.name):
+        names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise LoadError(f"{text!r}: {spec.where} has no {spec.name!r}{_hint(spec.name, names)}")
+    return getattr(module, spec.name)
+
+
+def _package(module: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if importlib.util.find_spec(package) is None:
+            raise LoadError(f"{package} is not installed: pip install {package}") from error
+        raise LoadError(f"{package} is installed and cannot be imported: {_said(error)}") from error
+    except Exception as error:  # torchvision beside a torch that it was not built for raises RuntimeError
+        raise LoadError(f"{package} is installed and cannot be imported: {_said(error)}") from error
+
+
+def _refuse_weights(spec: Spec, text: str) -> None:
+    for name in ("weights", "weights_backbone", "pretrained", "pretrained_backbone"):
+        if (spec.kwargs or {}).get(name):
+            raise LoadError(f"{text!r}: weights are never downloaded, and costs do not depend on them; drop {name}=")
+
+
+@contextmanager
+def _as_load_error(text: str) -> Iterator[None]:
+    """What a stranger's code raises, as one line; what it warns of while building is not the reader's business."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except Exception as error:
+            raise LoadError(f"{text!r} cannot be built: {_said(error)}") from error
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """A user's file may import the files beside it."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _said(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _hint(name: str, names: Iterable[str], prefix: str = "", suffix: str = "") -> str:
+    close = get_close_matches(name, list(names))
+    return f"; did you mean {' or '.join(f'{prefix}{n}{suffix}' for n in close)}?" if close else ""
+
+
+def _forms() -> str:
+    return f"A model is named as in {'; '.join(FORMS)}; `costmodel models` lists the library's own"

@@ -1,0 +1,267 @@
+"""A profile as JSON and back. Beside its figures the file carries what ran, from which every analysis works again.
+
+``profile.schema.json``, beside this file, describes the format. A reader that does not know a file's version says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from costmodel.errors import ConvertError
+from costmodel.formulas import LayerCost
+from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, OpCall, Storage, TensorSpec
+from costmodel.profile import LAYER_COLUMNS, Profile
+from costmodel.quantities import Work
+
+if TYPE_CHECKING:
+    from costmodel.compare import Comparison
+
+VERSION = 1
+"""Of the format. It changes with anything that a reader of this version would misread."""
+
+TOTALS = (
+    "params", "buffers", "macs", "macs_on_padding", "flops", "memory_access", "memory_access_bytes", "activations",
+)  # fmt: skip
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the format."""
+    text = files("costmodel.views").joinpath("profile.schema.json").read_text("utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def profile(p: Profile) -> str:
+    """The profile: a line for each of its parts, so that a change of one is seen in a diff."""
+    return "{\n" + ",\n".join(f"{json.dumps(k)}: {_compact(v)}" for k, v in document(p).items()) + "\n}\n"
+
+
+def comparison(c: Comparison) -> str:
+    """The totals of several models, a line each."""
+    models = [
+        {
+            "name": name, "totals": {total: int(getattr(p, total)) for total in TOTALS}, "is_exact": p.is_exact,
+            "crosscheck": p.crosscheck().ok,
+        }
+        for name, p in c.profiles.items()
+    ]  # fmt: skip
+    lines = ",\n".join(map(_compact, models))
+    head = f'"format":"costmodel-comparison","version":{VERSION},"baseline":{_compact(c.baseline)}'
+    return f'{{{head},"models":[\n{lines}\n]}}\n'
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def document(p: Profile) -> dict[str, Any]:
+    """The profile as plain lists and dicts."""
+    check = p.crosscheck()
+    rows = p.layers[list(LAYER_COLUMNS)].to_dict("records")
+    return {
+        "format": "costmodel-profile",
+        "version": VERSION,
+        "name": p.name,
+        "model": p.graph.model,
+        "mode": p.mode,
+        "execution": p.execution,
+        "is_exact": p.is_exact,
+        "inputs": [{"shape": list(t.shape), "dtype": t.dtype} for t in p.inputs],
+        "totals": {name: int(getattr(p, name)) for name in TOTALS},
+        "layers": [{str(k): list(v) if isinstance(v, tuple) else v for k, v in row.items()} for row in rows],
+        "coverage": asdict(p.coverage),
+        "crosscheck": {
+            "ok": check.ok,
+            "checked": check.checked,
+            "traced_only": list(check.traced_only),
+            "mismatches": [
+                {"name": c.name, "type": c.type, "quantity": c.quantity,
+                 "closed_form": _shown(c.closed_form), "traced": _shown(c.traced)}
+                for c in check.mismatches
+            ],
+        },
+        "graph": _Writer().graph(p.graph),
+    }  # fmt: skip
+
+
+def _shown(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def read_json(path: str | Path) -> Profile:
+    """The profile that ``Profile.save("x.json")`` or ``Profile.to_json`` wrote.
+
+    Figures are computed anew from what ran. A rule or closed form of one's own must be registered before reading.
+    Raises ``ConvertError`` for a file that is no profile, or of a version that this library does not know.
+    """
+    path = Path(path).expanduser()
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConvertError(f"{path} cannot be read: {error}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str = "the text") -> Profile:
+    """The profile that a JSON text holds."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ConvertError(f"{where} is not JSON: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != "costmodel-profile":
+        raise ConvertError(f"{where} is JSON, and not a profile saved by costmodel (Profile.save('x.json'))")
+    if found.get("version") != VERSION:
+        raise ConvertError(
+            f"{where} has version {found.get('version')!r} of the format; this costmodel reads version {VERSION}. "
+            f"Save it again with this costmodel, or read it with the one that wrote it"
+        )
+    try:
+        return Profile(_Reader(found["graph"]["tensors"]).graph(found), found["name"])
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ConvertError(f"{where} is damaged: {type(error).__name__}: {error}") from error
+
+
+class _Writer:
+    """Writes a graph. Tensors go into one table: two uses of one tensor stay two uses of one."""
+
+    def __init__(self) -> None:
+        self.tensors: list[list[Any]] = []
+        self.indices: dict[int, int] = {}
+
+    def graph(self, g: Graph) -> dict[str, Any]:
+        body = {
+            "reason": g.reason,
+            "modules": [
+                {"name": m.name, "type": m.type, "parameters": [self.tensor(t) for t in m.parameters],
+                 "buffers": [self.tensor(t) for t in m.buffers], "aliases": list(m.aliases)}
+                for m in g.modules.values()
+            ],
+            "calls": [self.call(c) for c in g.calls],
+            "ops": [
+                {"op": o.op, "args": {k: self.value(v) for k, v in o.args.items()},
+                 "outputs": [self.tensor(t) for t in o.outputs], "module": o.module, "inplace": o.inplace}
+                for o in g.ops
+            ],
+            "storages": [[s.nbytes, s.role, s.born, s.freed] for s in g.storages],
+            "inputs": self.value(g.inputs),
+            "kwargs": self.value(g.kwargs),
+            "outputs": self.value(g.outputs),
+        }  # fmt: skip
+        return {"tensors": self.tensors, **body}
+
+    def call(self, c: ModuleCall) -> dict[str, Any]:
+        layer = None
+        if c.layer is not None:
+            hyper = {k: self.value(v) for k, v in c.layer.hyper.items()}
+            layer = {"key": c.layer.key, "hyper": hyper, "kind": c.layer.kind}
+        plain = {f.name: getattr(c, f.name) for f in fields(c) if f.name not in _NESTED}
+        return {
+            **plain, "args": self.value(c.args), "kwargs": self.value(c.kwargs), "outputs": self.value(c.outputs),
+            "layer": layer,
+        }  # fmt: skip
+
+    def tensor(self, t: TensorSpec) -> int:
+        if id(t) not in self.indices:
+            self.indices[id(t)] = len(self.tensors)
+            strides = None if t.strides is None else list(t.strides)
+            self.tensors.append([list(t.shape), t.dtype, strides, t.storage, t.role, t.name])
+        return self.indices[id(t)]
+
+    def value(self, value: Any) -> Any:
+        """Scalars and lists as they are; all else as an object with one key that says what it is."""
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, int):
+            return int(value)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else {"float": repr(float(value))}
+        if isinstance(value, TensorSpec):
+            return {"tensor": self.tensor(value)}
+        if isinstance(value, tuple):
+            return {"tuple": [self.value(v) for v in value]}
+        if isinstance(value, list):
+            return [self.value(v) for v in value]
+        if isinstance(value, Mapping):
+            return {"dict": [[self.value(k), self.value(v)] for k, v in value.items()]}
+        if isinstance(value, complex):
+            return {"complex": [repr(value.real), repr(value.imag)]}
+        if isinstance(value, LayerCost):
+            parts = {f.name: self.value(getattr(value, f.name)) for f in fields(value) if f.name != "work"}
+            return {"cost": {**parts, "work": asdict(value.work)}}
+        return {"other": f"<{type(value).__name__}>"}
+
+
+_NESTED = ("args", "kwargs", "outputs", "layer")
+
+
+class _Reader:
+    """Reads what ``_Writer`` wrote."""
+
+    def __init__(self, tensors: list[list[Any]]) -> None:
+        self.tensors = [
+            TensorSpec(tuple(shape), dtype, None if strides is None else tuple(strides), storage, role, name)
+            for shape, dtype, strides, storage, role, name in tensors
+        ]
+
+    def graph(self, found: dict[str, Any]) -> Graph:
+        g = found["graph"]
+        modules = {
+            m["name"]: ModuleInfo(
+                m["name"], m["type"], self._tensors(m["parameters"]), self._tensors(m["buffers"]), tuple(m["aliases"])
+            )
+            for m in g["modules"]
+        }
+        ops = [
+            OpCall(
+                o["op"], {k: self.value(v) for k, v in o["args"].items()}, self._tensors(o["outputs"]), o["module"], i,
+                o["inplace"],
+            )
+            for i, o in enumerate(g["ops"])
+        ]  # fmt: skip
+        return Graph(
+            found["model"], modules, [self.call(c) for c in g["calls"]], ops, [Storage(*s) for s in g["storages"]],
+            self.value(g["inputs"]), self.value(g["kwargs"]), self.value(g["outputs"]), found["execution"],
+            found["mode"], g["reason"],
+        )  # fmt: skip
+
+    def call(self, c: dict[str, Any]) -> ModuleCall:
+        layer = c["layer"]
+        if layer is not None:
+            layer = LayerSpec(layer["key"], {k: self.value(v) for k, v in layer["hyper"].items()}, layer["kind"])
+        plain = {k: v for k, v in c.items() if k not in _NESTED}
+        return ModuleCall(
+            **plain, args=self.value(c["args"]), kwargs=self.value(c["kwargs"]), outputs=self.value(c["outputs"]),
+            layer=layer,
+        )  # fmt: skip
+
+    def _tensors(self, indices: list[int]) -> tuple[TensorSpec, ...]:
+        return tuple(self.tensors[i] for i in indices)
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.value(v) for v in value]
+        if not isinstance(value, dict):
+            return value
+        ((what, inside),) = value.items()
+        if what == "tensor":
+            return self.tensors[inside]
+        if what == "tuple":
+            return tuple(self.value(v) for v in inside)
+        if what == "dict":
+            return {self.value(k): self.value(v) for k, v in inside}
+        if what == "float":
+            return float(inside)
+        if what == "complex":
+            return complex(float(inside[0]), float(inside[1]))
+        if what == "cost":
+            parts = {k: self.value(v) for k, v in inside.items() if k != "work"}
+            return LayerCost(**parts, work=Work(**inside["work"]))
+        if what == "other":
+            return inside
+        raise ValueError(f"unknown value {what!r}")

@@ -1,0 +1,306 @@
+"""Results as Markdown that GitHub renders as it is: for reports in a repository, and for comments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from costmodel.quantities import EVERY_OPERATION
+from costmodel.views import units
+
+if TYPE_CHECKING:
+    from costmodel.compare import Comparison
+    from costmodel.crosscheck import CrossCheck
+    from costmodel.difference import Difference
+    from costmodel.profile import Coverage, Profile
+
+TOTALS = ("params", "macs", "flops", "memory_access", "activations")
+
+_SPECIAL = re.compile(r"[\\`*_{}\[\]()#+!|~$^-]")
+_LINK = re.compile(r"(?<=\w)://|(?<=www)\.|@", re.IGNORECASE)
+
+
+def escape(text: str) -> str:
+    r"""A text from a model as a Markdown cell: it reads as it is, and neither marks up, links, mentions nor breaks.
+
+    >>> escape("a|b"), escape("<script>"), escape("`x`\n# y")
+    ('a\\|b', '&lt;script&gt;', '\\`x\\` \\# y')
+    """
+    text = " ".join(text.split())
+    text = "".join(c for c in text if c.isprintable())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _SPECIAL.sub(lambda m: f"\\{m[0]}" if m[0] not in "()-_" or _marks(m) else m[0], text)
+    return _LINK.sub(lambda m: "".join(f"&#{ord(c)};" for c in m[0]), text)
+
+
+def _marks(match: re.Match[str]) -> bool:
+    """Whether a character that is harmless inside a word stands where Markdown would read it."""
+    text, at = match.string, match.start()
+    if match[0] in "()":
+        return False
+    if match[0] == "-":
+        return at == 0
+    return not (0 < at < len(text) - 1 and text[at - 1].isalnum() and text[at + 1].isalnum())
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """A table whose first ``left`` columns are text and whose others are numbers, flush right. Cells are escaped."""
+    lines = [head, *rows]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True)))
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|".join(f" {'-' * w} " if i < left else f" {'-' * (w - 1)}: " for i, w in enumerate(widths))
+    return "\n".join([line(head), f"|{rule}|", *(line(row) for row in lines[1:])])
+
+
+def folded(summary: str, body: str) -> str:
+    """Something long, shown on request."""
+    return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+# -- one model -----------------------------------------------------------------------------------------------------
+
+
+def profile(p: Profile) -> str:
+    """A profile: its totals, whether to trust them, what is counted; then where the costs go, layer by layer."""
+    inputs = ", ".join(f"{units.shape(t.shape)} {t.dtype}" for t in p.inputs) or "nothing"
+    parts = [
+        f"# What {escape(p.name)} costs",
+        f"One forward of `{_code(p.graph.model)}` in {p.mode} mode, on {inputs}.",
+        table(["", "", "exactly"], _totals(p), left=1),
+        conventions(),
+        _trust(p),
+        f"## By kind of layer\n\n{_kinds(p)}",
+        f"## Layers\n\n{folded(_layers_title(p), _layers(p))}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _code(text: str) -> str:
+    return " ".join(text.split()).replace("`", "'").replace("|", "/")
+
+
+def _totals(p: Profile) -> list[list[str]]:
+    rows = []
+    for name in TOTALS:
+        exact = p.is_exact or name == "params"
+        value = getattr(p, name)
+        unit = " elements" if "(" in units.head(name) else ""
+        rows.append([units.head(name), units.cell(name, value, exact=exact), f"{'' if exact else '≥ '}{value:,}{unit}"])
+        if name == "memory_access":
+            access = p.memory_access_bytes
+            rows.append([
+                units.head("memory_access_bytes"), units.cell("memory_access_bytes", access, exact=exact),
+                f"{'' if exact else '≥ '}{access:,} bytes",
+            ])  # fmt: skip
+    return rows
+
+
+def conventions() -> str:
+    """What is counted, in plain words."""
+    return (
+        f"> **MACs** are multiply-accumulates of convolutions and matrix products, taps on zero padding included: what "
+        f"most papers print as FLOPs. **FLOPs** here: {EVERY_OPERATION.name}. **Memory access** is elements read and "
+        f"written, every operation a kernel of its own. **Activations** are output elements of convolutions and matrix "
+        f"products. 1 k is 1,000."
+    )
+
+
+def _trust(p: Profile) -> str:
+    lines = [f"- {verdict(p.crosscheck())}", f"- {coverage_line(p.coverage)}"]
+    if p.macs_on_padding:
+        lines.append(f"- {units.share(p.macs_on_padding, p.macs)} of the MACs multiply a zero of the padding.")
+    if p.execution == "real":
+        lines.append(f"- Run with real tensors, for the model asks for values: {escape(p.graph.reason)}.")
+    for name, holders in p.shared_parameters.items():
+        lines.append(f"- {escape(name)} is shared with {', '.join(escape(h or 'the model') for h in holders)}.")
+    return "## Is it true?\n\n" + "\n".join(lines)
+
+
+def verdict(check: CrossCheck) -> str:
+    """The cross-check in a sentence."""
+    traced = f" {len(check.traced_only)} have no closed form and are traced only." if check.traced_only else ""
+    if check.ok:
+        twice = f"{check.checked} layers derived twice"
+        return f"✅ Cross-check: {twice}, trace and closed form agree to the last integer.{traced}"
+    wrong = list(dict.fromkeys(c.name for c in check.mismatches))
+    named = ", ".join(escape(name) for name in wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+    return f"❌ Cross-check: {len(wrong)} of {check.checked} layers disagree: {named}.{traced}"
+
+
+def coverage_line(coverage: Coverage) -> str:
+    """The coverage in a sentence, which names what is not known."""
+    if not coverage.unknown:
+        known = len(coverage.counted) + len(coverage.free)
+        return f"✅ Coverage: all {known} operations that ran have a rule ({len(coverage.free)} of them are free)."
+    missing = "; ".join(
+        f"{escape(op)} in {escape(where[0] or 'the model itself')}"
+        + (f" and {len(where) - 1} more places" if len(where) > 1 else "")
+        for op, where in coverage.unknown.items()
+    )
+    return f"⚠️ Coverage: totals are lower bounds (≥), for these operations have no rule: {missing}."
+
+
+def _kinds(p: Profile) -> str:
+    sums: dict[str, list[int]] = {}
+    for layer in p.pricing.layers:
+        row = sums.setdefault(layer.kind, [0] * 5)
+        work = layer.work
+        new = sum(t.size for t in layer.new_parameters)
+        for i, value in enumerate((1, new, work.macs, work.flops, layer.traffic.elements)):
+            row[i] += value
+    ranked = sorted(sums.items(), key=lambda item: (-item[1][2], -item[1][4]))
+    return table(
+        ["kind", "layers", "params", "MACs", "share of MACs", "FLOPs", units.head("memory_access")],
+        [
+            [
+                kind,
+                f"{n:,}",
+                units.si(params),
+                units.si(macs),
+                units.share(macs, p.macs),
+                units.si(flops),
+                units.si(access),
+            ]
+            for kind, (n, params, macs, flops, access) in ranked
+        ],
+    )
+
+
+def _layers_title(p: Profile) -> str:
+    return f"All {len(p.pricing.layers):,} layers, in the order in which they ran"
+
+
+def _layers(p: Profile) -> str:
+    rows = []
+    for layer in p.pricing.layers:
+        work = layer.work
+        exact = all(op.rule is not None for op in layer.ops)
+        rows.append([
+            escape(layer.name), escape(layer.type), layer.kind,
+            units.shape(layer.outputs[0].shape) if layer.outputs else "",
+            units.si(sum(t.size for t in layer.new_parameters)), units.si(work.macs, exact=exact),
+            units.share(work.macs, p.macs), units.si(work.flops, exact=exact),
+            units.si(layer.traffic.elements, exact=exact),
+        ])  # fmt: skip
+    head = ["layer", "type", "kind", "output", "params", "MACs", "share of MACs", "FLOPs", units.head("memory_access")]
+    return table(head, rows, left=4)
+
+
+# -- the cross-check -----------------------------------------------------------------------------------------------
+
+
+def crosscheck(check: CrossCheck) -> str:
+    """The verdict, the disagreements if there are any, and what was traced only."""
+    parts = [f"# Cross-check of {escape(check.model)}", verdict(check)]
+    if check.mismatches:
+        rows = [
+            [escape(c.name), escape(c.type), units.name(c.quantity), _value(c.closed_form), _value(c.traced)]
+            for c in check.mismatches
+        ]
+        parts.append(table(["layer", "type", "quantity", "closed form", "traced"], rows, left=3))
+    if check.against:
+        parts.append(_third(check))
+    if check.traced_only:
+        body = "\n".join(f"- {escape(name)}" for name in check.traced_only)
+        parts.append(folded(f"{len(check.traced_only)} layers that are traced only", body))
+    for op, where in check.unknown.items():
+        parts.append(f"⚠️ No rule for {escape(op)}, which ran in {escape(where[0] or 'the model itself')}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _third(check: CrossCheck) -> str:
+    rows, same = [], 0
+    for c in check.comparisons:
+        third = check.third.get(c.name) if c.quantity == "macs" else None
+        if third is None:
+            continue
+        if third.count == c.traced:
+            same += 1
+        else:
+            rows.append([escape(c.name), escape(third.why), _value(c.traced), _value(third.count)])
+    line = f"{check.against} counts the same MACs for {same} layers"
+    if not rows:
+        return line + "."
+    listed = table(["layer", "why", "MACs", check.against], rows, left=2)
+    return f"{line}, and others for {len(rows)}:\n\n{folded('Where and why it differs', listed)}"
+
+
+def _value(value: object) -> str:
+    return units.shape(value) if isinstance(value, tuple) else f"{value:,}"
+
+
+# -- several models ------------------------------------------------------------------------------------------------
+
+
+def comparison(c: Comparison) -> str:
+    """Several models: a table of totals, ratios to the baseline, and whether to trust each."""
+    names = [*TOTALS[:4], "memory_access_bytes", "activations"]
+    rows = [
+        [escape(model), *(units.cell(n, getattr(p, n), exact=p.is_exact or n == "params") for n in names)]
+        for model, p in c.profiles.items()
+    ]
+    parts = [
+        f"# {len(c.profiles)} models compared",
+        table(["model", *(units.head(n) for n in names)], rows),
+    ]
+    if c.baseline is not None:
+        figures = c.table.to_dict("index")
+        ratios = [
+            [escape(model), *(units.ratio(figures[model][f"{n}_ratio"]) for n in names)] for model in c.profiles
+        ]
+        parts.append(f"Times {escape(c.baseline)}:\n\n{table(['model', *(units.name(n) for n in names)], ratios)}")
+    parts.append(conventions())
+    trust = "\n".join(
+        f"- {escape(model)}: {verdict(p.crosscheck())} {coverage_line(p.coverage)}" for model, p in c.profiles.items()
+    )
+    parts.append(f"## Are they true?\n\n{trust}")
+    for model, p in c.profiles.items():
+        inputs = ", ".join(f"{units.shape(t.shape)} {t.dtype}" for t in p.inputs)
+        layers = folded(_layers_title(p), _layers(p))
+        parts.append(f"## {escape(model)}\n\nOn {inputs}, in {p.mode} mode.\n\n{_kinds(p)}\n\n{layers}")
+    return "\n\n".join(parts) + "\n"
+
+
+# -- two profiles of one model --------------------------------------------------------------------------------------
+
+
+def difference(d: Difference, *, top: int = 20, limit: Fraction | None = None) -> str:
+    """What changed, short enough for a comment on a pull request: totals, and the layers that caused it, ranked."""
+    over = d.grown(limit) if limit is not None else []
+    same = all(was == now for was, now in d.totals.values())
+    old, new = escape(d.old.name), escape(d.new.name)
+    title = f"### Costs of {new}" if old == new else f"### Costs: {old} → {new}"
+    rows = []
+    for total, (was, now) in d.totals.items():
+        before = units.cell(total, was, exact=d.old.is_exact or total == "params")
+        after = units.cell(total, now, exact=d.new.is_exact or total == "params")
+        change = units.change(was, now) + (" ❌" if total in over else "")
+        rows.append([units.head(total), before, after, units.signed(total, now - was), change])
+    parts = [title, table(["", "before", "after", "difference", "change"], rows)]
+    if over and limit is not None:
+        allowed = f"{float(100 * limit):g}%"
+        parts.append(f"❌ Grew by more than {allowed}: {', '.join(units.name(total) for total in over)}.")
+    if not d.layers:
+        parts.append("No layer changed." if same else "No layer changed; parameters that no layer uses did.")
+    else:
+        listed = d.layers[:top]
+        names = ("params", "macs", "memory_access")
+        cells = [[escape(c.name), c.what, *(units.signed(n, c.difference(n)) for n in names)] for c in listed]
+        caused = table(["layer", "", *(f"{units.head(n)}" for n in names)], cells, left=2)
+        more = len(d.layers) - len(listed)
+        rest = f"\n\n… and {more:,} more layers." if more else ""
+        head = f"{len(d.layers):,} layers changed, those first that moved a total most"
+        parts.append(f"**{head}:**\n\n{caused}{rest}" if len(listed) <= 10 else folded(head, caused + rest))
+    for side, p in (("before", d.old), ("after", d.new)):
+        check = p.crosscheck()
+        if not check.ok:
+            parts.append(f"{side}: {verdict(check)}")
+        if not p.is_exact:
+            parts.append(f"{side}: {coverage_line(p.coverage)}")
+    return "\n\n".join(parts) + "\n"
