@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from costmodel.guidelines import Guidelines
+    from costmodel.receptive_field import Fields, ReceptiveField
     from costmodel.roofline import Roofline
 
 
@@ -255,6 +256,19 @@ class Profile:
 
         return roofline(self.pricing, self.fusion, named(device))
 
+    def receptive_field(self, layer: str | None = None, position: tuple[int, ...] | None = None) -> ReceptiveField:
+        """What an output position of a layer sees of the input, per spatial axis.
+
+        Args:
+            layer: the name of a module or of a row of ``layers``; ``None`` for the deepest feature map whose field is
+                still local (before global pooling, flatten or attention).
+            position: one output position, as an index for each dimension of the output that holds an axis of the input.
+
+        Raises:
+            UnknownLayerError: there is no such layer, or it depends on no input position.
+        """
+        return self._fields.at(layer, position)
+
     # -- views ----------------------------------------------------------------------------------------------------
 
     def to_markdown(self) -> str:
@@ -314,8 +328,18 @@ class Profile:
         return (
             layer.name, layer.type, layer.kind, _shape(layer.inputs), _shape(layer.outputs),
             sum(p.size for p in layer.new_parameters), work.macs, work.flops, traffic.elements, traffic.bytes,
-            sum(op.activations for op in layer.ops), None, None,
+            sum(op.activations for op in layer.ops), *self._field_columns(layer),
         )  # fmt: skip
+
+    @cached_property
+    def _fields(self) -> Fields:
+        from costmodel.receptive_field import Fields
+
+        return Fields(self.pricing)
+
+    def _field_columns(self, layer: TracedLayer) -> tuple[Any, Any]:
+        field = self._fields.of(layer)
+        return (None, None) if field is None else (field.size, field.stride)
 
 
 LAYER_COLUMNS = {

@@ -50,6 +50,10 @@ class Follow:
     slope: Fraction | int = 1
     first: Fraction | int = 0
     last: Fraction | int = 0
+    step: int = 1
+    """Between neighbours of the input positions that one output position sees: a dilation leaves gaps."""
+    unit: int = 1
+    """Input positions come in runs of this length, seen as one (the channels of a group); the map counts runs."""
 
     def pull(self, low: int, high: int) -> tuple[int, int]:
         """The input interval that the output interval ``low..high`` sees.
@@ -59,7 +63,35 @@ class Follow:
         """
         if self.slope < 0:
             low, high = high, low
-        return floor(self.slope * low + self.first), floor(self.slope * high + self.last)
+        low, high = floor(self.slope * low + self.first), floor(self.slope * high + self.last)
+        return self.unit * low, self.unit * (high + 1) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Piece(Follow):
+    """The input is a piece of the output (``cat``): outside the piece the output sees nothing of it, nor padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted(Follow):
+    """A window that is a share of the input's length, whatever that is: adaptive pooling, the head of a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse(Follow):
+    """Of the interval, an output sees only the inputs i with ``(output + offset - spread * i) % modulus == 0``."""
+
+    offset: int = 0
+    spread: int = 1
+    modulus: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored(Follow):
+    """A padded input of ``length``: outside it, the output sees positions inside, mirrored at the edge or the edge."""
+
+    length: int = 1
+    repeats_edge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +104,20 @@ class Rolled:
 
 
 @dataclass(frozen=True, slots=True)
+class Wrapped(Rolled):
+    """The same as padding: the wrapped positions are the border around an input that keeps its place."""
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """Every output position sees the whole input dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gated(Whole):
+    """The input dimension follows output dimension ``dim``, and is seen whole through a statistic (a norm's mean)."""
+
+    dim: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +148,7 @@ def sliding(dim: int, *, size: int, stride: int = 1, pad: int = 0, dilation: int
     >>> sliding(2, size=3, dilation=2).pull(5, 5)
     (5, 9)
     """
-    return Follow(dim, stride, -pad, dilation * (size - 1) - pad)
+    return Follow(dim, stride, -pad, dilation * (size - 1) - pad, dilation)
 
 
 def transposed(dim: int, *, size: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> Follow:
@@ -115,14 +159,30 @@ def transposed(dim: int, *, size: int, stride: int = 1, pad: int = 0, dilation: 
     """
     reach = dilation * (size - 1)
     # Of the inputs i with 0 <= o + pad - i * stride <= reach: the least is a ceiling, written as a floor.
-    return Follow(dim, Fraction(1, stride), Fraction(pad - reach + stride - 1, stride), Fraction(pad, stride))
+    first, last = Fraction(pad - reach + stride - 1, stride), Fraction(pad, stride)
+    if dilation == 1:
+        return Follow(dim, Fraction(1, stride), first, last)
+    return Sparse(dim, Fraction(1, stride), first, last, offset=pad, spread=stride, modulus=dilation)
 
 
-def adaptive(dim: int, *, size_in: int, size_out: int) -> Follow:
+def grouped(dim: int, *, size_in: int, size_out: int, groups: int) -> Tap:
+    """Channels in groups: an output channel sees the input channels of its group.
+
+    >>> [grouped(1, size_in=6, size_out=4, groups=2).pull(o, o) for o in range(4)]
+    [(0, 2), (0, 2), (3, 5), (3, 5)]
+    """
+    if groups == 1:
+        return Whole()
+    return Follow(dim, Fraction(groups, size_out), unit=size_in // groups)
+
+
+def adaptive(dim: int, *, size_in: int, size_out: int) -> Tap:
     """Adaptive pooling: output o covers floor(o * in / out) to ceil((o + 1) * in / out) - 1.
 
     >>> [adaptive(2, size_in=7, size_out=5).pull(o, o) for o in range(5)]
     [(0, 1), (1, 2), (2, 4), (4, 5), (5, 6)]
     """
+    if size_out == 1:
+        return Whole()
     slope = Fraction(size_in, size_out)
-    return Follow(dim, slope, 0, slope + Fraction(size_out - 1, size_out) - 1)
+    return Fitted(dim, slope, 0, slope + Fraction(size_out - 1, size_out) - 1)

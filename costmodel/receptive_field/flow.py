@@ -1,0 +1,219 @@
+"""What every tensor of a trace sees of one input, op by op in the order in which they ran.
+
+A tensor that is written in place has another value afterwards, and so have the tensors that share its storage: a view
+is read again from its base, and a write to a view is carried to its base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from costmodel.graph import TensorSpec
+from costmodel.pricing import PricedOp, Pricing
+from costmodel.receptive_field.arms import (
+    NOTHING,
+    Arm,
+    Shape,
+    Value,
+    axis_itself,
+    compressed,
+    regrouped,
+    through,
+    union,
+    unmoved,
+)
+from costmodel.window import Fixed, Follow, Piece, Regrouped, Rolled, Sight, Tap, Whole
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    base: TensorSpec
+    sight: Sight
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """The values of all tensors at the end of each op and of each module call."""
+
+    pricing: Pricing
+    source: TensorSpec
+    axes: tuple[int, ...]
+    """The dimensions of ``source`` that are followed."""
+    real: bool
+    """Whether positions outside a tensor are left out, instead of being followed into the padding."""
+    _now: dict[int, tuple[Value, int]] = field(default_factory=dict)
+    """By identity of the record: the value, and which write to its storage it knows of."""
+    _views: dict[int, _View] = field(default_factory=dict)
+    _writes: dict[int, int] = field(default_factory=dict)
+    """By storage: how often it was written in place."""
+
+    def run(self, wanted: Mapping[int, Sequence[TensorSpec]]) -> dict[tuple[int, int], Value]:
+        """Values by (op index, identity of the record), for the records in ``wanted[i]`` just before op ``i`` runs."""
+        rank = len(self.source.shape)
+        self._set(self.source, tuple((axis_itself(self.source.shape[d], d, rank),) for d in self.axes))
+        found: dict[tuple[int, int], Value] = {}
+        for i, op in enumerate(self.pricing.ops):
+            for spec in wanted.get(i, ()):
+                found[i, id(spec)] = self.value(spec)
+            self._step(op)
+        end = len(self.pricing.ops)
+        for spec in wanted.get(end, ()):
+            found[end, id(spec)] = self.value(spec)
+        return found
+
+    def value(self, spec: TensorSpec) -> Value:
+        """What the tensor sees now."""
+        value, known = self._now.get(id(spec), ((), 0))
+        if known == self._writes.get(spec.storage, 0):
+            return value
+        view = self._views.get(id(spec))
+        if view is not None:
+            value = self._seen({"": view.base}, spec.shape, view.sight)
+        self._set(spec, value)
+        return value
+
+    def _set(self, spec: TensorSpec, value: Value) -> None:
+        self._now[id(spec)] = value, self._writes.get(spec.storage, 0)
+
+    def _step(self, op: PricedOp) -> None:
+        call = op.call
+        tensors = dict(call.tensors())
+        if not any(self.value(t) for t in tensors.values()):
+            self._note_views(op, tensors)
+            return
+        for i, y in enumerate(call.outputs):
+            if op.rule is None:
+                sight: Sight = {name: (Whole(),) * len(t.shape) for name, t in tensors.items()}
+            else:
+                sight = op.rule.window(call, i)
+            value = self._seen(tensors, y.shape, sight)
+            if op.rule is None:
+                note = f"{call.op!r} has no rule: it is taken to see everything"
+                value = tuple(tuple(replace(arm, notes=arm.notes | {note}) for arm in arms) for arms in value)
+            if call.inplace:
+                self._write(y, value)
+            else:
+                self._set(y, value)
+        self._note_views(op, tensors)
+
+    def _note_views(self, op: PricedOp, tensors: Mapping[str, TensorSpec]) -> None:
+        call = op.call
+        if call.inplace or op.rule is None:
+            return
+        for i, y in enumerate(call.outputs):
+            for name, base in tensors.items():
+                if base is not y and base.storage == y.storage and id(y) not in self._views:
+                    sight = op.rule.window(call, i)
+                    if isinstance(sight, Regrouped):
+                        self._views[id(y)] = _View(base, Regrouped(""))
+                    elif name in sight:
+                        self._views[id(y)] = _View(base, {"": sight[name]})
+                    break
+
+    # -- what one output sees ---------------------------------------------------------------------------------
+
+    def _seen(self, tensors: Mapping[str, TensorSpec], out: Shape, sight: Sight) -> Value:
+        if isinstance(sight, Regrouped):
+            base = tensors[sight.arg]
+            value = self.value(base)
+            if base.shape == out:
+                return value
+            return tuple(tuple(regrouped(arm, base.shape, out, real=self.real) for arm in arms) for arms in value)
+        read = [(tensors[name], taps, value) for name, taps in sight.items() if any(value := self.value(tensors[name]))]
+        if len(read) == 1 and unmoved(read[0][1], read[0][0].shape, out):
+            return read[0][2]
+        pieces = {t.dim for _, taps, _ in read for t in taps if isinstance(t, Piece)}
+        result = []
+        for axis in range(len(self.axes)):
+            arms: list[Arm] = []
+            alike: bool | None = None
+            for spec, taps, value in read:
+                if unmoved(taps, spec.shape, out):
+                    arms.extend(value[axis])
+                    continue
+                if alike is None:
+                    alike = self._is_alike(axis, read, out)
+                arms.extend(through(value[axis], taps, spec.shape, out, real=self.real, alike=alike))
+            if len(arms) > 1:
+                met = union(arms, real=self.real)
+                arms = [compressed(arm, pieces - arm.carriers) for arm in met] if pieces else list(met)
+            result.append(tuple(arms))
+        return tuple(result)
+
+    def _is_alike(self, axis: int, read: Sequence[tuple[TensorSpec, tuple[Tap, ...], Value]], out: Shape) -> bool:
+        """Whether an output that sums the axis up is the same along all its dimensions, as far as the axis goes.
+
+        It is not where an output dimension is new (a dense layer's features) or follows the axis by another path (the
+        queries of an attention).
+        """
+        free = set()
+        for spec, taps, value in read:
+            carried = {d for arm in value[axis] for d in arm.carriers if spec.shape[d] > 1}
+            for d, tap in enumerate(taps):
+                if isinstance(tap, (Follow, Rolled)) and d not in carried:
+                    free.add(tap.dim)
+                elif isinstance(tap, (Follow, Rolled)):
+                    return False
+        return all(n == 1 or e in free for e, n in enumerate(out))
+
+    # -- writing in place -------------------------------------------------------------------------------------
+
+    def _write(self, spec: TensorSpec, value: Value) -> None:
+        chain: list[tuple[TensorSpec, Value]] = []
+        child, new = spec, value
+        chain.append((spec, value))
+        while (view := self._views.get(id(child))) is not None:
+            new = _overwritten(self.value(view.base), view.base.shape, new, child.shape, view.sight, self.real)
+            chain.append((view.base, new))
+            child = view.base
+        self._writes[spec.storage] = self._writes.get(spec.storage, 0) + 1
+        for written, now in chain:
+            self._set(written, now)
+
+
+def _overwritten(old: Value, shape: Shape, new: Value, view: Shape, sight: Sight, real: bool) -> Value:
+    """The base's value after the elements that a view of it shows were given new ones."""
+    if isinstance(sight, Regrouped):
+        return tuple(tuple(regrouped(arm, view, shape, real=real) for arm in arms) for arms in new)
+    taps = sight[""]
+    axes = max(len(old), len(new))
+    covered: list[slice] = []
+    for d, tap in enumerate(taps):
+        if isinstance(tap, Follow) and tap.slope >= 1 and tap.first == tap.last:
+            first, step = int(tap.first), int(tap.slope)
+            covered.append(slice(first, first + step * (view[tap.dim] - 1) + 1, step))
+        elif isinstance(tap, Fixed):
+            covered.append(slice(tap.index, tap.index + 1))
+        else:
+            covered.append(slice(0, shape[d]))
+    partial = [d for d, c in enumerate(covered) if len(range(*c.indices(shape[d]))) < shape[d]]
+    result = []
+    for axis in range(axes):
+        arms = [_without(arm, shape, covered, partial) for arm in (old[axis] if old else ())] if partial else []
+        arms += [_laid(arm, taps, shape, covered, partial) for arm in (new[axis] if new else ())]
+        result.append(union(arms, real=real))
+    return tuple(result)
+
+
+def _without(arm: Arm, shape: Shape, covered: Sequence[slice], partial: Sequence[int]) -> Arm:
+    sizes = tuple(shape[d] if d in partial else n for d, n in enumerate(arm.low.shape))
+    low, high = np.broadcast_to(arm.low, sizes).copy(), np.broadcast_to(arm.high, sizes).copy()
+    hole = tuple(c if d in partial else slice(None) for d, c in enumerate(covered))
+    low[hole], high[hole] = NOTHING, -NOTHING
+    return replace(arm, low=low, high=high, period=None if arm.carriers & set(partial) else arm.period)
+
+
+def _laid(arm: Arm, taps: Sequence[Tap], shape: Shape, covered: Sequence[slice], partial: Sequence[int]) -> Arm:
+    order = [tap.dim for tap in taps if isinstance(tap, Follow)]
+    rest = [e for e in range(arm.low.ndim) if e not in order]
+    sizes = [arm.low.shape[tap.dim] if isinstance(tap, Follow) else 1 for tap in taps]
+    carriers = frozenset(d for d, tap in enumerate(taps) if isinstance(tap, Follow) and tap.dim in arm.carriers)
+    full = tuple(shape[d] if d in partial else n for d, n in enumerate(sizes))
+    low, high = np.full(full, NOTHING, np.int64), np.full(full, -NOTHING, np.int64)
+    hole = tuple(c if d in partial else slice(None) for d, c in enumerate(covered))
+    low[hole] = arm.low.transpose([*order, *rest]).reshape(sizes)
+    high[hole] = arm.high.transpose([*order, *rest]).reshape(sizes)
+    return replace(arm, low=low, high=high, carriers=carriers, period=None if carriers & set(partial) else arm.period)
