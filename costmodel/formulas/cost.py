@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from costmodel.quantities import Count, Work
 
@@ -31,7 +31,7 @@ class LayerCost:
     """Elements read, when each op is a kernel of its own."""
     written: Count
     """Elements written, likewise."""
-    work: Work = NO_WORK
+    work: Work = field(default_factory=Work)
     """Arithmetic by kind."""
     params: Count = 0
     """Learnt elements."""

@@ -176,6 +176,30 @@ def test_batch_norm_in_training_counts_its_definition(affine: bool) -> None:
     assert f.batch_norm(channels=3, size=(2, 2), batch=2, affine=affine, training=True).work == tally.work
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_matrix_products_count_their_definition(bias: bool) -> None:
+    """One dot product an output element, and one add where there is a bias or a tensor to add."""
+    tally, rows, width, out = Tally(), 3, 4, 5
+    for _ in range(rows * out):
+        y = tally.dot(tally.numbers(range(width)), tally.numbers(range(width)))
+        _ = y + 0.5 if bias else y
+    assert f.linear(in_features=width, out_features=out, rows=rows, bias=bias).work == tally.work
+    assert f.matmul(m=rows, n=out, k=width, added=rows * out if bias else 0).work == tally.work
+    assert f.conv(c_in=width, c_out=out, kernel=1, size=(rows,), bias=bias).work == tally.work
+    assert f.conv_transpose(c_in=width, c_out=out, kernel=1, size=(rows,), bias=bias).work == tally.work
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_bilinear_counts_its_definition(bias: bool) -> None:
+    """For each output x1 A_k, a dot product a column, and the dot product of that with x2."""
+    tally = Tally()
+    for _ in range(3 * 5):
+        left = [tally.dot(tally.numbers(range(2)), tally.numbers(range(2))) for _ in range(4)]
+        y = tally.dot(left, tally.numbers(range(4)))
+        _ = y + 0.5 if bias else y
+    assert f.bilinear(in1_features=2, in2_features=4, out_features=5, rows=3, bias=bias).work == tally.work
+
+
 def test_batch_norm_at_inference_is_a_line() -> None:
     """y = a x + b, with constants a and b: affine or not, one multiply and one add an element."""
     assert f.batch_norm(channels=3, size=(2, 2), affine=False).work == Work(multiplies=12, adds=12)

@@ -84,13 +84,11 @@ CALLS: dict[str, dict[str, Any]] = {
     "fused_mbconv": {"c_in": 8, "c_out": 8, "size": SIZE},
 }  # fmt: skip
 
-FREE_OF = {  # a sweep or a proof goes over these no more: each is visited one by one, or chooses a kernel
+FREE_OF = {  # no sweep and no proof goes over these: they are visited one by one
     "adaptive_window_elements": {"output_size"},
     "adaptive_avg_pool": {"output_size"},
     "adaptive_max_pool": {"output_size"},
     "conv_macs_on_padding": {"kernel"},
-    "depthwise_separable": {"stride"},
-    "multi_head_attention": {"num_heads"},
 }
 
 

@@ -131,6 +131,20 @@ def test_multi_head_attention_is_torchs(name: str, need_weights: bool) -> None:
     assert 2 * cost.macs == counter.get_total_flops()
 
 
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_multi_head_attention_is_arithmetic_of_its_parts(need_weights: bool) -> None:
+    """Projections, attention, and the mean over heads; kernel by kernel it is the queries that are scaled."""
+    cost = f.multi_head_attention(
+        embed_dim=8, num_heads=4, queries=L, keys=S, batch=N, need_weights=need_weights, inputs="distinct",
+        attn_mask="float",
+    )  # fmt: skip
+    projections = [f.linear(in_features=8, out_features=8, rows=N * n).flops for n in (L, S, S, L)]
+    attention = f.scaled_dot_product_attention(heads=4, queries=L, keys=S, head_dim=2, batch=N, mask="float").flops
+    scores = N * 4 * L * S
+    extra = L * N * 8 - scores + N * L * S * 4 if need_weights else 0
+    assert cost.flops == sum(projections) + attention + extra
+
+
 def test_multi_head_attention_copies_a_contiguous_result_back() -> None:
     """Where the one attention kernel writes (N, H, L, E / H), going back to (L, N, E) is a copy."""
     arguments = {"embed_dim": 8, "num_heads": 4, "queries": L, "batch": N, "need_weights": False}
