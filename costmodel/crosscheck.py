@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from costmodel.third_opinion import ThirdOpinion
+
 QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
 """What is compared for every leaf module call that has a closed form."""
 
@@ -33,14 +35,6 @@ class Comparison:
     closed_form: Any
     traced: Any
     agree: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ThirdOpinion:
-    """What another tool counts for a layer's multiply-accumulates, and why it differs where it does."""
-
-    count: int
-    why: str = ""
 
 
 @dataclass(frozen=True, eq=False)

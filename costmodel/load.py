@@ -125,7 +125,9 @@ def _torchvision(spec: Spec, text: str) -> Any:
         raise LoadError(f"torchvision has no model {spec.name!r}{_hint(spec.name, names, 'torchvision:')}")
     _refuse_weights(spec, text)
     builder = models.get_model_builder(spec.name)
-    nothing: dict[str, Any] = {k: None for k in ("weights", "weights_backbone") if k in inspect.signature(builder).parameters}
+    nothing: dict[str, Any] = {
+        k: None for k in ("weights", "weights_backbone") if k in inspect.signature(builder).parameters
+    }
     if spec.name in ("googlenet", "inception_v3"):
         nothing["init_weights"] = False  # minutes of truncated normals, which change no cost
     model = _call(builder, spec, text, nothing)

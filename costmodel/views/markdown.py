@@ -251,9 +251,7 @@ def comparison(c: Comparison) -> str:
     ]
     if c.baseline is not None:
         figures = c.table.to_dict("index")
-        ratios = [
-            [escape(model), *(units.ratio(figures[model][f"{n}_ratio"]) for n in names)] for model in c.profiles
-        ]
+        ratios = [[escape(model), *(units.ratio(figures[model][f"{n}_ratio"]) for n in names)] for model in c.profiles]
         parts.append(f"Times {escape(c.baseline)}:\n\n{table(['model', *(units.name(n) for n in names)], ratios)}")
     parts.append(conventions())
     trust = "\n".join(

@@ -1,0 +1,167 @@
+"""What fvcore, an independent counter, says of a model's layers, and why where it says something else.
+
+fvcore runs the model for real under ``torch.jit.trace``; the model is as before afterwards.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from costmodel.errors import ForwardError, InputError
+from costmodel.graph import Graph
+from costmodel.pricing import Pricing
+from costmodel.trace import asked_of
+from costmodel.trace.inputs import arguments
+from costmodel.trace.keep import mode_set, model_kept, plain_eager, randomness_kept
+from costmodel.trace.real import make_real
+
+_PRODUCTS = frozenset({"conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", "baddbmm"})
+"""fvcore's operators whose "flops" are multiply-accumulates."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThirdOpinion:
+    """What another tool counts for a layer's multiply-accumulates, and why it differs where it does."""
+
+    count: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """fvcore's findings for one module."""
+
+    operators: Mapping[str, int]
+    """Its "flops" by operator."""
+    unsupported: tuple[str, ...]
+    """Operators that ran and that it counts as nothing."""
+
+
+def fvcore(model: nn.Module, inputs: Any, pricing: Pricing) -> dict[str, ThirdOpinion]:
+    """fvcore's count for every layer that is a module, by the layer's name.
+
+    Raises ``ForwardError`` where fvcore cannot trace the model, ``InputError`` for inputs it has no way to take.
+    """
+    found = _analyse(model, inputs, pricing.graph)
+    traced: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
+    modules: dict[str, str] = {}
+    with_macs: dict[str, set[str]] = {}
+    for layer in pricing.layers:
+        if layer.module is not None:
+            traced[layer.name] += layer.work.macs
+            ops = {f"aten::{op.call.op.split('.')[1]}" for op in layer.ops if op.work.macs}
+            with_macs.setdefault(layer.name, set()).update(ops)
+            calls[layer.name] += 1
+            modules[layer.name] = layer.module.name
+    opinions = {}
+    for name, module in modules.items():
+        counted = found.get(module)
+        if counted is None:
+            opinions[name] = ThirdOpinion(0, "fvcore saw no call of this module")
+        else:
+            count = sum(counted.operators.values())
+            why = reason(counted, macs=traced[name], calls=calls[name], with_macs=with_macs[name])
+            opinions[name] = ThirdOpinion(count, why)
+    return opinions
+
+
+def reason(counted: Counted, *, macs: int, calls: int, with_macs: Set[str] = frozenset()) -> str:
+    """Why fvcore's count of a module is not the layer's MACs; empty where it is.
+
+    Args:
+        counted: what fvcore found.
+        macs: of all calls of the module together.
+        calls: how often it was called.
+        with_macs: the operators that did them, as traced.
+
+    >>> reason(Counted({"batch_norm": 8}, ()), macs=0, calls=1)
+    'fvcore adds batch_norm (8 flops by its own convention), where nothing is a multiply-accumulate'
+    """
+    count = sum(counted.operators.values())
+    others = {op: n for op, n in counted.operators.items() if op not in _PRODUCTS and n}
+    products = count - sum(others.values())
+    reasons = []
+    if others:
+        named = ", ".join(f"{op} ({n:,} flops by its own convention)" for op, n in others.items())
+        reasons.append(f"fvcore adds {named}, where nothing is a multiply-accumulate")
+    if products != macs:
+        missing = [op for op in counted.unsupported if op in with_macs] or counted.unsupported
+        if missing:
+            reasons.append(f"fvcore does not count {', '.join(missing)}")
+        else:
+            reasons.append(f"not explained: fvcore's products are {products:,}, the trace's {macs:,}")
+    if calls > 1 and count:
+        reasons.append(f"fvcore gives the {calls} calls of this module as one sum")
+    return "; ".join(reasons)
+
+
+def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, Counted]:
+    given = asked_of(model) if inputs is None else inputs
+    modules = list(model.modules())
+    with (
+        model_kept(modules),
+        _buffers_apart(modules),
+        randomness_kept(),
+        plain_eager(modules),
+        torch.no_grad(),
+        mode_set(model, modules, graph.mode == "train"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        from fvcore.nn import FlopCountAnalysis
+
+        args, kwargs = arguments(given, make_real(model), lambda t: t.detach().clone())
+        analysis = FlopCountAnalysis(model, _positional(model, args, kwargs))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        try:
+            by_module = analysis.by_module_and_operator()
+        except Exception as error:
+            line = str(error).strip().split("\n")[0]
+            raise ForwardError(
+                f"fvcore cannot trace {graph.model}: {type(error).__name__}: {line}. Without against='fvcore' the "
+                f"two wings are compared all the same"
+            ) from error
+        uncalled = analysis.uncalled_modules()
+        return {
+            name: Counted(
+                {op: int(n) for op, n in by_module[name].items()},
+                tuple(sorted(analysis.unsupported_ops(name))),
+            )
+            for name in by_module
+            if name not in uncalled
+        }
+
+
+def _positional(model: nn.Module, args: list[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """fvcore passes arguments by position alone."""
+    if not kwargs:
+        return tuple(args)
+    bound = inspect.signature(model.forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = list(bound.args)
+    if bound.kwargs and any(name in kwargs for name in bound.kwargs):
+        raise InputError(f"fvcore takes no keyword inputs, and {type(model).__name__} takes {list(kwargs)} by keyword")
+    while given and given[-1] is None:
+        given.pop()
+    return tuple(given)
+
+
+@contextmanager
+def _buffers_apart(modules: list[nn.Module]) -> Iterator[None]:
+    """The model runs on copies of its buffers, which a forward may write to; ``model_kept`` puts its own back."""
+    copies: dict[int, torch.Tensor] = {}
+    for module in modules:
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = copies.setdefault(id(buffer), buffer.clone())
+    yield
