@@ -54,15 +54,18 @@ def hierarchy() -> Figure:
             {
                 "type": "icicle",
                 "ids": "@nodes.id", "labels": "@nodes.label", "parents": "@nodes.parent", "values": "@nodes.value",
-                "branchvalues": "total", "sort": False, "maxdepth": 5,
+                "branchvalues": "total", "sort": False, "maxdepth": 6,
                 "customdata": "@nodes.hover", "hovertemplate": _HOVER, "textinfo": "label+percent root",
                 "marker": {"colors": "@nodes.color", "line": {"width": 1, "color": "$surface"}},
-                "tiling": {"orientation": "v", "pad": 0}, "pathbar": {"visible": True, "thickness": 24},
+                "tiling": {"orientation": "@nodes.orientation", "pad": 0},
+                "pathbar": {"visible": True, "thickness": 24},
                 "textfont": {"color": "@nodes.ink"},
                 "root": {"color": "rgba(0,0,0,0)"},
             }
         ],
-        "layout": _layout(460, margin={"l": 0, "r": 0, "t": 4, "b": 4}),
+        "layout": _layout(
+            480, margin={"l": 0, "r": 0, "t": 4, "b": 4}, uniformtext={"minsize": 10, "mode": "hide"},
+        ),
     }  # fmt: skip
 
 
@@ -78,7 +81,7 @@ def kinds() -> Figure:
             }
         ],
         "layout": _layout(
-            340, margin={"l": 8, "r": 8, "t": 4, "b": 4}, bargap=0.35,
+            "@kinds.height", margin={"l": 8, "r": 8, "t": 4, "b": 4}, bargap=0.35,
             xaxis=_axis(visible=False, range="@kinds.range"),
             yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
         ),
@@ -130,6 +133,64 @@ def receptive_field() -> Figure:
     }  # fmt: skip
 
 
+def live_memory() -> Figure:
+    """Bytes of live activations while each op runs."""
+    return {
+        "data": [
+            {
+                "type": "scatter", "mode": "lines", "x": "@live.index", "y": "@live.bytes", "fill": "tozeroy",
+                "fillcolor": "$accent-soft", "line": {"shape": "hvh", "width": 1.8, "color": "$accent"},
+                "customdata": "@live.hover", "hovertemplate": _HOVER,
+            },
+            {
+                "type": "scatter", "mode": "markers+text", "x": "@live.peak_at", "y": "@live.peak",
+                "text": "@live.peak_text", "textposition": "@live.peak_side", "textfont": {"color": "$text"},
+                "marker": {"size": 9, "color": "$accent", "line": {"width": 2, "color": "$surface"}},
+                "hoverinfo": "skip",
+            },
+        ],
+        "layout": _layout(
+            300, hovermode="x",
+            xaxis=_axis("op, in order of execution", showgrid=False),
+            yaxis=_axis("live activations", tickformat="~s", ticksuffix="B", range="@live.range"),
+        ),
+    }  # fmt: skip
+
+
+def roofline() -> Figure:
+    """What a device can attain on each layer, under its roof; a bubble's area is the layer's least time."""
+    return {
+        "data": [
+            {
+                "type": "scatter", "mode": "lines", "x": "@roof.edge_x", "y": "@roof.edge_y", "hoverinfo": "skip",
+                "line": {"width": 2, "color": "$muted"},
+            },
+            {
+                "type": "scatter", "mode": "markers", "x": "@roof.x", "y": "@roof.y", "cliponaxis": False,
+                "marker": {
+                    "size": "@roof.size", "sizemode": "area", "sizeref": 1, "color": "@roof.color", "opacity": 0.8,
+                    "line": {"width": 1, "color": "$surface"},
+                },
+                "customdata": "@roof.hover", "hovertemplate": _HOVER,
+            },
+        ],
+        "layout": _layout(
+            400, hovermode="closest",
+            xaxis=_axis("arithmetic intensity: FLOPs for each byte moved", type="log", tickformat="~s",
+                        range="@roof.range_x", dtick=1),
+            yaxis=_axis("attainable FLOP/s", type="log", tickformat="~s", range="@roof.range_y", dtick=1),
+            shapes=[{"type": "line", "yref": "paper", "x0": "@roof.ridge", "x1": "@roof.ridge", "y0": 0, "y1": 1,
+                     "line": {"dash": "dot", "width": 1.2, "color": "$muted"}}],
+            annotations=[
+                {"xref": "paper", "yref": "paper", "x": 0.01, "y": 1, "xanchor": "left", "yanchor": "top",
+                 "showarrow": False, "text": "← waits for memory", "font": {"color": "$muted", "size": 12}},
+                {"xref": "paper", "yref": "paper", "x": 0.99, "y": 0.02, "xanchor": "right", "yanchor": "bottom",
+                 "showarrow": False, "text": "waits for arithmetic →", "font": {"color": "$muted", "size": 12}},
+            ],
+        ),
+    }  # fmt: skip
+
+
 def trade_off() -> Figure:
     """Parameters against MACs, a bubble a model, with the front of those that no other undercuts in both."""
     return {
@@ -171,7 +232,7 @@ def ratios() -> Figure:
         "layout": _layout(
             "@ratios.height", margin={"l": 8, "r": 8, "t": 4, "b": 40}, bargap=0.4,
             xaxis=_axis("@ratios.title", type="log", range="@ratios.range", tickvals="@ratios.ticks",
-                        ticktext="@ratios.ticktext"),
+                        ticktext="@ratios.ticktext", tickangle=0),
             yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
             shapes=[{"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 1, "x1": 1,
                      "line": {"width": 1.5, "color": "$text"}}],
@@ -199,7 +260,14 @@ def mix() -> Figure:
 
 def of_profile() -> dict[str, Figure]:
     """The charts of one model, by the ids of the places they go to."""
-    return {"hierarchy": hierarchy(), "kinds": kinds(), "depth": depth(), "receptive-field": receptive_field()}
+    return {
+        "hierarchy": hierarchy(),
+        "kinds": kinds(),
+        "depth": depth(),
+        "receptive-field": receptive_field(),
+        "live-memory": live_memory(),
+        "roofline": roofline(),
+    }
 
 
 def of_comparison() -> dict[str, Figure]:

@@ -22,12 +22,22 @@ QUANTITIES = {
 """What the quantity switch offers: its name, and the symbol that follows a prefix."""
 
 
+DEVICES = ("a100", "jetson-agx-orin", "cortex-a76")
+"""The devices that a page draws the roofline of: a server's, an embedded board's and a telephone's."""
+
+
 def payload(p: Profile) -> dict[str, Any]:
     """Everything that charts, table and tree of one model are drawn from.
 
     ``tree`` holds each module's *own* share, so that the columns sum to the profile's totals.
     """
-    return {"name": p.name, "exact": p.is_exact, "tree": _tree(p), "layers": _layers(p)}
+    return {
+        "name": p.name,
+        "tree": _tree(p),
+        "layers": _layers(p),
+        "memory": _memory(p),
+        "roofline": {name: _roofline(p, name) for name in DEVICES},
+    }
 
 
 def _layers(p: Profile) -> dict[str, list[Any]]:
@@ -43,6 +53,35 @@ def _layers(p: Profile) -> dict[str, list[Any]]:
         if table[name].notna().any():
             columns[name] = [list(size) if isinstance(size, tuple) else None for size in table[name]]
     return columns
+
+
+def _memory(p: Profile) -> dict[str, Any]:
+    peak = p.peak
+    layer_of = {op.call.index: i for i, layer in enumerate(p.pricing.layers) for op in layer.ops}
+    return {"curve": list(peak.curve), "layer": [layer_of[i] for i in range(len(peak.curve))], "peak": peak.index}
+
+
+def _roofline(p: Profile, name: str) -> dict[str, Any]:
+    roof = p.roofline(name)
+    return {
+        "title": roof.device.title,
+        "dtype": roof.dtype,
+        "peak": roof.peak,
+        "bandwidth": roof.device.bandwidth,
+        "time": roof.time,
+        "fused_time": roof.fused_time,
+        "layers": {
+            "intensity": [_rounded(layer.intensity) for layer in roof.layers],
+            "attainable": [_rounded(layer.attainable) for layer in roof.layers],
+            "time": [_rounded(layer.time) for layer in roof.layers],
+            "compute": [int(layer.bound == "compute") for layer in roof.layers],
+        },
+    }
+
+
+def _rounded(x: float) -> float:
+    """Four significant digits: as many as a chart shows."""
+    return float(f"{x:.4g}")
 
 
 def _tree(p: Profile) -> dict[str, list[Any]]:

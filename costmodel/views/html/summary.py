@@ -73,6 +73,10 @@ def summary(p: Profile) -> Summary:
     )
 
 
+def _where(module: str) -> str:
+    return f"in {module}" if module else "outside any submodule"
+
+
 def _figures(p: Profile) -> tuple[Figure, ...]:
     bounded = partial(units.si, exact=p.is_exact)
     bound = "" if p.is_exact else "at least "
@@ -85,7 +89,7 @@ def _figures(p: Profile) -> tuple[Figure, ...]:
         ),
         Figure(
             "macs", "MACs", bounded(p.macs), f"{bound}{p.macs:,} MACs",
-            "multiply-accumulates of convolutions and matrix products: what most papers print as “FLOPs”"
+            "multiply-accumulates: what most papers call “FLOPs”"
             + (f"; {padding} of them on padding" if p.macs_on_padding else ""), p.macs,
         ),
         Figure(
@@ -95,11 +99,16 @@ def _figures(p: Profile) -> tuple[Figure, ...]:
         Figure(
             "memory_access", "Memory access", bounded(p.memory_access_bytes, "B"),
             f"{bound}{p.memory_access:,} elements",
-            f"{bounded(p.memory_access)} elements read and written, every op a kernel of its own", p.memory_access,
+            f"read and written, every op a kernel of its own; {bounded(p.fused_memory_access_bytes, 'B')} with "
+            "elementwise ops fused", p.memory_access,
         ),
         Figure(
             "activations", "Activations", bounded(p.activations), f"{bound}{p.activations:,} elements",
             "output elements of convolutions and matrix products", p.activations,
+        ),
+        Figure(
+            "peak_memory", "Peak memory", bounded(p.peak_memory, "B"), f"{bound}{p.peak_memory:,} bytes",
+            f"live activations at the worst moment, {_where(p.peak.module)}; parameters apart", p.peak_memory,
         ),
     ]  # fmt: skip
     return tuple(found)

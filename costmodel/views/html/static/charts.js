@@ -38,14 +38,11 @@ function draw(id) {
   if (id === "hierarchy") {
     figure.data[0].type = state.shape;
     if (state.shape === "treemap") Object.assign(figure.data[0], { tiling: { pad: 2 }, maxdepth: 4 });
-    place.replaceChildren && place.dataset.shape !== state.shape && Plotly.purge(place);
-    place.dataset.shape = state.shape;
   }
   Plotly.react(place, figure.data, figure.layout, CONFIG);
   if (!place.dataset.listens) {
     place.dataset.listens = "yes";
-    const event = id === "hierarchy" ? "click" : "click";
-    place.on(`plotly_${event}`, (e) => clicked(id, e.points[0]));
+    place.on("plotly_click", (e) => clicked(id, e.points[0]));
   }
 }
 function clicked(id, point) {
@@ -53,8 +50,10 @@ function clicked(id, point) {
   if (id === "kinds") filterLayers({ kind: drawn.kinds.kinds.kind[n] });
   if (id === "depth") filterLayers({ text: model().layers.name[n] });
   if (id === "receptive-field") filterLayers({ text: model().layers.name[drawn[id].field.index[n] - 1] });
+  if (id === "live-memory") filterLayers({ text: model().layers.name[model().memory.layer[n]] });
+  if (id === "roofline" && point.curveNumber === 1) filterLayers({ text: model().layers.name[drawn.roofline.roof.indices[n]] });
   if (id === "hierarchy") filterLayers({ text: model().tree.name[drawn.hierarchy.nodes.indices[n]] });
-  if (["trade-off", "ratios", "mix"].includes(id)) chooseModel(n, true);
+  if ((id === "trade-off" && point.curveNumber === 1) || id === "ratios" || id === "mix") chooseModel(n, true);
 }
 function drawAll(what = {}) {
   const keys = Object.keys(what);
@@ -65,8 +64,8 @@ function drawAll(what = {}) {
     if (only("shape") && id !== "hierarchy") continue;
     if (only("baseline") && id !== "ratios") continue;
     if (only("model") && ["trade-off", "ratios", "mix"].includes(id)) continue;
-    if (only("quantity") && ["trade-off", "receptive-field"].includes(id)) continue;
+    if (only("quantity") && ["trade-off", "receptive-field", "live-memory", "roofline"].includes(id)) continue;
+    if (only("device") && id !== "roofline") continue;
     draw(id);
   }
 }
-onChange(drawAll);

@@ -2,6 +2,8 @@
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 const kindColor = (kind) => DATA.kinds[kind] || "#808080";
 const withUnit = (n) => si(n, quantity().unit);
+const amount = (n) => (quantity().unit ? withUnit(n) : `${si(n)} ${ELEMENTS[state.quantity]}`);
+const ELEMENTS = { params: "parameters", memory_access: "elements read and written", activations: "activations" };
 
 function totals(m, q) {
   // A parent comes before its children, so one pass from the end adds every subtree up.
@@ -25,27 +27,30 @@ const TABLES = {
     return { title: quantity().name };
   },
   nodes() {
-    const m = model(), all = totals(m, state.quantity), kinds = kindOfNodes(m), depths = [];
-    const keep = [];
-    m.tree.parent.forEach((p, i) => {
-      depths[i] = p < 0 ? 0 : depths[p] + 1;
-      if (all[i] > 0) keep.push(i);
-    });
-    const shades = isDark() ? ["#2a313b", "#323b47", "#3b4653", "#44505f"] : ["#e4e9ef", "#d8dfe8", "#ccd5e0", "#c1ccd9"];
-    const inner = (i) => shades[Math.min(depths[i], shades.length - 1)];
-    return {
-      indices: keep,
-      id: keep.map(String),
-      label: keep.map((i) => plain(label(m, i))),
-      parent: keep.map((i) => (m.tree.parent[i] < 0 ? "" : String(m.tree.parent[i]))),
-      value: keep.map((i) => all[i]),
-      color: keep.map((i) => (kinds[i] ? kindColor(kinds[i]) : inner(i))),
-      ink: keep.map((i) => (kinds[i] ? inkOn(kindColor(kinds[i])) : isDark() ? "#e8ebef" : "#1a1f26")),
-      hover: keep.map((i) =>
-        `<b>${plain(m.tree.name[i] || m.name)}</b><br>${plain(m.tree.type[i])}${kinds[i] ? " · " + kinds[i] : ""}` +
-        `<br>${withUnit(all[i])} ${quantity().unit ? "" : quantity().name.toLowerCase()} (${share(all[i], all[0])})` +
-        `<br>${grouped(all[i])}`),
+    const m = model(), all = totals(m, state.quantity), kinds = kindOfNodes(m), main = mainKinds(m, kinds);
+    const children = m.tree.name.map(() => []);
+    m.tree.parent.forEach((p, i) => p >= 0 && all[i] > 0 && children[p].push(i));
+    const shown = { indices: [], id: [], label: [], parent: [], value: [], color: [], ink: [], hover: [] };
+    const add = (start, parent) => {
+      // A chain of modules that hold each other and nothing else is one box.
+      let i = start, text = label(m, i);
+      while (parent !== "" && children[i].length === 1 && all[children[i][0]] === all[i]) {
+        i = children[i][0];
+        text += "." + label(m, i);
+      }
+      const leaf = !children[i].length, color = leaf ? kindColor(kinds[i] || main[i]) : parent === "" ? theme("raised") : blend(kindColor(main[i]), theme("surface"), 0.3);
+      shown.indices.push(i);
+      shown.id.push(String(i));
+      shown.label.push(plain(text));
+      shown.parent.push(parent);
+      shown.value.push(all[i]);
+      shown.color.push(color);
+      shown.ink.push(leaf ? inkOn(color) : theme("text"));
+      shown.hover.push(`<b>${plain(m.tree.name[i] || m.name)}</b><br>${plain(m.tree.type[i])}${kinds[i] ? " · " + kinds[i] : ""}<br>${amount(all[i])} (${share(all[i], all[0])})<br>${grouped(all[i])}`);
+      children[i].forEach((child) => add(child, String(i)));
     };
+    if (all[0] > 0) add(0, "");
+    return { ...shown, orientation: byId("hierarchy").clientWidth < 560 ? "h" : "v" };
   },
   layers() {
     const m = model(), values = m.layers[state.quantity], whole = sum(values);
@@ -53,7 +58,7 @@ const TABLES = {
       index: values.map((_, i) => i + 1),
       value: values,
       color: m.layers.kind.map(kindColor),
-      hover: values.map((v, i) => layerHover(m, i, `${withUnit(v)} ${quantity().unit ? "" : quantity().name.toLowerCase()} (${share(v, whole)})`)),
+      hover: values.map((v, i) => layerHover(m, i, `${amount(v)} (${share(v, whole)})`)),
     };
   },
   kinds() {
@@ -66,6 +71,7 @@ const TABLES = {
       text: shown.map(([, v]) => ` ${share(v, whole)} · ${si(v)}`),
       color: shown.map(([k]) => kindColor(k)),
       hover: shown.map(([k, v]) => `<b>${k}</b><br>${m.layers.kind.filter((x) => x === k).length} layers<br>${grouped(v)} (${share(v, whole)})`),
+      height: 24 + 40 * Math.max(1, shown.length),
       range: [0, top * (byId("kinds").clientWidth < 420 ? 2.1 : 1.8)],
     };
   },
@@ -81,33 +87,55 @@ const TABLES = {
       input: Math.max(0, ...input),
     };
   },
-  models() {
-    const sizes = DATA.models.map((m) => sum(m.layers.memory_access));
-    const x = DATA.models.map((m) => sum(m.tree.params)), y = DATA.models.map((m) => sum(m.tree.macs));
-    const narrow = byId("trade-off").clientWidth < 560, largest = Math.max(...sizes);
-    const area = (narrow ? 34 : 58) ** 2;
+  live() {
+    const m = model(), { curve, layer, peak } = m.memory, highest = Math.max(1, ...curve);
     return {
-      params: x, macs: y,
+      index: curve.map((_, i) => i + 1), bytes: curve,
+      hover: curve.map((b, i) => layerHover(m, layer[i], `${si(b, "B")} live`)),
+      peak_at: [peak + 1], peak: [highest], peak_text: [` ${si(highest, "B")} in ${plain(m.layers.name[layer[peak]])} `],
+      peak_side: peak < curve.length / 2 ? "middle right" : "middle left", range: [0, highest * 1.12],
+    };
+  },
+  roof() {
+    const m = model(), r = m.roofline[state.device], l = r.layers, ridge = r.peak / r.bandwidth;
+    const at = l.intensity.map((x, i) => [x, i]).filter(([x]) => x > 0).map(([, i]) => i);
+    const longest = Math.max(...l.time), low = Math.min(0.1, ...at.map((i) => l.intensity[i])) / 2, high = 4 * Math.max(ridge, ...at.map((i) => l.intensity[i]));
+    return {
+      indices: at, ridge,
+      x: at.map((i) => l.intensity[i]), y: at.map((i) => l.attainable[i]),
+      size: at.map((i) => Math.max(36, (900 * l.time[i]) / longest)), color: at.map((i) => kindColor(m.layers.kind[i])),
+      hover: at.map((i) => layerHover(m, i, `${l.intensity[i].toPrecision(3)} FLOPs a byte, at best ${si(l.attainable[i], "FLOP/s")}<br>at least ${seconds(l.time[i])} (${share(l.time[i], r.time)}), waits for ${l.compute[i] ? "arithmetic" : "memory"}`)),
+      edge_x: [low, ridge, high], edge_y: [low * r.bandwidth, r.peak, r.peak],
+      range_x: [Math.log10(low), Math.log10(high)], range_y: [Math.log10(low * r.bandwidth), Math.log10(r.peak) + 0.3],
+    };
+  },
+  models() {
+    const sizes = DATA.models.map((m) => sum(m.tree.memory_access)), { x, y } = corners();
+    const narrow = byId("trade-off").clientWidth < 560, largest = Math.max(...sizes), area = (narrow ? 34 : 58) ** 2;
+    const size = sizes.map((s) => Math.max(80, (area * s) / largest)), range_x = logRange(x, narrow ? 0.3 : 0.14), range_y = logRange(y, 0.14);
+    return {
+      params: x, macs: y, size, range_x, range_y,
       label: DATA.models.map((m) => plain(m.name)),
-      size: sizes.map((s) => Math.max(80, (area * s) / largest)),
       color: DATA.models.map((_, i) => PALETTE[i % PALETTE.length]),
-      position: positions(x, y),
-      dtick_x: decades(x) > 1.5 ? 1 : "D2", dtick_y: decades(y) > 1.5 ? 1 : "D2",
-      range_x: logRange(x, narrow ? 0.28 : 0.16), range_y: logRange(y, 0.16),
+      position: labelPlaces(x, y, size, range_x, range_y),
+      dtick_x: decades(x) > 1.2 ? 1 : "D2", dtick_y: decades(y) > 1.2 ? 1 : "D2",
       hover: DATA.models.map((m, i) => `<b>${plain(m.name)}</b><br>${si(x[i])} parameters<br>${si(y[i], "MACs")}<br>memory access ${si(sizes[i])} elements`),
     };
   },
   front() {
-    const points = DATA.models.map((m) => [sum(m.tree.params), sum(m.tree.macs)]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    // Nothing beside the front has both fewer parameters and fewer MACs. It runs on to the edges of the chart.
+    const { x, y } = corners(), points = x.map((v, i) => [v, y[i]]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
     let least = Infinity;
-    const front = points.filter(([, y]) => (y < least ? ((least = y), true) : false));
-    return { x: front.map((p) => p[0]), y: front.map((p) => p[1]) };
+    const front = points.filter(([, v]) => (v < least ? ((least = v), true) : false));
+    if (!front.length) return { x: [], y: [] };
+    return { x: [front[0][0], ...front.map((p) => p[0]), 1e18], y: [1e18, ...front.map((p) => p[1]), least] };
   },
   ratios() {
     const values = DATA.models.map((m) => sum(m.tree[state.quantity])), base = values[state.baseline] || 1;
     const times = values.map((v) => v / base).map((r) => (r > 0 ? r : null));
     const logs = times.filter((r) => r).map(Math.log10);
     const low = Math.min(0, ...logs), high = Math.max(0, ...logs), span = Math.max(high - low, 0.3);
+    const narrow = byId("ratios").clientWidth < 420, room = span * (narrow ? 0.55 : 0.24);
     const ticks = [0.001, 0.01, 0.1, 0.25, 0.5, 1, 2, 4, 10, 100, 1000].filter((t) => Math.log10(t) >= low - 0.1 && Math.log10(t) <= high + 0.1);
     return {
       model: DATA.models.map((m) => plain(m.name)),
@@ -116,8 +144,8 @@ const TABLES = {
       color: times.map((_, i) => (i === state.baseline ? theme("muted") : PALETTE[i % PALETTE.length])),
       hover: times.map((r, i) => `<b>${plain(DATA.models[i].name)}</b><br>${withUnit(values[i])}<br>${r === null ? "none" : ratio(r)} of ${plain(DATA.models[state.baseline].name)}`),
       title: `${quantity().name}, ratio to ${plain(DATA.models[state.baseline].name)}`,
-      range: [low - span * 0.22 * (low < 0 ? 1 : 0.1), high + span * 0.22 * (high > 0 ? 1 : 0.1)],
-      ticks, ticktext: ticks.map((t) => `${t}×`),
+      range: [low - room * (low < 0 ? 1 : 0.1), high + room * (high > 0 || low < 0 ? 1 : 0.3)],
+      ticks: ticks.filter((t) => !narrow || [0.01, 0.1, 1, 10, 100].includes(t)), ticktext: ticks.filter((t) => !narrow || [0.01, 0.1, 1, 10, 100].includes(t)).map((t) => `${t}×`),
       height: 80 + 38 * DATA.models.length,
     };
   },
@@ -154,16 +182,41 @@ function logRange(values, margin) {
   const pad = Math.max((high - low) * margin, 0.15);
   return [low - pad, high + pad];
 }
-function positions(x, y) {
-  // A label goes where its neighbours leave room: above, unless another bubble is close above.
-  const lx = x.map(Math.log10), ly = y.map(Math.log10);
-  const sx = decades(x) || 1, sy = decades(y) || 1;
-  return x.map((_, i) => {
-    const near = x.map((_, j) => j).filter((j) => j !== i && Math.abs(lx[j] - lx[i]) / sx < 0.2);
-    const above = near.some((j) => ly[j] >= ly[i] && (ly[j] - ly[i]) / sy < 0.14);
-    const below = near.some((j) => ly[j] <= ly[i] && (ly[i] - ly[j]) / sy < 0.14);
-    if (!above) return "top center";
-    if (!below) return "bottom center";
-    return near.some((j) => lx[j] > lx[i]) ? "middle left" : "middle right";
+function corners() {
+  // A logarithmic axis has no zero: a model without parameters or MACs lies at 1.
+  return { x: DATA.models.map((m) => Math.max(1, sum(m.tree.params))), y: DATA.models.map((m) => Math.max(1, sum(m.tree.macs))) };
+}
+function labelPlaces(x, y, size, range_x, range_y) {
+  // Each label takes the first place in which it covers the least of bubbles, other labels and the world outside.
+  const width = byId("trade-off").clientWidth - 76, height = 434;
+  const at = x.map((_, i) => [
+    (width * (Math.log10(x[i]) - range_x[0])) / (range_x[1] - range_x[0]),
+    height - (height * (Math.log10(y[i]) - range_y[0])) / (range_y[1] - range_y[0]),
+    Math.sqrt(size[i]) / 2,
+  ]);
+  const taken = at.map(([cx, cy, r]) => [cx - r, cy - r, cx + r, cy + r]);
+  const overlap = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
+  return at.map(([cx, cy, r], i) => {
+    const w = 7.2 * DATA.models[i].name.length + 4, h = 18;
+    const places = {
+      "top center": [cx - w / 2, cy - r - h, cx + w / 2, cy - r], "bottom center": [cx - w / 2, cy + r, cx + w / 2, cy + r + h],
+      "middle right": [cx + r, cy - h / 2, cx + r + w, cy + h / 2], "middle left": [cx - r - w, cy - h / 2, cx - r, cy + h / 2],
+    };
+    const outside = (b) => w * h - overlap(b, [0, 0, width, height]);
+    const cost = (b) => sum(taken.map((t, j) => (j === i ? 0 : overlap(b, t)))) + 2 * outside(b);
+    const [name, box] = Object.entries(places).sort((a, b) => cost(a[1]) - cost(b[1]))[0];
+    taken.push(box);
+    return name;
   });
+}
+function mainKinds(m, kinds) {
+  // The kind that most of each subtree's quantity belongs to.
+  const own = m.tree[state.quantity], by = m.tree.name.map((_, i) => new Map(kinds[i] ? [[kinds[i], own[i]]] : []));
+  for (let i = by.length - 1; i > 0; i--) for (const [k, v] of by[i]) by[m.tree.parent[i]].set(k, (by[m.tree.parent[i]].get(k) || 0) + v);
+  return by.map((b) => ([...b].sort((a, c) => c[1] - a[1])[0] || ["other"])[0]);
+}
+function blend(color, over, part) {
+  const rgb = (c) => (c[0] === "#" ? [1, 3, 5].map((k) => parseInt(c.slice(k, k + 2), 16)) : c.match(/[\d.]+/g).map(Number));
+  const a = rgb(color), b = rgb(over);
+  return `rgb(${[0, 1, 2].map((k) => Math.round(part * a[k] + (1 - part) * b[k])).join(", ")})`;
 }

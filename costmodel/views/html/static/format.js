@@ -20,5 +20,6 @@ function ratio(value) {
   const digits = (([[0.09995, 4], [0.9995, 3], [9.995, 2], [99.95, 1]].find(([limit]) => value < limit)) || [0, 0])[1];
   return `${value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}×`;
 }
+const seconds = (t) => (t >= 1 ? `${t.toPrecision(3)} s` : t >= 1e-3 ? `${(1e3 * t).toPrecision(3)} ms` : t >= 1e-6 ? `${(1e6 * t).toPrecision(3)} µs` : `${(1e9 * t).toPrecision(3)} ns`);
 // Plotly reads some markup in labels and hover texts.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

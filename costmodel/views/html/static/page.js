@@ -2,7 +2,7 @@
 // The page's state, and who wants to hear of it. Text of a model enters the page by textContent alone.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const state = { model: 0, quantity: "macs", shape: "icicle", baseline: 0 };
+const state = { device: "", model: 0, quantity: "macs", shape: "icicle", baseline: 0 };
 const listeners = [];
 const onChange = (listener) => listeners.push(listener);
 function change(what) {

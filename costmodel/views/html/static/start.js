@@ -4,13 +4,31 @@ function names() {
   byId("where-title").textContent = `Where ${GOES[state.quantity]}`;
   for (const span of document.querySelectorAll(".quantity")) span.textContent = quantity().name;
 }
-function legend() {
-  const present = new Set(model().layers.kind.filter((_, i) => model().layers[state.quantity][i] > 0));
-  byId("legend").replaceChildren(...Object.keys(DATA.kinds).filter((k) => present.has(k)).map((kind) => {
+function legend(list, models) {
+  const present = new Set(models.flatMap((m) => m.layers.kind.filter((_, i) => m.layers[state.quantity][i] > 0)));
+  list.replaceChildren(...Object.keys(DATA.kinds).filter((k) => present.has(k)).map((kind) => {
     const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.background = kindColor(kind);
     return element("li", {}, swatch, kind);
   }));
+}
+function heaviest() {
+  const l = model().layers, values = l[state.quantity], whole = sum(values);
+  const order = values.map((_, i) => i).filter((i) => values[i] > 0).sort((a, b) => values[b] - values[a]).slice(0, 5);
+  byId("heaviest").replaceChildren(...order.map((i) => {
+    const button = element("button", { type: "button", title: l.name[i] }, element("code", {}, element("bdi", {}, l.name[i])), element("span", {}, `${si(values[i])} · ${share(values[i], whole)}`));
+    button.addEventListener("click", () => filterLayers({ text: l.name[i] }));
+    return element("li", {}, button);
+  }));
+}
+function devices() {
+  const r = model().roofline, names = Object.keys(r);
+  if (!r[state.device]) state.device = names[0];
+  byId("device").replaceChildren(...names.map((name) => element("option", { value: name, selected: name === state.device }, r[name].title)));
+}
+function roofText() {
+  const r = model().roofline[state.device], waits = sum(r.layers.time.filter((_, i) => !r.layers.compute[i]));
+  byId("roof-text").textContent = `At least ${seconds(r.time)} on ${r.title} with every op a kernel of its own, ${seconds(r.fused_time)} with elementwise ops fused (${r.dtype}: ${si(r.peak, "FLOP/s")}, ${si(r.bandwidth, "B/s")}). ${share(waits, r.time)} of the former is spent waiting for memory.`;
 }
 function showModel() {
   for (const part of document.querySelectorAll(".of-model")) part.hidden = Number(part.dataset.model) !== state.model;
@@ -35,10 +53,13 @@ function paintTotals() {
 }
 
 onChange((what) => {
-  if ("model" in what) showModel(), layerTable(), drawTree(false);
+  if ("model" in what) showModel(), layerTable(), drawTree(false), devices();
+  if ("model" in what || "device" in what) roofText();
   if ("quantity" in what) paintLayers(), applyFilter(), drawTree(true), paintTotals();
-  if ("model" in what || "quantity" in what) names(), legend();
+  if ("model" in what || "quantity" in what) names(), heaviest(), legend(byId("legend"), [model()]);
+  if (byId("mix-legend")) legend(byId("mix-legend"), DATA.models);
 });
+onChange(drawAll);
 byId("quantity").addEventListener("change", (e) => change({ quantity: e.target.value }));
 byId("shape").addEventListener("change", (e) => change({ shape: e.target.value }));
 byId("layer-filter").addEventListener("input", applyFilter);
@@ -46,6 +67,7 @@ byId("layer-filter").addEventListener("blur", applyFilter);
 byId("layer-kind").addEventListener("change", applyFilter);
 byId("layer-exact").addEventListener("change", paintLayers);
 byId("filtered-clear").addEventListener("click", () => filterLayers({}));
+byId("device").addEventListener("change", (e) => change({ device: e.target.value }));
 sortable(byId("layer-table"));
 if (byId("total-table")) {
   sortable(byId("total-table"));

@@ -33,10 +33,10 @@ function filterRows(table, matches) {
 // The table of layers.
 const LAYER_HEADS = [
   ["name", "Layer"], ["index", "#", "n"], ["type", "Type"], ["kind", "Kind"], ["input_shape", "Input"], ["output_shape", "Output"],
-  ["params", "Params", "n"], ["macs", "MACs", "n"], ["flops", "FLOPs", "n"], ["memory_access", "Memory access", "n"],
-  ["activations", "Activations", "n"], ["receptive_field", "Receptive field", "n"], ["check", "Derived twice"],
+  ["params", "Params", "n"], ["macs", "MACs", "n"], ["flops", "FLOPs", "n"], ["memory_access", "Mem. access", "n"],
+  ["activations", "Activations", "n"], ["receptive_field", "Rec. field", "n"], ["check", "Check"],
 ];
-const CHECKS = ["traced only", "✓ equal", "✗ differs"];
+const CHECKS = [["–", "traced only: no closed form"], ["✓", "derived twice, and equal"], ["✗", "trace and closed form differ"]];
 function layerTable() {
   const table = byId("layer-table"), l = model().layers;
   const heads = LAYER_HEADS.filter(([key]) => key === "index" || key in l);
@@ -55,7 +55,7 @@ function layerCell(l, key, kind, i) {
     dot.style.background = kindColor(value);
     return element("td", { "data-sort": value }, dot, value);
   }
-  if (key === "check") return element("td", { class: value === 2 ? "tag differs" : value ? "" : "zero", "data-sort": String(value) }, CHECKS[value]);
+  if (key === "check") return element("td", { class: value === 2 ? "tag differs" : value ? "" : "zero", "data-sort": String(value), title: CHECKS[value][1] }, CHECKS[value][0], element("span", { class: "sr" }, CHECKS[value][1]));
   if (key === "receptive_field") return element("td", { class: "n", "data-sort": value ? Math.max(...value) : -1 }, value ? value.join("×") : "");
   if (kind === "n") return element("td", { class: "n number", "data-sort": value, "data-key": key, title: grouped(value) });
   return element("td", { class: key.endsWith("shape") ? "shape" : null, "data-sort": value }, value);
@@ -81,7 +81,7 @@ function applyFilter() {
     return here;
   });
   const filtering = Boolean(text || kind);
-  byId("layer-count").textContent = `${filtering ? `${grouped(shown)} of ` : ""}${grouped(l.name.length)} layers · ${withUnit(sumShown)} ${quantity().unit ? "" : quantity().name.toLowerCase()} (${share(sumShown, sum(l[state.quantity])) || "none"})`;
+  byId("layer-count").textContent = `${filtering ? `${grouped(shown)} of ` : ""}${grouped(l.name.length)} layers · ${amount(sumShown)} (${share(sumShown, sum(l[state.quantity])) || "none"})`;
   byId("filtered").hidden = !filtering || document.activeElement === byId("layer-filter");
   byId("filtered-text").textContent = `${[byId("layer-filter").value.trim(), kind].filter(Boolean).join(", ")}: ${grouped(shown)} layers`;
 }
