@@ -13,7 +13,7 @@ from costmodel.trace.inputs import Input, arguments, asked_of
 from costmodel.trace.keep import garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
 from costmodel.trace.modules import Calls, Capture, Tree, named_modules
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
-from costmodel.trace.recorder import Recorder
+from costmodel.trace.recorder import Recorder, below_autograd
 from costmodel.trace.specs import META, map_tensors
 
 __all__ = ["Execution", "Input", "Mode", "asked_of", "trace"]
@@ -85,8 +85,7 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
         calls = Calls(tree, recorder, capture)
         output = None
         try:
-            # Below autograd: composite ops reach the recorder whole.
-            with calls, torch._C._AutoDispatchBelowAutograd(), recorder:
+            with calls, below_autograd(), recorder:
                 output = model(*args, **kwargs)
             graph.outputs = map_tensors(output, recorder.spec)
         except CostModelError:

@@ -7,7 +7,8 @@ kernels a device would split it into.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -29,6 +30,14 @@ _READS = frozenset({"aten._local_scalar_dense.default", "aten.equal.default"})
 
 _RANDOM = torch.Tag.nondeterministic_seeded
 _DATA_DEPENDENT = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+
+
+@contextmanager
+def below_autograd() -> Iterator[None]:
+    """Ops skip autograd, so composite ones reach the recorder whole; and no tensor's version counter moves."""
+    version_counters = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
+    with torch._C._ExcludeDispatchKeyGuard(version_counters), torch._C._AutoDispatchBelowAutograd():
+        yield
 
 
 class _Death(weakref.ref):  # type: ignore[type-arg]  # weakref.ref is generic in stubs only
@@ -267,7 +276,7 @@ class Recorder(TorchDispatchMode):
         device = kwargs.get("device")
         if device is not None and torch.device(device).type == "meta":
             return False
-        return elements <= _SMALL and not any(t.is_meta for t in _leaves((args, kwargs)))
+        return elements <= _SMALL and not any(t.is_meta for t in leaves((args, kwargs)))
 
     def _twin(self, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.is_meta:
@@ -279,21 +288,22 @@ class Recorder(TorchDispatchMode):
 
     def _untwin(self, tensor: torch.Tensor, given: Any) -> torch.Tensor:
         # A kernel that returned (the twin of) its argument returned the argument.
-        for original in _leaves(given):
+        for original in leaves(given):
             if self._twins.get(id(original)) is tensor:
                 return original
         return tensor
 
 
-def _leaves(value: Any) -> Iterable[torch.Tensor]:
+def leaves(value: Any) -> Iterable[torch.Tensor]:
+    """Every tensor in an op's arguments or results."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, (tuple, list)):
         for item in value:
-            yield from _leaves(item)
+            yield from leaves(item)
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _leaves(item)
+            yield from leaves(item)
 
 
 def map_leaves(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

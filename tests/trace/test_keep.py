@@ -1,0 +1,121 @@
+"""The model leaves exactly as it came."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import costmodel
+from tests.trace.networks import AsksForValues, Fails, Net, Recurrent
+
+
+def everything(model: nn.Module) -> dict[str, Any]:
+    """All that a forward could change, in a form that can be compared."""
+    return {
+        "tensors": {k: (id(v), v.clone(), v._version) for k, v in model.state_dict(keep_vars=True).items()},
+        "flags": [m.training for m in model.modules()],
+        "attributes": [
+            {k: v if isinstance(v, (int, float, str, bool, tuple, type(None))) else id(v) for k, v in vars(m).items()}
+            for m in model.modules()
+        ],
+        "lists": [list(v) for m in model.modules() for v in vars(m).values() if isinstance(v, list)],
+        "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
+        "grads": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
+        "requires_grad": [p.requires_grad for p in model.parameters()],
+        "global hooks": (
+            len(torch.nn.modules.module._global_forward_hooks),
+            len(torch.nn.modules.module._global_forward_pre_hooks),
+        ),
+        "fast path": torch.backends.mha.get_fastpath_enabled(),
+        "grad mode": torch.is_grad_enabled(),
+    }
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equality that looks into tensors."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("execution", ["meta", "real"])
+def test_nothing_of_the_model_changes(mode: Any, execution: Any) -> None:
+    """Buffers, flags per module, hooks, gradients and attributes are as before, whichever way the model was read."""
+    model = Net()
+    model.block.bn2.eval()  # flags differ per module
+    model.fc.weight.requires_grad_(False)
+    model(torch.randn(2, 3, 8, 8)).sum().backward()
+    model.stem.register_forward_hook(lambda m, a, o: None)
+    before = everything(model)
+    costmodel.profile(model, (2, 3, 8, 8), mode=mode, execution=execution).layers  # noqa: B018  # priced as well
+    assert same(everything(model), before)
+
+
+@pytest.mark.parametrize("execution", ["meta", "real"])
+def test_nothing_changes_when_forward_raises(execution: Any) -> None:
+    """After an exception half-way the model, its lists and its attributes are as before."""
+    model = Fails()
+    before = everything(model)
+    with pytest.raises(costmodel.ForwardError):
+        costmodel.profile(model, (1, 3, 4, 4), mode="train", execution=execution)
+    assert same(everything(model), before)
+    assert not hasattr(model, "cache")
+
+
+def test_a_model_that_fell_back_to_real_tensors_is_unchanged() -> None:
+    """Running statistics are not updated by the real run that a value-dependent model needs."""
+    model = AsksForValues()
+    before = everything(model)
+    assert costmodel.profile(model, (3, 4), mode="train").execution == "real"
+    assert same(everything(model), before)
+
+
+@pytest.mark.parametrize("execution", ["meta", "real"])
+def test_random_state_is_kept(execution: Any) -> None:
+    """The generators of torch, NumPy and Python give the same numbers as without the profile."""
+
+    class Draws(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * random.random() + float(np.random.rand()) + torch.rand(x.shape)
+
+    def draw() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    expected = draw()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    costmodel.profile(Draws(), (2, 3), execution=execution)
+    assert draw() == expected
+
+
+def test_given_tensors_are_not_changed() -> None:
+    """A tensor given as input keeps its values, also where the model works in place and runs for real."""
+    x = torch.ones(2, 3)
+    costmodel.profile(nn.ReLU(inplace=True), x - 5, execution="real")
+    y = x.clone()
+    costmodel.profile(nn.Hardtanh(-0.5, 0.5, inplace=True), y, execution="real")
+    assert torch.equal(y, x)
+
+
+def test_the_model_is_not_held_alive() -> None:
+    """A profile holds figures, not the model or its weights."""
+    import gc
+    import weakref
+
+    model = Recurrent()
+    weight = weakref.ref(model.out.weight)
+    p = costmodel.profile(model, costmodel.Input((2, 5), torch.int64))
+    del model
+    gc.collect()
+    assert weight() is None
+    assert p.params == 50 * 8 + 2 * (4 * 12 * (8 + 12 + 2)) + 2 * (4 * 12 * (24 + 12 + 2)) + 24 * 3 + 3

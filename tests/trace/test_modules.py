@@ -1,0 +1,120 @@
+"""Which module ran, under which name, how often."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+import costmodel
+from tests.trace.networks import Net, Recurrent
+
+
+def names(model: nn.Module, inputs: object) -> list[str]:
+    """The names of a profile's layers."""
+    return list(costmodel.profile(model, inputs).layers["name"])
+
+
+def test_layers_come_in_order_with_qualified_names() -> None:
+    """Leaf calls under their qualified names, functional ops under module/op, in the order in which they ran."""
+    assert names(Net(), (1, 3, 8, 8)) == [
+        "stem", "block.conv1", "block.bn1", "block.relu", "block.conv2", "block.bn2", "block/add", "block.relu",
+        "_adaptive_avg_pool2d", "view", "drop", "fc",
+    ]  # fmt: skip
+
+
+def test_a_module_called_twice_has_two_rows_and_one_set_of_parameters() -> None:
+    """Costs are per call, parameters count where they are first used."""
+    layer = nn.Linear(8, 8)
+    p = costmodel.profile(nn.Sequential(layer, nn.ReLU(), layer), (1, 8))
+    assert list(p.layers["params"]) == [72, 0, 0]
+    assert list(p.layers["macs"]) == [64, 0, 64]
+    assert p.params == 72
+
+
+def test_a_module_under_two_names_is_named_by_its_caller() -> None:
+    """A module registered in two places shows under the name of the place that called it, and lists its other names."""
+    shared = nn.Linear(4, 4)
+    model = nn.Sequential(nn.Sequential(shared), nn.Sequential(shared))
+    p = costmodel.profile(model, (1, 4))
+    assert list(p.layers["name"]) == ["0.0", "1.0"]
+    assert p.graph.modules["0.0"].aliases == ("1.0",)
+    assert p.params == 20
+
+
+def test_a_shared_parameter_counts_once_and_is_shown() -> None:
+    """Tied weights are one tensor."""
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.out = nn.Embedding(10, 4), nn.Linear(4, 10, bias=False)
+            self.out.weight = self.words.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.words(x))
+
+    p = costmodel.profile(Tied(), costmodel.Input((1, 3), torch.int64))
+    assert p.params == 40
+    assert p.shared_parameters == {"words.weight": ("out",)}
+    assert list(p.layers["params"]) == [40, 0]
+
+
+def test_a_module_hidden_in_a_list_is_priced_and_marked() -> None:
+    """A module that is not registered runs all the same: its calls count, under its class in <>."""
+
+    class Hides(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = [nn.Linear(4, 4)]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.hidden[0](x)
+
+    p = costmodel.profile(Hides(), (1, 4))
+    assert list(p.layers["name"]) == ["<Linear>"]
+    assert (p.macs, p.params) == (16, 0)
+
+
+def test_unused_parameters_count() -> None:
+    """Parameters of modules that did not run are in the total, and in the table of modules."""
+    model = Net()
+    model.unused = nn.Linear(100, 100)  # type: ignore[assignment]  # mypy knows Net's attributes
+    p = costmodel.profile(model, (1, 3, 8, 8))
+    assert p.params == sum(q.numel() for q in model.parameters())
+    assert int(p.modules.set_index("name").loc["unused", "calls"]) == 0
+    assert int(p.modules.loc[0, "params"]) == p.params
+
+
+def test_modules_add_up() -> None:
+    """The root's row is the total, a container's row is the sum of what ran inside it."""
+    p = costmodel.profile(Net(), (1, 3, 8, 8))
+    table = p.modules.set_index("name")
+    for total in ("macs", "flops", "memory_access", "memory_access_bytes", "activations", "params"):
+        assert int(table.loc["", total]) == getattr(p, total)
+    inside = p.ops[p.ops["module"].str.startswith("block")]
+    assert int(table.loc["block", "flops"]) == int(inside["flops"].sum())
+
+
+def test_rows_sum_to_totals() -> None:
+    """Layers and ops are two partitions of the same execution."""
+    p = costmodel.profile(Recurrent(), costmodel.Input((2, 5), torch.int64))
+    for total in ("macs", "flops", "memory_access", "memory_access_bytes", "activations"):
+        assert int(p.layers[total].sum()) == getattr(p, total) == int(p.ops[total].sum())
+
+
+def test_nested_outputs_are_recorded() -> None:
+    """Outputs in dicts and lists keep their nesting, as records."""
+    outputs = costmodel.profile(Recurrent(), costmodel.Input((2, 5), torch.int64)).graph.outputs
+    assert outputs["logits"].shape == (2, 3)
+    assert [t.shape for t in outputs["state"]] == [(4, 2, 12), (4, 2, 12)]
+
+
+def test_keyword_and_nested_inputs() -> None:
+    """A dict is keyword arguments; tuples and lists inside stay as the model takes them; other values pass."""
+
+    class Takes(nn.Module):
+        def forward(self, x: torch.Tensor, pair: tuple[torch.Tensor, list[torch.Tensor]], scale: float) -> torch.Tensor:
+            return (x + pair[0] + pair[1][0]) * scale
+
+    p = costmodel.profile(Takes(), {"x": (2, 3), "pair": ((2, 3), [(2, 3)]), "scale": 0.5})
+    assert p.flops == 18
