@@ -74,7 +74,10 @@ class Piece(Follow):
 
 @dataclass(frozen=True, slots=True)
 class Fitted(Follow):
-    """A window that is a share of the input's length, whatever that is: adaptive pooling, the head of a network."""
+    """A window that is a share of the input's length, whatever that is: adaptive pooling, the head of a network.
+
+    Where the output has one position, that is the whole input.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +179,11 @@ def grouped(dim: int, *, size_in: int, size_out: int, groups: int) -> Tap:
     return Follow(dim, Fraction(groups, size_out), unit=size_in // groups)
 
 
-def adaptive(dim: int, *, size_in: int, size_out: int) -> Tap:
+def adaptive(dim: int, *, size_in: int, size_out: int) -> Follow:
     """Adaptive pooling: output o covers floor(o * in / out) to ceil((o + 1) * in / out) - 1.
 
     >>> [adaptive(2, size_in=7, size_out=5).pull(o, o) for o in range(5)]
     [(0, 1), (1, 2), (2, 4), (4, 5), (5, 6)]
     """
-    if size_out == 1:
-        return Whole()
     slope = Fraction(size_in, size_out)
     return Fitted(dim, slope, 0, slope + Fraction(size_out - 1, size_out) - 1)

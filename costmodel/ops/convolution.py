@@ -9,7 +9,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.rule import Rule, every_argument, example, register
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, Whole, sliding, transposed
+from costmodel.window import Follow, Sight, grouped, sliding, transposed
 
 
 def _axes(args: Arguments) -> list[tuple[int, int, int, int, int, int]]:
@@ -106,7 +106,8 @@ def _window(call: OpCall, output: int) -> Sight:
     spatial = tuple(
         spread(i + 2, size=k, stride=s, pad=p, dilation=d) for i, (_, k, s, p, d, _) in enumerate(_axes(call.args))
     )
-    return {"input": (Follow(0), Whole(), *spatial)}
+    x, y = call.args["input"].shape, call.outputs[0].shape
+    return {"input": (Follow(0), grouped(1, size_in=x[1], size_out=y[1], groups=call.args["groups"]), *spatial)}
 
 
 _X = TensorSpec((2, 4, 9, 8))

@@ -12,7 +12,7 @@ from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, every_argu
 from costmodel.ops.shape import slice_start, unfolded
 from costmodel.ops.sight import aligned, everything, pointwise
 from costmodel.quantities import Traffic
-from costmodel.window import Fixed, Follow, Rolled, Sight, Tap, Whole
+from costmodel.window import Fixed, Follow, Piece, Rolled, Sight, Tap, Whole
 
 _X = TensorSpec((2, 3, 4))
 _IMAGE = TensorSpec((2, 3, 5, 4))
@@ -86,7 +86,7 @@ def _cat_window(call: OpCall, output: int) -> Sight:
         if t.shape == (0,) != y.shape:
             sight[name] = (Whole(),)
             continue
-        sight[name] = tuple(Follow(d, 1, -offset, -offset) if d == dim else Follow(d) for d in range(len(t.shape)))
+        sight[name] = tuple(Piece(d, 1, -offset, -offset) if d == dim else Follow(d) for d in range(len(t.shape)))
         offset += t.shape[dim]
     return sight
 
@@ -182,7 +182,7 @@ def _slice_scatter_window(call: OpCall, output: int) -> Sight:
     x, src, step = call.args["self"], call.args["src"], call.args["step"]
     dim = call.args["dim"] % len(x.shape)
     start = slice_start(call.args["start"], x.shape[dim])
-    back = Follow(dim, Fraction(1, step), Fraction(-start, step), Fraction(-start, step))
+    back = Piece(dim, Fraction(1, step), Fraction(-start, step), Fraction(-start, step))
     return {
         "self": tuple(Follow(d) for d in range(len(x.shape))),
         "src": tuple(back if d == dim else Follow(d) for d in range(len(src.shape))),

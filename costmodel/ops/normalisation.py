@@ -9,7 +9,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.rule import Example, Outputs, Rule, always, example, moved, register
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Follow, Sight, Whole
+from costmodel.window import Follow, Gated, Sight, Tap, Whole
 
 
 def _given(call: OpCall, *names: str) -> list[TensorSpec]:
@@ -70,10 +70,16 @@ def _batch_norm_traffic(call: OpCall) -> Traffic:
     return moved(read, [*call.outputs, *running] if _trains(call.args) else call.outputs)
 
 
+def _statistic(d: int, output: int) -> Tap:
+    """What the result, or the saved mean and deviation, see of a dimension that these are taken over."""
+    return Gated(d) if output == 0 else Whole()
+
+
 def _batch_norm_window(call: OpCall, output: int) -> Sight:
     rank = len(call.args["input"].shape)
     if _trains(call.args):
-        return {"input": tuple(Follow(1 if output == 0 else 0) if d == 1 else Whole() for d in range(rank))}
+        channel = Follow(1 if output == 0 else 0)
+        return {"input": tuple(channel if d == 1 else _statistic(d, output) for d in range(rank))}
     return {"input": tuple(Follow(d) for d in range(rank))} if output == 0 else {}
 
 
@@ -107,7 +113,7 @@ def _layer_norm_work(call: OpCall) -> Work:
 def _over_trailing(call: OpCall, output: int) -> Sight:
     x = call.args["input"]
     leading = len(x.shape) - len(call.args["normalized_shape"])
-    return {"input": tuple(Follow(d) if d < leading else Whole() for d in range(len(x.shape)))}
+    return {"input": tuple(Follow(d) if d < leading else _statistic(d, output) for d in range(len(x.shape)))}
 
 
 def _group_norm(args: Arguments) -> tuple[TensorSpec, ...]:
@@ -128,8 +134,8 @@ def _group_norm_work(call: OpCall) -> Work:
 def _group_norm_window(call: OpCall, output: int) -> Sight:
     x, groups = call.args["input"], call.args["group"]
     # A channel sees its group: exact where a group is one channel or all; else the taps cannot say where it begins.
-    channel = Follow(1) if groups == x.shape[1] else Whole()
-    return {"input": (Follow(0), channel, *(Whole(),) * (len(x.shape) - 2))}
+    channel = Follow(1) if groups == x.shape[1] else _statistic(1, output)
+    return {"input": (Follow(0), channel, *(_statistic(d, output) for d in range(2, len(x.shape))))}
 
 
 def _main_traffic(call: OpCall) -> Traffic:
@@ -166,7 +172,7 @@ def _instance_norm_traffic(call: OpCall) -> Traffic:
 def _instance_norm_window(call: OpCall, output: int) -> Sight:
     rank = len(call.args["input"].shape)
     whole = call.args["use_input_stats"]
-    return {"input": tuple(Whole() if whole and d > 1 else Follow(d) for d in range(rank))}
+    return {"input": tuple(_statistic(d, output) if whole and d > 1 else Follow(d) for d in range(rank))}
 
 
 def _rms_norm(args: Arguments) -> TensorSpec:

@@ -11,7 +11,7 @@ from costmodel.ops import layout
 from costmodel.ops.movement import copy
 from costmodel.ops.rule import Rule, always, every_argument, example, register
 from costmodel.quantities import Work
-from costmodel.window import Follow, Rolled, Sight, Tap, Whole
+from costmodel.window import Follow, Mirrored, Sight, Tap, Whole, Wrapped
 
 _IMAGE = TensorSpec((2, 3, 5, 4))
 
@@ -53,16 +53,22 @@ def _circular(args: Arguments) -> TensorSpec:
     return TensorSpec(_padded_shape(args["self"], args["pad"]), args["self"].dtype)
 
 
-def _shifted(pad: str) -> Callable[[OpCall, int], Sight]:
-    """Each position sees the one it was copied from.
+def _shifted(call: OpCall, output: int) -> Sight:
+    x = call.args["self"]
+    return {"self": tuple(Follow(d, 1, -a, -a) for d, (a, _) in enumerate(_sides(call.args["pad"], len(x.shape))))}
 
-    The border of a mirrored or repeated edge claims positions outside the input as zero padding does: a convolution
-    that needed the border reads, with the same kernel, the positions that it mirrors.
-    """
+
+def _bordering(repeats_edge: bool) -> Callable[[OpCall, int], Sight]:
+    """Each position sees the one it was copied from; on the border that lies inside the input."""
 
     def window(call: OpCall, output: int) -> Sight:
         x = call.args["self"]
-        return {"self": tuple(Follow(d, 1, -a, -a) for d, (a, _) in enumerate(_sides(call.args[pad], len(x.shape))))}
+        return {
+            "self": tuple(
+                Mirrored(d, 1, -a, -a, length=x.shape[d], repeats_edge=repeats_edge) if a or b else Follow(d)
+                for d, (a, b) in enumerate(_sides(call.args["padding"], len(x.shape)))
+            )
+        }
 
     return window
 
@@ -71,7 +77,7 @@ def _wrapped(call: OpCall, output: int) -> Sight:
     x = call.args["self"]
     taps: list[Tap] = []
     for d, (before, after) in enumerate(_sides(call.args["pad"], len(x.shape))):
-        taps.append(Rolled(d, before, x.shape[d]) if before or after else Follow(d))
+        taps.append(Wrapped(d, before, x.shape[d]) if before or after else Follow(d))
     return {"self": tuple(taps)}
 
 
@@ -120,14 +126,14 @@ def _border(mode: str, axes: int, keeps_format: bool) -> Rule:
     x = TensorSpec((2, 3, 6, 5, 4)[: 2 + axes])
     sides = [1, 2, 0, 1, 2, 1][: 2 * axes]
     return copy(
-        f"aten.{mode}_pad{axes}d.default", outputs=_bordered(keeps_format), window=_shifted("padding"),
+        f"aten.{mode}_pad{axes}d.default", outputs=_bordered(keeps_format), window=_bordering(mode == "replication"),
         examples=(example(x, sides),), source=f"torch.nn.functional.pad, mode {mode}: one copy, nothing computed",
     )  # fmt: skip
 
 
 register(
     copy(
-        "aten.constant_pad_nd.default", outputs=_constant, window=_shifted("pad"),
+        "aten.constant_pad_nd.default", outputs=_constant, window=_shifted,
         examples=(example(_IMAGE, [1, 2, 0, 3]), example(_IMAGE, [0, -1]), example(_IMAGE, [1, 0, -1, 0, 2, 1], 1.5)),
         source="torch.nn.functional.pad: one copy, nothing computed",
     ),

@@ -25,7 +25,7 @@ from costmodel.receptive_field.arms import (
     union,
     unmoved,
 )
-from costmodel.window import Fixed, Follow, Piece, Regrouped, Rolled, Sight, Tap, Whole
+from costmodel.window import Fitted, Fixed, Follow, Piece, Regrouped, Rolled, Sight, Tap, Whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,6 +172,13 @@ class Flow:
         self._writes[spec.storage] = self._writes.get(spec.storage, 0) + 1
         for written, now in chain:
             self._set(written, now)
+
+
+def _plain(taps: tuple[Tap, ...], out: Shape) -> tuple[Tap, ...]:
+    """The taps, with a share of the input that is all of it called by its name."""
+    if any(isinstance(tap, Fitted) and out[tap.dim] == 1 for tap in taps):
+        return tuple(Whole() if isinstance(tap, Fitted) and out[tap.dim] == 1 else tap for tap in taps)
+    return taps
 
 
 def _overwritten(old: Value, shape: Shape, new: Value, view: Shape, sight: Sight, real: bool) -> Value:
