@@ -28,20 +28,23 @@ def _shape(args: Arguments) -> tuple[int, ...]:
     return (*layout.broadcast([q[:-2], k[:-2], v[:-2]]), q[-2], v[-1])
 
 
-def _keeps_query_layout(args: Arguments) -> bool:
+def fits_fused_kernel(args: Arguments) -> bool:
+    """Whether torch's fused kernels take the arguments; one of them keeps the query's layout in its output."""
     # What torch's fused kernels ask for (aten/src/ATen/native/transformers/sdp_utils_cpp.h); its fallback, written
     # with matrix products, returns a contiguous tensor.
     q, k, v = args["query"], args["key"], args["value"]
+    mask = _mask(args)
     heads_fit = q.shape[1] == k.shape[1] == v.shape[1] or args.get("enable_gqa", False)
     return (
-        not args["dropout_p"] and q.shape[-1] == v.shape[-1] and q.shape[0] == k.shape[0] == v.shape[0]
-        and heads_fit and all(t.strides is None or t.strides[-1] == 1 for t in (q, k, v))
+        len(q.shape) == len(k.shape) == len(v.shape) == 4 and not args["dropout_p"] and q.shape[-1] == v.shape[-1] and q.shape[0] == k.shape[0] == v.shape[0]
+        and heads_fit and (mask is None or len(mask.shape) in (2, 4))
+        and all(t.strides is None or t.strides[-1] == 1 for t in (q, k, v))
     )  # fmt: skip
 
 
 def _outputs(args: Arguments) -> TensorSpec:
     q, shape = args["query"], _shape(args)
-    if q.strides is None or len(shape) != 4 or not _keeps_query_layout(args):
+    if q.strides is None or not fits_fused_kernel(args):
         return TensorSpec(shape, q.dtype)
     return TensorSpec(shape, q.dtype, layout.elementwise_strides(shape, (q,)))
 

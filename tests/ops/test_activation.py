@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from _asking import traffic, work
+from _asking import record, traffic, work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +71,9 @@ def test_glu_gates_one_half_by_the_other() -> None:
     assert work("aten.glu.default", self=x, dim=1) == Work(transcendentals=24, adds=24, divides=24, multiplies=24)
     expected = Traffic(read=48, written=24, read_bytes=192, written_bytes=96)
     assert traffic("aten.glu.default", self=x, dim=-2) == expected
+    call = record("aten.glu.default", self=x, dim=1)
+    # Output 1 of 3 reads inputs 1 and 4.
+    assert RULES[call.op].window(call, 0)["self"][1].pull(1, 1) == (1, 4)  # type: ignore[index, union-attr]
     with pytest.raises(ValueError, match=r"halves dimension 0 of \(3, 4\), which is odd"):
         RULES["aten.glu.default"].outputs({"self": TensorSpec((3, 4)), "dim": 0})  # type: ignore[operator]
 

@@ -80,6 +80,28 @@ def test_outputs_are_those_of_torch(
     assert RULES[TARGET].work(asked).macs == macs
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "options"),
+    [
+        ((2, 4, 7, 8), (2, 4, 7, 8), {}),
+        ((2, 4, 7, 8), (2, 4, 7, 6), {}),
+        ((1, 4, 7, 8), (1, 4, 7, 8), {}),
+        ((2, 1, 7, 8), (2, 1, 7, 8), {}),
+        ((2, 2, 7, 8), (2, 2, 7, 8), {"enable_gqa": True}),
+        ((2, 4, 7, 8), (2, 4, 7, 8), {"dropout_p": 0.5}),
+        ((2, 4, 7, 8), (2, 4, 7, 8), {"attn_mask": torch.zeros(5, 7)}),
+        ((2, 4, 7, 8), (2, 4, 7, 8), {"attn_mask": torch.zeros(4, 5, 7)}),
+        ((2, 4, 7, 8), (2, 4, 7, 8), {"attn_mask": torch.zeros(2, 1, 5, 7)}),
+    ],
+)
+def test_the_layout_shows_the_kernel(key: tuple[int, ...], value: tuple[int, ...], options: dict[str, Any]) -> None:
+    """Heads taken out of one projection, as networks do: torch's fused kernel keeps that layout, its fallback not."""
+    q = torch.rand(2, 5, 4, 8).transpose(1, 2)
+    defaults = {"attn_mask": None, "dropout_p": 0.0}
+    asked = record(TARGET, query=q, key=torch.rand(key), value=torch.rand(value), **defaults | options)
+    assert asked.outputs[0].shape == (2, 4, 5, value[-1])
+
+
 def test_torch_s_cpu_kernel_costs_the_same() -> None:
     """The kernel beneath, called by its own name, is priced alike; what it saves for later is not traffic."""
     arguments = qkv() | {"value": torch.rand(2, 4, 7, 8)}
