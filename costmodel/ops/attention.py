@@ -36,7 +36,8 @@ def fits_fused_kernel(args: Arguments) -> bool:
     mask = _mask(args)
     heads_fit = q.shape[1] == k.shape[1] == v.shape[1] or args.get("enable_gqa", False)
     return (
-        len(q.shape) == len(k.shape) == len(v.shape) == 4 and not args["dropout_p"] and q.shape[-1] == v.shape[-1] and q.shape[0] == k.shape[0] == v.shape[0]
+        len(q.shape) == len(k.shape) == len(v.shape) == 4 and not args["dropout_p"]
+        and q.shape[-1] == v.shape[-1] and q.shape[0] == k.shape[0] == v.shape[0]
         and heads_fit and (mask is None or len(mask.shape) in (2, 4))
         and all(t.strides is None or t.strides[-1] == 1 for t in (q, k, v))
     )  # fmt: skip
