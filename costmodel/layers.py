@@ -221,17 +221,20 @@ _add(
 
 def _batch_norm(call: Call) -> LayerCost:
     batch, channels, *size = call.shape
-    return f.batch_norm(
+    cost = f.batch_norm(
         channels=channels, size=tuple(size), batch=batch, affine=call["weight"], training=call.training,
         track_running_stats=call["track_running_stats"],
     )  # fmt: skip
+    if call["momentum"] is None and call["track_running_stats"] and call.training:
+        return replace(cost, read=cost.read + 1)  # the cumulative average looks at the number of batches
+    return cost
 
 
 def _instance_norm(axes: int) -> Price:
     def form(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
         return f.instance_norm(
             channels=call.shape[-axes - 1], size=size, batch=batch, affine=call["weight"], training=call.training,
-            track_running_stats=call["track_running_stats"], fused=True,
+            track_running_stats=call["track_running_stats"],
         )  # fmt: skip
 
     return _batched(axes, form)
@@ -254,7 +257,7 @@ def _group_norm(call: Call) -> LayerCost:
 def _rms_norm(call: Call) -> LayerCost:
     normalized = call["normalized_shape"]
     return f.rms_norm(
-        normalized_shape=normalized, rows=call.shape[: -len(normalized)], affine=call["weight"], fused=True
+        normalized_shape=normalized, rows=call.shape[: -len(normalized)], affine=call["weight"]
     )
 
 
@@ -267,7 +270,7 @@ def _local_response_norm(call: Call) -> LayerCost:
 
 _add(
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
-    hyper="num_features track_running_stats", present="weight bias", price=_batch_norm,
+    hyper="num_features track_running_stats momentum", present="weight bias", price=_batch_norm,
 )  # fmt: skip
 for _axes, (*_, _instance) in enumerate(_DIMENSIONS, start=1):
     _add(_instance, hyper="num_features track_running_stats", present="weight bias", price=_instance_norm(_axes))
@@ -290,6 +293,8 @@ _ACTIVATIONS: dict[type[nn.Module], str] = {
 }  # fmt: skip
 for _type, _name in _ACTIVATIONS.items():
     _add(_type, price=_activation(_name))
+# At inference; in training its slopes are drawn, by a kernel that writes them.
+_add(nn.RReLU, price=lambda call: None if call.training else f.activation(name="rrelu", shape=call.shape))
 _add(
     nn.GELU,
     hyper="approximate",

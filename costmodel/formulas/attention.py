@@ -99,7 +99,6 @@ def multi_head_attention(
     copy of 2 E S N for "shared_key_value", where value is key; three linears for "distinct", and wherever kdim or vdim
     is given); with need_weights q's scale, a product, softmax, dropout, a product, otherwise one scaled dot product; a
     copy back to (L, N, E); the out-projection; with average_attn_weights a mean over heads.
-    With ``batch_first`` the projections read transposed inputs: a copy, and the bias in a kernel of its own.
     Masks are None, "bool" (made float by two kernels) or "float". The copy back is left out with ``transposed_output``:
     the fused kernels that keep the query's layout. Not covered: add_bias_kv, add_zero_attn, the inference fast path.
     Source: Vaswani et al., arXiv:1706.03762, section 3.2.2; torch.nn.functional.multi_head_attention_forward.
@@ -122,7 +121,6 @@ def multi_head_attention(
         batch=batch,
         inputs="distinct" if separate else inputs,
         bias=bias,
-        batch_first=batch_first,
     )
     one_mask = attn_mask is not None or key_padding_mask is not None
     if is_causal and key_padding_mask is None and not need_weights:
@@ -187,7 +185,6 @@ def _in_projections(
     batch: Count,
     inputs: str,
     bias: bool,
-    batch_first: bool,
 ) -> Iterator[LayerCost]:
     """The linears that make q, k and v. One that makes several is packed, and its result copied apart."""
     queries, keys = lengths
@@ -197,16 +194,8 @@ def _in_projections(
         "distinct": [(embed_dim, 1, queries), (widths[0], 1, keys), (widths[1], 1, keys)],
     }
     for width, packed, length in plans[inputs]:
-        in_layout = not batch_first or _is_one(batch=batch) or _is_one(length=length)
         rows = (length, batch)
-        whole = linear(in_features=width, out_features=packed * embed_dim, bias=bias, rows=rows)
-        if not in_layout:
-            yield copy(shape=(*rows, width))
-            if bias:
-                # Its result is read and written once more by the kernel that adds the bias.
-                again = prod(whole.output_shape)
-                whole = replace(whole, read=whole.read + again, written=whole.written + again)
-        yield whole
+        yield linear(in_features=width, out_features=packed * embed_dim, bias=bias, rows=rows)
         if packed > 1 and not (_is_one(batch=batch) and _is_one(length=length)):
             yield copy(shape=(packed, *rows, embed_dim))
 
@@ -234,7 +223,8 @@ def _masks(
         return kernels, prod(shape)
     spread = (batch * heads, 1, keys)
     if not _is_one(num_heads=heads):
-        kernels.append(copy(shape=spread))
+        # Expanded over the heads: read once, written for each of them.
+        kernels.append(pointwise_kernel("attention", spread, reads=batch * keys))
     if attn_mask is None:
         return kernels, prod(spread)
     both = (batch * heads, queries, keys)

@@ -1,9 +1,8 @@
-"""Normalisations that torch runs as several kernels: root mean square, and AlexNet's local response."""
+"""Normalisations beside batch, layer, group and instance norm: root mean square, and AlexNet's local response."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from costmodel.formulas._arguments import as_shape, require
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
@@ -11,36 +10,31 @@ from costmodel.formulas.elementwise import pointwise_kernel
 from costmodel.quantities import Count, Work, prod
 
 
-def rms_norm(
-    *, normalized_shape: Count | Sequence[Count], rows: Count = 1, affine: bool = True, fused: bool = False
-) -> LayerCost:
+def rms_norm(*, normalized_shape: Count | Sequence[Count], rows: Count = 1, affine: bool = True) -> LayerCost:
     """Root-mean-square normalisation of ``rows`` (a count or a leading shape) of n elements, N in all, R rows.
 
     params = n if affine
     flops = R (3 n + 2) + N if affine: n squares, n - 1 adds, a division, eps, a rsqrt, n products per row
-    memory_access = x + w + y where fused; otherwise the kernels that torch runs: 4 N + 6 R + (2 N + n if affine)
+    memory_access = x + w + y
 
-    Kernels: square, mean, eps, rsqrt, product, weight.
     Source: Zhang & Sennrich, arXiv:1910.07467, section 3, eq. 4.
 
-    >>> rms_norm(normalized_shape=4096, rows=(1, 8), fused=True).memory_access
+    >>> rms_norm(normalized_shape=4096, rows=(1, 8)).memory_access
     69632
     """
     inner, leading = as_shape(normalized_shape), as_shape(rows)
     require(normalized_shape=inner, rows=leading)
-    n, shape, rows_shape = prod(inner), (*leading, *inner), (*leading, 1)
-    elements, count = prod(shape), prod(leading)
-    steps = [
-        pointwise_kernel("norm", shape, per_element=Work(multiplies=1), reads=elements),
-        pointwise_kernel("norm", rows_shape, per_element=Work(adds=n - 1, divides=1), reads=elements),
-        pointwise_kernel("norm", rows_shape, per_element=Work(adds=1), reads=count),
-        pointwise_kernel("norm", rows_shape, per_element=Work(transcendentals=1), reads=count),
-        pointwise_kernel("norm", shape, per_element=Work(multiplies=1), reads=elements + count),
-    ]
-    if affine:
-        steps.append(pointwise_kernel("norm", shape, per_element=Work(multiplies=1), reads=elements + n))
-    whole = replace(as_one("norm", *steps, params=n if affine else 0), output_size=())
-    return replace(whole, read=elements + (n if affine else 0), written=elements) if fused else whole
+    n, count = prod(inner), prod(leading)
+    elements, weights = count * n, n if affine else 0
+    per_row = Work(multiplies=2 * n, adds=n, divides=1, transcendentals=1)
+    return LayerCost(
+        kind="norm",
+        output_shape=(*leading, *inner),
+        read=elements + weights,
+        written=elements,
+        work=per_row.times(count) + Work(multiplies=elements if affine else 0),
+        params=weights,
+    )
 
 
 def local_response_norm(
@@ -49,9 +43,9 @@ def local_response_norm(
     """AlexNet's normalisation across ``local_size`` neighbouring channels, in the seven kernels that torch runs.
 
     flops = N (local_size + 5): square, a mean (local_size - 1 adds, a division), alpha, k, power, quotient
-    memory_access = 14 N + 2 P, P = batch (channels + local_size - 1) prod(size) the channel-padded squares
+    memory_access = 13 N + 2 P, P = batch (channels + local_size - 1) prod(size) the channel-padded squares
 
-    Kernels: x x (3 N), pad (N + P), mean (P + N), times alpha, plus k, power beta (2 N each), quotient (3 N). With beta
+    Kernels: x x (2 N), pad (N + P), mean (P + N), times alpha, plus k, power beta (2 N each), quotient (3 N). With beta
     1 the power is no arithmetic; every other beta is one transcendental function.
     Source: Krizhevsky et al. 2012, section 3.3; torch.nn.functional.local_response_norm.
 
@@ -65,7 +59,7 @@ def local_response_norm(
     power = NO_WORK if beta == 1 else Work(transcendentals=1)
     return as_one(
         "norm",
-        pointwise_kernel("norm", x, per_element=one, reads=2 * elements),
+        pointwise_kernel("norm", x, per_element=one, reads=elements),
         pointwise_kernel("norm", padded, reads=elements),
         pointwise_kernel("norm", x, per_element=Work(adds=local_size - 1, divides=1), reads=prod(padded)),
         pointwise_kernel("norm", x, per_element=one, reads=elements),

@@ -230,13 +230,8 @@ def _padding_copy(
     """Per channel: elements that a padding kernel reads and writes, and those that the convolution then reads."""
     widths = tuple(before + after for before, after in sides)
     padded = tuple(n + w for n, w in zip(size, widths, strict=True))
-    if mode in ("reflect", "replicate"):
+    if mode != "zeros":
         return prod(size), prod(padded), prod(padded)
-    if mode == "circular":
-        # torch copies the middle, then axis by axis two strips, each as long as the padded tensor on the other axes.
-        strips = [w * prod(padded[:axis] + padded[axis + 1 :]) for axis, w in enumerate(widths)]
-        copied = prod(size) + sum(strips)
-        return copied, copied, prod(padded)
     # A kernel takes one padding for both sides; what is more after than before (0 or 1) is padded beforehand.
     odd = tuple(after - before for before, after in sides)
     happens = 1 - prod(1 - o for o in odd)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from costmodel.formulas._arguments import as_shape, require
-from costmodel.formulas.cost import LayerCost, as_one
+from costmodel.formulas.cost import LayerCost
 from costmodel.quantities import Count, Work, prod
 
 
@@ -47,7 +47,7 @@ def bilinear(
 
     params = in1 in2 out + out if bias
     macs = rows out in2 (in1 + 1)
-    memory_access = x1 + x2 + w + y, and the bias as a kernel of its own: 2 y + b
+    memory_access = x1 + x2 + w + b + y
 
     Shapes: x1 (*rows, in1), x2 (*rows, in2), w (out, in1, in2), y (*rows, out).
     Source: torch.nn.Bilinear.
@@ -60,25 +60,19 @@ def bilinear(
     count = prod(leading)
     weights = in1_features * in2_features * out_features
     outputs = count * out_features
-    product = LayerCost(
+    biases = out_features if bias else 0
+    return LayerCost(
         kind="linear",
         output_shape=(*leading, out_features),
-        read=count * (in1_features + in2_features) + weights,
+        read=count * (in1_features + in2_features) + weights + biases,
         written=outputs,
-        work=Work(macs=count * out_features * in2_features * (in1_features + 1)),
-        params=weights,
+        work=Work(
+            macs=count * out_features * in2_features * (in1_features + 1),
+            adds=outputs if bias else 0,
+        ),
+        params=weights + biases,
         activations=outputs,
     )
-    if not bias:
-        return product
-    add_bias = LayerCost(
-        kind="linear",
-        output_shape=product.output_shape,
-        read=outputs + out_features,
-        written=outputs,
-        work=Work(adds=outputs),
-    )
-    return as_one("linear", product, add_bias, params=out_features)
 
 
 def matmul(*, m: Count, n: Count, k: Count, batch: Count = (), added: Count = 0) -> LayerCost:

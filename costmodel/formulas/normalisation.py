@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from costmodel.formulas._arguments import as_shape, require, require_divisible
 from costmodel.formulas.cost import LayerCost, total
-from costmodel.formulas.elementwise import pointwise_kernel
 from costmodel.quantities import Count, Work, prod
 
 
@@ -183,51 +182,42 @@ def instance_norm(
     affine: bool = False,
     track_running_stats: bool = False,
     training: bool = False,
-    fused: bool = False,
 ) -> LayerCost:
     """Instance normalisation: a group norm with one channel a group.
 
     params = 2 C if affine
     buffers = 2 C + 1 if tracked
     flops = 5 N + 2 batch C + 2 N if affine; 2 N where tracked statistics are used (inference)
-    memory_access = x + w + b + y where fused; otherwise what torch runs
+    flops of the moving averages, in training and where tracked: their mean over the batch, and the averages
+    memory_access = x + w + b + y, + the statistics read where tracked, + written in training
 
-    torch repeats weights and tracked statistics for each sample, runs a batch norm of batch C channels, and averages
-    updated statistics over the batch (two kernels each: mean, copy).
-    Source: Ulyanov et al., arXiv:1607.08022, section 2, eq. 2; torch, aten/src/ATen/native/Normalization.cpp.
+    Source: Ulyanov et al., arXiv:1607.08022, section 2, eq. 2; torch.nn.InstanceNorm2d for tracked statistics.
 
-    >>> instance_norm(channels=3, size=(4, 4), fused=True).memory_access
+    >>> instance_norm(channels=3, size=(4, 4)).memory_access
     96
     """
     require(channels=channels, batch=batch)
     shape = (batch, channels, *size)
+    elements = prod(shape)
     weights = 2 * channels if affine else 0
     tracked = 2 * channels if track_running_stats else 0
     updates = training and track_running_stats
-    repeat = pointwise_kernel("norm", (batch * channels,), reads=channels)
     kernel = _batch_norm_kernel(
         channels=batch * channels,
-        elements=prod(shape),
+        elements=elements,
         affine=affine,
         tracked=track_running_stats,
         own_statistics=training or not track_running_stats,
     )
-    mean = LayerCost(
+    # The statistics of a batch's samples are averaged, both of them.
+    averages = Work(adds=2 * channels * (batch - 1), divides=2 * channels) if updates else Work()
+    return LayerCost(
         kind="norm",
-        output_shape=(channels,),
-        read=batch * channels,
-        written=channels,
-        work=Work(adds=channels * (batch - 1), divides=channels),
-    )
-    averages = [mean, pointwise_kernel("norm", (channels,), reads=channels)] * 2
-    repeats = [repeat] * ((2 if affine else 0) + (2 if track_running_stats else 0))
-    whole = total([*repeats, kernel, *(averages if updates else [])])
-    if fused:
-        whole = replace(whole, read=prod(shape) + weights + tracked, written=prod(shape) + (tracked if updates else 0))
-    return replace(
-        whole,
         output_shape=shape,
         output_size=tuple(size),
+        read=elements + weights + tracked,
+        written=elements + (tracked if updates else 0),
+        work=kernel.work + averages,
         params=weights,
         buffers=tracked + 1 if track_running_stats else 0,
     )

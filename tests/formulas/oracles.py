@@ -169,8 +169,18 @@ def softmax(row: Sequence[Number]) -> list[Number]:
     return [p / whole for p in powers]
 
 
+ONE_KERNEL = (
+    "linear", "bilinear", "rms_norm", "instance_norm", "scaled_dot_product_attention", "_pad_circular", "lstm", "gru",
+    "rnn_tanh", "rnn_relu",
+)  # fmt: skip
+"""Layers that some device runs as one kernel and another as several: counted as one (CONTRIBUTING, definitions)."""
+
+
 class Kernels(TorchDispatchMode):
-    """Elements that torch's kernels read and write, views and allocations apart."""
+    """Elements that torch's kernels read and write, views and allocations apart.
+
+    An operand that is passed twice is read once, and so is an expanded dimension.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,21 +188,30 @@ class Kernels(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the kernel, and count its operands."""
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
         name = func.overloadpacket.__name__
+        composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+        if composite and name not in ONE_KERNEL:
+            with self:
+                return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
+        result = func(*args, **kwargs)
         outputs = list(_tensors(result))
-        operands = list(_tensors((args, kwargs or {})))
+        operands = list({id(t): t for t in _tensors((args, kwargs))}.values())
         if func.is_view or name == "_unsafe_view" or name.startswith(("empty", "new_empty", "_local_scalar")):
             return result
-        if name not in ("native_batch_norm", "max_pool2d_with_indices"):
+        if name not in ("native_batch_norm", "max_pool2d_with_indices", "lstm", "gru", "rnn_tanh", "rnn_relu"):
             outputs = outputs[:1]  # the others are kept for a backward pass
-        if name == "native_batch_norm" and args[5]:
+        if name in ("native_batch_norm", "instance_norm") and args[5]:
             outputs += [t for t in args[3:5] if t is not None]
         if name == "copy_":
             operands = operands[1:]
         self.written += sum(t.numel() for t in outputs)
-        self.read += 0 if name.startswith(("zeros", "ones", "fill", "arange")) else sum(t.numel() for t in operands)
+        self.read += 0 if name.startswith(("zeros", "ones", "fill", "arange")) else sum(map(_stored, operands))
         return result
+
+
+def _stored(tensor: torch.Tensor) -> int:
+    return math.prod(n for n, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
@@ -210,7 +229,7 @@ def run(module: nn.Module, *inputs: torch.Tensor, **options: Any) -> tuple[Any, 
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), Kernels() as kernels:
+        with torch.no_grad(), torch._C._AutoDispatchBelowAutograd(), Kernels() as kernels:
             result = module(*inputs, **options)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

@@ -136,7 +136,7 @@ def test_layer_is_torchs(name: str) -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_bilinear_is_torchs(bias: bool) -> None:
-    """Two inputs, one tensor of weights, and the bias added by a kernel of its own."""
+    """Two inputs, one tensor of weights, and the bias."""
     module = nn.Bilinear(3, 4, 5, bias=bias)
     y, kernels = run(module, torch.rand(7, 2, 3), torch.rand(7, 2, 4))
     cost = f.bilinear(in1_features=3, in2_features=4, out_features=5, bias=bias, rows=(7, 2))
@@ -171,8 +171,8 @@ ELEMENTWISE: dict[str, tuple[Any, f.LayerCost]] = {
         f.global_avg_pool(**MAP) + f.multiply(shape=X, other=(2, 6, 1, 1)),
     ),
     "concat": (
-        lambda x: torch.cat((x, x[:, :2], x), 1),
-        f.concat(channels=(6, 2, 6), size=(8, 10), batch=2),
+        lambda x: torch.cat((x, x[:, :2], x.clone()), 1),
+        f.copy(shape=X) + f.concat(channels=(6, 2, 6), size=(8, 10), batch=2),
     ),
 }
 
@@ -193,15 +193,13 @@ def test_dropout_draws_a_mask_in_training() -> None:
     assert f.dropout(shape=(4, 5), training=True, p=0).memory_access == 0
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_fusing_changes_traffic_alone(fused: bool) -> None:
-    """A fused norm does the same arithmetic, and moves x, weights and y."""
-    instance = f.instance_norm(**MAP, affine=True, fused=fused)
-    rms = f.rms_norm(normalized_shape=10, rows=96, fused=fused)
+def test_norms_move_their_input_and_output_once() -> None:
+    """Instance and root-mean-square norms are one kernel each: x, weights and y."""
+    instance = f.instance_norm(**MAP, affine=True)
+    rms = f.rms_norm(normalized_shape=10, rows=96)
     assert instance.work == f.group_norm(**MAP, groups=6).work
     assert rms.flops == 96 * 32 + 960
-    if fused:
-        assert (instance.memory_access, rms.memory_access) == (2 * 960 + 12, 2 * 960 + 10)
+    assert (instance.memory_access, rms.memory_access) == (2 * 960 + 12, 2 * 960 + 10)
 
 
 @pytest.mark.parametrize(

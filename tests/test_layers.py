@@ -1,0 +1,238 @@
+"""Every layer type of torch.nn that has a closed form: both wings agree to the last integer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import costmodel
+from costmodel.formulas import activation
+from costmodel.layers import LAYERS, USER_LAYERS
+
+B = (2, 6, 12, 10)
+SEQUENCE = (2, 6, 9)
+VOLUME = (1, 2, 5, 6, 7)
+TOKENS = (4, 3, 5)
+WORDS = costmodel.Input((2, 3), torch.int64)
+
+LAYER_CASES: list[tuple[nn.Module, Any]] = [
+    (nn.Conv1d(4, 6, 3, padding=1, groups=2), (2, 4, 9)),
+    (nn.Conv2d(6, 4, 3, padding="same", dilation=2), B),
+    (nn.Conv2d(6, 4, (4, 3), padding="same"), B),
+    (nn.Conv2d(6, 4, 4, padding="valid"), B),
+    (nn.Conv2d(6, 4, 3, padding=1, padding_mode="reflect"), B),
+    (nn.Conv2d(6, 4, 3, padding=(2, 1), padding_mode="circular"), B),
+    (nn.Conv2d(6, 4, 4, padding="same", padding_mode="replicate"), B),
+    (nn.Conv2d(6, 12, 3, stride=(2, 1), groups=6, bias=False), B),
+    (nn.Conv2d(6, 4, 3), (6, 12, 10)),
+    (nn.Conv3d(2, 4, 3, stride=2), (1, 2, 7, 8, 9)),
+    (nn.ConvTranspose1d(6, 4, 3, 2), SEQUENCE),
+    (nn.ConvTranspose2d(6, 4, 3, 2, 1, 1, groups=2), B),
+    (nn.ConvTranspose2d(6, 4, 3, 2), (6, 12, 10)),
+    (nn.ConvTranspose3d(2, 4, 3, 2), VOLUME),
+    (nn.Linear(10, 4), (2, 3, 10)),
+    (nn.Linear(10, 4, bias=False), (10,)),
+    (nn.Bilinear(5, 6, 7), ((3, 5), (3, 6))),
+    (nn.BatchNorm1d(6), (4, 6)),
+    (nn.BatchNorm1d(6, affine=False), (4, 6, 5)),
+    (nn.BatchNorm2d(6), B),
+    (nn.BatchNorm2d(6, track_running_stats=False), B),
+    (nn.BatchNorm3d(2, momentum=None), VOLUME),
+    (nn.LayerNorm((12, 10)), B),
+    (nn.LayerNorm(10, bias=False), B),
+    (nn.LayerNorm(10, elementwise_affine=False), B),
+    (nn.GroupNorm(3, 6), B),
+    (nn.GroupNorm(3, 6, affine=False), B),
+    (nn.InstanceNorm1d(6), SEQUENCE),
+    (nn.InstanceNorm2d(6, affine=True, track_running_stats=True), B),
+    (nn.InstanceNorm3d(2), VOLUME),
+    (nn.RMSNorm(10), B),
+    (nn.RMSNorm(10, elementwise_affine=False), B),
+    (nn.LocalResponseNorm(5), B),
+    *((make(), B) for make in (
+        nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.Sigmoid, nn.Tanh, nn.SiLU, nn.Mish,
+        nn.Softplus, nn.Softsign, nn.Hardswish, nn.Hardsigmoid, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink,
+        nn.LogSigmoid, nn.Identity, nn.GELU, nn.Softmax2d, nn.Dropout,
+    )),
+    (nn.ReLU(inplace=True), B),
+    (nn.GELU("tanh"), B),
+    (nn.PReLU(6), B),
+    (nn.PReLU(), B),
+    (nn.Threshold(0.1, 2), B),
+    (nn.Softmax(1), B),
+    (nn.LogSoftmax(-1), B),
+    (nn.Softmin(1), B),
+    (nn.GLU(1), B),
+    (nn.MaxPool1d(2), SEQUENCE),
+    (nn.MaxPool2d(3, 2, 1), B),
+    (nn.MaxPool2d(3, 2, 1, ceil_mode=True, return_indices=True), B),
+    (nn.MaxPool2d(2), (6, 12, 10)),
+    (nn.MaxPool3d(2), VOLUME),
+    (nn.AvgPool1d(3), SEQUENCE),
+    (nn.AvgPool2d(3, 2, 1, ceil_mode=True), B),
+    (nn.AvgPool3d(2), VOLUME),
+    (nn.AdaptiveAvgPool1d(4), SEQUENCE),
+    (nn.AdaptiveAvgPool2d(1), B),
+    (nn.AdaptiveAvgPool2d((5, 7)), B),
+    (nn.AdaptiveAvgPool2d((None, 3)), B),
+    (nn.AdaptiveAvgPool3d(2), VOLUME),
+    (nn.AdaptiveMaxPool1d(4, return_indices=True), SEQUENCE),
+    (nn.AdaptiveMaxPool2d((5, 7)), B),
+    (nn.AdaptiveMaxPool3d(2), VOLUME),
+    (nn.LPPool1d(2, 3), SEQUENCE),
+    (nn.LPPool2d(2, 3), B),
+    (nn.LPPool3d(2, 2), VOLUME),
+    (nn.LSTM(5, 7, 2, bidirectional=True), TOKENS),
+    (nn.LSTM(5, 7, batch_first=True, proj_size=3), TOKENS),
+    (nn.LSTM(5, 7), (TOKENS, ((1, 3, 7), (1, 3, 7)))),
+    (nn.LSTM(5, 7, 2, dropout=0.5), TOKENS),
+    (nn.GRU(5, 7, 2), TOKENS),
+    (nn.GRU(5, 7), (4, 5)),
+    (nn.RNN(5, 7, nonlinearity="relu", bias=False), TOKENS),
+    (nn.Embedding(9, 4), WORDS),
+    *((nn.EmbeddingBag(9, 4, mode=mode), WORDS) for mode in ("mean", "sum", "max")),
+    (nn.Upsample(scale_factor=2), B),
+    (nn.Upsample(scale_factor=2, mode="linear"), SEQUENCE),
+    (nn.Upsample(scale_factor=2, mode="bilinear"), B),
+    (nn.Upsample(size=(7, 9), mode="bicubic"), B),
+    (nn.Upsample(scale_factor=1.5, mode="nearest-exact"), B),
+    (nn.Upsample(scale_factor=2, mode="trilinear"), VOLUME),
+    (nn.UpsamplingBilinear2d(scale_factor=2), B),
+    (nn.UpsamplingNearest2d(size=(5, 6)), B),
+    (nn.PixelShuffle(2), (2, 8, 4, 4)),
+    (nn.PixelUnshuffle(2), B),
+    (nn.ChannelShuffle(3), B),
+    (nn.Flatten(), B),
+    (nn.Unflatten(1, (2, -1)), B),
+    (nn.ConstantPad1d(2, 1.0), SEQUENCE),
+    (nn.ConstantPad2d(2, 1.0), B),
+    (nn.ConstantPad3d(2, 1.0), VOLUME),
+    (nn.ZeroPad1d(1), SEQUENCE),
+    (nn.ZeroPad2d((1, 2, 3, 4)), B),
+    (nn.ZeroPad3d(1), VOLUME),
+    (nn.ReflectionPad1d(1), SEQUENCE),
+    (nn.ReflectionPad2d(1), B),
+    (nn.ReflectionPad3d(1), VOLUME),
+    (nn.ReplicationPad1d(1), SEQUENCE),
+    (nn.ReplicationPad2d(1), B),
+    (nn.ReplicationPad3d(1), VOLUME),
+    (nn.MultiheadAttention(8, 2, kdim=6, vdim=4), ((5, 2, 8), (7, 2, 6), (7, 2, 4))),
+    (nn.MultiheadAttention(8, 2, bias=False), ((5, 2, 8), (7, 2, 8), (7, 2, 8))),
+]  # fmt: skip
+
+IDLE_AT_INFERENCE: list[tuple[nn.Module, Any]] = [
+    (nn.Dropout1d(), SEQUENCE),
+    (nn.Dropout2d(), B),
+    (nn.Dropout3d(), VOLUME),
+    (nn.AlphaDropout(), B),
+    (nn.FeatureAlphaDropout(), VOLUME),
+    (nn.RReLU(), B),
+]
+"""Layers whose closed form is that of inference alone."""
+
+
+def check(model: nn.Module, inputs: Any, mode: Any = "eval") -> None:
+    """One layer, every op of it known, agrees in every quantity."""
+    p = costmodel.profile(model, inputs, mode=mode)
+    verdict = p.crosscheck()
+    assert p.is_exact, p.coverage.unknown
+    assert verdict.checked == 1
+    assert verdict.mismatches == []
+
+
+@pytest.mark.filterwarnings("ignore:Using padding=.same.")  # torch says that it pads beforehand; so do both wings
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize(("model", "inputs"), LAYER_CASES, ids=lambda v: str(v).partition("\n")[0][:60])
+def test_closed_form_and_trace_agree(model: nn.Module, inputs: Any, mode: Any) -> None:
+    """Output shape, parameters, MACs, FLOPs and memory access are the same from hyper-parameters and from the trace."""
+    check(model, inputs, mode)
+
+
+@pytest.mark.parametrize(("model", "inputs"), IDLE_AT_INFERENCE, ids=lambda v: str(v)[:40])
+def test_layers_of_training_agree_at_inference(model: nn.Module, inputs: Any) -> None:
+    """Layers that draw random numbers in training have a closed form at inference, and say that they have none else."""
+    check(model, inputs)
+    assert costmodel.profile(model, inputs, mode="train").crosscheck().checked == 0
+
+
+class Attends(nn.Module):
+    """Self-attention with masks."""
+
+    def __init__(self, batch_first: bool, need_weights: bool) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first)
+        self.need_weights = need_weights
+
+    def forward(self, x: torch.Tensor, **masks: torch.Tensor) -> Any:
+        return self.attention(x, x, x, need_weights=self.need_weights, **masks)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize(
+    "masks",
+    [
+        {},
+        {"attn_mask": costmodel.Input((5, 5), torch.bool)},
+        {"attn_mask": costmodel.Input((4, 5, 5))},
+        {"key_padding_mask": costmodel.Input((2, 5), torch.bool)},
+        {"attn_mask": costmodel.Input((5, 5)), "key_padding_mask": costmodel.Input((2, 5))},
+    ],
+    ids=lambda m: "+".join(m) or "none",
+)
+def test_attention_agrees_with_every_mask(batch_first: bool, need_weights: bool, masks: dict[str, Any]) -> None:
+    """Multi-head attention agrees in both layouts, with and without its weights, under every mask."""
+    check(Attends(batch_first, need_weights), {"x": (2, 5, 8) if batch_first else (5, 2, 8), **masks})
+
+
+def test_every_layer_type_is_tested() -> None:
+    """A layer type in the table has a case here."""
+    cases = (*LAYER_CASES, *IDLE_AT_INFERENCE)
+    assert {t.__name__ for t in LAYERS} == {type(model).__name__ for model, _ in cases}
+
+
+def test_a_layer_that_was_changed_has_no_closed_form() -> None:
+    """A subclass with a forward of its own, a replaced forward, a parametrised weight: traced only, no false alarm."""
+
+    class Padded(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(nn.functional.pad(x, (1, 1, 1, 1)))
+
+    replaced = nn.Linear(4, 4)
+    replaced.forward = lambda x: x * 2  # type: ignore[method-assign]  # what some libraries do
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
+    for model, inputs in ((Padded(3, 4, 3), (1, 3, 8, 8)), (replaced, (2, 4)), (normed, (2, 4))):
+        verdict = costmodel.profile(model, inputs).crosscheck()
+        assert verdict.checked == 0
+        assert verdict.traced_only
+
+
+def test_a_subclass_that_only_changes_its_making_keeps_the_closed_form() -> None:
+    """A subclass with the inherited forward is priced as its base."""
+
+    class Pointwise(nn.Conv2d):
+        def __init__(self, c_in: int, c_out: int) -> None:
+            super().__init__(c_in, c_out, 1)
+
+    check(Pointwise(3, 5), (1, 3, 4, 4))
+
+
+def test_a_user_can_add_a_closed_form() -> None:
+    """``register_layer`` gives a module of one's own a closed form, and the trace is held against it."""
+
+    class Swish(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.silu(x)
+
+    @costmodel.register_layer(Swish)
+    def swish(module: Swish, shape: tuple[int, ...]) -> costmodel.LayerCost:
+        return activation(name="silu", shape=shape)
+
+    try:
+        check(Swish(), (2, 5))
+    finally:
+        del USER_LAYERS[Swish]
+        costmodel.layers._OWN.clear()
