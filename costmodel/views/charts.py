@@ -21,7 +21,7 @@ def library() -> str:
     return str(get_plotlyjs())
 
 
-def _layout(height: int, **more: Any) -> dict[str, Any]:
+def _layout(height: int | str, **more: Any) -> dict[str, Any]:
     return {
         "height": height,
         "margin": {"l": 56, "r": 12, "t": 12, "b": 44},
@@ -60,7 +60,7 @@ def hierarchy() -> Figure:
                 "tiling": {"orientation": "@nodes.orientation", "pad": 0},
                 "pathbar": {"visible": True, "thickness": 24},
                 "textfont": {"color": "@nodes.ink"},
-                "root": {"color": "rgba(0,0,0,0)"},
+                "root": {"color": "rgba(0,0,0,0)"}, "leaf": {"opacity": 1},
             }
         ],
         "layout": _layout(
@@ -100,7 +100,7 @@ def depth() -> Figure:
         ],
         "layout": _layout(
             320, bargap=0.08, hovermode="closest",
-            xaxis=_axis("layer, in order of execution", showgrid=False),
+            xaxis=_axis("layer, in order of execution", showgrid=False, zeroline=False, range="@layers.range"),
             yaxis=_axis("@quantity.title", tickformat="~s", rangemode="tozero"),
         ),
     }  # fmt: skip
@@ -113,13 +113,13 @@ def receptive_field() -> Figure:
             {
                 "type": "scatter", "mode": "lines+markers", "connectgaps": False,
                 "x": "@field.index", "y": "@field.size", "line": {"shape": "hv", "width": 2, "color": "$accent"},
-                "marker": {"size": 5, "color": "@field.color"},
+                "marker": {"size": 4, "color": "$accent"},
                 "customdata": "@field.hover", "hovertemplate": _HOVER,
             }
         ],
         "layout": _layout(
             320, hovermode="closest",
-            xaxis=_axis("layer, in order of execution", showgrid=False),
+            xaxis=_axis("layer, in order of execution", showgrid=False, zeroline=False, range="@layers.range"),
             yaxis=_axis("input positions", rangemode="tozero"),
             shapes=[
                 {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": "@field.input", "y1": "@field.input",

@@ -7,56 +7,58 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from costmodel.profile import Profile
 from costmodel.quantities import EVERY_OPERATION
-from costmodel.views import charts, units
+from costmodel.views import charts, palette, units
 from costmodel.views.html import data
-from costmodel.views.html.summary import summary
+from costmodel.views.html.summary import ranges, summary
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from costmodel.compare import Comparison
-    from costmodel.profile import Profile
 
 _SCRIPTS = ("page.js", "format.js", "columns.js", "charts.js", "table.js", "tree.js", "start.js")
 
 
 def profile(p: Profile) -> str:
     """One model as a page: what it costs, where that goes, and whether it is true."""
-    return _page("profile.html.j2", [p], p.name, None)
+    return _page("profile.html.j2", [p], p.name, charts.of_profile())
 
 
 def comparison(c: Comparison) -> str:
     """Several models as a page: side by side, and each by itself."""
-    return _page("comparison.html.j2", list(c.profiles.values()), f"{len(c.profiles)} models compared", c.baseline)
+    title = f"{len(c.profiles)} models compared"
+    return _page("comparison.html.j2", list(c.profiles.values()), title, charts.of_comparison(), c.baseline)
 
 
 def fragment(result: Profile | Comparison) -> str:
     """A compact table of a profile's or comparison's totals, for notebooks. No script, no class names, no page."""
-    profiles = getattr(result, "profiles", None)
-    if profiles is None:
-        return _environment().get_template("fragment_profile.html.j2").render(s=summary(result))  # type: ignore[arg-type]
-    rows = [summary(p) for p in profiles.values()]
+    if isinstance(result, Profile):
+        return _environment().get_template("fragment_profile.html.j2").render(s=summary(result))
+    rows = [summary(p) for p in result.profiles.values()]
     return _environment().get_template("fragment_comparison.html.j2").render(rows=rows)
 
 
-def _page(template: str, profiles: list[Profile], title: str, baseline: str | None) -> str:
+def _page(
+    template: str, profiles: list[Profile], title: str, figures: dict[str, charts.Figure], baseline: str | None = None
+) -> str:
     shown = data.kinds(profiles)
+    summaries = [summary(p) for p in profiles]
     payload: dict[str, Any] = {
         "models": [data.payload(p) for p in profiles],
         "quantities": {key: {"name": name, "unit": unit} for key, (name, unit) in data.QUANTITIES.items()},
-        "kinds": {kind: data.KIND_COLORS.get(kind, data.KIND_COLORS["other"]) for kind in shown},
-        "charts": charts.of_profile()
-        if len(profiles) == 1 and template == "profile.html.j2"
-        else charts.of_comparison(),
-        "baseline": baseline,
+        "kinds": {kind: palette.of_kind(kind) for kind in shown},
+        "palette": palette.MODELS,
+        "charts": figures,
     }
     return (
         _environment()
         .get_template(template)
         .render(
             title=title,
-            summaries=[summary(p) for p in profiles],
+            summaries=summaries,
+            ranges=ranges(summaries),
             payload=payload,
             quantities=data.QUANTITIES,
             kinds=shown,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from costmodel.views import units
+from costmodel.memory import layer_memory
+from costmodel.views import palette, units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,22 +37,25 @@ def payload(p: Profile) -> dict[str, Any]:
         "tree": _tree(p),
         "layers": _layers(p),
         "memory": _memory(p),
+        "intensity": [_rounded(layer.flops_per_byte) for layer in layer_memory(p.pricing, p.fusion)],
         "roofline": {name: _roofline(p, name) for name in DEVICES},
     }
 
 
-def _layers(p: Profile) -> dict[str, list[Any]]:
+def _layers(p: Profile) -> dict[str, Any]:
     check = p.crosscheck()
     derived_twice = {c.name for c in check.comparisons}
     disagree = {c.name for c in check.mismatches}
     table = p.layers
-    columns: dict[str, list[Any]] = {name: table[name].tolist() for name in ("name", "type", "kind", *QUANTITIES)}
+    columns: dict[str, Any] = {name: table[name].tolist() for name in ("name", *QUANTITIES)}
+    for name in ("type", "kind"):
+        columns[name] = _coded(table[name].tolist())
     for name in ("input_shape", "output_shape"):
-        columns[name] = [units.shape(size) for size in table[name]]
+        columns[name] = _coded([units.shape(size) for size in table[name]])
     columns["check"] = [2 if n in disagree else 1 if n in derived_twice else 0 for n in table["name"]]
     for name in ("receptive_field", "stride"):
         if table[name].notna().any():
-            columns[name] = [list(size) if isinstance(size, tuple) else None for size in table[name]]
+            columns[name] = _coded([list(size) if isinstance(size, tuple) else None for size in table[name]])
     return columns
 
 
@@ -70,21 +74,37 @@ def _roofline(p: Profile, name: str) -> dict[str, Any]:
         "bandwidth": roof.device.bandwidth,
         "time": roof.time,
         "fused_time": roof.fused_time,
-        "layers": {
-            "intensity": [_rounded(layer.intensity) for layer in roof.layers],
-            "attainable": [_rounded(layer.attainable) for layer in roof.layers],
-            "time": [_rounded(layer.time) for layer in roof.layers],
-            "compute": [int(layer.bound == "compute") for layer in roof.layers],
+        "layer_time": [_rounded(layer.time) for layer in roof.layers],
+        "waits_for_arithmetic": [i for i, layer in enumerate(roof.layers) if layer.bound == "compute"],
+        # A layer that computes in another dtype has a roof of its own.
+        "attainable": {
+            i: _rounded(layer.attainable)
+            for i, layer in enumerate(roof.layers)
+            if layer.attainable != min(roof.peak, layer.intensity * roof.device.bandwidth)
         },
     }
 
 
 def _rounded(x: float) -> float:
-    """Four significant digits: as many as a chart shows."""
-    return float(f"{x:.4g}")
+    """Three significant digits: as many as a chart shows."""
+    return float(f"{x:.3g}")
 
 
-def _tree(p: Profile) -> dict[str, list[Any]]:
+def _coded(column: list[Any]) -> dict[str, list[Any]]:
+    """A column of few distinct values: those, and which of them each row has."""
+    distinct: dict[str, int] = {}
+    values: list[Any] = []
+    at = []
+    for value in column:
+        key = repr(value)
+        if key not in distinct:
+            distinct[key] = len(values)
+            values.append(value)
+        at.append(distinct[key])
+    return {"values": values, "at": at}
+
+
+def _tree(p: Profile) -> dict[str, Any]:
     graph = p.graph
     index = {name: i for i, name in enumerate(graph.modules)}
     names = list(graph.modules)
@@ -113,7 +133,7 @@ def _tree(p: Profile) -> dict[str, list[Any]]:
         own["flops"][at] += work.flops
         own["memory_access"][at] += traffic.elements
         own["activations"][at] += sum(op.activations for op in layer.ops)
-    return {"name": names, "type": types, "parent": parents, **own}
+    return {"name": names, "type": _coded(types), "parent": parents, **own}
 
 
 def _parent(name: str, modules: dict[str, int]) -> str:
@@ -140,15 +160,4 @@ def _owner(p: Profile, layer: TracedLayer) -> str:
 def kinds(profiles: Sequence[Profile]) -> list[str]:
     """Every kind of layer in some profiles, in the field's usual order."""
     present = {kind for p in profiles for kind in p.layers["kind"]}
-    return [k for k in KIND_COLORS if k in present] + sorted(present - set(KIND_COLORS))
-
-
-KIND_COLORS = {
-    "standard conv": "#0072B2", "pointwise conv": "#56B4E9", "depthwise conv": "#E69F00", "grouped conv": "#CC79A7",
-    "transposed conv": "#882255", "linear": "#009E73", "matmul": "#44AA99", "attention": "#D55E00",
-    "recurrent": "#AA4499", "embedding": "#5D4BB3", "norm": "#9AA5B1", "activation": "#D9C84A", "pool": "#8C8C32",
-    "add": "#7A6A5B", "multiply": "#A08770", "concat": "#5E7287", "resample": "#6699CC", "view": "#C3C9D0",
-    "other": "#808080",
-}  # fmt: skip
-"""Okabe and Ito's palette for what does the arithmetic, and muted tones of Tol's for the rest: told apart by people of
-every colour vision, and never by colour alone."""
+    return [k for k in palette.KINDS if k in present] + sorted(present - set(palette.KINDS))

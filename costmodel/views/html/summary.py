@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from costmodel.views import units
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from costmodel.crosscheck import CrossCheck
     from costmodel.profile import Coverage, Profile
 
@@ -111,4 +113,20 @@ def _figures(p: Profile) -> tuple[Figure, ...]:
             f"live activations at the worst moment, {_where(p.peak.module)}; parameters apart", p.peak_memory,
         ),
     ]  # fmt: skip
+    return tuple(found)
+
+
+def ranges(summaries: Sequence[Summary]) -> tuple[Figure, ...]:
+    """From the least to the most that some models have of each quantity."""
+    found = []
+    for key, one in summaries[0].by_key.items():
+        ordered = sorted(summaries, key=lambda s: s.by_key[key].count)
+        least, most = ordered[0].by_key[key], ordered[-1].by_key[key]
+        if least.count == most.count:
+            short, means = one.short, "the same in every model"
+        else:
+            short, means = f"{least.short} – {most.short}", f"{ordered[0].name} to {ordered[-1].name}"
+            if least.count:
+                means += f", {units.ratio(most.count / least.count)}"
+        found.append(Figure(key, one.name, short, "", means, most.count))
     return tuple(found)

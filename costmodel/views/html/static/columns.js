@@ -56,6 +56,7 @@ const TABLES = {
     const m = model(), values = m.layers[state.quantity], whole = sum(values);
     return {
       index: values.map((_, i) => i + 1),
+      range: [0, values.length + 1],
       value: values,
       color: m.layers.kind.map(kindColor),
       hover: values.map((v, i) => layerHover(m, i, `${amount(v)} (${share(v, whole)})`)),
@@ -82,7 +83,6 @@ const TABLES = {
     return {
       index: seen.map(([, i]) => i + 1),
       size: seen.map(([f]) => Math.max(...f)),
-      color: seen.map(([, i]) => kindColor(m.layers.kind[i])),
       hover: seen.map(([f, i]) => layerHover(m, i, `sees ${f.join("×")} input positions` + (m.layers.stride && m.layers.stride[i] ? `, ${m.layers.stride[i].join("×")} apart` : ""))),
       input: Math.max(0, ...input),
     };
@@ -93,18 +93,19 @@ const TABLES = {
       index: curve.map((_, i) => i + 1), bytes: curve,
       hover: curve.map((b, i) => layerHover(m, layer[i], `${si(b, "B")} live`)),
       peak_at: [peak + 1], peak: [highest], peak_text: [` ${si(highest, "B")} in ${plain(m.layers.name[layer[peak]])} `],
-      peak_side: peak < curve.length / 2 ? "middle right" : "middle left", range: [0, highest * 1.12],
+      peak_side: peak < curve.length / 3 ? "top right" : peak < (2 * curve.length) / 3 ? "top center" : "top left", range: [0, highest * 1.18],
     };
   },
   roof() {
-    const m = model(), r = m.roofline[state.device], l = r.layers, ridge = r.peak / r.bandwidth;
-    const at = l.intensity.map((x, i) => [x, i]).filter(([x]) => x > 0).map(([, i]) => i);
-    const longest = Math.max(...l.time), low = Math.min(0.1, ...at.map((i) => l.intensity[i])) / 2, high = 4 * Math.max(ridge, ...at.map((i) => l.intensity[i]));
+    const m = model(), r = m.roofline[state.device], x = m.intensity, time = r.layer_time, ridge = r.peak / r.bandwidth;
+    const at = x.map((_, i) => i).filter((i) => x[i] > 0), arithmetic = new Set(r.waits_for_arithmetic);
+    const y = x.map((v, i) => r.attainable[i] ?? Math.min(r.peak, v * r.bandwidth));
+    const longest = Math.max(...time), low = Math.min(0.1, ...at.map((i) => x[i])) / 2, high = 4 * Math.max(ridge, ...at.map((i) => x[i]));
     return {
       indices: at, ridge,
-      x: at.map((i) => l.intensity[i]), y: at.map((i) => l.attainable[i]),
-      size: at.map((i) => Math.max(36, (900 * l.time[i]) / longest)), color: at.map((i) => kindColor(m.layers.kind[i])),
-      hover: at.map((i) => layerHover(m, i, `${l.intensity[i].toPrecision(3)} FLOPs a byte, at best ${si(l.attainable[i], "FLOP/s")}<br>at least ${seconds(l.time[i])} (${share(l.time[i], r.time)}), waits for ${l.compute[i] ? "arithmetic" : "memory"}`)),
+      x: at.map((i) => x[i]), y: at.map((i) => y[i]),
+      size: at.map((i) => Math.max(36, (900 * time[i]) / longest)), color: at.map((i) => kindColor(m.layers.kind[i])),
+      hover: at.map((i) => layerHover(m, i, `${x[i].toPrecision(3)} FLOPs a byte, at best ${si(y[i], "FLOP/s")}<br>at least ${seconds(time[i])} (${share(time[i], r.time)}), waits for ${arithmetic.has(i) ? "arithmetic" : "memory"}`)),
       edge_x: [low, ridge, high], edge_y: [low * r.bandwidth, r.peak, r.peak],
       range_x: [Math.log10(low), Math.log10(high)], range_y: [Math.log10(low * r.bandwidth), Math.log10(r.peak) + 0.3],
     };
@@ -151,7 +152,7 @@ const TABLES = {
   },
 };
 
-const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#5D4BB3", "#8C8C32", "#882255", "#44AA99"];
+const PALETTE = DATA.palette;
 
 function mixTables() {
   const by = DATA.models.map((m) => byKind(m)), whole = by.map((b) => sum([...b.values()]));
@@ -192,9 +193,17 @@ function labelPlaces(x, y, size, range_x, range_y) {
   const at = x.map((_, i) => [
     (width * (Math.log10(x[i]) - range_x[0])) / (range_x[1] - range_x[0]),
     height - (height * (Math.log10(y[i]) - range_y[0])) / (range_y[1] - range_y[0]),
-    Math.sqrt(size[i]) / 2,
+    Math.sqrt(size[i] / 2),
   ]);
   const taken = at.map(([cx, cy, r]) => [cx - r, cy - r, cx + r, cy + r]);
+  // The front's steps are in the way too.
+  const px = (v) => (width * (Math.log10(v) - range_x[0])) / (range_x[1] - range_x[0]);
+  const py = (v) => height - (height * (Math.log10(v) - range_y[0])) / (range_y[1] - range_y[0]);
+  const front = TABLES.front();
+  front.x.slice(1).forEach((_, k) => {
+    const [x0, x1, y0, y1] = [px(front.x[k]), px(front.x[k + 1]), py(front.y[k]), py(front.y[k + 1])];
+    taken.push([x0, y0 - 3, x1, y0 + 3], [x1 - 3, Math.min(y0, y1), x1 + 3, Math.max(y0, y1)]);
+  });
   const overlap = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
   return at.map(([cx, cy, r], i) => {
     const w = 7.2 * DATA.models[i].name.length + 4, h = 18;

@@ -1,6 +1,10 @@
 "use strict";
 // The page's state, and who wants to hear of it. Text of a model enters the page by textContent alone.
 const DATA = JSON.parse(document.getElementById("data").textContent);
+// Columns of few distinct values come coded: the values, and which of them each row has.
+for (const { layers, tree } of DATA.models)
+  for (const table of [layers, tree])
+    for (const [name, column] of Object.entries(table)) if (column.values && column.at) table[name] = column.at.map((i) => column.values[i]);
 const byId = (id) => document.getElementById(id);
 const state = { device: "", model: 0, quantity: "macs", shape: "icicle", baseline: 0 };
 const listeners = [];

@@ -27,7 +27,8 @@ function devices() {
   byId("device").replaceChildren(...names.map((name) => element("option", { value: name, selected: name === state.device }, r[name].title)));
 }
 function roofText() {
-  const r = model().roofline[state.device], waits = sum(r.layers.time.filter((_, i) => !r.layers.compute[i]));
+  const r = model().roofline[state.device], arithmetic = new Set(r.waits_for_arithmetic);
+  const waits = sum(r.layer_time.filter((_, i) => !arithmetic.has(i)));
   byId("roof-text").textContent = `At least ${seconds(r.time)} on ${r.title} with every op a kernel of its own, ${seconds(r.fused_time)} with elementwise ops fused (${r.dtype}: ${si(r.peak, "FLOP/s")}, ${si(r.bandwidth, "B/s")}). ${share(waits, r.time)} of the former is spent waiting for memory.`;
 }
 function showModel() {

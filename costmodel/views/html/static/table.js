@@ -32,9 +32,9 @@ function filterRows(table, matches) {
 
 // The table of layers.
 const LAYER_HEADS = [
-  ["name", "Layer"], ["index", "#", "n"], ["type", "Type"], ["kind", "Kind"], ["input_shape", "Input"], ["output_shape", "Output"],
+  ["name", "Layer"], ["index", "#", "n"], ["check", "Check"], ["kind", "Kind"], ["type", "Type"], ["input_shape", "Input"], ["output_shape", "Output"],
   ["params", "Params", "n"], ["macs", "MACs", "n"], ["flops", "FLOPs", "n"], ["memory_access", "Mem. access", "n"],
-  ["activations", "Activations", "n"], ["receptive_field", "Rec. field", "n"], ["check", "Check"],
+  ["activations", "Activations", "n"], ["receptive_field", "Rec. field", "n"],
 ];
 const CHECKS = [["–", "traced only: no closed form"], ["✓", "derived twice, and equal"], ["✗", "trace and closed form differ"]];
 function layerTable() {

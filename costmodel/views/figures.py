@@ -1,0 +1,243 @@
+"""Static figures, by matplotlib: for papers, notes and Markdown reports.
+
+Every function draws into ``ax`` where one is given, and returns the figure. No global state is touched: figures are
+made without pyplot, and close themselves when nothing refers to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from costmodel.errors import InputError
+from costmodel.views import palette, units
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from costmodel.compare import Comparison
+    from costmodel.profile import Profile
+
+QUANTITIES = ("macs", "flops", "params", "memory_access", "memory_access_bytes", "activations")
+"""What a figure of layers can show."""
+
+
+def svg(figure: Figure) -> bytes:
+    """A figure as SVG, with the same bytes for the same figure: fixed ids, no date."""
+    import matplotlib as mpl
+
+    out = BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "costmodel", "svg.fonttype": "path"}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": "costmodel"})
+    # matplotlib ends some lines in blanks, which linters of repositories complain of.
+    return b"\n".join(line.rstrip() for line in out.getvalue().splitlines()) + b"\n"
+
+
+def layers(p: Profile, quantity: str = "macs", ax: Axes | None = None) -> Figure:
+    """A quantity of each layer, in order of execution, coloured by kind."""
+    ax = _axes(ax, 8.0, 3.2)
+    values, kinds = _column(p, quantity), p.layers["kind"].tolist()
+    for kind in palette.KINDS:
+        at = [i for i, k in enumerate(kinds) if k == kind or (kind == "other" and k not in palette.KINDS)]
+        if any(values[i] for i in at):
+            ax.bar([i + 1 for i in at], [values[i] for i in at], color=palette.of_kind(kind), label=kind, width=0.9)
+    ax.set_xlabel("layer, in order of execution")
+    _title(ax, f"{p.name}: {units.name(quantity)} of each layer")
+    _scale(ax, "y", units.head(quantity))
+    if ax.has_data():
+        ax.legend(frameon=False, fontsize="small", ncols=3, loc="lower right", bbox_to_anchor=(1, 0.99), borderpad=0)
+    return _figure(ax)
+
+
+def kinds(p: Profile, quantity: str = "macs", ax: Axes | None = None) -> Figure:
+    """A quantity by kind of layer, the biggest first, with its share."""
+    by: dict[str, int] = {}
+    for kind, value in zip(p.layers["kind"].tolist(), _column(p, quantity), strict=True):
+        by[kind] = by.get(kind, 0) + value
+    ranked = sorted(((k, v) for k, v in by.items() if v), key=lambda item: -item[1])
+    ax = _axes(ax, 6.0, 0.9 + 0.36 * max(len(ranked), 1))
+    names = [kind for kind, _ in ranked]
+    bars = ax.barh(names, [v for _, v in ranked], color=[palette.of_kind(k) for k in names], height=0.65)
+    whole = sum(by.values())
+    ax.bar_label(bars, [f" {units.share(v, whole)}" for _, v in ranked], fontsize="small")
+    ax.invert_yaxis()
+    ax.margins(x=0.12)
+    _title(ax, f"{p.name}: {units.name(quantity)} by kind of layer")
+    _scale(ax, "x", units.head(quantity))
+    return _figure(ax)
+
+
+def receptive_field(p: Profile, ax: Axes | None = None) -> Figure:
+    """Input positions that one output position of each layer sees, for each axis whose field is another."""
+    ax = _axes(ax, 8.0, 3.2)
+    fields = [(i + 1, f) for i, f in enumerate(p.layers["receptive_field"].tolist()) if isinstance(f, tuple) and f]
+    drawn: set[tuple[int, ...]] = set()
+    for axis in range(max((len(f) for _, f in fields), default=0)):
+        at = [(i, f[axis]) for i, f in fields if axis < len(f)]
+        sizes = tuple(size for _, size in at)
+        if sizes not in drawn:
+            drawn.add(sizes)
+            ax.step([i for i, _ in at], sizes, where="post", color=palette.of_model(axis), label=f"axis {axis}")
+    if len(drawn) > 1:
+        ax.legend(frameon=False, fontsize="small")
+    ax.set_xlabel("layer, in order of execution")
+    ax.set_ylabel("input positions")
+    ax.set_ylim(bottom=0)
+    _title(ax, f"{p.name}: receptive field")
+    return _figure(ax)
+
+
+def memory(p: Profile, ax: Axes | None = None) -> Figure:
+    """Bytes of live activations while each op runs, with the peak."""
+    ax = _axes(ax, 8.0, 3.2)
+    peak = p.peak
+    at = range(1, len(peak.curve) + 1)
+    ax.fill_between(at, peak.curve, step="mid", color=palette.of_model(0), alpha=0.18, linewidth=0)
+    ax.step(at, peak.curve, where="mid", color=palette.of_model(0))
+    if peak.curve:
+        ax.plot(peak.index + 1, peak.nbytes, "o", color=palette.of_model(0))
+        side = "left" if peak.index < len(peak.curve) / 2 else "right"
+        text = f" {units.si(peak.nbytes, 'B')} in {peak.module or p.name} "
+        ax.annotate(
+            text, (peak.index + 1, peak.nbytes), (0, 4), textcoords="offset points", ha=side, va="bottom",
+            fontsize="small", parse_math=False,
+        )  # fmt: skip
+        ax.margins(y=0.16)
+    ax.set_xlabel("op, in order of execution")
+    ax.set_ylim(bottom=0)
+    _title(ax, f"{p.name}: live activations")
+    _scale(ax, "y", "bytes")
+    return _figure(ax)
+
+
+def roofline(p: Profile, device: str, ax: Axes | None = None) -> Figure:
+    """What a device can attain on each layer; an area is the layer's least time."""
+    roof = p.roofline(device)
+    ax = _axes(ax, 6.4, 4.2)
+    shown = [layer for layer in roof.layers if layer.intensity > 0]
+    longest = max((layer.time for layer in shown), default=1.0) or 1.0
+    xs = [layer.intensity for layer in shown] or [roof.ridge]
+    low, high = min([*xs, roof.ridge]) / 2, 4 * max([*xs, roof.ridge])
+    ax.plot([low, roof.ridge, high], [low * roof.device.bandwidth, roof.peak, roof.peak], color="0.35", zorder=1)
+    ax.axvline(roof.ridge, color="0.55", linewidth=1, linestyle=":")
+    for kind in palette.KINDS:
+        of_kind = [layer for layer in shown if layer.kind == kind]
+        if of_kind:
+            ax.scatter(
+                [layer.intensity for layer in of_kind], [layer.attainable for layer in of_kind],
+                s=[max(8.0, 220 * layer.time / longest) for layer in of_kind], color=palette.of_kind(kind),
+                alpha=0.8, edgecolors="white", linewidths=0.6, label=kind, zorder=2,
+            )  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("arithmetic intensity (FLOPs a byte)")
+    ax.set_ylabel("attainable FLOP/s")
+    _title(ax, f"{p.name} on {roof.device.title}")
+    if shown:
+        legend = ax.legend(frameon=False, fontsize="small", loc="lower right")
+        for handle in legend.legend_handles:
+            if handle is not None and hasattr(handle, "set_sizes"):
+                handle.set_sizes([28])
+    return _figure(ax)
+
+
+def scatter(c: Comparison, ax: Axes | None = None) -> Figure:
+    """Parameters against MACs, an area being the memory access, with the Pareto front of both."""
+    ax = _axes(ax, 6.4, 4.6)
+    models = list(c.profiles.items())
+    # A logarithmic axis has no zero.
+    points = [(max(p.params, 1), max(p.macs, 1)) for _, p in models]
+    most = max(p.memory_access for _, p in models) or 1
+    front = pareto(points)
+    for i, ((name, p), (x, y)) in enumerate(zip(models, points, strict=True)):
+        area = max(20.0, 700 * p.memory_access / most)
+        ax.scatter([x], [y], s=area, color=palette.of_model(i), alpha=0.85, edgecolors="white", zorder=2)
+        ax.annotate(
+            name, (x, y), (0, (area**0.5) / 2 + 2), textcoords="offset points", ha="center", va="bottom",
+            fontsize="small", parse_math=False,
+        )  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.margins(0.16)
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    # The front runs on to the edges: beyond its ends, too, nothing has both fewer parameters and fewer MACs.
+    steps = [(front[0][0], top), *front, (right, front[-1][1])]
+    ax.step([x for x, _ in steps], [y for _, y in steps], where="post", color="0.45", linestyle=":", zorder=1)
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+    _scale(ax, "x", "params")
+    _scale(ax, "y", "MACs")
+    _title(ax, "parameters against MACs; area: memory access")
+    return _figure(ax)
+
+
+def ratios(c: Comparison, quantity: str = "macs", ax: Axes | None = None) -> Figure:
+    """A quantity of each model as a ratio to the baseline, or to the first model where there is none."""
+    names = list(c.profiles)
+    base = c.baseline or names[0]
+    whole = getattr(c.profiles[base], quantity)
+    ax = _axes(ax, 6.0, 0.9 + 0.36 * len(names))
+    values = [getattr(p, quantity) / whole if whole else 0.0 for p in c.profiles.values()]
+    lengths = [v - 1 if v else 0.0 for v in values]
+    colors = [palette.of_model(i) for i in range(len(names))]
+    bars = ax.barh(range(len(names)), lengths, left=1, color=colors, height=0.65)
+    ax.set_xscale("log")
+    ax.set_yticks(range(len(names)), names, parse_math=False)
+    ax.bar_label(bars, [f" {units.ratio(v)} " if v else " none " for v in values], fontsize="small")
+    ax.axvline(1, color="0.35", linewidth=1)
+    ax.invert_yaxis()
+    ax.margins(x=0.2)
+    ax.xaxis.set_major_formatter("{x:g}×")
+    _title(ax, f"{units.name(quantity)}, ratio to {base}")
+    return _figure(ax)
+
+
+def pareto(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The points that no other undercuts in both coordinates, from left to right.
+
+    >>> pareto([(3, 3), (1, 5), (2, 2), (4, 1), (4, 4)])
+    [(1, 5), (2, 2), (4, 1)]
+    """
+    front: list[tuple[int, int]] = []
+    for x, y in sorted(points):
+        if not front or y < front[-1][1]:
+            front.append((x, y))
+    return front
+
+
+def _column(p: Profile, quantity: str) -> list[int]:
+    if quantity not in QUANTITIES:
+        raise InputError(f"no quantity is called {quantity!r}; there are {', '.join(QUANTITIES)}")
+    values: list[int] = p.layers[quantity].tolist()
+    return values
+
+
+def _axes(ax: Axes | None, width: float, height: float) -> Axes:
+    from matplotlib.figure import Figure
+
+    if ax is None:
+        ax = Figure(figsize=(width, height), layout="constrained").add_subplot()
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_axisbelow(True)
+    ax.grid(visible=True, color="0.92", linewidth=0.8)
+    return ax
+
+
+def _figure(ax: Axes) -> Figure:
+    figure: Any = ax.get_figure(root=True)
+    assert figure is not None
+    return figure  # type: ignore[no-any-return]  # matplotlib's stubs differ by version
+
+
+def _title(ax: Axes, text: str) -> None:
+    # A name is not a formula, though it may hold dollar signs.
+    ax.set_title(text, loc="left", fontsize="medium", parse_math=False)
+
+
+def _scale(ax: Axes, axis: str, label: str) -> None:
+    from matplotlib.ticker import EngFormatter
+
+    which = ax.xaxis if axis == "x" else ax.yaxis
+    which.set_major_formatter(EngFormatter(sep=" "))
+    which.set_label_text(label)
