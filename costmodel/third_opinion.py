@@ -6,6 +6,7 @@ fvcore runs the model for real under ``torch.jit.trace``; the model is as before
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
@@ -34,6 +35,11 @@ class ThirdOpinion:
 
     count: int
     why: str = ""
+
+    @property
+    def short(self) -> str:
+        """The reason without its numbers, the same for layers that differ in the same way."""
+        return re.sub(r" \([^)]*\)", "", re.sub(r": .*", "", self.why))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,17 @@ PATIENCE = 1.0
 
 def width() -> int:
     """Characters that a table may take: the terminal's, and any number where there is none."""
-    from costmodel.views import text
+    from costmodel.views.grid import WIDE
 
-    return _console().width if sys.stdout.isatty() else text.WIDE
+    return _console().width if sys.stdout.isatty() else WIDE
 
 
 def show(parts: Iterable[RenderableType]) -> None:
     """Prints tables and texts: coloured on a terminal, plain and never cut elsewhere."""
-    from costmodel.views import text
+    from costmodel.views.grid import WIDE, plain
 
     if not sys.stdout.isatty():
-        write(text.plain(list(parts), text.WIDE))
+        write(plain(list(parts), WIDE))
         return
     console = _console()
     for part in parts:

@@ -21,7 +21,7 @@ def profile(
     model: Model,
     inputs: Inputs = None,
     train: Train = False,
-    depth: Annotated[int | None, typer.Option(help="Levels of the tree; fits 40 rows by itself.", min=1)] = None,
+    depth: Annotated[int | None, typer.Option(help="Levels of the tree; fits 60 rows by itself.", min=1)] = None,
     sort: Annotated[str | None, typer.Option(help="List layers by a quantity: macs, params, memory_access ...")] = None,
     top: Annotated[int | None, typer.Option(help="List only so many layers, the most expensive first.", min=1)] = None,
     columns: Annotated[str | None, typer.Option(help="Columns of the table, as in kind,params,macs,share.")] = None,

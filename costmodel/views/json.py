@@ -26,7 +26,8 @@ VERSION = 1
 """Of the format. It changes with anything that a reader of this version would misread."""
 
 TOTALS = (
-    "params", "buffers", "macs", "macs_on_padding", "flops", "memory_access", "memory_access_bytes", "activations",
+    "params", "buffers", "macs", "macs_on_padding", "flops", "memory_access", "memory_access_bytes",
+    "fused_memory_access", "fused_memory_access_bytes", "activations", "peak_memory",
 )  # fmt: skip
 
 

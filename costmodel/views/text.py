@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import InputError
 from costmodel.graph import TensorSpec
-from costmodel.views import units
+from costmodel.views import grid, units
+from costmodel.views.grid import WIDE, plain
 from costmodel.views.tree import ADDITIVE, Node, tree
 
 if TYPE_CHECKING:
@@ -23,54 +21,23 @@ if TYPE_CHECKING:
     from costmodel.crosscheck import CrossCheck
     from costmodel.profile import Profile
 
-ROWS = 40
+ROWS = 60
 """As many rows as a table shows where nobody asked for a depth."""
 
-BAR = 8
-"""Characters of a full bar."""
-
-GAP = 3
-"""Characters between columns."""
-
-HARD = "\N{NO-BREAK SPACE}"
-"""What pads a number on its right while a table is laid out; plain text has ordinary spaces in its place."""
-
-WIDE = 10_000
-"""The width of what is no terminal: nothing is cut."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the table of layers."""
-
-    title: str
-    cell: Callable[[Node], str]
-    keep: int
-    """Where the width does not suffice, columns with the least go first."""
-    right: bool = True
-
-
-def _figure(name: str, title: str, keep: int) -> Column:
-    return Column(title, lambda node: units.cell(name, node.figures[name], exact=node.known or name == "params"), keep)
-
-
-COLUMNS = {
-    "type": Column("type", lambda node: node.type, 3, right=False),
-    "kind": Column("kind", lambda node: node.kind or node.type, 7, right=False),
-    "output_shape": Column(
-        "output", lambda node: "" if node.output_shape is None else units.shape(node.output_shape), 5, right=False
-    ),
-    "params": _figure("params", "params", 9),
-    "macs": _figure("macs", "MACs", 10),
-    "share": Column("share", lambda _: "", 8, right=False),
-    "flops": _figure("flops", "FLOPs", 4),
-    "memory_access": _figure("memory_access", "mem. access\n(elements)", 6),
-    "memory_access_bytes": _figure("memory_access_bytes", "mem. access\n(bytes)", 1),
-    "activations": _figure("activations", "activations\n(elements)", 2),
-}
-"""Every column of the table of layers, by the name that ``--columns`` takes."""
+TITLES = {
+    "type": "type", "kind": "kind", "output_shape": "output", "params": "params", "macs": "MACs", "share": "share",
+    "flops": "FLOPs", "memory_access": "mem. access\n(elements)", "memory_access_bytes": "mem. access\n(bytes)",
+    "activations": "activations\n(elements)",
+}  # fmt: skip
+"""Every column of the table of layers, by the name that ``--columns`` takes, and its head."""
 
 DEFAULT_COLUMNS = ("type", "kind", "output_shape", "params", "macs", "share", "flops", "memory_access")
+
+_KEEP = {
+    "macs": 10, "params": 9, "share": 8, "kind": 7, "memory_access": 6, "output_shape": 5, "flops": 4, "type": 3,
+    "activations": 2, "memory_access_bytes": 1,
+}  # fmt: skip
+"""Which columns stay where the width does not suffice for all: those with the most."""
 
 
 def profile(p: Profile, width: int | None = None) -> str:
@@ -86,19 +53,6 @@ def crosscheck(check: CrossCheck, width: int | None = None) -> str:
 def comparison(c: Comparison, width: int | None = None) -> str:
     """A comparison as plain text."""
     return plain(comparison_parts(c, _width(width)), _width(width))
-
-
-def plain(parts: Sequence[RenderableType], width: int) -> str:
-    """What a console without colours would show."""
-    from rich.console import Console
-
-    console = Console(file=StringIO(), width=width, color_system=None, highlight=False, markup=False, emoji=False)
-    for part in parts:
-        console.print(part)
-    file = console.file
-    assert isinstance(file, StringIO)
-    text = file.getvalue().replace(HARD, " ").rstrip()
-    return "\n".join(line.rstrip() for line in text.split("\n"))
 
 
 def _width(asked: int | None) -> int:
@@ -122,45 +76,43 @@ def profile_parts(
 
     Args:
         p: the profile.
-        depth: levels of the tree to show; as many as fit into 40 rows where it is not given.
+        depth: levels of the tree to show; as many as fit into 60 rows where it is not given.
         sort: a quantity; the layers are then listed flat, the greatest first.
-        top: how many layers to list; implies sorting by MACs where no ``sort`` is given.
-        columns: names of ``COLUMNS``; then none is left out, whatever the width.
-        full_names: qualified names and full types, never cut.
+        top: how many layers to list; they are sorted by MACs where no ``sort`` is given.
+        columns: names of ``TITLES``; then none is left out, whatever the width.
+        full_names: qualified names, never cut.
         width: of the console.
 
     Raises ``InputError`` for a column or quantity that there is not.
     """
     chosen = _chosen(columns, sort)
     root = tree(p)
-    share_of = sort or "macs"
-    flat = sort is not None or top is not None
-    if flat:
-        listed = sorted(root.leaves(), key=lambda node: -node.figures[share_of])
+    remarks = []
+    if sort is not None or top is not None:
+        listed = sorted(root.leaves(), key=lambda node: -node.figures[sort or "macs"])
         rows = [("", node) for node in listed[:top]]
-        left_out = (
-            f"{len(listed) - len(rows)} more layers; --top {len(listed)} shows them"
-            if top and len(listed) > len(rows)
-            else ""
-        )
+        if len(listed) > len(rows):
+            remarks.append(f"{len(listed) - len(rows)} more layers; --top {len(listed)} shows them")
+        full_names = True
     else:
-        deepest = depth if depth is not None else _fitting_depth(root)
+        deepest = _fitting_depth(root) if depth is None else depth
         rows = _guided(root, deepest)
-        hidden = root.depth - deepest
-        left_out = f"depth {deepest} of {root.depth}; --depth {root.depth} shows every layer" if hidden > 0 else ""
-    table, dropped = _layer_table(
-        rows, root, chosen, share_of, width=width, may_drop=columns is None, full_names=full_names or flat
+        if root.depth > deepest:
+            remarks.append(f"depth {deepest} of {root.depth}; --depth {root.depth} shows every layer")
+    layers, dropped = _layer_table(
+        rows, root, chosen, sort or "macs", width=width, keep_all=columns is not None, full_names=full_names
     )
-    notes = [left_out] if left_out else []
-    if dropped:
-        notes.append(f"columns left out at this width: {', '.join(dropped)}")
-    return [_head(p), table, *([_dim("\n".join(notes) + "\n")] if notes else []), *verdict_parts(p, p.crosscheck())]
+    remarks += grid.left_out(dropped)
+    shown: list[RenderableType] = [_head(p), "", layers]
+    if remarks:
+        shown.append(grid.dim(remarks))
+    return [*shown, "", *verdict_parts(p, p.crosscheck())]
 
 
 def _chosen(columns: Sequence[str] | None, sort: str | None) -> list[str]:
     for name in columns or ():
-        if name not in COLUMNS:
-            raise InputError(f"there is no column {name!r}; there are {', '.join(COLUMNS)}")
+        if name not in TITLES:
+            raise InputError(f"there is no column {name!r}; there are {', '.join(TITLES)}")
     if sort is not None and sort not in ADDITIVE:
         raise InputError(f"there is no quantity {sort!r} to sort by; there are {', '.join(ADDITIVE)}")
     chosen = list(columns or DEFAULT_COLUMNS)
@@ -174,24 +126,35 @@ def _head(p: Profile) -> Table:
     from rich.text import Text
 
     inputs = ", ".join(_input(t) for t in p.inputs)
-    title = Text.assemble((p.name, "bold"), "  ", (f"input {inputs or 'none'}  {p.mode} mode", "dim"))
+    title = Text.assemble((p.name, "bold"), "  ", (f"input {inputs or 'none'}, {p.mode} mode", "dim"))
     table = Table(title=title, title_justify="left", title_style="", box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim")
-    shown = ("params", "macs", "flops", "memory_access", "activations")
+    shown = ("params", "macs", "flops", "memory_access", "activations", "peak_memory")
     exact = [p.is_exact or name == "params" for name in shown]
-    rounded = align([units.cell(name, getattr(p, name), exact=e) for name, e in zip(shown, exact, strict=True)])
+    rounded = grid.align([units.cell(name, getattr(p, name), exact=e) for name, e in zip(shown, exact, strict=True)])
     for name, short, e in zip(shown, rounded, exact, strict=True):
-        remark = f"{'' if e else '≥ '}{units.grouped(getattr(p, name))}"
-        if name in ("memory_access", "activations"):
-            remark += " elements"
-        if name == "memory_access":
-            remark += f", {units.figure('memory_access_bytes', p.memory_access_bytes, exact=e)}"
-        if name == "macs" and p.macs_on_padding:
-            remark += f", {units.share(p.macs_on_padding, p.macs)} of them on zero padding"
-        table.add_row(units.name(name), short, remark)
+        table.add_row(units.name(name), short, _remark(p, name, e))
     return table
+
+
+def _remark(p: Profile, name: str, exact: bool) -> str:
+    """All digits of a total, and what else there is to say of it."""
+    remark = f"{'' if exact else '≥ '}{units.grouped(getattr(p, name))}"
+    if name == "params":
+        return remark + (f", and {units.grouped(p.buffers)} in buffers" if p.buffers else "")
+    if name == "macs" and p.macs_on_padding:
+        return remark + f", {units.share(p.macs_on_padding, p.macs)} of them on zero padding"
+    if name == "memory_access":
+        fused = units.figure("memory_access_bytes", p.fused_memory_access_bytes, exact=exact)
+        nbytes = units.figure("memory_access_bytes", p.memory_access_bytes, exact=exact)
+        return f"{remark} elements, {nbytes}; {fused} if fused"
+    if name == "activations":
+        return f"{remark} elements"
+    if name == "peak_memory":
+        return f"{remark} bytes live, parameters apart"
+    return remark
 
 
 def _input(t: TensorSpec) -> str:
@@ -204,14 +167,14 @@ def verdict_parts(p: Profile, check: CrossCheck) -> list[RenderableType]:
 
     coverage = p.coverage
     if p.is_exact:
-        kinds = len(coverage.counted) + len(coverage.free)
-        covered = Text.assemble(("✓ ", "green"), f"coverage: all {kinds} operations that ran have a rule")
+        known = len(coverage.counted) + len(coverage.free)
+        covered = Text.assemble(("✓ ", "green"), f"coverage: all {known} kinds of operation that ran have a rule")
     else:
         covered = Text.assemble(("! ", "yellow"), "coverage: totals are lower bounds (≥), for these have no rule:")
         for op, where in coverage.unknown.items():
             covered.append(f"\n    {op} in {', '.join(name or 'the model itself' for name in where[:3])}")
             covered.append(f" and {len(where) - 3} more" if len(where) > 3 else "")
-        covered.append("\n  add one with costmodel.register_op")
+        covered.append("\n  add a rule with costmodel.register_op")
     parts: list[RenderableType] = [covered, *crosscheck_parts(check)]
     if p.execution == "real":
         parts.append(Text.assemble(("! ", "yellow"), f"run with real tensors: {p.graph.reason}"))
@@ -219,22 +182,51 @@ def verdict_parts(p: Profile, check: CrossCheck) -> list[RenderableType]:
 
 
 def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
-    """The verdict in a line, and each disagreement in a row."""
-    from rich.table import Table
+    """The verdict in a line, each disagreement in a row, and what a third tool says."""
     from rich.text import Text
 
     also = f"; {len(check.traced_only)} traced only" if check.traced_only else ""
+    parts: list[RenderableType] = []
     if check.ok:
-        verdict = f"cross-check: {check.checked} layers derived twice, all agree to the last integer{also}"
-        return [Text.assemble(("✓ ", "green"), verdict)]
-    wrong = len({c.name for c in check.mismatches})
-    verdict = f"cross-check: {wrong} of {check.checked} layers disagree{also}"
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("layer", "type", "quantity", "closed form", "traced"):
-        table.add_column(title, justify="right" if title in ("closed form", "traced") else "left")
-    for c in check.mismatches:
-        table.add_row(c.name, c.type, units.name(c.quantity), _both(c.closed_form), _both(c.traced))
-    return [Text.assemble(("✗ ", "red"), verdict), table]
+        agree = "all agree to the last integer"
+        verdict = f"cross-check: {check.checked} layers derived twice, {agree}{also}"
+        parts.append(Text.assemble(("✓ ", "green"), verdict))
+    else:
+        wrong = len({c.name for c in check.mismatches})
+        verdict = f"cross-check: {wrong} of {check.checked} layers disagree{also}"
+        found = check.mismatches
+        columns = [
+            grid.Column("type", [c.type for c in found], right=False),
+            grid.Column("quantity", [units.name(c.quantity) for c in found], right=False),
+            grid.Column("closed form", [_both(c.closed_form) for c in found]),
+            grid.Column("traced", [_both(c.traced) for c in found]),
+        ]
+        table, _ = grid.table("layer", [Text(c.name) for c in found], columns, WIDE, keep_all=True)
+        parts += [Text.assemble(("✗ ", "red"), verdict), table]
+    return parts + _third_parts(check)
+
+
+def _third_parts(check: CrossCheck) -> list[RenderableType]:
+    from rich.text import Text
+
+    if not check.against:
+        return []
+    traced = {c.name: c.traced for c in check.comparisons if c.quantity == "macs"}
+    other = {name: t for name, t in check.third.items() if name in traced and t.why}
+    parts: list[RenderableType] = [
+        Text(f"  {check.against}: the same MACs for {len(traced) - len(other)} layers, others for {len(other)}:")
+    ]
+    for why, names in _by_reason(other).items():
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        parts.append(Text(f"    {why}: {shown}", style="dim"))
+    return parts
+
+
+def _by_reason(other: dict[str, Any]) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {}
+    for name, opinion in other.items():
+        reasons.setdefault(opinion.short, []).append(name)
+    return reasons
 
 
 def _both(value: Any) -> str:
@@ -273,95 +265,44 @@ def _layer_table(
     share_of: str,
     *,
     width: int,
-    may_drop: bool,
+    keep_all: bool,
     full_names: bool,
 ) -> tuple[Table, list[str]]:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    texts = {
-        name: [_share(node, root, share_of) if name == "share" else COLUMNS[name].cell(node) for _, node in rows]
-        for name in chosen
-    }
-    for name in chosen:
-        if COLUMNS[name].right:
-            texts[name] = align(texts[name])
-    titles = {name: f"share of {units.name(share_of)}" if name == "share" else COLUMNS[name].title for name in chosen}
-    labels = [lead + (node.name or node.label if full_names else node.label) for lead, node in rows]
-    needed = {name: max(len(t) for t in (*texts[name], *titles[name].split("\n"))) for name in chosen}
-    longest = max(len(label) for label in (*labels, "layer"))
-    name_width = longest if full_names else min(longest, max(16, width // 3))
-    kept: set[str] = set()
-    room = width - name_width
-    for name in sorted(chosen, key=lambda name: -(99 if name == share_of else COLUMNS[name].keep)):
-        if not may_drop or needed[name] + GAP <= room:
-            kept.add(name)
-            room -= needed[name] + GAP
-    dropped = [name for name in chosen if name not in kept]
-    chosen = [name for name in chosen if name in kept]
-    if "type" in kept and "kind" in kept:  # an inner node's type is said already
-        texts["kind"] = [node.kind for _, node in rows]
+    nodes = [node for _, node in rows]
+    labels = []
+    for lead, node in rows:
+        name = node.name or node.label if full_names else node.label
+        labels.append(Text.assemble((lead, "dim"), (name, "bold" if node.children else "")))
+    least = max(label.cell_len for label in labels) if full_names else 16
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), header_style="bold", show_edge=False, pad_edge=False)
-    table.add_column(
-        "layer", no_wrap=True, overflow="fold" if full_names else "ellipsis", vertical="bottom",
-        max_width=min(longest, name_width + max(room, 0)),
-    )  # fmt: skip
-    for name in chosen:
-        table.add_column(
-            titles[name], justify="right" if COLUMNS[name].right else "left", no_wrap=True, vertical="bottom",
-            min_width=needed[name] if may_drop else None,
-        )  # fmt: skip
-    for i, (lead, node) in enumerate(rows):
-        label = Text.assemble((lead, "dim"), (labels[i].removeprefix(lead), "bold" if node.children else ""))
-        table.add_row(label, *(Text(texts[c][i], style=_style(c, texts[c][i])) for c in chosen))
+    def lay(names: Sequence[str]) -> tuple[Table, list[str]]:
+        columns = [_column(name, nodes, root, share_of, both="type" in names) for name in names]
+        return grid.table("layer", labels, columns, width, keep_all=keep_all, least=least)
+
+    table, dropped = lay(chosen)
+    if TITLES["type"] in dropped:  # then an inner node's type stands in the column of kinds
+        table, dropped = lay([name for name in chosen if name != "type"])
+        dropped.insert(0, "type")
     return table, dropped
 
 
-def _style(column: str, text: str) -> str:
-    if column == "share":
-        return "cyan"
-    return "dim" if text.strip() == "0" or column in ("type", "kind", "output_shape") else ""
-
-
-def _share(node: Node, root: Node, quantity: str) -> str:
-    part, whole = node.figures[quantity], root.figures[quantity]
-    return f"{bar(part, whole)} {units.share(part, whole):>6}"
-
-
-def bar(part: int, whole: int, width: int = BAR) -> str:
-    """A bar of block characters, exact to an eighth of one.
-
-    >>> bar(1, 2, width=4), bar(3, 16, width=4), bar(0, 1, width=4)
-    ('██  ', '▊   ', '    ')
-    """
-    eighths = round(8 * width * part / whole) if whole else 0
-    full, rest = divmod(eighths, 8)
-    return ("█" * full + " ▏▎▍▌▋▊▉"[rest].strip()).ljust(width)
-
-
-def align(texts: Sequence[str]) -> list[str]:
-    """Numbers of mixed prefixes, padded so that their decimal points stand below each other when flush right.
-
-    The padding does not break, or a table would strip it.
-
-    >>> [text.replace(HARD, "_") for text in align(["1.23 G", "64", "70.0 k"])]
-    ['1.23 G', '64_____', '70.0 k_']
-    """
-    behind = [len(text) - _whole_part(text) for text in texts]
-    return [text + HARD * (max(behind, default=0) - b) for text, b in zip(texts, behind, strict=True)]
-
-
-def _whole_part(text: str) -> int:
-    match = re.match(r"\D*[\d,]*", text)
-    return 0 if match is None else match.end()
-
-
-def _dim(text: str) -> RenderableType:
-    from rich.text import Text
-
-    return Text(text, style="dim")
+def _column(name: str, nodes: Sequence[Node], root: Node, share_of: str, *, both: bool) -> grid.Column:
+    keep = 99 if name == share_of else _KEEP[name]
+    words: dict[str, Callable[[Node], str]] = {
+        "type": lambda node: node.type,
+        "kind": lambda node: node.kind if both else node.kind or node.type,
+        "output_shape": lambda node: "" if node.output_shape is None else units.shape(node.output_shape),
+    }
+    if name in words:
+        return grid.Column(TITLES[name], [words[name](node) for node in nodes], keep, right=False, style="dim")
+    if name == "share":
+        whole = root.figures[share_of]
+        shares = [f"{grid.bar(n.figures[share_of], whole)} {units.share(n.figures[share_of], whole):>6}" for n in nodes]
+        return grid.Column(f"share of {units.name(share_of)}", shares, keep, right=False, style="cyan")
+    cells = [units.cell(name, node.figures[name], exact=node.known or name == "params") for node in nodes]
+    return grid.numbers(TITLES[name], cells, keep)
 
 
 # -- several models ------------------------------------------------------------------------------------------------
@@ -369,50 +310,26 @@ def _dim(text: str) -> RenderableType:
 
 def comparison_parts(c: Comparison, width: int = WIDE) -> list[RenderableType]:
     """One row per model: its totals, their ratios to the baseline, and whether the two wings agree."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     models = list(c.profiles.items())
-    columns: list[tuple[str, list[str], int]] = []
-    for name, keep in (
-        ("params", 9), ("macs", 10), ("flops", 6), ("memory_access", 7), ("memory_access_bytes", 1), ("activations", 3),
-    ):  # fmt: skip
+    columns = []
+    for name in ("params", "macs", "flops", "memory_access", "memory_access_bytes", "activations"):
         exact = [p.is_exact or name == "params" for _, p in models]
-        texts = [units.cell(name, getattr(p, name), exact=e) for (_, p), e in zip(models, exact, strict=True)]
-        columns.append((COLUMNS[name].title, align(texts), keep))
+        cells = [units.cell(name, getattr(p, name), exact=e) for (_, p), e in zip(models, exact, strict=True)]
+        columns.append(grid.numbers(TITLES[name], cells, _KEEP[name]))
         if c.baseline is not None and name in ("params", "macs", "memory_access"):
-            ratios = [units.ratio(value) for value in c.table[f"{name}_ratio"]]
-            columns.append((f"{COLUMNS[name].title.split(chr(10))[0]}\nratio", align(ratios), keep - 4))
+            keep = 5 if name == "memory_access" else 8
+            head = f"{TITLES[name].split(chr(10))[0]}\nratio"
+            columns.append(grid.numbers(head, [units.ratio(value) for value in c.table[f"{name}_ratio"]], keep))
     checks = [p.crosscheck() for _, p in models]
-    columns.append(("cross-check", ["agrees" if check.ok else "DIFFERS" for check in checks], 8))
-
-    needed = [max(map(len, (*texts, *title.split("\n")))) + GAP for title, texts, _ in columns]
-    room = width - max(len(name) for name in ("model", *c.profiles))
-    kept = []
-    for i in sorted(range(len(columns)), key=lambda i: -columns[i][2]):
-        if needed[i] <= room:
-            kept.append(i)
-            room -= needed[i]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), header_style="bold", show_edge=False, pad_edge=False)
-    table.add_column("model", vertical="bottom", overflow="fold")
-    for i in sorted(kept):
-        table.add_column(columns[i][0], justify="right", no_wrap=True, vertical="bottom")
-    for row, (name, _) in enumerate(models):
-        table.add_row(Text(name, style="bold"), *(columns[i][1][row] for i in sorted(kept)))
-    parts: list[RenderableType] = [table]
-    notes = []
-    if c.baseline is not None:
-        notes.append(f"ratios are to {c.baseline}")
-    dropped = [columns[i][0].replace("\n", " ") for i in range(len(columns)) if i not in kept]
-    if dropped:
-        notes.append(f"columns left out at this width: {', '.join(dropped)}")
-    if notes:
-        parts.append(_dim("\n".join(notes)))
-    for (name, _), check in zip(models, checks, strict=True):
-        if not check.ok:
-            parts += [Text(f"\n{name}", style="bold"), *crosscheck_parts(check)]
-    for name, p in models:
-        if not p.is_exact:
-            parts.append(Text.assemble(("! ", "yellow"), f"{name}: no rule for {', '.join(p.coverage.unknown)}"))
+    columns.append(grid.Column("cross-check", ["agrees" if check.ok else "DIFFERS" for check in checks], 7))
+    longest = max(len(name) for name, _ in models)
+    labels = [Text(name, style="bold") for name, _ in models]
+    table, dropped = grid.table("model", labels, columns, width, least=min(longest, 40))
+    remarks = ([f"ratios are to {c.baseline}"] if c.baseline is not None else []) + grid.left_out(dropped)
+    parts: list[RenderableType] = [table, *([grid.dim(remarks)] if remarks else [])]
+    for (name, p), check in zip(models, checks, strict=True):
+        if not (check.ok and p.is_exact):
+            parts += ["", Text(name, style="bold"), *verdict_parts(p, check)]
     return parts

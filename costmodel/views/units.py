@@ -151,6 +151,19 @@ def signed(quantity: str, difference: int) -> str:
     return "±0" if difference == 0 else ("+" if difference > 0 else "") + cell(quantity, difference)
 
 
+def seconds(value: float) -> str:
+    """A time to three significant digits.
+
+    >>> seconds(0.00123), seconds(2.5e-7), seconds(12.0)
+    ('1.23 ms', '250 ns', '12.0 s')
+    """
+    unit, factor = next(
+        ((u, f) for u, f in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if value >= 0.9995 * f), ("ns", 1e-9)
+    )
+    scaled = value / factor
+    return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
+
+
 _FIGURE = re.compile(r"(\d[\d_,]*(?:\.\d+)?(?:[eE]\+?\d+)?)\s*([kKMGTP]?)")
 
 

@@ -1,0 +1,75 @@
+"""Guidelines and rooflines as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costmodel.views import grid, units
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from costmodel.guidelines import Guidelines
+    from costmodel.roofline import Roofline
+
+
+def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[RenderableType]:
+    """How often each of ShuffleNetV2's guidelines is broken, and where keeping one would save most."""
+    from rich.text import Text
+
+    from costmodel.guidelines import TITLES
+
+    shares = (
+        f"{result.elementwise_ops} of {result.ops} operations are elementwise, and take "
+        f"{units.share(result.elementwise_memory_access, result.memory_access)} of the memory access "
+        f"({units.figure('memory_access', result.memory_access)})"
+    )
+    parts: list[RenderableType] = [
+        Text(f"{result.model}, by the guidelines G1 to G4 of ShuffleNetV2's paper", style="bold"),
+        shares,
+        "",
+    ]
+    for name, title in TITLES.items():
+        parts.append(Text.assemble((name, "bold"), f"  {title}: {len(result.of(name)):,} places"))
+    found = result.findings[:top]
+    columns = [
+        grid.Column("", [f.guideline for f in found], 9, right=False, style="bold"),
+        grid.Column("measure", [f.measure for f in found], 8, right=False),
+        grid.numbers("mem. access\n(elements)", [units.cell("memory_access", f.paid) for f in found], 7),
+        grid.numbers("could save\n(elements)", [units.cell("memory_access", round(f.saving)) for f in found], 10),
+        grid.Column("share of\nmem. access", [units.share(f.saving, result.memory_access) for f in found], 5),
+        grid.Column("kind", [f.kind for f in found], 4, right=False, style="dim"),
+    ]
+    table, dropped = grid.table("layer", [Text(f.layer or "the input") for f in found], columns, width)
+    remarks = [f"savings of different findings overlap: they rank, and do not add up; {len(result.findings)} in all"]
+    return [*parts, "", table, grid.dim(remarks + grid.left_out(dropped))]
+
+
+def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[RenderableType]:
+    """A lower bound of the model's time on a device, and the layers that need most of it."""
+    from rich.text import Text
+
+    layers = sorted(result.layers, key=lambda layer: -layer.time)
+    waiting = sum(layer.time for layer in layers if layer.bound == "memory")
+    bound = (
+        f"at least {units.seconds(result.time)} with every operation a kernel of its own, "
+        f"{units.seconds(result.fused_time)} with elementwise operations fused\n"
+        f"{units.share(waiting, result.time)} of the former is in layers that wait for memory; the ridge is at "
+        f"{result.ridge:.1f} FLOPs/B in {result.dtype}\n"
+    )
+    parts: list[RenderableType] = [Text(f"{result.model} on {result.device.title}", style="bold"), bound]
+    shown = layers[:top]
+    shares = [f"{grid.bar(x.time, result.time)} {units.share(x.time, result.time):>6}" for x in shown]
+    columns = [
+        grid.numbers("at least", [units.seconds(x.time) for x in shown], 10),
+        grid.Column("share", shares, 8, right=False, style="cyan"),
+        grid.Column("bound by", [x.bound for x in shown], 9, right=False),
+        grid.numbers("FLOPs", [units.cell("flops", x.flops) for x in shown], 5),
+        grid.numbers("mem. access\n(bytes)", [units.cell("memory_access_bytes", x.nbytes) for x in shown], 6),
+        grid.numbers("intensity\n(FLOPs/B)", [f"{x.intensity:.2f}" for x in shown], 7),
+        grid.Column("kind", [x.kind for x in shown], 4, right=False, style="dim"),
+    ]  # fmt: skip
+    table, dropped = grid.table("layer", [Text(x.name) for x in shown], columns, width)
+    rest = [f"{len(layers) - top} more layers need less each"] if len(layers) > top else []
+    remarks = rest + grid.left_out(dropped)
+    return [*parts, table, *([grid.dim(remarks)] if remarks else [])]

@@ -1,0 +1,157 @@
+"""Tables of a terminal: columns that fit a width, numbers whose decimal points line up, bars."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+BAR = 8
+"""Characters of a full bar."""
+
+HARD = "\N{NO-BREAK SPACE}"
+"""What pads a number on its right while a table is laid out; plain text has ordinary spaces in its place."""
+
+WIDE = 10_000
+"""The width of what is no terminal: nothing is cut."""
+
+_GAP = 3
+"""Characters between columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column with its cells."""
+
+    title: str
+    cells: Sequence[str]
+    keep: int = 0
+    """Where the width does not suffice for all, columns with the most stay."""
+    right: bool = True
+    style: str = ""
+    wrap: bool = False
+    """A text that may go over several lines, in what is left of the width; it stays."""
+
+    @property
+    def width(self) -> int:
+        """Characters that it needs, with the gap before it."""
+        return max(len(line) for text in (self.title, *self.cells) for line in (text.split("\n") or [""])) + _GAP
+
+
+def numbers(title: str, cells: Sequence[str], keep: int = 0) -> Column:
+    """A column of numbers, with their decimal points below each other."""
+    return Column(title, align(cells), keep)
+
+
+def table(
+    title: str,
+    labels: Sequence[Text],
+    columns: Sequence[Column],
+    width: int,
+    *,
+    keep_all: bool = False,
+    least: int = 16,
+) -> tuple[Table, list[str]]:
+    """A table whose first column names the rows, with as many others as fit, and the titles of those that do not.
+
+    Args:
+        title: of the first column.
+        labels: its cells; they are cut where they need more than a third of the width (or ``least`` characters).
+        columns: the others, in order.
+        width: of the console.
+        keep_all: every column stays, and labels are cut no shorter than ``least``.
+        least: characters that labels are given in any case.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    longest = max(len(title), *(label.cell_len for label in labels)) if labels else len(title)
+    given = min(longest, max(least, width // 3))
+    room = width - given - sum(20 + _GAP for column in columns if column.wrap)
+    kept = {id(column) for column in columns if keep_all or column.wrap}
+    for column in sorted(columns, key=lambda column: -column.keep):
+        if id(column) in kept:
+            room -= 0 if column.wrap else column.width
+        elif column.width <= room:
+            kept.add(id(column))
+            room -= column.width
+    shown = [column for column in columns if id(column) in kept]
+
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), header_style="bold", show_edge=False, pad_edge=False)
+    spare = 0 if any(column.wrap for column in shown) else max(room, 0)
+    made.add_column(
+        title, no_wrap=True, overflow="ellipsis", vertical="bottom", max_width=min(longest, given + spare),
+        min_width=min(longest, least),
+    )  # fmt: skip
+    for column in shown:
+        made.add_column(
+            column.title, justify="right" if column.right else "left", no_wrap=not column.wrap, vertical="bottom",
+            min_width=None if column.wrap else column.width - _GAP,
+        )  # fmt: skip
+    for i, label in enumerate(labels):
+        made.add_row(label, *(Text(c.cells[i], style=_style(c, c.cells[i])) for c in shown))
+    return made, [column.title.replace("\n", " ") for column in columns if id(column) not in kept]
+
+
+def _style(column: Column, text: str) -> str:
+    return "dim" if text.rstrip(HARD) == "0" else column.style
+
+
+def left_out(titles: Sequence[str]) -> list[str]:
+    """What is said of the columns that a width has no room for."""
+    return [f"columns left out at this width: {', '.join(titles)}"] if titles else []
+
+
+def plain(parts: Sequence[RenderableType], width: int) -> str:
+    """What a console without colours would show."""
+    from rich.console import Console
+
+    file = StringIO()
+    console = Console(file=file, width=width, color_system=None, highlight=False, markup=False, emoji=False)
+    for part in parts:
+        console.print(part)
+    text = file.getvalue().replace(HARD, " ").rstrip()
+    return "\n".join(line.rstrip() for line in text.split("\n"))
+
+
+def dim(lines: Sequence[str]) -> RenderableType:
+    """Remarks below a table."""
+    from rich.text import Text
+
+    return Text("\n".join(lines), style="dim")
+
+
+def bar(part: float, whole: float, width: int = BAR) -> str:
+    """A bar of block characters, exact to an eighth of one.
+
+    >>> bar(1, 2, width=4), bar(3, 16, width=4), bar(0, 1, width=4)
+    ('██  ', '▊   ', '    ')
+    """
+    eighths = round(8 * width * part / whole) if whole else 0
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + " ▏▎▍▌▋▊▉"[rest].strip()).ljust(width)
+
+
+def align(texts: Sequence[str]) -> list[str]:
+    """Numbers of mixed prefixes, padded so that their decimal points stand below each other when flush right.
+
+    The padding does not break, or a table would strip it.
+
+    >>> [text.replace(HARD, "_") for text in align(["1.23 G", "64", "70.0 k"])]
+    ['1.23 G', '64_____', '70.0 k_']
+    """
+    behind = [len(text) - _whole_part(text) for text in texts]
+    return [text + HARD * (max(behind, default=0) - b) for text, b in zip(texts, behind, strict=True)]
+
+
+def _whole_part(text: str) -> int:
+    match = re.match(r"\D*[\d,]*", text)
+    return 0 if match is None else match.end()
