@@ -12,6 +12,8 @@ from costmodel.profile import Profile, profile, renamed
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TOTALS = {
     "params": "elements of distinct parameters",
@@ -85,6 +87,18 @@ class Comparison:
         from costmodel.views import files
 
         return files.save(self, path)
+
+    def plot_scatter(self, ax: Axes | None = None) -> Figure:
+        """Parameters against MACs, with the Pareto front; into ``ax`` where one is given."""
+        from costmodel.views import figures
+
+        return figures.scatter(self, ax)
+
+    def plot_ratios(self, quantity: str = "macs", ax: Axes | None = None) -> Figure:
+        """A quantity of each model as a ratio to the baseline, or to the first model where there is none."""
+        from costmodel.views import figures
+
+        return figures.ratios(self, quantity, ax)
 
     def __str__(self) -> str:
         from costmodel.views import text

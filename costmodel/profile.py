@@ -18,6 +18,8 @@ from costmodel.trace import Execution, Mode, trace
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from torch import nn
 
     from costmodel.guidelines import Guidelines
@@ -306,6 +308,36 @@ class Profile:
         from costmodel.views import files
 
         return files.save(self, path)
+
+    def plot_layers(self, quantity: str = "macs", ax: Axes | None = None) -> Figure:
+        """A quantity of each layer, in order of execution; into ``ax`` where one is given."""
+        from costmodel.views import figures
+
+        return figures.layers(self, quantity, ax)
+
+    def plot_kinds(self, quantity: str = "macs", ax: Axes | None = None) -> Figure:
+        """A quantity by kind of layer."""
+        from costmodel.views import figures
+
+        return figures.kinds(self, quantity, ax)
+
+    def plot_receptive_field(self, ax: Axes | None = None) -> Figure:
+        """How far one output position of each layer sees."""
+        from costmodel.views import figures
+
+        return figures.receptive_field(self, ax)
+
+    def plot_memory(self, ax: Axes | None = None) -> Figure:
+        """Live activations over the execution, with the peak."""
+        from costmodel.views import figures
+
+        return figures.memory(self, ax)
+
+    def plot_roofline(self, device: str, ax: Axes | None = None) -> Figure:
+        """The layers under a device's roof."""
+        from costmodel.views import figures
+
+        return figures.roofline(self, device, ax)
 
     def __str__(self) -> str:
         from costmodel.views import text

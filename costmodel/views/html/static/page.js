@@ -4,7 +4,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 // Columns of few distinct values come coded: the values, and which of them each row has.
 for (const { layers, tree } of DATA.models)
   for (const table of [layers, tree])
-    for (const [name, column] of Object.entries(table)) if (column.values && column.at) table[name] = column.at.map((i) => column.values[i]);
+    for (const [name, column] of Object.entries(table)) if (!Array.isArray(column)) table[name] = column.at.map((i) => column.values[i]);
 const byId = (id) => document.getElementById(id);
 const state = { device: "", model: 0, quantity: "macs", shape: "icicle", baseline: 0 };
 const listeners = [];
