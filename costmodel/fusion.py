@@ -139,6 +139,8 @@ def _fuse(pricing: Pricing) -> tuple[tuple[Kernel, ...], tuple[Traffic, ...], tu
             if not found and storages[tensor.storage].role == "input":
                 sources[index].add(-1)
         for written in op.call.outputs:
+            if written.storage < 0:
+                continue  # empty: batch norm at inference saves no statistics
             value = _Value(index, kernel, written)
             values.append(value)
             if written.nbytes >= storages[written.storage].nbytes:

@@ -255,8 +255,8 @@ def _fragmentation(
     return Finding(
         "G3", names[join], op.kind, f"{len(parallel)} branches of {lengths} ops", paid,
         paid - (len(parallel) - 1) * given.distinct - joining,
-        f"{len(parallel)} branches of {lengths} ops are {sum(map(len, parallel))} small kernels, each started and waited "
-        f"for by itself: one wide path does the same multiply-accumulates in fewer.",
+        f"{len(parallel)} branches of {lengths} ops are {sum(map(len, parallel))} small kernels, each started and "
+        f"waited for by itself: one wide path does the same multiply-accumulates in fewer.",
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from costmodel.ops import RULES, Rule, Torch, find
 from costmodel.trace.lowering import LOWERINGS, Lowering
 from costmodel.trace.signature import Signature, signature
 from costmodel.trace.specs import META, empty_meta, map_tensors, spec_of
+from costmodel.trace.temporaries import TEMPORARIES
 
 _SMALL = 1 << 16
 """Constants up to so many elements are computed for real, so that a model may look at their values."""
@@ -366,9 +367,14 @@ def _ruled(op: str, rule: Rule, sig: Signature) -> Handler:
         return _handler(Recorder.view, op, sig)
     if sig.is_inplace:
         return _handler(Recorder.inplace, op, sig)
+    temporaries = TEMPORARIES.get(op)
 
     def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
-        return recorder.answer(op, rule, func, args, kwargs, sig.bind(args, kwargs, recorder), False)
+        bound = sig.bind(args, kwargs, recorder)
+        if temporaries is not None:
+            for spec in temporaries(bound):
+                recorder.passing(spec)
+        return recorder.answer(op, rule, func, args, kwargs, bound, False)
 
     return handle
 
