@@ -115,7 +115,12 @@ def receptive_field() -> Figure:
                 "x": "@field.index", "y": "@field.size", "line": {"shape": "hv", "width": 2, "color": "$accent"},
                 "marker": {"size": 4, "color": "$accent"},
                 "customdata": "@field.hover", "hovertemplate": _HOVER,
-            }
+            },
+            {
+                "type": "scatter", "mode": "markers", "x": "@field.whole_index", "y": "@field.whole_size",
+                "marker": {"size": 5, "symbol": "circle-open", "color": "$muted"},
+                "customdata": "@field.whole_hover", "hovertemplate": _HOVER,
+            },
         ],
         "layout": _layout(
             320, hovermode="closest",

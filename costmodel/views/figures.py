@@ -70,12 +70,19 @@ def kinds(p: Profile, quantity: str = "macs", ax: Axes | None = None) -> Figure:
 
 
 def receptive_field(p: Profile, ax: Axes | None = None) -> Figure:
-    """Input positions that one output position of each layer sees, for each axis whose field is another."""
+    """Input positions that one output position of each layer sees, for each axis whose field is another.
+
+    Layers that see the whole input, behind a global pool or in a gate, are left out.
+    """
     ax = _axes(ax, 8.0, 3.2)
-    fields = [(i + 1, f) for i, f in enumerate(p.layers["receptive_field"].tolist()) if isinstance(f, tuple) and f]
+    table = p.layers
+    rows = zip(table["receptive_field"].tolist(), table["stride"].tolist(), strict=True)
+    fields = [
+        (i, f) for i, (f, stride) in enumerate(rows, 1) if isinstance(f, tuple) and any(s is not None for s in stride)
+    ]
     drawn: set[tuple[int, ...]] = set()
     for axis in range(max((len(f) for _, f in fields), default=0)):
-        at = [(i, f[axis]) for i, f in fields if axis < len(f)]
+        at = [(i, f[axis]) for i, f in fields if axis < len(f) and f[axis] is not None]
         sizes = tuple(size for _, size in at)
         if sizes not in drawn:
             drawn.add(sizes)

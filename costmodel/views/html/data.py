@@ -55,7 +55,7 @@ def _layers(p: Profile) -> dict[str, Any]:
     columns["check"] = [2 if n in disagree else 1 if n in derived_twice else 0 for n in table["name"]]
     for name in ("receptive_field", "stride"):
         if table[name].notna().any():
-            columns[name] = _coded([list(size) if isinstance(size, tuple) else None for size in table[name]])
+            columns[name] = _coded([_axes(size) for size in table[name]])
     return columns
 
 
@@ -88,6 +88,13 @@ def _roofline(p: Profile, name: str) -> dict[str, Any]:
 def _rounded(x: float) -> float:
     """Three significant digits: as many as a chart shows."""
     return float(f"{x:.3g}")
+
+
+def _axes(sizes: object) -> list[int | str | None] | None:
+    """One entry per axis; a stride below 1, after upsampling, as the fraction that it is."""
+    if not isinstance(sizes, tuple):
+        return None
+    return [n if n is None or isinstance(n, int) else str(n) for n in sizes]
 
 
 def _coded(column: list[Any]) -> dict[str, list[Any]]:

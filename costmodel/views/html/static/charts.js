@@ -49,7 +49,7 @@ function clicked(id, point) {
   const n = point.pointNumber;
   if (id === "kinds") filterLayers({ kind: drawn.kinds.kinds.kind[n] });
   if (id === "depth") filterLayers({ text: model().layers.name[n] });
-  if (id === "receptive-field") filterLayers({ text: model().layers.name[drawn[id].field.index[n] - 1] });
+  if (id === "receptive-field") filterLayers({ text: model().layers.name[drawn[id].field[point.curveNumber ? "whole" : "local"][n]] });
   if (id === "live-memory") filterLayers({ text: model().layers.name[model().memory.layer[n]] });
   if (id === "roofline" && point.curveNumber === 1) filterLayers({ text: model().layers.name[drawn.roofline.roof.indices[n]] });
   if (id === "hierarchy") filterLayers({ text: model().tree.name[drawn.hierarchy.nodes.indices[n]] });

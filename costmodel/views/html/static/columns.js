@@ -77,13 +77,16 @@ const TABLES = {
     };
   },
   field() {
-    const m = model(), field = m.layers.receptive_field || [];
-    const seen = field.map((f, i) => [f, i]).filter(([f]) => f && f.length);
+    // What sees all of an axis (beyond a global pool, in a gate) has no stride, and is no point of the growing curve.
+    const m = model(), { receptive_field: sizes, stride } = m.layers;
+    const seen = sizes.map((_, i) => i).filter((i) => sizes[i] && sizes[i].some((n) => n !== null));
+    const local = seen.filter((i) => stride[i].some((s) => s !== null)), whole = seen.filter((i) => !local.includes(i));
+    const size = (at) => at.map((i) => Math.max(...sizes[i]));
+    const hover = (at) => at.map((i) => layerHover(m, i, local.includes(i) ? `sees ${sizes[i].join("×")} input positions, ${stride[i].join("×")} apart` : "sees the whole input"));
     const input = (m.layers.input_shape[0] || "").split("×").slice(2).map(Number);
     return {
-      index: seen.map(([, i]) => i + 1),
-      size: seen.map(([f]) => Math.max(...f)),
-      hover: seen.map(([f, i]) => layerHover(m, i, `sees ${f.join("×")} input positions` + (m.layers.stride && m.layers.stride[i] ? `, ${m.layers.stride[i].join("×")} apart` : ""))),
+      local, whole, index: local.map((i) => i + 1), size: size(local), hover: hover(local),
+      whole_index: whole.map((i) => i + 1), whole_size: size(whole), whole_hover: hover(whole),
       input: Math.max(0, ...input),
     };
   },

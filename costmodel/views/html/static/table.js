@@ -56,7 +56,7 @@ function layerCell(l, key, kind, i) {
     return element("td", { "data-sort": value }, dot, value);
   }
   if (key === "check") return element("td", { class: value === 2 ? "tag differs" : value ? "" : "zero", "data-sort": String(value), title: CHECKS[value][1] }, CHECKS[value][0], element("span", { class: "sr" }, CHECKS[value][1]));
-  if (key === "receptive_field") return element("td", { class: "n", "data-sort": value ? Math.max(...value) : -1 }, value ? value.join("×") : "");
+  if (key === "receptive_field") return element("td", { class: "n", "data-sort": value ? Math.max(...value) : -1 }, value ? value.map((n) => n ?? "–").join("×") : "");
   if (kind === "n") return element("td", { class: "n number", "data-sort": value, "data-key": key, title: grouped(value) });
   return element("td", { class: key.endsWith("shape") ? "shape" : null, "data-sort": value }, value);
 }
