@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
+from costmodel.trace.autocast import Autocast, AutocastSeenError
 from costmodel.trace.inputs import Input, arguments, asked_of
 from costmodel.trace.keep import garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
 from costmodel.trace.modules import Calls, Capture, Tree, named_modules
@@ -46,8 +48,14 @@ def trace(
         inputs = asked_of(model)
     if execution == "real":
         return _run(model, inputs, mode, capture, RealRecorder(), "asked for")
+    recorder = recorder or Recorder()
     try:
-        return _run(model, inputs, mode, capture, recorder or Recorder(), "")
+        try:
+            return _run(model, inputs, mode, capture, recorder, "")
+        except AutocastSeenError:
+            recorder = type(recorder)()
+            recorder.autocast = Autocast(model)
+            return _run(model, inputs, mode, capture, recorder, "")
     except NeedsValuesError as error:
         if execution == "meta":
             raise
@@ -85,7 +93,7 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
         calls = Calls(tree, recorder, capture)
         output = None
         try:
-            with calls, below_autograd(), recorder:
+            with calls, below_autograd(), recorder.autocast or nullcontext(), recorder:
                 output = model(*args, **kwargs)
             graph.outputs = map_tensors(output, recorder.spec)
         except CostModelError:
@@ -95,6 +103,7 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
                 raise NeedsValuesError(f"{_where(calls, model)}: {_first_line(error)}") from error
             raise ForwardError(_explain(calls, model, graph, error)) from error
         finally:
+            torch.clear_autocast_cache()  # casts of real weights that were made on meta must not reach a real run
             recorder.forget()
             del output, args, kwargs
     graph.calls = calls.calls

@@ -17,6 +17,8 @@ from costmodel.trace.recorder import Args, Kwargs, Recorder
 class RealRecorder(Recorder):
     """Records one execution with real tensors: every op is run by torch, and written down as on meta tensors."""
 
+    notices_autocast = False
+
     def answer(
         self, op: str, rule: Rule, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments, only_first: bool
     ) -> Any:

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, Role, Storage, TensorSpec, tensors_in
 from costmodel.ops import RULES, Rule, Torch, find
+from costmodel.trace.autocast import Autocast, watched
 from costmodel.trace.lowering import LOWERINGS, Lowering
 from costmodel.trace.signature import Signature, signature
 from costmodel.trace.specs import META, empty_meta, map_tensors, spec_of
@@ -59,6 +60,11 @@ _handlers_for = 0
 class Recorder(TorchDispatchMode):
     """Records one execution on meta tensors. ``RealRecorder`` records one with real tensors."""
 
+    autocast: Autocast | None = None
+    """What inserts autocast's casts, where it is on."""
+    notices_autocast = True
+    """Whether autocast must be noticed: it does nothing to meta tensors by itself."""
+
     def __init__(self) -> None:
         super().__init__()
         global _handlers_for
@@ -88,7 +94,7 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         handler = _HANDLERS.get(func)
         if handler is None:
-            handler = _HANDLERS[func] = _choose(func)
+            handler = _HANDLERS[func] = watched(str(func), _choose(func))
         return handler(self, func, args, kwargs or {})
 
     # -- tensors and their storages -----------------------------------------------------------------------------

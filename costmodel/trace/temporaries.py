@@ -2,8 +2,8 @@
 
 The recorder sees such an op whole, so these storages would be missing from the live memory. Sizes are those of torch's
 own decomposition on the CPU, in inference; a GPU keeps indices in one-dimensional max pooling too, and may fuse what
-are matrix products of attention here. Left out: recurrent layers (their steps depend on the backend), and ops on which no
-network's peak was seen to depend (sorting, norms of complex numbers, comparisons of floats as booleans).
+are matrix products of attention here. Left out: recurrent layers (their steps depend on the backend), and ops on which
+no network's peak was seen to depend (sorting, norms of complex numbers, comparisons of floats as booleans).
 """
 
 from __future__ import annotations
