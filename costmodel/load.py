@@ -63,8 +63,7 @@ def load(spec: str) -> nn.Module:
         raise LoadError(f"a spec is a string such as {FORMS[0]!r}, not {type(spec).__name__}")
     read = parse(spec)
     model: nn.Module = _BUILDERS[read.scheme](read, spec)
-    # Not torch.nn.Module by isinstance: this file does without torch.
-    if not callable(getattr(model, "named_modules", None)):
+    if not _is_model(model):
         raise LoadError(
             f"{spec!r} gave {type(model).__name__}, not a torch.nn.Module: name a factory or a module class"
         )
@@ -92,11 +91,11 @@ def parse(spec: str) -> Spec:
 
 
 def _split_call(spec: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
-    if not spec.endswith(")"):
+    if "(" not in spec:
         return spec, (), {}
     head, _, inside = spec.partition("(")
     try:
-        call = ast.parse(f"f({inside}", mode="eval").body
+        call = ast.parse(f"_({inside}", mode="eval").body
         if not isinstance(call, ast.Call) or any(k.arg is None for k in call.keywords):
             raise ValueError("not a list of arguments")
         args = tuple(ast.literal_eval(a) for a in call.args)
@@ -247,10 +246,12 @@ _BUILDERS: Mapping[str, Callable[[Spec, str], Any]] = {
 
 
 def _call(factory: Any, spec: Spec, text: str, defaults: Mapping[str, Any] | None = None) -> Any:
-    if not callable(factory):
+    if not isinstance(factory, type) and _is_model(factory):
         if spec.args or spec.kwargs:
             raise LoadError(f"{text!r}: {spec.name} is no factory, it takes no arguments")
-        return factory  # a module that the file has made already
+        return factory  # a model that the file has made already
+    if not callable(factory):
+        raise LoadError(f"{text!r}: {spec.name} is {type(factory).__name__}, neither a factory nor a torch.nn.Module")
     kwargs = {**(defaults or {}), **(spec.kwargs or {})}
     try:
         inspect.signature(factory).bind(*spec.args, **kwargs)
@@ -260,6 +261,11 @@ def _call(factory: Any, spec: Spec, text: str, defaults: Mapping[str, Any] | Non
         pass  # a builtin without a signature
     with _as_load_error(text):
         return factory(*spec.args, **kwargs)
+
+
+def _is_model(value: Any) -> bool:
+    # Not by isinstance: this file does without torch.
+    return callable(getattr(value, "named_modules", None))
 
 
 def _attribute(module: Any, spec: Spec, text: str) -> Any:

@@ -117,7 +117,7 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, Counted]:
     with (
         model_kept(modules),
         _buffers_apart(modules),
-        randomness_kept(),
+        randomness_kept(modules),
         plain_eager(modules),
         torch.no_grad(),
         mode_set(model, modules, graph.mode == "train"),

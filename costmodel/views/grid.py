@@ -1,4 +1,4 @@
-"""Tables of a terminal: columns that fit a width, numbers whose decimal points line up, bars."""
+"""Tables of a terminal: columns that fit a width, numbers whose units line up, bars."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 BAR = 8
 """Characters of a full bar."""
-
-HARD = "\N{NO-BREAK SPACE}"
-"""What pads a number on its right while a table is laid out; plain text has ordinary spaces in its place."""
 
 WIDE = 10_000
 """The width of what is no terminal: nothing is cut."""
@@ -44,9 +41,14 @@ class Column:
         """Characters that it needs, with the gap before it."""
         return max(len(line) for text in (self.title, *self.cells) for line in (text.split("\n") or [""])) + _GAP
 
+    def padded(self, text: str) -> str:
+        """A text of the column as wide as the column, where it stands flush right."""
+        # Not left to rich: it takes the spaces behind a number away before it moves the number to the right.
+        return "\n".join(line.rjust(self.width - _GAP) for line in text.split("\n")) if self.right else text
+
 
 def numbers(title: str, cells: Sequence[str], keep: int = 0) -> Column:
-    """A column of numbers, with their decimal points below each other."""
+    """A column of numbers, with their units below each other."""
     return Column(title, align(cells), keep)
 
 
@@ -93,16 +95,16 @@ def table(
     )  # fmt: skip
     for column in shown:
         made.add_column(
-            column.title, justify="right" if column.right else "left", no_wrap=not column.wrap, vertical="bottom",
+            column.padded(column.title), no_wrap=not column.wrap, vertical="bottom",
             min_width=None if column.wrap else column.width - _GAP,
         )  # fmt: skip
     for i, label in enumerate(labels):
-        made.add_row(label, *(Text(c.cells[i], style=_style(c, c.cells[i])) for c in shown))
+        made.add_row(label, *(Text(c.padded(c.cells[i]), style=_style(c, c.cells[i])) for c in shown))
     return made, [column.title.replace("\n", " ") for column in columns if id(column) not in kept]
 
 
 def _style(column: Column, text: str) -> str:
-    return "dim" if text.rstrip(HARD) == "0" else column.style
+    return "dim" if text.strip() == "0" else column.style
 
 
 def left_out(titles: Sequence[str]) -> list[str]:
@@ -118,8 +120,7 @@ def plain(parts: Sequence[RenderableType], width: int) -> str:
     console = Console(file=file, width=width, color_system=None, highlight=False, markup=False, emoji=False)
     for part in parts:
         console.print(part)
-    text = file.getvalue().replace(HARD, " ").rstrip()
-    return "\n".join(line.rstrip() for line in text.split("\n"))
+    return "\n".join(line.rstrip() for line in file.getvalue().rstrip().split("\n"))
 
 
 def dim(lines: Sequence[str]) -> RenderableType:
@@ -141,17 +142,17 @@ def bar(part: float, whole: float, width: int = BAR) -> str:
 
 
 def align(texts: Sequence[str]) -> list[str]:
-    """Numbers of mixed prefixes, padded so that their decimal points stand below each other when flush right.
+    """Numbers with their prefixes below each other, so that flush right their last digits are, too.
 
-    The padding does not break, or a table would strip it.
-
-    >>> [text.replace(HARD, "_") for text in align(["1.23 G", "64", "70.0 k"])]
-    ['1.23 G', '64_____', '70.0 k_']
+    >>> align(["1.23 G", "64", "70.0 kB"]), align(["64 B", "1.2 kB"])
+    (['1.23 G ', '64   ', '70.0 kB'], ['64  B', '1.2 kB'])
     """
-    behind = [len(text) - _whole_part(text) for text in texts]
-    return [text + HARD * (max(behind, default=0) - b) for text, b in zip(texts, behind, strict=True)]
-
-
-def _whole_part(text: str) -> int:
-    match = re.match(r"\D*[\d,]*", text)
-    return 0 if match is None else match.end()
+    split = [re.fullmatch(r"(.*?\d)(?: ([kMGTP]?)([^\d ]*))?", text) for text in texts]
+    parts = [
+        (text, "", "") if m is None else (m[1], m[2] or "", m[3] or "") for text, m in zip(texts, split, strict=True)
+    ]
+    prefix = max((len(p) for _, p, _ in parts), default=0)
+    rest = max((len(r) for _, _, r in parts), default=0)
+    if not prefix and not rest:
+        return list(texts)
+    return [f"{number} {p.rjust(prefix)}{r.ljust(rest)}" for number, p, r in parts]

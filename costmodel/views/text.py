@@ -129,13 +129,14 @@ def _head(p: Profile) -> Table:
     title = Text.assemble((p.name, "bold"), "  ", (f"input {inputs or 'none'}, {p.mode} mode", "dim"))
     table = Table(title=title, title_justify="left", title_style="", box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()
-    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
     table.add_column(style="dim")
     shown = ("params", "macs", "flops", "memory_access", "activations", "peak_memory")
     exact = [p.is_exact or name == "params" for name in shown]
-    rounded = grid.align([units.cell(name, getattr(p, name), exact=e) for name, e in zip(shown, exact, strict=True)])
-    for name, short, e in zip(shown, rounded, exact, strict=True):
-        table.add_row(units.name(name), short, _remark(p, name, e))
+    short = [units.cell(name, getattr(p, name), exact=e) for name, e in zip(shown, exact, strict=True)]
+    rounded = grid.numbers("", short)
+    for name, cell, e in zip(shown, rounded.cells, exact, strict=True):
+        table.add_row(units.name(name), rounded.padded(cell), _remark(p, name, e))
     return table
 
 

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import costmodel
+from costmodel.cli import app, console, main
+from costmodel.cli.options import read_inputs
+from costmodel.errors import InputError
+from costmodel.formulas import CATALOG
+
+NET = """
+import torch
+from torch import nn
+
+class Odd(nn.Module):
+    def forward(self, x):
+        return torch.special.bessel_j0(x)
+
+class Reads(nn.Module):
+    def forward(self, x):
+        return x * x.sum().item()
+
+def small(n=8):
+    return nn.Sequential(nn.Conv2d(3, n, 3), nn.ReLU())
+
+def odd():
+    return nn.Sequential(nn.Linear(4, 4), Odd())
+"""
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    """The spec of a small model in a file, up to its arguments."""
+    path = tmp_path / "net.py"
+    path.write_text(NET)
+    return f"{path}:small"
+
+
+def run(*arguments: str, status: int = 0) -> str:
+    """What a command writes on standard output; its exit status is as expected."""
+    result = CliRunner().invoke(app, arguments, catch_exceptions=True)
+    assert result.exit_code == status, (result.output, result.exception)
+    return result.stdout
+
+
+def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, piped."""
+    command = [sys.executable, "-m", "costmodel", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_profile_shows_totals_layers_and_verdicts(net: str) -> None:
+    """The plain table has the exact totals, every layer, coverage and cross-check."""
+    shown = run("profile", net, "--input", "1,3,32,32")
+    assert "194,400" in shown  # 30 * 30 * 8 * 27
+    assert re.search(r"├─ 0 +Conv2d +standard conv", shown)
+    assert "all agree to the last integer" in shown
+
+
+def test_piped_output_is_plain_and_never_cut(tmp_path: Path) -> None:
+    """Without a terminal: no colours, no cursor movements, all columns, whatever COLUMNS says."""
+    done = process("profile", "googlenet", "--depth", "9", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert "…" not in done.stdout
+    assert "mem. access" in done.stdout
+    assert "columns left out" not in done.stdout
+
+
+def test_a_terminal_gets_colours_and_its_width(net: str) -> None:
+    """On a terminal of 70 columns no line is longer, and there are colours."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "70", "TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    command = [sys.executable, "-m", "costmodel", "profile", net, "-i", "1,3,32,32"]
+    running = subprocess.Popen(command, stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(master, 4096)
+        except OSError:  # Linux's way to say that the other side has closed
+            break
+        if not chunk:
+            break
+        seen += chunk
+    os.close(master)
+    assert running.wait() == 0
+    text = seen.decode()
+    assert "\x1b[" in text
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert max(len(line.rstrip("\r")) for line in plain.split("\n")) <= 70
+
+
+def test_json_and_csv_go_to_standard_output_alone(net: str, tmp_path: Path) -> None:
+    """Scripts get nothing but the data; a saved JSON profile can be shown again without the model."""
+    written = run("profile", net, "-i", "1,3,32,32", "--json")
+    assert json.loads(written)["totals"]["macs"] == 194_400
+    rows = list(csv.DictReader(io.StringIO(run("profile", net, "-i", "1,3,32,32", "--csv"))))
+    assert [int(row["macs"]) for row in rows] == [194_400, 0]
+    (tmp_path / "p.json").write_text(written)
+    assert "194,400" in run("profile", str(tmp_path / "p.json"))
+
+
+def test_options_choose_the_table(net: str) -> None:
+    """--columns, --top, --sort and --full-names reach the table."""
+    assert "standard conv" not in run("profile", net, "-i", "1,3,9,9", "--columns", "params,macs")
+    assert "1 more layers" in run("profile", net, "-i", "1,3,9,9", "--top", "1")
+    assert "features.0.conv" in run("profile", "mobilenet_v2", "--depth", "3", "--full-names")
+    assert "features.18.conv" in run("profile", "mobilenet_v2", "--sort", "params", "--top", "2")
+
+
+def test_compare_saves_and_tells(tmp_path: Path) -> None:
+    """The table is on standard output, what was saved is told on standard error."""
+    done = process("compare", "alexnet", "mobilenet_v1(width=0.5)", "--baseline", "alexnet", "--save", "out/c.md",
+                   "--save", "out/c.csv", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == ["wrote out/c.md", "wrote out/c.csv"]
+    assert re.search(r"mobilenet_v1\(width=0.5\) +1.33 M", done.stdout)
+    assert "1,331,592" in (tmp_path / "out/c.csv").read_text() or "1331592" in (tmp_path / "out/c.csv").read_text()
+    assert (
+        "| mobilenet\\_v1" in (tmp_path / "out/c.md").read_text()
+        or "mobilenet_v1" in (tmp_path / "out/c.md").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "status"),
+    [(("--max-macs", "194_400"), 0), (("--max-macs", "194399"), 1), (("--max-params", "0.224k"), 0),
+     (("--max-params", "223"), 1), (("--max-flops", "1"), 1), (("--max-memory-access", "1G"), 0)],
+)  # fmt: skip
+def test_check_holds_a_budget_to_the_last_integer(net: str, budget: tuple[str, str], status: int) -> None:
+    """A budget that is met exactly is met; one less is exit status 1."""
+    shown = run("check", net, "-i", "1,3,32,32", *budget, status=status)
+    assert ("✗" in shown) == bool(status)
+
+
+def test_check_fails_where_an_operation_has_no_rule(net: str) -> None:
+    """A lower bound within budget shows nothing, and says so."""
+    shown = run("check", net.replace("small", "odd"), "-i", "1,4", "--max-macs", "1G", status=1)
+    assert "special_bessel_j0" in shown
+    assert "✗ MACs: ≥ 16 MACs" in shown
+
+
+def test_check_fails_where_the_wings_disagree(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed form that is wrong is exit status 1, with the layer's name."""
+    from costmodel.formulas import convolution
+
+    right = convolution.conv_output_size
+    monkeypatch.setattr(
+        convolution, "conv_output_size", lambda *, kernel, stride, **rest: right(kernel=stride, stride=kernel, **rest)
+    )
+    shown = run("check", net, "-i", "1,3,32,32", status=1)
+    assert re.search(r"^0 +Conv2d +output shape +", shown, re.MULTILINE)
+    assert not json.loads(run("check", net, "-i", "1,3,32,32", "--json", status=1))["ok"]
+
+
+def test_check_against_fvcore(net: str) -> None:
+    """The third opinion is shown."""
+    assert "fvcore: the same MACs for 2 layers" in run("check", net, "-i", "1,3,32,32", "--against", "fvcore")
+
+
+def test_diff_is_markdown_and_can_fail(net: str, tmp_path: Path) -> None:
+    """A saved profile against a spec; growth beyond the limit is exit status 1, named on standard error."""
+    before = tmp_path / "before.json"
+    before.write_text(run("profile", net, "-i", "1,3,32,32", "--json"))
+    arguments = ("diff", str(before), f"{net}(n=9)", "-i", "1,3,32,32")
+    shown = run(*arguments)
+    assert "+12.5%" in shown
+    assert re.search(r"\| 0 +\| changed", shown)
+    run(*arguments, "--fail-over", "13%")
+    result = CliRunner().invoke(app, [*arguments, "--fail-over", "12%"])
+    assert result.exit_code == 1
+    assert "grew by more than 12%" in result.stderr
+    assert "❌" in result.stdout
+    assert "No layer changed" in run("diff", str(before), str(before), "--fail-over", "0%")
+
+
+@pytest.mark.parametrize("formula", list(CATALOG))
+def test_every_formula_is_explained(formula: str) -> None:
+    """Each has its source; and where it has a worked example, the number is that of its docstring."""
+    shown = run("explain", formula)
+    assert "Source: " in shown
+    assert formula in shown
+
+
+def test_explain_works_a_number_out() -> None:
+    """The symbols, the substituted expression and the number, which anyone can check."""
+    shown = run("explain", "conv")
+    assert "macs = H_out·W_out·batch·c_out·kernel²·floor(c_in/groups)" in shown
+    assert "macs = 112·112·1·64·7²·floor(3/1) = 118,013,952" in shown
+    assert 112 * 112 * 64 * 49 * 3 == 118_013_952
+
+
+def test_models_lists_every_name() -> None:
+    """All names, with their arguments; as JSON for scripts."""
+    assert json.loads(run("models", "--json")) == costmodel.models.list_models()
+    shown = run("models")
+    assert all(re.search(rf"^{name} ", shown, re.MULTILINE) for name in costmodel.models.list_models())
+
+
+def test_guidelines_and_roofline() -> None:
+    """Both have a table, and rows for scripts."""
+    assert "G4" in run("guidelines", "shufflenet_v2", "--top", "3")
+    assert "wait for memory" in run("roofline", "alexnet", "--device", "h100")
+    rows = list(csv.DictReader(io.StringIO(run("roofline", "alexnet", "--device", "h100", "--csv"))))
+    assert len(rows) == 22
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (("profile", "resnet51"), 2, "did you mean resnet50"),
+        (("profile", "resnet18", "--input", "1;3"), 2, "write 1,3,224,224"),
+        (("profile", "resnet18", "--input", "1,4,224,224"), 2, "'conv1"),
+        (("profile", "resnet18", "--sort", "speed"), 2, "'speed'"),
+        (("profile", "resnet18", "--json", "--csv"), 2, "--save"),
+        (("profile", "missing.json"), 2, "cannot be read"),
+        (("profile", "resnet18", "--save", "x.doc"), 2, ".html"),
+        (("check", "resnet18", "--max-macs", "much"), 2, "320M"),
+        (("explain", "konv"), 2, "did you mean conv"),
+        (("diff", "resnet18", "resnet18", "--fail-over", "1"), 2, "1%"),
+        (("roofline", "resnet18", "--device", "tpu"), 2, "h100"),
+    ],
+)
+def test_an_error_is_one_line_with_the_remedy(
+    arguments: tuple[str, ...], status: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing on standard output, one line on standard error, exit status 2, and no traceback."""
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert left.value.code == status
+    assert says in err
+    assert err.count("\n") == 1
+    assert err.startswith("error: ")
+    assert out == "" or "--save" in arguments
+
+
+def test_traceback_shows_the_whole() -> None:
+    """--traceback, anywhere, lets the error through."""
+    with pytest.raises(costmodel.LoadError):
+        main(["profile", "resnet51", "--traceback"])
+
+
+def test_a_fault_of_the_library_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no error of the user's has exit status 3."""
+
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("costmodel.cli.show.profiled", broken)
+    with pytest.raises(SystemExit) as left:
+        main(["profile", "resnet18"])
+    assert left.value.code == 3
+    assert "ZeroDivisionError: oops" in capsys.readouterr().err
+
+
+def test_exit_statuses_are_documented() -> None:
+    """The help of the whole and of each command tells them."""
+    for arguments in ((), ("check",), ("diff",)):
+        assert "1 a check failed" in " ".join(run(*arguments, "--help").split())
+
+
+@pytest.mark.parametrize(
+    ("texts", "inputs"),
+    [
+        (None, None),
+        (["1,3,224,224"], (1, 3, 224, 224)),
+        (["1x3x8x8", "2,4"], ((1, 3, 8, 8), (2, 4))),
+        (["7,"], (7,)),
+        (["x=1,3", "mask=1,3"], {"x": (1, 3), "mask": (1, 3)}),
+    ],
+)
+def test_inputs_are_read(texts: list[str] | None, inputs: object) -> None:
+    """One shape, several, or by keyword."""
+    assert read_inputs(texts) == inputs
+
+
+def test_inputs_with_a_dtype() -> None:
+    """A dtype follows the shape."""
+    import torch
+
+    assert read_inputs(["ids=1,128:int64"]) == {"ids": costmodel.Input((1, 128), torch.int64)}
+    with pytest.raises(InputError, match="no dtype 'int63'"):
+        read_inputs(["1,128:int63"])
+    with pytest.raises(InputError, match="keyword"):
+        read_inputs(["x=1,3", "1,3"])
+
+
+def test_progress_stays_off_what_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Piped standard error stays clean, and every name comes through."""
+    assert list(console.progress(["a", "b"])) == ["a", "b"]
+    assert capsys.readouterr().err == ""

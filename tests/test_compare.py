@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+
+import pytest
+from torch import nn
+
+import costmodel
+from costmodel.difference import Difference
+from costmodel.errors import InputError
+
+
+def linear(n: int) -> nn.Module:
+    """n·8 MACs."""
+    return nn.Linear(8, n, bias=False)
+
+
+def test_a_table_with_ratios_to_the_baseline() -> None:
+    """One row per model in the order given; ratios are to the baseline."""
+    c = costmodel.compare({"a": linear(4), "b": linear(6)}, (1, 8), baseline="a")
+    assert c.table["macs"].tolist() == [32, 48]
+    assert c.table["macs_ratio"].tolist() == [1.0, 1.5]
+    assert list(c.profiles) == ["a", "b"]
+    assert c.profiles["b"].name == "b"
+
+
+def test_nothing_of_the_baseline_has_no_ratio() -> None:
+    """A ratio to zero is not a number, and no error."""
+    c = costmodel.compare({"none": nn.ReLU(), "some": linear(8)}, (1, 8), baseline="none")
+    assert all(math.isnan(x) for x in c.table["macs_ratio"])
+    assert "nan" in str(c)
+
+
+def test_specs_are_loaded() -> None:
+    """A list of spec strings is enough: each model says what it takes."""
+    c = costmodel.compare(["resnet18", "mobilenet_v1(width=0.25)"])
+    assert c.table.loc["resnet18", "params"] == 11_689_512
+
+
+def test_wrong_arguments_are_told() -> None:
+    """A baseline that is not there, and nothing to compare."""
+    with pytest.raises(InputError, match="'c' is not among the models: a"):
+        costmodel.compare({"a": linear(4)}, (1, 8), baseline="c")
+    with pytest.raises(InputError, match="nothing to compare"):
+        costmodel.compare([])
+
+
+def test_progress_sees_every_name() -> None:
+    """Whoever shows progress is handed the names."""
+    seen: list[str] = []
+
+    def progress(names):  # type: ignore[no-untyped-def]  # a stub
+        for name in names:
+            seen.append(name)
+            yield name
+
+    costmodel.compare({"a": linear(4), "b": linear(5)}, (1, 8), progress=progress)
+    assert seen == ["a", "b"]
+
+
+def test_the_forms_of_a_comparison_agree() -> None:
+    """CSV and JSON hold the same exact integers as the table."""
+    c = costmodel.compare({"a": linear(4), "b": linear(6)}, (1, 8))
+    rows = list(csv.DictReader(io.StringIO(c.to_csv())))
+    read = json.loads(c.to_json())
+    assert [int(row["macs"]) for row in rows] == c.table["macs"].tolist()
+    assert [m["totals"]["macs"] for m in read["models"]] == c.table["macs"].tolist()
+    assert c.to_latex().count(r" \\") == 3
+
+
+def test_a_difference_finds_new_gone_and_changed_layers() -> None:
+    """Layers are matched by name; what is as it was is not listed."""
+
+    def model(**layers: nn.Module) -> costmodel.Profile:
+        chain = nn.Sequential()
+        for name, layer in layers.items():
+            chain.add_module(name, layer)
+        return costmodel.profile(chain, (1, 8))
+
+    old = model(same=linear(8), changed=linear(8), gone=linear(8))
+    new = model(same=linear(8), changed=nn.Linear(8, 8), new=nn.Linear(8, 16))
+    assert {c.name: c.what for c in Difference(old, new).layers} == {"changed": "changed", "gone": "gone", "new": "new"}
+
+
+def test_growth_is_measured_exactly() -> None:
+    """One more than the limit is over it; the limit itself is not."""
+    from fractions import Fraction
+
+    old = costmodel.profile(linear(100), (1, 8))
+    at, over = costmodel.profile(linear(101), (1, 8)), costmodel.profile(linear(102), (1, 8))
+    assert "params" not in Difference(old, at).grown(Fraction(1, 100))
+    assert "params" in Difference(old, over).grown(Fraction(1, 100))
+    assert Difference(over, old).grown(Fraction(0)) == []

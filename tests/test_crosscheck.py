@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from costmodel import crosscheck
+from costmodel.errors import ForwardError, InputError
+from costmodel.formulas import convolution
+from costmodel.graph import OpCall
+from costmodel.ops import RULES
+from costmodel.quantities import Work
+from costmodel.third_opinion import Counted, reason
+
+
+class Functional(nn.Module):
+    """A grouped convolution, and ops that are no module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grouped = nn.Conv2d(8, 16, 3, stride=2, groups=4)
+        self.norm = nn.BatchNorm2d(16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm(self.grouped(x))
+        return torch.cat([y, torch.nn.functional.relu(y) + y], 1)
+
+
+def test_both_wings_agree_and_functional_ops_are_traced_only() -> None:
+    """Ops without a module are named as traced, and are no agreement."""
+    found = crosscheck(Functional(), (1, 8, 9, 9))
+    assert found.ok
+    assert found.checked == 2
+    assert set(found.traced_only) == {"relu", "add", "cat"}
+    assert set(found.rows["name"]) == {"grouped", "norm"}
+    assert set(found.rows["quantity"]) == {"output shape", "params", "macs", "flops", "memory_access"}
+
+
+def test_a_rule_that_forgets_groups_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The traced wing is broken: the layer and the quantities are named."""
+    name = "aten.convolution.default"
+    op = name if name in RULES else "aten.conv2d.default"
+
+    def ungrouped(call: OpCall) -> Work:
+        weight, (y,) = call.args["weight"], call.outputs
+        return Work(macs=y.size * prod(weight.shape[1:]) * call.args["groups"], adds=y.size)
+
+    monkeypatch.setitem(RULES, op, replace(RULES[op], work=ungrouped))
+    found = crosscheck(Functional(), (1, 8, 9, 9))
+    assert not found.ok
+    assert {(c.name, c.quantity) for c in found.mismatches} == {("grouped", "macs"), ("grouped", "flops")}
+    macs = next(c for c in found.mismatches if c.quantity == "macs")
+    assert macs.traced == 4 * macs.closed_form
+    assert "grouped" in str(found)
+    assert "grouped" in found.to_markdown()
+    assert "disagree" in found.to_markdown()
+
+
+def test_a_formula_that_swaps_stride_and_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The closed wing is broken: the layer and its output shape are named."""
+    right = convolution.conv_output_size
+
+    def swapped(*, kernel: Any, stride: Any, **rest: Any) -> Any:
+        return right(kernel=stride, stride=kernel, **rest)
+
+    monkeypatch.setattr(convolution, "conv_output_size", swapped)
+    found = crosscheck(Functional(), (1, 8, 9, 9))
+    assert ("grouped", "output shape") in {(c.name, c.quantity) for c in found.mismatches}
+    assert {c.name for c in found.mismatches} == {"grouped"}
+
+
+def test_fvcore_is_a_third_column() -> None:
+    """fvcore's count stands on the rows of MACs, with the reason where it differs."""
+    found = crosscheck(Functional(), (1, 8, 9, 9), against="fvcore")
+    macs = found.rows[found.rows["quantity"] == "macs"].set_index("name")
+    by_hand = 4 * 4 * 16 * 2 * 9  # output positions, output channels, input channels of a group, taps
+    assert macs.loc["grouped", ["traced", "closed_form", "fvcore", "why"]].tolist() == [by_hand, by_hand, by_hand, ""]
+    assert macs.loc["norm", "traced"] == 0
+    assert macs.loc["norm", "fvcore"] > 0
+    assert "batch_norm" in macs.loc["norm", "why"]
+    assert found.rows[found.rows["quantity"] != "macs"]["fvcore"].isna().all()
+    assert "fvcore" in found.to_markdown()
+    assert "batch_norm" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "name", "why"),
+    [
+        (lambda: nn.Sequential(nn.LSTM(4, 4)), (3, 1, 4), "0", "does not count aten::lstm"),
+        (lambda: nn.Sequential(*[nn.Linear(4, 4)] * 2), (1, 4), "0", "2 calls of this module as one sum"),
+        (lambda: nn.Sequential(nn.Upsample(scale_factor=2)), (1, 1, 4, 4), "0", "upsample_nearest2d"),
+        (lambda: nn.TransformerEncoderLayer(8, 2, 16), (3, 1, 8), "self_attn", "aten::scaled_dot_product_attention"),
+    ],
+)
+def test_fvcore_differs_for_a_reason(model: Callable[[], nn.Module], inputs: Any, name: str, why: str) -> None:
+    """The reason is read off what fvcore found: operators it cannot count, norms it adds, calls it sums up."""
+    assert why in crosscheck(model(), inputs, against="fvcore").third[name].why
+
+
+def test_a_difference_without_a_reason_says_so() -> None:
+    """A count that nothing explains is not explained away."""
+    assert "not explained" in reason(Counted({"conv": 10}, ()), macs=11, calls=1)
+    assert reason(Counted({"conv": 11}, ()), macs=11, calls=1) == ""
+
+
+class Moody(nn.Module):
+    """Draws at random, writes to a buffer, has hooks and mixed flags; may raise half-way."""
+
+    def __init__(self, raises: bool = False) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+        self.drop = nn.Dropout()
+        self.frozen = nn.Linear(4, 4).eval()
+        self.register_buffer("seen", torch.zeros(1))
+        self.frozen.weight.requires_grad_(False)
+        self.raises = raises
+        self.frozen.register_forward_hook(lambda *_: None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen += 1
+        self.last = x
+        y = self.drop(self.norm(x)) + torch.rand(4)
+        if self.raises and torch.jit.is_tracing():
+            raise ValueError("half-way")
+        return self.frozen(y)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("raises", [False, True])
+def test_the_model_stays_as_it_was(mode: Any, raises: bool) -> None:
+    """After fvcore has run it for real: buffers, flags, hooks, attributes and random state, also when it raises."""
+    model = Moody(raises)
+    before, flags = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()]
+    keys = [set(vars(m)) for m in model.modules()]
+    hooks = [(list(m._forward_hooks), list(m._forward_pre_hooks)) for m in model.modules()]
+    buffers = [id(b) for b in model.buffers()]
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    if raises:
+        with pytest.raises(ForwardError, match="fvcore cannot trace Moody: ValueError: half-way"):
+            crosscheck(model, (2, 4), mode=mode, against="fvcore")
+    else:
+        assert crosscheck(model, (2, 4), mode=mode, against="fvcore").ok
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert [m.training for m in model.modules()] == flags
+    assert [set(vars(m)) for m in model.modules()] == keys
+    assert [(list(m._forward_hooks), list(m._forward_pre_hooks)) for m in model.modules()] == hooks
+    assert [id(b) for b in model.buffers()] == buffers
+    assert not model.frozen.weight.requires_grad
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_another_tool_is_refused() -> None:
+    """There is one third opinion."""
+    with pytest.raises(InputError, match=r"'thop'.*fvcore"):
+        crosscheck(nn.Linear(2, 2), (1, 2), against="thop")
+
+
+def test_the_function_wins_over_the_module_of_its_name() -> None:
+    """``costmodel.crosscheck`` is called, also once the submodule has been imported."""
+    import costmodel.compare
+    import costmodel.crosscheck
+    import costmodel.load
+    import costmodel.profile
+
+    for name in ("crosscheck", "compare", "load", "profile"):
+        assert callable(getattr(costmodel, name)), name

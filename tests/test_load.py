@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+import costmodel
+from costmodel.errors import LoadError
+from costmodel.load import parse
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is loaded may ask the network."""
+
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError("a model was being loaded, and asked the network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def test_the_guard_against_the_network_can_fail() -> None:
+    """A connection is refused, so that a download would be seen."""
+    with pytest.raises(AssertionError, match="asked the network"):
+        socket.create_connection(("127.0.0.1", 1))
+
+
+def test_every_own_network_is_named() -> None:
+    """The library's own names load, and know their inputs."""
+    model = costmodel.load("resnet18")
+    assert sum(p.numel() for p in model.parameters()) == 11_689_512
+    assert model.example_inputs == (1, 3, 224, 224)
+
+
+def test_arguments_are_literals() -> None:
+    """Arguments in parentheses reach the factory."""
+    model = costmodel.load(" mobilenet_v1(width=0.5, num_classes=10) ")
+    assert model.get_submodule("fc").out_features == 10  # type: ignore[union-attr]  # a Linear
+    assert parse("a.b:f(1, 'x', k=[1, (2, None)])").args == (1, "x")
+
+
+@pytest.mark.parametrize("spec", ["resnet18(__import__('os').abort())", "resnet18(x)", "resnet18(1+", "resnet18(**{})"])
+def test_nothing_in_a_spec_is_executed(spec: str) -> None:
+    """What is no literal is refused, not evaluated."""
+    with pytest.raises(LoadError, match="Python literals"):
+        costmodel.load(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("resnet51", "did you mean resnet50"),
+        ("zzz", "package.module:factory"),
+        ("", "package.module:factory"),
+        ("torchvision:", "names no model"),
+        ("resnet18(widht=2)", "widht.*called as resnet18"),
+        ("mobilenet_v1(width=-1)", "cannot be built: ValueError"),
+        ("no_such_package.models:net", "no module is called"),
+        ("torchvison:resnet18", "did you mean torchvision:"),
+        ("torch.nn:Linera", "did you mean Linear"),
+        ("torch.nn:Linear", "missing a required argument: 'in_features'"),
+        ("math:sqrt(4)", "gave float, not a torch.nn.Module"),
+        ("nowhere/net.py:make", "no file .*nowhere/net.py"),
+        ("hf:berrt", "hf:bert"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told_with_the_remedy(spec: str, says: str) -> None:
+    """One line: what was asked, what is wrong, and what there is instead."""
+    if spec.startswith("hf:"):
+        pytest.importorskip("transformers")
+    with pytest.raises(LoadError, match=says) as error:
+        costmodel.load(spec)
+    assert "\n" not in str(error.value)
+
+
+def test_a_module_and_a_class_of_a_package() -> None:
+    """package.module:factory, with positional arguments."""
+    assert isinstance(costmodel.load("torch.nn:Linear(3, 4)"), nn.Linear)
+
+
+FILE = """
+from torch import nn
+from beside import WIDTH
+
+def net(c=WIDTH):
+    return nn.Linear(c, 2)
+
+ready = net(3)
+
+def broken():
+    raise RuntimeError("on purpose")
+"""
+
+
+def test_a_factory_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file's factory may import what lies beside it; a module that is made already is taken as it is."""
+    (tmp_path / "beside.py").write_text("WIDTH = 7\n")
+    (tmp_path / "my_net.py").write_text(FILE)
+    assert costmodel.load(f"{tmp_path}/my_net.py:net").in_features == 7
+    monkeypatch.chdir(tmp_path)
+    assert costmodel.load("my_net.py:net(c=5)").in_features == 5
+    assert costmodel.load("my_net.py:ready").in_features == 3
+    with pytest.raises(LoadError, match="on purpose"):
+        costmodel.load("my_net.py:broken")
+    with pytest.raises(LoadError, match="did you mean net"):
+        costmodel.load("my_net.py:nett")
+
+
+def test_a_file_with_an_error_of_its_own(tmp_path: Path) -> None:
+    """What the file raises is told, with the file's name."""
+    (tmp_path / "bad.py").write_text("import no_such_thing\n")
+    with pytest.raises(LoadError, match=r"bad\.py.*no_such_thing"):
+        costmodel.load(f"{tmp_path}/bad.py:net")
+
+
+@pytest.mark.parametrize(
+    ("spec", "params", "inputs"),
+    [
+        ("torchvision:resnet18", 11_689_512, (1, 3, 224, 224)),
+        ("torchvision:inception_v3", 27_161_264, (1, 3, 299, 299)),
+        ("torchvision:r3d_18", 33_371_472, (1, 3, 16, 112, 112)),
+    ],
+)
+def test_torchvision(spec: str, params: int, inputs: Any) -> None:
+    """torchvision's networks, with the parameters of its own table and the crop that their weights say."""
+    pytest.importorskip("torchvision.models")
+    model = costmodel.load(spec)
+    assert sum(p.numel() for p in model.parameters()) == params
+    assert model.example_inputs == inputs
+
+
+def test_timm() -> None:
+    """timm's networks know their input; a tag that names weights names none here."""
+    pytest.importorskip("timm")
+    p = costmodel.profile("timm:resnet18.a1_in1k(num_classes=10)")
+    assert p.inputs[0].shape == (1, 3, 224, 224)
+    assert p.params == 11_689_512 - 990 * 513
+
+
+@pytest.mark.parametrize("argument", ["weights='DEFAULT'", "pretrained=True"])
+def test_weights_are_refused(argument: str) -> None:
+    """A spec cannot ask for a download."""
+    pytest.importorskip("torchvision.models")
+    with pytest.raises(LoadError, match="never downloaded"):
+        costmodel.load(f"torchvision:resnet18({argument})")
+
+
+def test_transformers_by_type_file_and_folder(tmp_path: Path) -> None:
+    """A model type with settings, a config.json, and the folder that has one, make the same model."""
+    transformers = pytest.importorskip("transformers")
+    by_type = costmodel.load(
+        "hf:bert(num_hidden_layers=1, hidden_size=64, num_attention_heads=2, intermediate_size=128)"
+    )
+    by_type.config.save_pretrained(tmp_path)
+    for spec in (f"hf:{tmp_path}", f"hf:{tmp_path}/config.json"):
+        again = costmodel.load(spec)
+        assert isinstance(again, transformers.BertModel)
+        assert sum(p.numel() for p in again.parameters()) == sum(p.numel() for p in by_type.parameters())
+    with pytest.raises(LoadError, match=re.escape("no config.json")):
+        costmodel.load(f"hf:{tmp_path.parent}")

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from torch import nn
+
+import costmodel
+from costmodel.errors import InputError
+from costmodel.views import grid, text
+from costmodel.views.tree import ADDITIVE, tree
+
+
+@pytest.fixture(scope="module")
+def profile() -> costmodel.Profile:
+    """MobileNetV2, four levels deep."""
+    return costmodel.profile("mobilenet_v2")
+
+
+@pytest.mark.parametrize("width", [50, 80, 120, 200])
+def test_no_line_is_wider_than_the_terminal(profile: costmodel.Profile, width: int) -> None:
+    """The width is respected, at the price of columns, which are named."""
+    lines = text.profile(profile, width).split("\n")
+    assert max(map(len, lines)) <= width
+    assert any("columns left out" in line for line in lines) == (width < 120)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_comparison_respects_the_width(width: int) -> None:
+    """So does a comparison, and every model stays."""
+    shown = text.comparison(costmodel.compare(["alexnet", "mobilenet_v1(width=0.5)"], baseline="alexnet"), width)
+    assert max(map(len, shown.split("\n"))) <= width
+    assert "mobilenet_v1(width=0.5)" in shown
+    assert "149 M" in shown  # Table 6 of the paper
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "googlenet", "shufflenet_v2", "alexnet"])
+def test_a_whole_is_the_sum_of_its_parts(name: str) -> None:
+    """In the tree every node's figures are the sums over its children, and the root's the profile's totals."""
+    p = costmodel.profile(name)
+    root = tree(p)
+    assert root.figures == {quantity: getattr(p, quantity) for quantity in ADDITIVE}
+    for _, node in root.walk():
+        if node.children:
+            for quantity in ADDITIVE:
+                assert sum(child.figures[quantity] for child in node.children) == node.figures[quantity]
+
+
+def test_parameters_of_modules_that_do_not_run_have_a_row() -> None:
+    """What belongs to the model and to no layer is shown, so that columns sum to totals."""
+
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.idle = nn.Linear(2, 2), nn.Linear(2, 3)
+
+        def forward(self, x):  # type: ignore[no-untyped-def]  # a stub
+            return self.used(x)
+
+    shown = text.profile(costmodel.profile(Idle(), (1, 2)), 120)
+    assert re.search(r"\(did not run\) +.* 9 ", shown)
+
+
+def test_a_module_called_twice_has_two_rows() -> None:
+    """Each call is a row of its own, and the second adds no parameters."""
+    shared = nn.Linear(4, 4)
+    shown = text.profile(costmodel.profile(nn.Sequential(shared, shared), (1, 4)), 120)
+    assert "0 (call 2)" in shown
+
+
+def test_sorted_layers_are_flat_and_descending(profile: costmodel.Profile) -> None:
+    """--sort lists layers under their full names, the greatest first, and --top so many of them."""
+    shown = grid.plain(text.profile_parts(profile, sort="params", top=3), grid.WIDE)
+    rows = [line.split()[0] for line in shown.split("\n") if line.startswith(("features.", "classifier."))]
+    assert rows == ["classifier.fc", "features.18.conv", "features.17.project.conv"]
+
+
+def test_an_unknown_column_is_refused_with_the_known_ones(profile: costmodel.Profile) -> None:
+    """The error lists what there is."""
+    with pytest.raises(InputError, match=r"'mac'.*macs"):
+        text.profile_parts(profile, columns=["mac"])
+    with pytest.raises(InputError, match=r"'kind'.*macs"):
+        text.profile_parts(profile, sort="kind")
+
+
+def test_digits_stand_below_each_other(profile: costmodel.Profile) -> None:
+    """The last digits of a column's numbers are aligned, whatever their prefixes, or none."""
+    shown = grid.plain(text.profile_parts(profile, columns=["params"], depth=9), grid.WIDE).split("\n")
+    start = next(i for i, line in enumerate(shown) if line.startswith("─"))
+    lines = shown[start + 1 : start + 100]
+    assert {len(re.sub(r" [kM]$", "", line)) for line in lines} == {len(shown[start]) - 2}
+
+
+def test_a_text_of_a_model_is_no_markup() -> None:
+    """Square brackets in names are text, not styles."""
+    shown = text.profile(costmodel.profile(nn.ModuleDict({}).__class__ and _bracketed(), (1, 2)), 120)
+    assert "[red]x[/]" in shown
+
+
+def _bracketed() -> nn.Module:
+    model = nn.Sequential()
+    model.add_module("[red]x[/]", nn.Linear(2, 2))
+    return model
