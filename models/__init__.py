@@ -10,7 +10,7 @@ import sys
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._published import Published
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from costmodel.quantities import Count
+
     from .alexnet import alexnet as alexnet
+    from .closed import ClosedForm as ClosedForm
     from .efficientnet import efficientnet_b0 as efficientnet_b0
     from .efficientnet import efficientnet_b1 as efficientnet_b1
     from .efficientnet import efficientnet_b2 as efficientnet_b2
@@ -83,7 +86,7 @@ FAMILIES = {
 
 _FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 
-__all__ = ["FAMILIES", "Published", "build", "list_models", "published"]
+__all__ = ["FAMILIES", "Published", "build", "closed_form", "list_models", "published"]
 
 
 def list_models() -> list[str]:
@@ -96,6 +99,36 @@ def build(name: str, **arguments: Any) -> nn.Module:
     return _factory(name)(**arguments)
 
 
+def closed_form(
+    name: str, *, batch: Count = 1, mode: Literal["eval", "train"] = "eval", **arguments: Any
+) -> ClosedForm:
+    """What a network costs by arithmetic on its paper's table alone: no module is built, and nothing is traced.
+
+    The second derivation of a whole network, beside the trace of `build(name, **arguments)`, which it equals to the
+    last integer: every layer and every operation between them, in the same order and under the same names.
+
+    Args:
+        name: one of `list_models()`.
+        batch: images in the batch.
+        mode: which forward, as for `costmodel.profile`; auxiliary classifiers run in training alone.
+        arguments: those of `costmodel.models.NAME`, with the same defaults. `resolution` may also be a pair (height,
+            width). `width`, `resolution`, `num_classes`, `batch`, and HybridSN's `window` and `bands`, take NumPy
+            arrays too, which are broadcast against each other: one configuration an element. All of these but
+            `width`, whose channels are rounded, take sympy symbols (declared `integer=True, positive=True`).
+
+    Raises:
+        ValueError: no network has this name, or an argument's value does not fit it.
+        TypeError: the network has no argument of this name.
+
+    >>> form = closed_form("mobilenet_v2", width=0.75, resolution=192)
+    >>> form.params, form.macs, form.layers.shape
+    (2636424, 153602144, (151, 10))
+    """
+    from .closed import closed_form as derive
+
+    return derive(_family(name), name, batch=batch, mode=mode, **arguments)
+
+
 def published() -> tuple[Published, ...]:
     """What papers and libraries say of every network's parameters and MACs, family by family."""
     records: list[Published] = []
@@ -105,10 +138,14 @@ def published() -> tuple[Published, ...]:
 
 
 def _factory(name: str) -> Callable[..., nn.Module]:
+    factory: Callable[..., nn.Module] = getattr(import_module(f".{_family(name)}", __name__), name)
+    return factory
+
+
+def _family(name: str) -> str:
     if name not in _FAMILY_OF:
         raise ValueError(_unknown(name))
-    factory: Callable[..., nn.Module] = getattr(import_module(f".{_FAMILY_OF[name]}", __name__), name)
-    return factory
+    return _FAMILY_OF[name]
 
 
 def _unknown(name: str) -> str:

@@ -14,20 +14,6 @@ Activation: TypeAlias = Callable[..., nn.Module]
 Kernel: TypeAlias = int | tuple[int, int]
 
 
-def make_divisible(channels: float, divisor: int = 8) -> int:
-    """The multiple of `divisor` nearest to `channels`, at least `divisor`, and never more than 10 % below `channels`.
-
-    The rounding of the MobileNet authors' code, used by every family with a width multiplier.
-
-    >>> make_divisible(24 * 0.75), make_divisible(32 * 0.35)
-    (24, 16)
-    """
-    if channels <= 0:
-        raise ValueError(f"cannot round {channels:g} channels: a width multiplier must be greater than 0")
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
 def named(**modules: nn.Module | None) -> nn.Sequential:
     """The modules in order, under these names; those that are None are left out."""
     sequence = nn.Sequential()

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import nn
 
 from ._blocks import Network, named, pooled_head
 from ._published import Published
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A convolution with bias and ReLU, and whether a 3x3 max pool of stride 2 follows it."""
-
-    c_out: int
-    kernel: int
-    stride: int
-    padding: int
-    pool: bool
-
-
-CONVS = (
-    Conv(64, 11, 4, 2, pool=True),
-    Conv(192, 5, 1, 2, pool=True),
-    Conv(384, 3, 1, 1, pool=False),
-    Conv(256, 3, 1, 1, pool=False),
-    Conv(256, 3, 1, 1, pool=True),
-)
-FEATURE_SIZE = 6
-HIDDEN = 4096
+from .closed.alexnet import CONVS, FEATURE_SIZE, HIDDEN
 
 
 class AlexNet(Network):

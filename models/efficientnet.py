@@ -9,60 +9,10 @@ from functools import partial
 
 from torch import nn
 
-from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, make_divisible, named, pooled_head
+from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, named, pooled_head
 from ._published import Published
-
-
-@dataclass(frozen=True)
-class MBConv:
-    """A stage: `depth` blocks with this expansion and depthwise kernel to c_out channels, the first of this stride."""
-
-    expansion: int
-    kernel: int
-    stride: int
-    c_out: int
-    depth: int
-
-
-STEM_WIDTH = 32
-
-TABLE_1 = (
-    MBConv(1, 3, 1, 16, 1),
-    MBConv(6, 3, 2, 24, 2),
-    MBConv(6, 5, 2, 40, 2),
-    MBConv(6, 3, 2, 80, 3),
-    MBConv(6, 5, 1, 112, 3),
-    MBConv(6, 5, 2, 192, 4),
-    MBConv(6, 3, 1, 320, 1),
-)
-"""Stages 2 to 8 of EfficientNet-B0."""
-
-HEAD_EXPANSION = 4
-"""The last 1x1 has four times the channels that enter it: 320 to 1280 in B0."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A compound scaling of B0."""
-
-    width: float
-    depth: float
-    resolution: int
-    dropout: float
-    eps: float = 1e-5
-
-
-SCALES = {
-    "efficientnet_b0": Scale(1.0, 1.0, 224, 0.2),
-    "efficientnet_b1": Scale(1.0, 1.1, 240, 0.2),
-    "efficientnet_b2": Scale(1.1, 1.2, 260, 0.3),
-    "efficientnet_b3": Scale(1.2, 1.4, 300, 0.3),
-    "efficientnet_b4": Scale(1.4, 1.8, 380, 0.4),
-    "efficientnet_b5": Scale(1.6, 2.2, 456, 0.4, eps=1e-3),
-    "efficientnet_b6": Scale(1.8, 2.6, 528, 0.5, eps=1e-3),
-    "efficientnet_b7": Scale(2.0, 3.1, 600, 0.5, eps=1e-3),
-}
-"""The multipliers of the authors' released code; the paper gives those of its grid search only."""
+from .closed._rounding import make_divisible
+from .closed.efficientnet import HEAD_EXPANSION, SCALES, STEM_WIDTH, TABLE_1
 
 
 def mbconv(c_in: int, c_out: int, *, expansion: int, kernel: int, stride: int, eps: float) -> InvertedResidual:

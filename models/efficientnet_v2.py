@@ -2,62 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 from torch import nn
 
-from ._blocks import ConvNormAct, SkipSequential, make_divisible
+from ._blocks import ConvNormAct, SkipSequential
 from ._published import Published
+from .closed._rounding import make_divisible
+from .closed.efficientnet_v2 import EPS, HEAD_WIDTH, L, M, S, Stage
 from .efficientnet import BuiltStage, EfficientNet, mbconv
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A line of Table 4: `depth` blocks, fused or not, of this expansion to c_out channels, the first of this stride.
-
-    All kernels are 3x3; MBConv stages have SE, fused ones have none.
-    """
-
-    fused: bool
-    expansion: int
-    stride: int
-    c_out: int
-    depth: int
-
-
-S = (
-    Stage(True, 1, 1, 24, 2),
-    Stage(True, 4, 2, 48, 4),
-    Stage(True, 4, 2, 64, 4),
-    Stage(False, 4, 2, 128, 6),
-    Stage(False, 6, 1, 160, 9),
-    Stage(False, 6, 2, 256, 15),
-)
-"""Stages 1 to 6 of EfficientNetV2-S, Table 4."""
-
-M = (
-    Stage(True, 1, 1, 24, 3),
-    Stage(True, 4, 2, 48, 5),
-    Stage(True, 4, 2, 80, 5),
-    Stage(False, 4, 2, 160, 7),
-    Stage(False, 6, 1, 176, 14),
-    Stage(False, 6, 2, 304, 18),
-    Stage(False, 6, 1, 512, 5),
-)
-L = (
-    Stage(True, 1, 1, 32, 4),
-    Stage(True, 4, 2, 64, 7),
-    Stage(True, 4, 2, 96, 7),
-    Stage(False, 4, 2, 192, 10),
-    Stage(False, 6, 1, 224, 19),
-    Stage(False, 6, 2, 384, 25),
-    Stage(False, 6, 1, 640, 7),
-)
-"""M and L are not in the paper: the authors' released code has them."""
-
-HEAD_WIDTH = 1280
-EPS = 1e-3
 
 
 def fused_mbconv(c_in: int, c_out: int, *, expansion: int, stride: int, eps: float) -> SkipSequential:

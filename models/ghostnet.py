@@ -2,59 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from ._blocks import Activation, ConvNormAct, Network, Residual, SqueezeExcitation, make_divisible, named
+from ._blocks import Activation, ConvNormAct, Network, Residual, SqueezeExcitation, named
 from ._published import Published
-
-
-@dataclass(frozen=True)
-class GBneck:
-    """A line of Table 1: a Ghost bottleneck's kernel, expanded and output channels, SE, and stride."""
-
-    kernel: int
-    expanded: int
-    c_out: int
-    se: bool
-    stride: int
-
-
-STEM_WIDTH = 16
-
-TABLE_1 = (
-    GBneck(3, 16, 16, se=False, stride=1),
-    GBneck(3, 48, 24, se=False, stride=2),
-    GBneck(3, 72, 24, se=False, stride=1),
-    GBneck(5, 72, 40, se=True, stride=2),
-    GBneck(5, 120, 40, se=True, stride=1),
-    GBneck(3, 240, 80, se=False, stride=2),
-    GBneck(3, 200, 80, se=False, stride=1),
-    GBneck(3, 184, 80, se=False, stride=1),
-    GBneck(3, 184, 80, se=False, stride=1),
-    GBneck(3, 480, 112, se=True, stride=1),
-    GBneck(3, 672, 112, se=True, stride=1),
-    GBneck(5, 672, 160, se=True, stride=2),
-    GBneck(5, 960, 160, se=False, stride=1),
-    GBneck(5, 960, 160, se=True, stride=1),
-    GBneck(5, 960, 160, se=False, stride=1),
-    GBneck(5, 960, 160, se=True, stride=1),
-)
-
-HEAD_WIDTH = 960
-HIDDEN = 1280
-"""Channels of the 1x1 after the global pooling, at every width."""
-
-DIVISOR = 4
-"""All channel counts, the SE's inner ones too, are rounded to multiples of 4."""
-
-RATIO = 2
-"""The paper's s: a Ghost module makes 1/s of its maps with a 1x1, and the others from them."""
-
-CHEAP_KERNEL = 3
-"""The paper's d: the kernel of the depthwise convolution that makes the others."""
+from .closed._rounding import make_divisible
+from .closed.ghostnet import CHEAP_KERNEL, DIVISOR, HEAD_WIDTH, HIDDEN, RATIO, STEM_WIDTH, TABLE_1, GBneck
 
 
 class GhostModule(nn.Module):

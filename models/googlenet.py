@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import nn
 
 from ._blocks import Branches, SupervisedNetwork, named, pooled_head
 from ._published import Published
-
-
-@dataclass(frozen=True)
-class Inception:
-    """One row of Table 1: the output channels of an Inception module's six convolutions."""
-
-    name: str
-    conv1: int
-    reduce3: int
-    conv3: int
-    reduce5: int
-    conv5: int
-    pool_project: int
-
-    @property
-    def c_out(self) -> int:
-        return self.conv1 + self.conv3 + self.conv5 + self.pool_project
-
-
-STEM_WIDTH = 64
-STEM_OUT = 192
-
-TABLE_1 = (
-    (Inception("3a", 64, 96, 128, 16, 32, 32), Inception("3b", 128, 128, 192, 32, 96, 64)),
-    (
-        Inception("4a", 192, 96, 208, 16, 48, 64),
-        Inception("4b", 160, 112, 224, 24, 64, 64),
-        Inception("4c", 128, 128, 256, 24, 64, 64),
-        Inception("4d", 112, 144, 288, 32, 64, 64),
-        Inception("4e", 256, 160, 320, 32, 128, 128),
-    ),
-    (Inception("5a", 256, 160, 320, 32, 128, 128), Inception("5b", 384, 192, 384, 48, 128, 128)),
+from .closed.googlenet import (
+    AUXILIARY_HIDDEN,
+    AUXILIARY_INPUTS,
+    AUXILIARY_SIZE,
+    AUXILIARY_WIDTH,
+    STEM_OUT,
+    STEM_WIDTH,
+    TABLE_1,
+    Inception,
 )
-"""The Inception modules by stage; a 3x3 max pool of stride 2 stands between the stages."""
-
-AUXILIARY_INPUTS = {"inception_4a": 512, "inception_4d": 528}
-"""Channels that the auxiliary classifiers read, by the module they read from."""
-
-AUXILIARY_WIDTH = 128
-AUXILIARY_HIDDEN = 1024
-AUXILIARY_SIZE = 4
-"""A 5x5 average pool of stride 3 leaves 4x4 of the 14x14 that both auxiliary classifiers see at 224."""
 
 
 def conv_relu(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Sequential:

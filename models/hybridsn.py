@@ -6,17 +6,7 @@ from torch import nn
 
 from ._blocks import Network, named
 from ._published import Published
-
-CONVS_3D = ((8, (7, 3, 3)), (16, (5, 3, 3)), (32, (3, 3, 3)))
-"""Output channels and kernel (bands, height, width) of the 3-d convolutions, none of them padded."""
-
-CONV_2D = 64
-"""Output channels of the 3x3 convolution over all bands' maps, not padded."""
-
-HIDDEN = (256, 128)
-
-WINDOW = 25
-BANDS = 30
+from .closed.hybridsn import BANDS, CONV_2D, CONVS_3D, HIDDEN, WINDOW, check_window
 
 
 class HybridSN(Network):
@@ -54,11 +44,7 @@ def hybridsn(*, window: int = WINDOW, bands: int = BANDS, num_classes: int = 16)
     Source: Roy et al., arXiv:1902.06701, Table I. Note 000 puts a batch norm after each convolution, which the paper
     does not have: 240 parameters more than its 5,122,176. `window` and `bands` change the layers, not the input alone.
     """
-    if bands < 13 or window < 9:
-        raise ValueError(
-            f"hybridsn needs at least 13 bands and a window of 9, got bands={bands}, window={window}: "
-            "its unpadded kernels take away 12 bands and 8 pixels"
-        )
+    check_window(window, bands)
     return HybridSN(window=window, bands=bands, num_classes=num_classes)
 
 

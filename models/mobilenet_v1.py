@@ -3,48 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import nn
 
-from ._blocks import ConvNormAct, Network, make_divisible, named
+from ._blocks import ConvNormAct, Network, named
 from ._published import Published
-
-
-@dataclass(frozen=True)
-class Separable:
-    """A depthwise 3x3 of this stride and a 1x1 to c_out, each with batch norm and ReLU."""
-
-    c_out: int
-    stride: int
-
-
-STEM_WIDTH = 32
-
-TABLE_1 = (
-    Separable(64, 1),
-    Separable(128, 2),
-    Separable(128, 1),
-    Separable(256, 2),
-    Separable(256, 1),
-    Separable(512, 2),
-    *(Separable(512, 1) for _ in range(5)),
-    Separable(1024, 2),
-    Separable(1024, 1),
-)
-"""After a 3x3 convolution of stride 2. Table 1 prints s2 for the last depthwise too; its sizes (7 to 7) say s1."""
-
-CIFAR = (
-    Separable(32, 1),
-    Separable(64, 2),
-    Separable(64, 1),
-    Separable(128, 2),
-    Separable(128, 1),
-    Separable(256, 2),
-    Separable(256, 1),
-    Separable(512, 2),
-)
-"""After a 3x3 convolution of stride 1, with bias. Source: the code of note 002."""
+from .closed._rounding import make_divisible
+from .closed.mobilenet_v1 import CIFAR, STEM_WIDTH, TABLE_1, Separable
 
 
 def separable(c_in: int, row: Separable) -> nn.Sequential:

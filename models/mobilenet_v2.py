@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import nn
 
-from ._blocks import ConvNormAct, InvertedResidual, Network, make_divisible, named, pooled_head
+from ._blocks import ConvNormAct, InvertedResidual, Network, named, pooled_head
 from ._published import Published
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A line of Table 2, in the paper's letters: n blocks of expansion t to c channels, the first of stride s."""
-
-    t: int
-    c: int
-    n: int
-    s: int
-
-
-STEM_WIDTH = 32
-
-TABLE_2 = (
-    Stage(t=1, c=16, n=1, s=1),
-    Stage(t=6, c=24, n=2, s=2),
-    Stage(t=6, c=32, n=3, s=2),
-    Stage(t=6, c=64, n=4, s=2),
-    Stage(t=6, c=96, n=3, s=1),
-    Stage(t=6, c=160, n=3, s=2),
-    Stage(t=6, c=320, n=1, s=1),
-)
-
-HEAD_WIDTH = 1280
-"""Channels of the last 1x1, which a width multiplier below 1 leaves as they are."""
+from .closed._rounding import make_divisible
+from .closed.mobilenet_v2 import HEAD_WIDTH, STEM_WIDTH, TABLE_2
 
 
 class MobileNetV2(Network):

@@ -3,68 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import nn
 
-from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, make_divisible, named, pooled_head
+from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, named, pooled_head
 from ._published import Published
-
-
-@dataclass(frozen=True)
-class Bneck:
-    """A line of Table 1 or 2: depthwise kernel, expanded and output channels, SE, h-swish (else ReLU), stride."""
-
-    kernel: int
-    expanded: int
-    c_out: int
-    se: bool
-    hard_swish: bool
-    stride: int
-
-
-STEM_WIDTH = 16
-
-LARGE = (
-    Bneck(3, 16, 16, se=False, hard_swish=False, stride=1),
-    Bneck(3, 64, 24, se=False, hard_swish=False, stride=2),
-    Bneck(3, 72, 24, se=False, hard_swish=False, stride=1),
-    Bneck(5, 72, 40, se=True, hard_swish=False, stride=2),
-    Bneck(5, 120, 40, se=True, hard_swish=False, stride=1),
-    Bneck(5, 120, 40, se=True, hard_swish=False, stride=1),
-    Bneck(3, 240, 80, se=False, hard_swish=True, stride=2),
-    Bneck(3, 200, 80, se=False, hard_swish=True, stride=1),
-    Bneck(3, 184, 80, se=False, hard_swish=True, stride=1),
-    Bneck(3, 184, 80, se=False, hard_swish=True, stride=1),
-    Bneck(3, 480, 112, se=True, hard_swish=True, stride=1),
-    Bneck(3, 672, 112, se=True, hard_swish=True, stride=1),
-    Bneck(5, 672, 160, se=True, hard_swish=True, stride=2),
-    Bneck(5, 960, 160, se=True, hard_swish=True, stride=1),
-    Bneck(5, 960, 160, se=True, hard_swish=True, stride=1),
-)
-
-SMALL = (
-    Bneck(3, 16, 16, se=True, hard_swish=False, stride=2),
-    Bneck(3, 72, 24, se=False, hard_swish=False, stride=2),
-    Bneck(3, 88, 24, se=False, hard_swish=False, stride=1),
-    Bneck(5, 96, 40, se=True, hard_swish=True, stride=2),
-    Bneck(5, 240, 40, se=True, hard_swish=True, stride=1),
-    Bneck(5, 240, 40, se=True, hard_swish=True, stride=1),
-    Bneck(5, 120, 48, se=True, hard_swish=True, stride=1),
-    Bneck(5, 144, 48, se=True, hard_swish=True, stride=1),
-    Bneck(5, 288, 96, se=True, hard_swish=True, stride=2),
-    Bneck(5, 576, 96, se=True, hard_swish=True, stride=1),
-    Bneck(5, 576, 96, se=True, hard_swish=True, stride=1),
-)
-
-HEAD_EXPANSION = 6
-"""The last 1x1 has six times the channels that enter it: 160 to 960, 96 to 576."""
-
-LARGE_HIDDEN = 1280
-SMALL_HIDDEN = 1024
-"""Channels of the classifier's hidden layer, which a width multiplier below 1 leaves as they are."""
-
-EPS = 1e-3
+from .closed._rounding import make_divisible
+from .closed.mobilenet_v3 import EPS, HEAD_EXPANSION, LARGE, LARGE_HIDDEN, SMALL, SMALL_HIDDEN, STEM_WIDTH, Bneck
 
 
 def bneck(c_in: int, c_out: int, row: Bneck, expansion: float) -> InvertedResidual:

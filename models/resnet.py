@@ -9,18 +9,7 @@ from torch import nn
 
 from ._blocks import ConvNormAct, Network, Residual, SqueezeExcitation, named, pooled_head
 from ._published import Published
-
-STEM_WIDTH = 64
-STAGE_WIDTHS = (64, 128, 256, 512)
-"""Channels inside the blocks of stages conv2_x to conv5_x; the first block of a stage, except conv2_x, has stride 2."""
-
-BOTTLENECK_EXPANSION = 4
-"""A bottleneck's output has four times the channels of its 3x3."""
-
-BASIC_DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
-BOTTLENECK_DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3)}
-
-Depths: TypeAlias = tuple[int, int, int, int]
+from .closed.resnet import BASIC_DEPTHS, BOTTLENECK_DEPTHS, BOTTLENECK_EXPANSION, STAGE_WIDTHS, STEM_WIDTH, Depths
 
 BuildBlock: TypeAlias = Callable[[int, int, int], Residual]
 """A residual block from (c_in, the stage's width, stride)."""

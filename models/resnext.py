@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ._published import Published
-from .resnet import BOTTLENECK_DEPTHS, Depths, ResNet, bottleneck_resnet
-
-
-@dataclass(frozen=True)
-class Template:
-    """Blocks per stage, the paper's cardinality C, and d: channels of one group in conv2_x (they double by stage)."""
-
-    depths: Depths
-    groups: int
-    width_per_group: int
-
-
-TEMPLATES = {
-    "resnext50_32x4d": Template(BOTTLENECK_DEPTHS["resnet50"], 32, 4),
-    "resnext101_32x4d": Template(BOTTLENECK_DEPTHS["resnet101"], 32, 4),
-    "resnext101_32x8d": Template(BOTTLENECK_DEPTHS["resnet101"], 32, 8),
-    "resnext101_64x4d": Template(BOTTLENECK_DEPTHS["resnet101"], 64, 4),
-}
+from .closed.resnext import TEMPLATES
+from .resnet import ResNet, bottleneck_resnet
 
 
 def build(name: str, *, num_classes: int, resolution: int) -> ResNet:

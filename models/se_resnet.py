@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from ._published import Published
-from .resnet import BOTTLENECK_DEPTHS, ResNet, bottleneck_resnet
-
-DEPTHS = BOTTLENECK_DEPTHS["resnet50"]
-REDUCTION = 16
-"""The paper's r: a squeeze-excitation's inner layer has 1/16 of the block's output channels."""
+from .closed.se_resnet import DEPTHS, REDUCTION
+from .resnet import ResNet, bottleneck_resnet
 
 
 def se_resnet50(*, stride_in_1x1: bool = False, num_classes: int = 1000, resolution: int = 224) -> ResNet:

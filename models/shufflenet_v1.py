@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from ._blocks import Branches, ChannelShuffle, ConvNormAct, Network, Residual, make_divisible, named, pooled_head
+from ._blocks import Branches, ChannelShuffle, ConvNormAct, Network, Residual, named, pooled_head
 from ._published import Published
-
-STEM_WIDTH = 24
-
-STAGE_2_WIDTHS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
-"""Output channels of stage 2 by the number of groups; stages 3 and 4 double them."""
-
-DEPTHS = (4, 8, 4)
-"""Units in stages 2, 3 and 4; the first of each has stride 2."""
-
-BOTTLENECK_RATIO = 4
-"""A unit's bottleneck has a quarter of the unit's output channels."""
+from .closed._rounding import make_divisible
+from .closed.shufflenet_v1 import BOTTLENECK_RATIO, DEPTHS, STEM_WIDTH, stage_2_width
 
 
 def unit_body(c_in: int, inner: int, c_out: int, *, stride: int, groups: int, first_groups: int) -> nn.Sequential:
@@ -55,7 +46,7 @@ class ShuffleNetV1(Network):
             "maxpool": nn.MaxPool2d(3, 2, padding=1),
         }
         for i, depth in enumerate(DEPTHS):
-            c_out = make_divisible(STAGE_2_WIDTHS[groups] * 2**i * width, groups)
+            c_out = make_divisible(stage_2_width(groups) * 2**i * width, groups)
             units = nn.Sequential()
             for j in range(depth):
                 first_groups = 1 if i == j == 0 else groups
@@ -78,9 +69,6 @@ def shufflenet_v1(
     the authors' PyTorch code differs at widths other than 1 in its first convolution, and puts the shuffle after the
     depthwise convolution, where the paper has it before.
     """
-    if groups not in STAGE_2_WIDTHS:
-        valid = ", ".join(str(g) for g in STAGE_2_WIDTHS)
-        raise ValueError(f"shufflenet_v1 has no groups={groups}; Table 1 of the paper has groups {valid}")
     return ShuffleNetV1(groups=groups, width=width, num_classes=num_classes, resolution=resolution)
 
 

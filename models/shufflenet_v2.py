@@ -7,19 +7,7 @@ from torch import Tensor, nn
 
 from ._blocks import Branches, ChannelShuffle, ConvNormAct, Network, named, pooled_head
 from ._published import Published
-
-STEM_WIDTH = 24
-
-TABLE_5 = {
-    0.5: (48, 96, 192, 1024),
-    1.0: (116, 232, 464, 1024),
-    1.5: (176, 352, 704, 1024),
-    2.0: (244, 488, 976, 2048),
-}
-"""Output channels of stages 2, 3 and 4 and of conv5, by width."""
-
-DEPTHS = (4, 8, 4)
-"""Units in stages 2, 3 and 4; the first of each has stride 2."""
+from .closed.shufflenet_v2 import DEPTHS, STEM_WIDTH, widths_at
 
 
 def unit_body(c_in: int, c_out: int, stride: int) -> nn.Sequential:
@@ -59,7 +47,7 @@ class ShuffleNetV2(Network):
     """x (n, 3, h, w) to logits (n, num_classes)."""
 
     def __init__(self, *, width: float, num_classes: int, resolution: int) -> None:
-        *stage_widths, head = TABLE_5[width]
+        *stage_widths, head = widths_at(width)
         c_in = STEM_WIDTH
         stages: dict[str, nn.Module] = {
             "conv1": ConvNormAct(3, c_in, 3, stride=2),
@@ -80,9 +68,6 @@ def shufflenet_v2(*, width: float = 1.0, resolution: int = 224, num_classes: int
     Source: Ma et al., arXiv:1807.11164, Table 5 (2x has 244 channels in stage 2, as the paper's second version and
     all code). Parameters and MACs equal torchvision's `shufflenet_v2_x0_5` to `shufflenet_v2_x2_0`.
     """
-    if width not in TABLE_5:
-        valid = ", ".join(f"{w:g}" for w in TABLE_5)
-        raise ValueError(f"shufflenet_v2 has no width={width}; Table 5 of the paper has widths {valid}")
     return ShuffleNetV2(width=width, num_classes=num_classes, resolution=resolution)
 
 

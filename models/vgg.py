@@ -6,20 +6,7 @@ from torch import nn
 
 from ._blocks import Network, named, pooled_head
 from ._published import Published
-
-STAGE_WIDTHS = (64, 128, 256, 512, 512)
-"""Channels of the five stages; each ends in a 2x2 max pool of stride 2."""
-
-DEPTHS = {
-    "vgg11": (1, 1, 2, 2, 2),
-    "vgg13": (2, 2, 2, 2, 2),
-    "vgg16": (2, 2, 3, 3, 3),
-    "vgg19": (2, 2, 4, 4, 4),
-}
-"""3x3 convolutions per stage: columns A, B, D and E of Table 1."""
-
-FEATURE_SIZE = 7
-HIDDEN = 4096
+from .closed.vgg import DEPTHS, FEATURE_SIZE, HIDDEN, STAGE_WIDTHS
 
 
 class VGG(Network):

@@ -2,36 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import nn
 
 from ._blocks import ConvNormAct, Network, Residual, named, pooled_head
 from ._published import Published
-
-
-@dataclass(frozen=True)
-class Block:
-    """A residual block of separable convolutions: the output channels of each, and the max pool's stride at its end."""
-
-    widths: tuple[int, ...]
-    stride: int
-
-
-STEM = (32, 64)
-"""Two 3x3 convolutions without padding, the first of stride 2."""
-
-FIGURE_5 = (
-    Block((128, 128), 2),
-    Block((256, 256), 2),
-    Block((728, 728), 2),
-    *(Block((728, 728, 728), 1) for _ in range(8)),
-    Block((728, 1024), 2),
-)
-"""Entry flow, eight blocks of middle flow, and the first block of the exit flow."""
-
-EXIT = (1536, 2048)
-"""The separable convolutions that end the exit flow, each with a ReLU."""
+from .closed.xception import EXIT, FIGURE_5, STEM, Block
 
 
 def separable_conv(c_in: int, c_out: int) -> nn.Sequential:

@@ -1,0 +1,120 @@
+"""What `closed_form` returns: a whole network's cost, in total and layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from costmodel.quantities import Count
+
+from ._feature_map import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOTALS = ("params", "buffers", "macs", "flops", "memory_access", "activations")
+"""The quantities that are summed over the layers."""
+
+COLUMNS = (
+    "name",
+    "kind",
+    "output_shape",
+    "params",
+    "macs",
+    "flops",
+    "memory_access",
+    "activations",
+    "receptive_field",
+    "stride",
+)
+"""The columns of `layers`; they mean what those of `Profile.layers` mean."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedForm:
+    """The cost of a network by arithmetic on its paper's table.
+
+    Totals are ints; NumPy arrays where a multiplier was one, an element a configuration; and sympy expressions where
+    one was a symbol. A total that does not depend on what is an array stays an int.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    """Every argument of the network, with its default where none was given, `batch` and `mode`."""
+    params: Count
+    """Elements of all parameters, of auxiliary classifiers that do not run too."""
+    buffers: Count
+    """Elements of running statistics, likewise."""
+    macs: Count
+    """Multiply-accumulates."""
+    flops: Count
+    """Arithmetic operations, a multiply-accumulate being two."""
+    memory_access: Count
+    """Elements read and written, every operation a kernel of its own."""
+    activations: Count
+    """Output elements of convolutions and matrix products."""
+    walk: Callable[[Callable[[Row], None]], None] = field(repr=False)
+    """Goes through the network once more, and hands on each row."""
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The layers that run, in order: those of the trace of the built network, under the names that it gives them.
+
+        They are worked out when they are first asked for: those of a sweep hold many arrays.
+        """
+        return tuple(row for row in self._all() if row.runs)
+
+    @cached_property
+    def idle(self) -> tuple[Row, ...]:
+        """The layers that have parameters and do not run: auxiliary classifiers outside training."""
+        return tuple(row for row in self._all() if not row.runs)
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """One row per layer that runs: name, kind, output_shape, params, macs, flops ... (`COLUMNS`)."""
+        import pandas as pd
+
+        table = [tuple(getattr(row, column) for column in COLUMNS) for row in self.rows]
+        return pd.DataFrame(table, columns=list(COLUMNS))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The table of layers."""
+        return self.layers
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per configuration of a sweep (one in all without a sweep): the arguments and the totals."""
+        import numpy as np
+        import pandas as pd
+
+        values = {**self.arguments, **{name: getattr(self, name) for name in TOTALS}}
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        shape = np.broadcast_shapes(*(array.shape for array in arrays.values())) if arrays else (1,)
+        columns: dict[str, Any] = {}
+        for name, value in values.items():
+            if name in arrays:
+                columns[name] = np.broadcast_to(value, shape).ravel()
+            else:
+                columns[name] = [value] * int(np.prod(shape))
+        return pd.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={_short(value)}" for name, value in self.arguments.items())
+        return (
+            f"<ClosedForm of {self.name}({given}): params={_short(self.params)}, macs={_short(self.macs)}, "
+            f"flops={_short(self.flops)}>"
+        )
+
+    def _all(self) -> list[Row]:
+        rows: list[Row] = []
+        self.walk(rows.append)
+        return rows
+
+
+def _short(value: Any) -> str:
+    """A value as it is, or what a sweep has in its place."""
+    if getattr(value, "shape", ()):
+        return f"{value.size:,} values"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,93 @@
+"""GoogLeNet, Inception v1 (Szegedy et al., arXiv:1409.4842, Table 1 and Figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from costmodel.quantities import Count
+
+from ._blocks import pooled, square
+from ._feature_map import FeatureMap, Ledger
+
+
+@dataclass(frozen=True)
+class Inception:
+    """One row of Table 1: the output channels of an Inception module's six convolutions."""
+
+    name: str
+    conv1: int
+    reduce3: int
+    conv3: int
+    reduce5: int
+    conv5: int
+    pool_project: int
+
+    @property
+    def c_out(self) -> int:
+        return self.conv1 + self.conv3 + self.conv5 + self.pool_project
+
+
+STEM_WIDTH = 64
+STEM_OUT = 192
+
+TABLE_1 = (
+    (Inception("3a", 64, 96, 128, 16, 32, 32), Inception("3b", 128, 128, 192, 32, 96, 64)),
+    (
+        Inception("4a", 192, 96, 208, 16, 48, 64),
+        Inception("4b", 160, 112, 224, 24, 64, 64),
+        Inception("4c", 128, 128, 256, 24, 64, 64),
+        Inception("4d", 112, 144, 288, 32, 64, 64),
+        Inception("4e", 256, 160, 320, 32, 128, 128),
+    ),
+    (Inception("5a", 256, 160, 320, 32, 128, 128), Inception("5b", 384, 192, 384, 48, 128, 128)),
+)
+"""The Inception modules by stage; a 3x3 max pool of stride 2 stands between the stages."""
+
+AUXILIARY_INPUTS = {"inception_4a": 512, "inception_4d": 528}
+"""Channels that the auxiliary classifiers read, by the module they read from."""
+
+AUXILIARY_WIDTH = 128
+AUXILIARY_HIDDEN = 1024
+AUXILIARY_SIZE = 4
+"""A 5x5 average pool of stride 3 leaves 4x4 of the 14x14 that both auxiliary classifiers see at 224."""
+
+
+def conv_relu(x: FeatureMap, name: str, c_out: int, kernel: int = 1, stride: int = 1) -> FeatureMap:
+    """A convolution with bias, then ReLU."""
+    return x.conv(f"{name}.conv", c_out, kernel, stride=stride, bias=True).act(f"{name}.relu", "relu")
+
+
+def inception(x: FeatureMap, name: str, row: Inception) -> FeatureMap:
+    """1x1; 1x1 and 3x3; 1x1 and 5x5; a pool and 1x1; joined."""
+    one = conv_relu(x, f"{name}.branch1", row.conv1)
+    three = conv_relu(conv_relu(x, f"{name}.branch3.reduce", row.reduce3), f"{name}.branch3.conv", row.conv3, 3)
+    five = conv_relu(conv_relu(x, f"{name}.branch5.reduce", row.reduce5), f"{name}.branch5.conv", row.conv5, 5)
+    pool = x.max_pool(f"{name}.branch_pool.pool", 3, 1, padding=1)
+    return one.concat(f"{name}/cat", three, five, conv_relu(pool, f"{name}.branch_pool.project", row.pool_project))
+
+
+def auxiliary_classifier(name: str, num_classes: Count, x: FeatureMap) -> FeatureMap:
+    """A pool, 1x1, and two fully connected layers."""
+    x = conv_relu(x.avg_pool(f"{name}.avgpool", 5, 3), f"{name}.conv", AUXILIARY_WIDTH).flatten(f"{name}.flatten")
+    x = x.linear(f"{name}.fc1", AUXILIARY_HIDDEN).act(f"{name}.relu", "relu").dropout(f"{name}.dropout")
+    return x.linear(f"{name}.fc2", num_classes)
+
+
+def googlenet(ledger: Ledger, *, aux: bool = False, num_classes: Count = 1000, resolution: Count = 224) -> None:
+    """Nine Inception modules after a stem; two auxiliary classifiers where they are asked for."""
+    x = conv_relu(square(ledger, resolution), "conv1", STEM_WIDTH, 7, stride=2)
+    x = x.max_pool("pool1", 3, 2, ceil_mode=True).local_response_norm("norm1", 5)
+    x = conv_relu(conv_relu(x, "conv2_reduce", STEM_WIDTH), "conv2", STEM_OUT, 3).local_response_norm("norm2", 5)
+    for i, modules in enumerate(TABLE_1, start=2):
+        x = x.max_pool(f"pool{i}", 3, 2, ceil_mode=True)
+        for row in modules:
+            name = f"inception_{row.name}"
+            x = inception(x, name, row)
+            if aux and name in AUXILIARY_INPUTS:
+                ledger.auxiliary(partial(auxiliary_classifier, f"auxiliary.{name}", num_classes), x, size=14)
+    pooled(x).dropout("dropout").linear("fc", num_classes)
+
+
+NETWORKS: Mapping[str, Callable[..., None]] = {"googlenet": googlenet}
