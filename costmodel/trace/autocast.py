@@ -11,6 +11,8 @@ Source: aten/src/ATen/autocast_mode.h and autocast_mode.cpp.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,85 +26,63 @@ from costmodel.trace.signature import signature
 if TYPE_CHECKING:
     from costmodel.trace.recorder import Handler, Recorder
 
-_CONVOLUTIONS = frozenset(
-    f"aten.conv{n}d.{overload}" for n in (1, 2, 3) for overload in ("default", "padding")
-) | {"aten.conv_transpose1d.default", "aten.conv_transpose2d.input", "aten.conv_transpose3d.input"}  # fmt: skip
-_PRODUCTS = frozenset(
-    f"aten.{name}.default"
-    for name in (
-        "conv_tbc", "mm", "bmm", "addmm", "baddbmm", "addbmm", "matmul", "linear", "linalg_vecdot", "prelu",
-        "scaled_dot_product_attention",
-    )
-)  # fmt: skip
-_LOSSES = frozenset(
-    f"aten.{name}.default"
-    for name in (
-        "mse_loss", "cosine_embedding_loss", "nll_loss", "nll_loss2d", "hinge_embedding_loss", "poisson_nll_loss",
-        "smooth_l1_loss", "l1_loss", "huber_loss", "margin_ranking_loss", "soft_margin_loss", "triplet_margin_loss",
-        "multi_margin_loss", "kl_div", "multilabel_margin_loss", "binary_cross_entropy_with_logits",
-    )
-)  # fmt: skip
+DEVICES = ("cpu", "cuda")
 
-LOWER: Mapping[str, frozenset[str]] = {
-    "cpu": _CONVOLUTIONS | _PRODUCTS,
-    "cuda": (_CONVOLUTIONS - {f"aten.conv{n}d.padding" for n in (1, 2, 3)}) | _PRODUCTS | {
-        *(f"aten.{name}.default" for name in (
-            "convolution", "_convolution", "addmv", "addr", "mv", "einsum", "chain_matmul", "linalg_multi_dot",
-            "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell",
-            "_scaled_dot_product_flash_attention",
-        )),
-    },
+_LOWER = {
+    "_convolution.deprecated", "_convolution", "conv1d", "conv1d.padding", "conv2d", "conv2d.padding", "conv3d",
+    "conv3d.padding", "conv_tbc", "conv_transpose1d", "conv_transpose2d.input", "conv_transpose3d.input", "convolution",
+    "cudnn_convolution", "cudnn_convolution_transpose", "prelu", "addmm", "addmv", "addr", "matmul", "einsum", "mm",
+    "mv", "linalg_vecdot", "linear", "_addmm_activation", "addbmm", "baddbmm", "bmm", "chain_matmul",
+    "linalg_multi_dot", "mkldnn_rnn_layer", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "lstm_cell", "gru_cell",
+    "rnn_tanh_cell", "rnn_relu_cell", "_scaled_dot_product_flash_attention", "scaled_dot_product_attention",
+    "_native_multi_head_attention",
 }  # fmt: skip
-"""Ops whose floating arguments are cast to autocast's dtype, by device."""
+"""Ops whose floating arguments are cast to autocast's dtype."""
 
-FLOAT32: Mapping[str, frozenset[str]] = {
-    "cpu": _LOSSES | {
-        "aten.avg_pool3d.default", "aten.binary_cross_entropy.default", "aten.grid_sampler.default",
-        "aten.polar.default", "aten.cdist.default", "aten._cdist_forward.default", "aten.trace.default",
-        "aten.view_as_complex.default", "aten.prod.default", "aten.prod.dim_int", "aten.quantile.default",
-        "aten.quantile.scalar", "aten.stft.center", "aten.stft.default", "aten.cross_entropy_loss.default",
-        "aten.ctc_loss.IntList", "aten.ctc_loss.Tensor",
-        *(f"aten.fft_{name}.default" for name in (
-            "fft", "ifft", "fft2", "ifft2", "fftn", "ifftn", "rfft", "irfft", "rfft2", "irfft2", "rfftn", "irfftn",
-            "hfft", "ihfft",
-        )),
+_FLOAT32_BY_DTYPE = {
+    "cpu": set[str](),
+    "cuda": {
+        "prod", "prod.dim_int", "softmax.int", "log_softmax.int", "cumprod", "cumsum", "linalg_vector_norm",
+        "linalg_matrix_norm", "linalg_matrix_norm.str_ord", "sum", "sum.dim_IntList",
     },
-    "cuda": _LOSSES | {
-        *(f"aten.{name}.default" for name in (
-            "acos", "asin", "cosh", "erfinv", "exp", "expm1", "log", "log10", "log2", "log1p", "reciprocal", "rsqrt",
-            "sinh", "tan", "softplus", "layer_norm", "native_layer_norm", "rms_norm", "group_norm",
-            "cosine_similarity", "dist", "pdist", "cdist", "renorm", "logsumexp", "upsample_nearest1d",
-            "_upsample_nearest_exact1d", "upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_nearest3d",
-            "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d", "_upsample_bilinear2d_aa",
-            "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_bicubic2d_aa",
-        )),
-        "aten.pow.Tensor_Scalar", "aten.pow.Tensor_Tensor", "aten.pow.Scalar", "aten.norm.Scalar",
-        "aten.norm.ScalarOpt_dim", "aten.frobenius_norm.dim",
-    },
-}  # fmt: skip
-"""Ops whose floating arguments are cast to float32."""
-
-FLOAT32_BY_DTYPE: Mapping[str, frozenset[str]] = {
-    "cpu": frozenset(),
-    "cuda": frozenset({
-        "aten.prod.default", "aten.prod.dim_int", "aten.softmax.int", "aten.log_softmax.int", "aten.cumprod.default",
-        "aten.cumsum.default", "aten.linalg_vector_norm.default", "aten.sum.default", "aten.sum.dim_IntList",
-    }),
 }  # fmt: skip
 """Ops that are told to compute in float32 by their own ``dtype`` argument, where it is not given."""
 
-WIDEST: Mapping[str, frozenset[str]] = {
-    "cpu": frozenset({"aten.cat.default", "aten.stack.default", "aten.index_copy.default"}),
-    "cuda": frozenset({
-        *(f"aten.{name}.default" for name in (
-            "cat", "stack", "addcdiv", "addcmul", "atan2", "bilinear", "cross", "dot", "vdot", "grid_sampler",
-            "index_put", "tensordot", "scatter_add",
-        )),
-    }),
+_WIDEST = {
+    "cpu": {"cat", "stack", "index_copy"},
+    "cuda": {
+        "addcdiv", "addcmul", "atan2", "bilinear", "cross", "dot", "vdot", "grid_sampler", "index_put", "tensordot",
+        "scatter_add",
+    },
 }  # fmt: skip
 """Ops whose floating arguments are cast to the widest dtype among them, at least autocast's."""
 
-LISTED = frozenset().union(*(ops for by in (LOWER, FLOAT32, FLOAT32_BY_DTYPE, WIDEST) for ops in by.values()))
+
+class Policy(Enum):
+    """What autocast does to the arguments of an op."""
+
+    LOWER = 1
+    FLOAT32_BY_DTYPE = 2
+    WIDEST = 3
+    FLOAT32 = 4
+
+
+@cache
+def policies(device: str) -> Mapping[str, Policy]:
+    """By op, for every op that has an autocast kernel in this torch: all that are on no list compute in float32."""
+    names = (n.removeprefix("aten::") for n in torch._C._dispatch_get_registrations_for_dispatch_key(_KEY[device]))
+    return {
+        f"aten.{name if '.' in name else name + '.default'}": (
+            Policy.LOWER if name in _LOWER
+            else Policy.FLOAT32_BY_DTYPE if name in _FLOAT32_BY_DTYPE[device]
+            else Policy.WIDEST if name in _WIDEST[device]
+            else Policy.FLOAT32
+        )
+        for name in names
+    }  # fmt: skip
+
+
+_KEY = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 _CAST = "aten._to_copy.default"
 
 
@@ -112,7 +92,7 @@ class AutocastSeenError(CostModelError):
 
 def watched(op: str, handler: Handler) -> Handler:
     """The handler of an op on the lists, or of the cast that torch's own autocast makes of a real weight."""
-    if op != _CAST and op not in LISTED:
+    if op != _CAST and not any(op in policies(device) for device in DEVICES):
         return handler
 
     def handle(recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -131,7 +111,7 @@ class Autocast(TorchFunctionMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         found = next((p.device.type for p in model.parameters()), "cpu")
-        if found not in LOWER:  # a model on the meta device: the autocast that is meant is the one that is on
+        if found not in DEVICES:  # a model on the meta device: the autocast that is meant is the one that is on
             found = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
         self.device = found
         self._on = torch.is_autocast_enabled(found)
@@ -162,21 +142,18 @@ class Autocast(TorchFunctionMode):
     def _arguments(
         self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        op, lower = str(func), torch.get_autocast_dtype(self.device)
-        if op in LOWER[self.device]:
-            dtype = lower
-        elif op in FLOAT32[self.device]:
-            dtype = torch.float32
-        elif op in WIDEST[self.device]:
-            dtype = torch.float32 if any(t.dtype is torch.float32 for t in _eligible((args, kwargs))) else lower
-        elif op in FLOAT32_BY_DTYPE[self.device]:
+        policy = policies(self.device).get(str(func))
+        if policy is None:
+            return args, kwargs
+        if policy is Policy.FLOAT32_BY_DTYPE:
             at = signature(func).names.index("dtype")
             given = kwargs.get("dtype", args[at] if len(args) > at else None)
             if given is None and _eligible(args[:1]):
                 return args[:at], {**kwargs, "dtype": torch.float32}
             return args, kwargs
-        else:
-            return args, kwargs
+        lower = torch.get_autocast_dtype(self.device)
+        floats = any(t.dtype is torch.float32 for t in _eligible((args, kwargs)))
+        dtype = lower if policy is Policy.LOWER or (policy is Policy.WIDEST and not floats) else torch.float32
         # C++ evaluates a call's arguments from the last to the first.
         kwargs = {name: self._cast(recorder, kwargs[name], dtype) for name in reversed(kwargs)}
         return [self._cast(recorder, value, dtype) for value in reversed(args)][::-1], kwargs
