@@ -1,0 +1,302 @@
+"""The pages in a real browser: they ask nothing of the outside, raise no error, and answer mouse and keyboard."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from torch import nn
+
+import costmodel
+from costmodel.compare import Comparison, compare
+from costmodel.profile import renamed
+from costmodel.views import units
+
+selenium = pytest.importorskip("selenium", reason="no selenium: pip install -e '.[test]'")
+
+from selenium import webdriver  # noqa: E402 - only where it is installed
+from selenium.webdriver.chrome.options import Options  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+pytestmark = pytest.mark.browser
+
+DESKTOP, PHONE = 1400, 390
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--disable-dev-shm-usage",
+)  # fmt: skip
+
+
+class Browser:
+    """Chromium with one page open, and what it asked for and complained of since."""
+
+    def __init__(self, profile_folder: Path) -> None:
+        options = Options()
+        options.binary_location = shutil.which("chromium") or ""
+        for flag in (*FLAGS, f"--user-data-dir={profile_folder}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+
+    def open(self, page: Path, width: int = DESKTOP, scheme: str = "light") -> None:
+        """Opens a page at a width, as a reader of a dark or light system does, and waits until its charts are drawn."""
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        self.driver.get(page.as_uri())
+        self.until("return document.documentElement.dataset.ready === 'yes'")
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """What a script returns."""
+        return self.driver.execute_script(script, *arguments)
+
+    def until(self, script: str) -> None:
+        """Waits until a script returns something true."""
+        WebDriverWait(self.driver, 30).until(lambda _: self.run(script))
+
+    def find(self, selector: str) -> Any:
+        """The element of a selector, scrolled into the middle of the window."""
+        element = self.driver.find_element(By.CSS_SELECTOR, selector)
+        self.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+        return element
+
+    def texts(self, selector: str) -> list[str]:
+        """The texts of all elements of a selector that are shown."""
+        script = """return [...document.querySelectorAll(arguments[0])]
+            .filter((e) => e.checkVisibility()).map((e) => e.textContent)"""
+        return list(self.run(script, selector))
+
+    def requests(self) -> list[str]:
+        """Every address asked for since the last question."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+    def complaints(self) -> list[str]:
+        """What the console says since the last question."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def screenshot(self) -> bytes:
+        """The whole page as PNG."""
+        size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        return base64.b64decode(shot["data"])
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One Chromium for all tests of this file."""
+    if not shutil.which("chromium") or not shutil.which("chromedriver"):
+        pytest.skip("no browser: apt-get install chromium chromium-driver")
+    opened = Browser(tmp_path_factory.mktemp("chromium"))
+    yield opened
+    opened.driver.quit()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A profile, a comparison, and a model without any arithmetic, as files."""
+    folder = tmp_path_factory.mktemp("pages")
+    results = {
+        "profile": costmodel.profile("mobilenet_v2"),
+        "comparison": compare(["alexnet", "resnet18", "mobilenet_v2"], baseline="resnet18"),
+        "nothing": renamed(costmodel.profile(nn.Sequential(nn.Flatten()), (1, 2, 2)), "nothing"),
+        "nothings": Comparison({"nothing": costmodel.profile(nn.Sequential(nn.Flatten()), (1, 2, 2))}),
+    }
+    return {name: result.save(folder / f"{name}.html") for name, result in results.items()}
+
+
+@pytest.mark.parametrize("name", ["profile", "comparison", "nothing", "nothings"])
+def test_a_page_asks_for_nothing_and_complains_of_nothing(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    """The file itself is the only request, whatever is touched; the console stays empty."""
+    browser.requests(), browser.complaints()
+    browser.open(pages[name])
+    for quantity in ("params", "memory_access", "macs"):
+        browser.find(f"#quantity input[value={quantity}]").send_keys(Keys.SPACE)
+    browser.find("#tree-expand").click()
+    browser.find("#theme").click()
+    asked = [url for url in browser.requests() if not url.startswith("data:")]
+    assert asked == [pages[name].as_uri()]
+    assert browser.complaints() == []
+
+
+def test_a_request_would_be_seen_and_stopped(browser: Browser, pages: dict[str, Path]) -> None:
+    """The check above can fail: an image from elsewhere is refused by the page's own policy, with a complaint."""
+    browser.open(pages["nothing"])
+    browser.complaints()
+    browser.run("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))")
+    browser.until("return document.images[document.images.length - 1].complete")
+    assert any("Content Security Policy" in message for message in browser.complaints())
+
+
+def test_a_head_sorts_the_table(browser: Browser, pages: dict[str, Path]) -> None:
+    """The first click puts the largest first and says so to a screen reader, the second the smallest."""
+    browser.open(pages["profile"])
+    p = costmodel.profile("mobilenet_v2")
+    head = browser.find("#layer-table th[data-key=macs] button")
+    head.click()
+    order = p.layers.sort_values("macs", ascending=False, kind="stable")["name"].tolist()
+    assert browser.texts("#layer-table tbody th")[:4] == order[:4]
+    assert browser.run("return document.querySelector('#layer-table th[data-key=macs]').ariaSort") == "descending"
+    head.send_keys(Keys.ENTER)
+    assert browser.texts("#layer-table tbody th")[-1] == order[0]
+    assert browser.run("return document.querySelectorAll('#layer-table [aria-sort]').length") == 1
+
+
+def test_text_and_kind_filter_the_table(browser: Browser, pages: dict[str, Path]) -> None:
+    """Only rows that match both stay, and the count says how many and what they hold."""
+    browser.open(pages["profile"])
+    layers = costmodel.profile("mobilenet_v2").layers
+    Select(browser.find("#layer-kind")).select_by_value("depthwise conv")
+    expected = layers[layers["kind"] == "depthwise conv"]
+    assert browser.texts("#layer-table tbody th") == expected["name"].tolist()
+    browser.find("#layer-filter").send_keys("features.4.")
+    expected = expected[expected["name"].str.contains("features.4.", regex=False)]
+    assert 0 < len(expected) < 17
+    assert browser.texts("#layer-table tbody th") == expected["name"].tolist()
+    (count,) = browser.texts("#layer-count")
+    assert count.startswith(
+        f"{len(expected)} of {len(layers)} layers · {units.si(int(expected['macs'].sum()), 'MACs')}"
+    )
+    browser.find("#layer-kind").click()
+    browser.until("return !document.getElementById('filtered').hidden")
+    browser.find("#filtered-clear").click()
+    assert len(browser.texts("#layer-table tbody th")) == len(layers)
+
+
+def test_the_tree_opens_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
+    """Enter on a module shows what is in it, with its share; expand all shows every module."""
+    browser.open(pages["profile"])
+    p = costmodel.profile("mobilenet_v2")
+    top = browser.texts("#tree .label")
+    assert top[:2] == ["mobilenet_v2", "features"]
+    features = browser.find("#tree li li button")
+    features.send_keys(Keys.ENTER)
+    assert features.get_attribute("aria-expanded") == "true"
+    assert len(browser.texts("#tree .label")) > len(top)
+    inside = int(p.modules.set_index("name").loc["features", "macs"])
+    assert browser.texts("#tree li li .value")[0] == units.si(inside)
+    assert browser.texts("#tree li li .percent")[0] == units.share(inside, p.macs)
+    browser.find("#tree-expand").click()
+    assert len(browser.texts("#tree .label")) == len(p.modules) + sum(
+        layer.module is None for layer in p.pricing.layers
+    )
+    browser.find("#tree-collapse").click()
+    assert browser.texts("#tree .label") == top
+
+
+def test_a_chart_names_the_layer_under_the_mouse_and_a_click_filters(browser: Browser, pages: dict[str, Path]) -> None:
+    """Hovering a bar shows the layer and its figure; a click leaves that layer in the table."""
+    browser.open(pages["profile"])
+    place = browser.find("#depth")
+    layers = costmodel.profile("mobilenet_v2").layers
+    tallest = int(layers["macs"].argmax())
+    point = browser.run(
+        """const l = arguments[0]._fullLayout;
+        return [l.xaxis.l2p(arguments[1] + 1) + l._size.l, l.yaxis.l2p(arguments[2] / 2) + l._size.t,
+                arguments[0].clientWidth / 2, arguments[0].clientHeight / 2];""",
+        place, tallest, int(layers["macs"].max()),
+    )  # fmt: skip
+    mouse = ActionChains(browser.driver).move_to_element_with_offset(
+        place, int(point[0] - point[2]), int(point[1] - point[3])
+    )
+    mouse.perform()
+    browser.until("return document.querySelector('#depth .hovertext')")
+    (hover,) = browser.texts("#depth .hovertext")
+    assert layers["name"][tallest] in hover
+    assert units.si(int(layers["macs"].max()), "MACs") in hover
+    mouse.click().perform()
+    browser.until("return !document.getElementById('filtered').hidden")
+    assert browser.texts("#layer-table tbody th") == [layers["name"][tallest]]
+
+
+def test_the_quantity_switch_changes_charts_tree_and_words(browser: Browser, pages: dict[str, Path]) -> None:
+    """With parameters chosen, kinds, tree and heading are of parameters."""
+    browser.open(pages["profile"])
+    p = costmodel.profile("mobilenet_v2")
+    browser.find("#quantity input[value=params]").send_keys(Keys.SPACE)
+    by_kind = p.layers.groupby("kind")["params"].sum().sort_values(ascending=False)
+    assert browser.run("return document.getElementById('kinds').data[0].x")[:3] == by_kind.tolist()[:3]
+    assert browser.texts("#tree .value")[0] == units.si(p.params)
+    assert browser.texts("#where-title") == ["Where parameters go"]
+    assert browser.run("return document.getElementById('hierarchy').data[0].values")[0] == p.params
+    browser.find("#shape input[value=treemap]").send_keys(Keys.SPACE)
+    assert browser.run("return document.getElementById('hierarchy').data[0].type") == "treemap"
+
+
+def test_a_comparison_answers(browser: Browser, pages: dict[str, Path]) -> None:
+    """Ratios follow the baseline that is chosen, totals sort and filter, and a name opens its model."""
+    browser.open(pages["comparison"])
+    macs = [p.macs for p in compare(["alexnet", "resnet18", "mobilenet_v2"]).profiles.values()]
+    assert browser.run("return document.getElementById('ratios').data[0].x.map((x) => x + 1)") == pytest.approx(
+        [m / macs[1] for m in macs]
+    )
+    Select(browser.find("#baseline-select")).select_by_visible_text("alexnet")
+    assert browser.run("return document.getElementById('ratios').data[0].x")[0] == 0
+    browser.find("#total-table th[data-key=macs] button").click()
+    assert browser.texts("#total-table tbody th") == ["resnet18", "alexnet", "mobilenet_v2"]
+    browser.find("#total-filter").send_keys("mobile")
+    assert browser.texts("#total-table tbody th") == ["mobilenet_v2"]
+    browser.find("#total-table tbody tr:not([hidden]) a").click()
+    assert browser.texts("#model-name") == ["mobilenet_v2"]
+    assert browser.texts("#tree .label")[0] == "mobilenet_v2"
+    assert "300,774,272 MACs" in browser.texts(".of-model .exact")
+
+
+@pytest.mark.parametrize("name", ["profile", "comparison"])
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_light_and_dark_at_every_width(
+    browser: Browser, pages: dict[str, Path], name: str, width: int, record_property: Callable[[str, object], None]
+) -> None:
+    """A page fits its window, is not blank, follows the system's light or dark, and can be switched to the other."""
+    seen = set()
+    for scheme in ("light", "dark"):
+        browser.open(pages[name], width, scheme)
+        assert browser.run("return document.documentElement.scrollWidth") == width
+        background = browser.run("return getComputedStyle(document.body).backgroundColor")
+        shade = sum(int(n) for n in background.removeprefix("rgb(").removesuffix(")").split(","))
+        assert (shade > 600) == (scheme == "light")
+        shot = browser.screenshot()
+        # A blank page of this size is a few kB.
+        assert len(shot) > 60_000
+        seen.add(crc32(shot))
+        empty = """return Object.keys(DATA.charts).filter((id) => !document.querySelector(`#${id} svg`))"""
+        assert browser.run(empty) == []
+        browser.find("#theme").click()
+        assert browser.run("return getComputedStyle(document.body).backgroundColor") != background
+    assert len(seen) == 2
+
+
+def test_numbers_are_written_as_units_writes_them(browser: Browser, pages: dict[str, Path]) -> None:
+    """The page's own formatting and that of costmodel.views.units give the same words."""
+    browser.open(pages["nothing"])
+    counts = [0, 7, 640, 999, 999_499, 999_500, 999_999, 1500, 4_089_184_256, 25_557_032, 10**12, 12_345 * 10**12]
+    assert browser.run("return arguments[0].map((n) => si(n, 'MACs'))", counts) == [units.si(n, "MACs") for n in counts]
+    parts = [0, 1, 400, 499, 500, 501, 333_333, 999_999, 10**6]
+    assert browser.run("return arguments[0].map((n) => share(n, 1e6))", parts) == [units.share(n, 10**6) for n in parts]
+    values = [0.0734, 0.0999, 0.5, 1.0, 9.99, 12.345, 99.96, 1234.6]
+    assert browser.run("return arguments[0].map(ratio)", values) == [units.ratio(v) for v in values]
+
+
+def test_every_control_can_be_reached_and_is_named(browser: Browser, pages: dict[str, Path]) -> None:
+    """Buttons, fields and links have names, none is taken out of the order of tabs, and focus is drawn."""
+    browser.open(pages["comparison"])
+    nameless = """return [...document.querySelectorAll('button, input, select, a')].filter((e) => e.checkVisibility())
+        .filter((e) => !(e.textContent.trim() || e.ariaLabel || e.title || (e.labels && e.labels.length)))
+        .map((e) => e.outerHTML)"""
+    assert browser.run(nameless) == []
+    assert browser.run("return document.querySelectorAll('main [tabindex=\"-1\"]').length") == 0
+    browser.find("body").send_keys(Keys.TAB)
+    assert browser.run("return document.activeElement.className") == "skip"
+    assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
