@@ -105,6 +105,11 @@ class Fields:
             return self._told(name, value)
         return self._told(name, value, tuple(position), spec, self._values(real=True)[key])
 
+    def dims(self, layer: str) -> tuple[int, ...]:
+        """The dimensions of a layer's output that a position gives indices of: those that hold the input's axes."""
+        _, key, spec = self._named(layer)
+        return self._dims(self._values(real=False).get(key, ()), spec)
+
     # -- which layer ------------------------------------------------------------------------------------------
 
     def _deepest(self) -> tuple[str, tuple[int, int], TensorSpec]:
@@ -158,6 +163,12 @@ class Fields:
             wanted.setdefault(end, []).append(spec)
         return Flow(self.pricing, self.source, self.axes, real).run(wanted)
 
+    def _dims(self, value: Value, spec: TensorSpec) -> tuple[int, ...]:
+        held = {d for arms in value for arm in arms for d in arm.carriers}
+        # An image stays one where its rows or columns were summed up.
+        is_image = self.source is not None and len(spec.shape) == len(self.source.shape) and held <= set(self.axes)
+        return self.axes if is_image else tuple(sorted(held))
+
     # -- what is told of it -----------------------------------------------------------------------------------
 
     def _told(
@@ -170,7 +181,7 @@ class Fields:
     ) -> ReceptiveField:
         index: dict[int, int] = {}
         if position is not None and spec is not None:
-            index = _index(value, position, spec)
+            index = _index(self._dims(value, spec), position, spec)
         assert self.source is not None
         lengths = [self.source.shape[d] for d in self.axes]
         axes = [_axis(arms, length, index) for arms, length in zip(value, lengths, strict=True)]
@@ -254,10 +265,9 @@ def _extent(arms: Sequence[Arm], index: dict[int, int]) -> tuple[int, int] | Non
     return (min(low for low, _ in intervals), max(high for _, high in intervals)) if intervals else None
 
 
-def _index(value: Value, position: tuple[int, ...], spec: TensorSpec) -> dict[int, int]:
-    dims = sorted({d for arms in value for arm in arms for d in arm.carriers})
-    if len(position) != len(dims) or any(not 0 <= p < spec.shape[d] for p, d in zip(position, dims, strict=True)):
-        lengths = tuple(spec.shape[d] for d in dims)
+def _index(dims: Sequence[int], position: tuple[int, ...], spec: TensorSpec) -> dict[int, int]:
+    lengths = tuple(spec.shape[d] for d in dims)
+    if len(position) != len(dims) or any(not 0 <= p < n for p, n in zip(position, lengths, strict=True)):
         raise ValueError(
             f"position={position} is not in the output {spec.shape}: its dimensions {tuple(dims)} hold the input's "
             f"axes, so give {len(dims)} indices below {lengths}"

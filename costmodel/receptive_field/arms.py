@@ -104,8 +104,8 @@ def _look(tap: Follow | Rolled, n_in: int, n_out: int, real: bool) -> _Look:
     met = valid
     if inside is not None and (real or isinstance(tap, Piece)):
         met = inside if valid is None else valid & inside
-    sees = None if met is None else met.any(axis=1)
-    return _Look(index, valid, inside, None if sees is None or sees.all() else sees)
+    sees: Mask | None = None if met is None or met.any(axis=1).all() else np.asarray(met.any(axis=1))
+    return _Look(index, valid, inside, sees)
 
 
 def _mirrored(index: Table, n: int) -> Table:
@@ -177,13 +177,24 @@ def through(arms: Arms, taps: Sequence[Tap], shape: Shape, out: Shape, *, real: 
             result.append(replace(joined, kind="reduced"))
             continue
         placed = _placed(arm, taps, shape, out, real)
-        summed = any(isinstance(taps[d], Whole) for d in arm.carriers)
-        if summed and not placed.carriers:
-            placed = replace(placed, kind="reduced" if alike else "mixed")
+        if any(isinstance(taps[d], Whole) for d in arm.carriers):
+            if not placed.carriers:
+                placed = replace(placed, kind="reduced" if alike else "mixed")
+            elif _spans(arm, taps, shape, out):
+                placed = replace(placed, kind="mixed", carriers=frozenset(), period=None)
         result.append(placed)
-    if alike and any(a.kind == "local" and b.kind == "reduced" for a, b in zip(arms, result, strict=False)):
-        result = [replace(b, kind="reduced") if b.kind == "mixed" else b for b in result]
     return result
+
+
+def _spans(arm: Arm, taps: Sequence[Tap], shape: Shape, out: Shape) -> bool:
+    """Whether a sum over a part of what holds the axis, for every output position, spans most of the axis.
+
+    A sum within windows does not: windows lie side by side. One over every n-th position (grid attention) does.
+    """
+    middle = arm.low + arm.high
+    spread = _placed(replace(arm, low=middle, high=middle, period=None), taps, shape, out, real=True)
+    shared = int(spread.high.min()) - int(spread.low.max())
+    return 2 * shared > int(middle.max()) - int(middle.min())
 
 
 def _placed(arm: Arm, taps: Sequence[Tap], shape: Shape, out: Shape, real: bool) -> Arm:
@@ -297,8 +308,11 @@ def regrouped(arm: Arm, shape: Shape, out: Shape, *, real: bool) -> Arm:
     high = np.broadcast_to(arm.high, full).reshape(sizes)
     new = replace(arm, low=low, high=high, carriers=frozenset(carriers), period=period)
     new = compressed(new, woven)
-    constant = {e for e in woven if new.low.shape[e] == 1}
-    new = replace(new, carriers=new.carriers - constant or new.carriers)
+    still = {e for e in new.carriers if out[e] == 1 or new.low.shape[e] > 1}
+    if new.carriers and not still:
+        # Every position sees the same by now: the axis has been mixed all along it, window by window.
+        return replace(new, kind="mixed", carriers=frozenset(), period=None)
+    new = replace(new, carriers=frozenset(still))
     return new if real or period is not None else _lawful(new)
 
 

@@ -116,32 +116,57 @@ class Flow:
     # -- what one output sees ---------------------------------------------------------------------------------
 
     def _seen(self, tensors: Mapping[str, TensorSpec], out: Shape, sight: Sight) -> Value:
+        if 0 in out:
+            return ()
         if isinstance(sight, Regrouped):
             base = tensors[sight.arg]
             value = self.value(base)
             if base.shape == out:
                 return value
             return tuple(tuple(regrouped(arm, base.shape, out, real=self.real) for arm in arms) for arms in value)
-        read = [(tensors[name], taps, value) for name, taps in sight.items() if any(value := self.value(tensors[name]))]
+        read = [
+            (tensors[name], _plain(taps, out), value)
+            for name, taps in sight.items()
+            if any(value := self.value(tensors[name]))
+        ]
         if len(read) == 1 and unmoved(read[0][1], read[0][0].shape, out):
             return read[0][2]
         pieces = {t.dim for _, taps, _ in read for t in taps if isinstance(t, Piece)}
         result = []
         for axis in range(len(self.axes)):
             arms: list[Arm] = []
-            alike: bool | None = None
             for spec, taps, value in read:
                 if unmoved(taps, spec.shape, out):
                     arms.extend(value[axis])
-                    continue
-                if alike is None:
+                else:
                     alike = self._is_alike(axis, read, out)
-                arms.extend(through(value[axis], taps, spec.shape, out, real=self.real, alike=alike))
+                    arms.extend(through(value[axis], taps, spec.shape, out, real=self.real, alike=alike))
+            if len(read) > 1:
+                arms = self._contracted(axis, arms, read)
             if len(arms) > 1:
                 met = union(arms, real=self.real)
                 arms = [compressed(arm, pieces - arm.carriers) for arm in met] if pieces else list(met)
             result.append(tuple(arms))
         return tuple(result)
+
+    def _contracted(
+        self, axis: int, arms: list[Arm], read: Sequence[tuple[TensorSpec, tuple[Tap, ...], Value]]
+    ) -> list[Arm]:
+        """The arms, where arguments that were summed up along the axis before are contracted with others now."""
+        kinds = {
+            arm.kind
+            for spec, taps, value in read
+            for arm in value[axis]
+            if arm.kind != "local"
+            and any(isinstance(t, Whole) and n > 1 for t, n in zip(taps, spec.shape, strict=True))
+        }
+        if "mixed" in kinds and any(arm.kind == "reduced" for arm in arms):
+            # Weights that a softmax mixed along the axis, and values summed up by them: one sum.
+            return [replace(arm, kind="reduced") if arm.kind == "mixed" else arm for arm in arms]
+        if "reduced" in kinds and any(arm.kind == "local" and arm.carriers for arm in arms):
+            # A matrix summed up over the axis, times each position: no gate, but linear attention.
+            return [replace(arm, kind="mixed") if arm.kind == "reduced" else arm for arm in arms]
+        return arms
 
     def _is_alike(self, axis: int, read: Sequence[tuple[TensorSpec, tuple[Tap, ...], Value]], out: Shape) -> bool:
         """Whether an output that sums the axis up is the same along all its dimensions, as far as the axis goes.
