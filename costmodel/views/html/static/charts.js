@@ -39,6 +39,8 @@ function draw(id) {
     figure.data[0].type = state.shape;
     if (state.shape === "treemap") Object.assign(figure.data[0], { tiling: { pad: 2 }, maxdepth: 4 });
   }
+  // The place keeps its height also while plotly draws anew, as for printing.
+  place.style.height = `${figure.layout.height}px`;
   Plotly.react(place, figure.data, figure.layout, CONFIG);
   if (!place.dataset.listens) {
     place.dataset.listens = "yes";
