@@ -50,9 +50,14 @@ def arguments(inputs: Any, make: Make, keep: Callable[[torch.Tensor], torch.Tens
     (torch.Size([1, 3, 8, 8]), torch.Size([2, 4]), {})
     """
 
+    kept: dict[int, torch.Tensor] = {}
+
     def build(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            return keep(value)
+            # A tensor that is given twice stays one: attention looks whether query and key are the same.
+            if id(value) not in kept:
+                kept[id(value)] = keep(value)
+            return kept[id(value)]
         if isinstance(value, Input):
             return make(value.shape, value.dtype)
         if is_shape(value):

@@ -1,0 +1,253 @@
+"""Traffic alone and fused against sums by hand and closed forms; live memory against the allocator's own events."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import costmodel
+from costmodel.formulas.memory import pointwise_memory_access, pointwise_memory_access_bound
+from costmodel.ops import RULES
+from costmodel.trace.temporaries import TEMPORARIES
+from tests.live_memory import measured_peak
+from tests.ops._binding import resolve, tensor
+
+# (input, what is not 128 x 128): networks of every family, each against the allocator.
+NETWORKS = {
+    **dict.fromkeys(
+        (
+            "resnet18", "resnet50", "resnext50_32x4d", "se_resnet50", "inception_v3", "inception_v4", "xception",
+            "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "shufflenet_v1",
+            "shufflenet_v2", "efficientnet_b0", "efficientnet_b3", "efficientnet_v2_s", "ghostnet",
+        ),
+        (1, 3, 128, 128),
+    ),
+    **dict.fromkeys(("alexnet", "vgg11", "vgg16"), (1, 3, 224, 224)),
+    "mobilenet_v1_cifar": (2, 3, 32, 32),
+    "hybridsn": None,
+}  # fmt: skip
+
+
+class Function(nn.Module):
+    """A function as a model."""
+
+    def __init__(self, function: object, **modules: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, *args: Tensor) -> object:
+        return self.function(self, *args)  # type: ignore[operator]  # a plain attribute
+
+
+def kernels(model: nn.Module, shape: object, **options: object) -> list[list[str]]:
+    """The ops of each kernel by their short names."""
+    p = costmodel.profile(model, shape, **options)  # type: ignore[arg-type]  # the tests' own shapes
+    return [[op.call.op.split(".")[1] for op in kernel.ops] for kernel in p.fusion.kernels]
+
+
+# Fusion ----------------------------------------------------------------------------------------------------------
+
+
+def test_convolution_norm_and_activation_are_one_kernel() -> None:
+    """A fused kernel reads input and parameters once, and writes its last result only."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1, bias=False))
+    p = costmodel.profile(model, (1, 3, 4, 4))
+    assert kernels(model, (1, 3, 4, 4)) == [["convolution", "native_batch_norm", "relu"], ["convolution"]]
+    first = (3 * 16 + 3 * 8) + 4 * 8 + 8 * 16  # x and w; the norm's four vectors; y
+    second = 8 * 16 + 8 * 4 + 4 * 16
+    assert p.fused_memory_access == first + second
+    assert p.fused_memory_access_bytes == 4 * (first + second)
+    assert p.memory_access == first + second + 4 * 8 * 16  # the norm's and the activation's reading and writing
+
+
+def test_a_result_that_is_read_elsewhere_is_written() -> None:
+    """A kernel writes every value that another kernel, or the caller, needs."""
+
+    def forward(model: Function, x: Tensor) -> Tensor:
+        y = model.first(x)
+        return y.relu() + model.second(y)
+
+    model = Function(forward, first=nn.Conv2d(2, 2, 1, bias=False), second=nn.Conv2d(2, 2, 1, bias=False))
+    p = costmodel.profile(model, (1, 2, 3, 3))
+    assert kernels(model, (1, 2, 3, 3)) == [["convolution", "relu"], ["convolution", "add"]]
+    # x w y relu(y); y w relu(y) sum
+    assert p.fused_memory_access == (18 + 4 + 18 + 18) + (18 + 4 + 18 + 18)
+
+
+def test_a_gate_does_not_join() -> None:
+    """A squeeze-excitation's multiplication is a kernel of its own: the gate comes of the whole map that it scales."""
+    model = Function(lambda m, x: (y := m.conv(x)) * y.mean((2, 3), keepdim=True).sigmoid(), conv=nn.Conv2d(2, 2, 1))
+    assert kernels(model, (1, 2, 3, 3)) == [["convolution"], ["mean", "sigmoid"], ["mul"]]
+
+
+def test_a_norm_joins_at_inference_only() -> None:
+    """In training a batch norm needs the mean of the whole channel first."""
+    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2, track_running_stats=False, affine=False))
+    assert kernels(model, (1, 2, 3, 3), mode="train") == [["convolution"], ["native_batch_norm"]]
+    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2))
+    assert kernels(model, (1, 2, 3, 3)) == [["convolution", "native_batch_norm"]]
+
+
+def test_writing_a_part_keeps_the_rest() -> None:
+    """An in-place op on half of a tensor leaves the other half to be read: the first kernel writes it whole."""
+
+    def forward(model: Function, x: Tensor) -> Tensor:
+        y = model.first(x)
+        y[:, :1].relu_()
+        return model.second(y)
+
+    model = Function(forward, first=nn.Conv2d(2, 2, 1, bias=False), second=nn.Conv2d(2, 2, 1, bias=False))
+    p = costmodel.profile(model, (1, 2, 3, 3))
+    # x w y, and the half that the activation writes again; y w z
+    assert kernels(model, (1, 2, 3, 3)) == [["convolution", "relu_"], ["convolution"]]
+    assert p.fused_memory_access == (18 + 4 + 18 + 9) + (18 + 4 + 18)
+
+
+def test_kernels_never_move_more_than_their_ops() -> None:
+    """Over the zoo fusing saves, each op's part is not negative, and kernels and ops sum to the same total."""
+    for name in ("resnet18", "mobilenet_v3_small", "shufflenet_v2", "googlenet", "ghostnet"):
+        p = costmodel.profile(costmodel.models.build(name))
+        assert 0 < p.fused_memory_access < p.memory_access
+        assert sum(t.elements for t in p.fusion.op_traffic) == p.fused_memory_access
+        assert all(min(t.read, t.written, t.read_bytes, t.written_bytes) >= 0 for t in p.fusion.op_traffic)
+        assert sum(k.unfused.elements for k in p.fusion.kernels) == p.memory_access
+
+
+# Layers: closed form, bound, bytes, intensity ------------------------------------------------------------------------
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 2, 3]))
+def test_the_closed_form_of_a_pointwise_convolution_is_what_is_traced(c1: int, c2: int, h: int, w: int, g: int) -> None:
+    """h·w·(c1 + c2) + c1·c2/g, to the integer, grouped or not."""
+    model = nn.Conv2d(c1 * g, c2 * g, 1, groups=g, bias=False)
+    closed = pointwise_memory_access(c_in=c1 * g, c_out=c2 * g, size=(h, w), groups=g)
+    assert costmodel.profile(model, (1, c1 * g, h, w)).memory_access == closed
+
+
+@pytest.mark.parametrize(("c_in", "c_out", "batch"), [(128, 128, 1), (52, 312, 1), (36, 432, 3)])
+def test_the_bound_of_a_pointwise_convolution(c_in: int, c_out: int, batch: int) -> None:
+    """A layer's ratio is its memory access over ShuffleNetV2's bound at the same multiply-accumulates; 1 if c1 = c2."""
+    row = costmodel.profile(nn.Conv2d(c_in, c_out, 1, bias=False), (batch, c_in, 28, 28)).memory.iloc[0]
+    area = batch * 28 * 28
+    bound = pointwise_memory_access_bound(macs=area * c_in * c_out, size=(area,))
+    assert row.memory_access_ratio == pytest.approx((area * (c_in + c_out) + c_in * c_out) / bound, rel=1e-12)
+    assert (row.memory_access_ratio == 1) == (c_in == c_out)
+
+
+def test_the_bound_is_for_dense_pointwise_convolutions_only() -> None:
+    """A 3x3, a strided and a grouped convolution have no such bound."""
+    for conv in (nn.Conv2d(4, 8, 3), nn.Conv2d(4, 8, 1, stride=2), nn.Conv2d(4, 8, 1, groups=2)):
+        assert costmodel.profile(conv, (1, 4, 8, 8)).memory.memory_access_ratio.isna().all()
+
+
+def test_bytes_are_counted_by_dtype() -> None:
+    """A half model moves half the bytes, an int64 index eight each."""
+    model, shape = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()), (1, 3, 8, 8)
+    full = costmodel.profile(model, shape)
+    half = costmodel.profile(model.half(), costmodel.Input(shape, torch.float16))
+    assert half.memory_access == full.memory_access
+    assert (full.memory_access_bytes, half.memory_access_bytes) == (4 * full.memory_access, 2 * full.memory_access)
+    assert half.fused_memory_access_bytes == 2 * full.fused_memory_access
+    assert half.peak_memory * 2 == full.peak_memory
+    lookup = costmodel.profile(nn.Embedding(10, 4), costmodel.Input((3,), torch.int64))
+    assert lookup.memory_access_bytes == 3 * 8 + 3 * 4 * 4 + 3 * 4 * 4
+
+
+def test_intensity() -> None:
+    """MACs and FLOPs for each element and byte."""
+    row = costmodel.profile(nn.Conv2d(2, 3, 1), (1, 2, 4, 4)).memory.iloc[0]
+    elements, macs = 2 * 16 + 6 + 3 + 3 * 16, 16 * 6
+    assert row.macs_per_element == macs / elements
+    assert row.flops_per_byte == (2 * macs + 48) / (4 * elements)
+
+
+# Live memory -----------------------------------------------------------------------------------------------------
+
+
+def test_aliases_and_in_place_ops_share_their_storage() -> None:
+    """Views and in-place ops allocate nothing; a tensor without references is gone before the next op."""
+
+    def forward(model: Function, x: Tensor) -> Tensor:
+        y = x + 1  # 400 bytes more
+        z = y.view(10, 10).relu_()  # none
+        del y
+        z = z * 2  # 400 more while it is computed, then z's first storage goes
+        return z.sum()
+
+    p = costmodel.profile(Function(forward), (100,))
+    assert p.peak.curve[:2] == (800, 800)
+    assert p.peak_memory == 1200
+    assert p.peak.op == "aten.mul.Tensor"
+    assert p.peak.curve[-1] == 400 + 400 + 4
+
+
+def test_the_peak_is_placed_and_broken_down() -> None:
+    """The op and the module of the peak, what is live then, and parameters and buffers apart."""
+    model = nn.Sequential(nn.Conv2d(1, 8, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 1))
+    peak = costmodel.profile(model, (1, 1, 10, 10)).peak
+    assert (peak.op, peak.module, peak.nbytes) == ("aten.native_batch_norm.default", "1", 4 * (100 + 800 + 800))
+    assert [a.nbytes for a in peak.live] == [3200, 3200, 400]
+    assert {a.made_by for a in peak.live} == {"aten.convolution.default", "aten.native_batch_norm.default", ""}
+    assert peak.parameters == 4 * (16 + 16 + 9)
+    assert peak.buffers == 4 * 16 + 8
+    assert peak.total == peak.nbytes + peak.parameters + peak.buffers
+    assert max(peak.curve) == peak.curve[peak.index] == peak.nbytes
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_live_memory_is_what_the_allocator_gives(name: str) -> None:
+    """The peak equals that of a real forward on the CPU, to the byte, for every family of networks."""
+    model = costmodel.models.build(name).eval()
+    shape = NETWORKS[name] or model.example_inputs
+    assert costmodel.profile(model, shape).peak_memory == measured_peak(model, [torch.randn(shape)])  # type: ignore[arg-type]
+
+
+def test_live_memory_of_local_response_norm() -> None:
+    """GoogLeNet's agrees but for three Python numbers, which torch's CPU kernels wrap in tensors of 4 bytes."""
+    model = costmodel.models.googlenet().eval()
+    x = torch.randn(1, 3, 128, 128)
+    assert measured_peak(model, [x]) - costmodel.profile(model, x).peak_memory == 3 * 4
+
+
+@pytest.mark.parametrize("layer", [
+    nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), nn.MultiheadAttention(32, 4, batch_first=True),
+    nn.InstanceNorm2d(4, affine=True), nn.MaxPool3d(2),
+], ids=lambda layer: type(layer).__name__)  # fmt: skip
+def test_live_memory_of_layers(layer: nn.Module) -> None:
+    """Attention, instance norm and pooling in three dimensions allocate what is said of them."""
+    shape = (2, 4, 8, 8, 8) if isinstance(layer, nn.MaxPool3d) else (2, 4, 16, 16)
+    inputs = [torch.randn(shape)]
+    if isinstance(layer, nn.TransformerEncoderLayer):
+        inputs = [torch.randn(2, 9, 32)]
+    elif isinstance(layer, nn.MultiheadAttention):
+        inputs = [torch.randn(2, 9, 32)] * 3
+    torch.backends.mha.set_fastpath_enabled(False)  # as the trace runs it
+    try:
+        measured = measured_peak(layer.eval(), inputs) - sum(t.nbytes for t in inputs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+    counted = costmodel.profile(layer, tuple(inputs)).peak_memory
+    assert counted - sum(t.nbytes for t in inputs) == measured
+
+
+@pytest.mark.parametrize("op", TEMPORARIES)
+def test_what_composite_ops_allocate_on_the_way(op: str) -> None:
+    """Each example of an op that allocates what nobody receives peaks as the real op does."""
+    function = resolve(op)
+    assert function is not None
+    for example in RULES[op].examples:
+        leaves = [tensor(a) if hasattr(a, "shape") else a for a in example.args]
+        given = [a for a in leaves if isinstance(a, Tensor)]
+
+        def run(*tensors: Tensor, leaves: list[object] = leaves, options: object = example.kwargs) -> object:
+            rest = iter(tensors)
+            return function(*(next(rest) if isinstance(a, Tensor) else a for a in leaves), **options)  # type: ignore[arg-type]
+
+        p = costmodel.profile(Function(lambda model, *tensors, run=run: run(*tensors)), tuple(given))
+        assert p.peak_memory == measured_peak(run, given), example
