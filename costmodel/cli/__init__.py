@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import typer
 
@@ -33,24 +34,31 @@ for _module in (show, judge, explain, zoo, analyse):
         app.command(epilog=EPILOG)(_command)
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"costmodel {version('costmodel')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     traceback: bool = typer.Option(False, "--traceback", help="Show errors whole."),
-    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and leave.", is_eager=True, callback=_tell_version
+    ),
 ) -> None:
     """What every command takes; ``main`` looks for --traceback itself, for an error may come before any command."""
-    del traceback
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"costmodel {installed('costmodel')}")
-        raise typer.Exit
+    del traceback, version
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console entry point."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     whole = "--traceback" in given
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ?, and no error
     try:
         app([argument for argument in given if argument != "--traceback"], prog_name="costmodel")
     except CostModelError as error:

@@ -99,7 +99,7 @@ def _published_table(rows: list[dict[str, Any]]) -> Table:
         ("model", "left"), ("params\nprinted", "right"), ("params\ncomputed", "right"), ("MACs\nprinted", "right"),
         ("MACs\ncomputed", "right"), ("source", "left"),
     ):  # fmt: skip
-        table.add_column(title, justify=justify, vertical="bottom")  # type: ignore[arg-type]  # a literal, by the table above
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]  # a literal, by the table above
     for row in rows:
         remark = row["source"] + (f" ({row['why']})" if row["why"] else "")
         table.add_row(

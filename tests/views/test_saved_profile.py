@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import nn
 import costmodel
 from costmodel.errors import ConvertError
 from costmodel.formulas import LayerCost
+from costmodel.graph import TensorSpec
 from costmodel.layers import USER_LAYERS
 from costmodel.views import json as saved
 
@@ -62,6 +65,27 @@ def test_a_profile_reads_back_to_the_last_integer(profile: costmodel.Profile, tm
     assert again.shared_parameters == profile.shared_parameters
     assert again.to_json() == profile.to_json()
     assert str(again) == str(profile)
+
+
+def spelled(value: Any, seen: dict[int, int]) -> Any:
+    """A record as plain data; a tensor that comes again is a reference, so that identity is compared, too."""
+    if isinstance(value, TensorSpec):
+        if id(value) in seen:
+            return ("again", seen[id(value)])
+        seen[id(value)] = len(seen)
+    if is_dataclass(value):
+        return [type(value).__name__, *((f.name, spelled(getattr(value, f.name), seen)) for f in fields(value))]
+    if isinstance(value, Mapping):
+        return {key: spelled(item, seen) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value).__name__, [spelled(item, seen) for item in value]
+    return repr(value)  # 1 is not True, and nan is nan
+
+
+def test_every_record_reads_back(profile: costmodel.Profile) -> None:
+    """What ran reads back field by field, and what was one tensor is one tensor."""
+    again = saved.parse(profile.to_json())
+    assert spelled(again.graph, {}) == spelled(profile.graph, {})
 
 
 def test_a_profile_follows_its_schema(profile: costmodel.Profile) -> None:
