@@ -1,0 +1,83 @@
+"""The two ways to a number: figures of a closed form, and the profile of a module that is traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from costmodel import models
+from costmodel.profile import Profile, profile
+
+Spec: TypeAlias = tuple[str, Mapping[str, Any]]
+"""A network's name and arguments."""
+
+
+def figures(cost: Any, *names: str) -> dict[str, Any]:
+    """The named totals of a closed form or a profile, by name."""
+    return {name: getattr(cost, name) for name in names}
+
+
+def traced(build: Callable[[], nn.Module], *shape: int, train: bool = False) -> Profile:
+    """The profile of a module on one input of this shape; its weights take no memory."""
+    with torch.device("meta"):
+        module = build()
+    return profile(module, shape, mode="train" if train else "eval")
+
+
+@cache
+def network(name: str, **arguments: Any) -> Profile:
+    """The profile of one of the library's networks, on its paper's input."""
+    module = blueprint(name, **arguments)
+    return profile(module, module.example_inputs)
+
+
+def blueprint(name: str, **arguments: Any) -> Any:
+    """One of the library's networks, with shapes and no values; Any, for its parts are reached by name."""
+    with torch.device("meta"):
+        return models.build(name, **arguments)
+
+
+def totals(of: Callable[..., Any], quantity: str, networks: Mapping[str, Spec]) -> dict[str, int]:
+    """A quantity of several networks, by their labels: of ``network``, traced, or of ``models.closed_form``.
+
+    >>> totals(models.closed_form, "macs", {"V1, half as wide": ("mobilenet_v1", {"width": 0.5})})
+    {'V1, half as wide': 149497088}
+    """
+    return {label: int(getattr(of(name, **arguments), quantity)) for label, (name, arguments) in networks.items()}
+
+
+def output_shape(p: Profile) -> tuple[int, ...]:
+    """The shape of what the traced module returned."""
+    return p.pricing.layers[-1].outputs[0].shape
+
+
+def macs_by_kind(p: Profile) -> dict[str, int]:
+    """MACs by kind of layer, kinds without any left out."""
+    sums: dict[str, int] = {}
+    for layer in p.pricing.layers:
+        if layer.work.macs:
+            sums[layer.kind] = sums.get(layer.kind, 0) + int(layer.work.macs)
+    return sums
+
+
+def count_kinds(p: Profile) -> dict[str, int]:
+    """How many layers of each kind ran."""
+    counts: dict[str, int] = {}
+    for layer in p.pricing.layers:
+        counts[layer.kind] = counts.get(layer.kind, 0) + 1
+    return counts
+
+
+def modules_of(module: nn.Module, *kinds: type[nn.Module]) -> list[Any]:
+    """The submodules of some classes, in order."""
+    return [m for m in module.modules() if isinstance(m, kinds)]
+
+
+def sample(*shape: int, low: int = -4, high: int = 5) -> Tensor:
+    """Small whole numbers in double precision, the same every time: sums and products of them are exact."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(low, high, shape, generator=generator).double()
