@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -64,23 +65,52 @@ LAYERS: dict[type[nn.Module], Layer] = {}
 USER_LAYERS: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], LayerCost]] = {}
 """Those that users added."""
 
+
 def capture(module: nn.Module, call: ModuleCall) -> LayerSpec | None:
     """What the closed forms need of a module that has just run, if its type has one and it is as its type made it."""
-    own = _own(type(module))
+    plan = _PLANS.get(type(module), _UNSEEN)
+    if plan is _UNSEEN:
+        plan = _PLANS[type(module)] = _plan(type(module))
+    return None if plan is None or "forward" in module.__dict__ else plan(module, call)
+
+
+Plan = Callable[[nn.Module, ModuleCall], LayerSpec | None]
+_PLANS: dict[type[nn.Module], Plan | None] = {}
+
+
+def _UNSEEN(module: nn.Module, call: ModuleCall) -> None:  # noqa: N802  # a mark, not a function
+    """Stands for a type that was not met before."""
+
+
+def _plan(module_type: type[nn.Module]) -> Plan | None:
+    """How modules of a type are captured: by a user's closed form, by the table, or not at all.
+
+    A type that inherits its forward unchanged from one in the table is priced as that one.
+    """
+    own = next((USER_LAYERS[t] for t in module_type.__mro__ if t in USER_LAYERS), None)
     if own is not None:
-        shapes = tuple(t.shape for t in tensors_in((call.args, call.kwargs)))
-        return LayerSpec("", {"cost": USER_LAYERS[own](module, shapes[0])})
-    base = _base(type(module))
-    if base is None or "forward" in module.__dict__:
-        return None
-    layer = LAYERS[base]
-    hyper = {name: getattr(module, name) for name in layer.hyper}
-    for name in layer.present:
+        return partial(_capture_own, own)
+    bases = (t for t in module_type.__mro__ if t in LAYERS)
+    base = next((t for t in bases if t.forward is module_type.forward), None)
+    return None if base is None else partial(_capture_known, base.__name__, LAYERS[base])
+
+
+def _capture_own(
+    function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, call: ModuleCall
+) -> LayerSpec:
+    first = next(tensors_in((call.args, call.kwargs)))
+    return LayerSpec("", {"cost": function(module, first.shape)})
+
+
+def _capture_known(name: str, layer: Layer, module: nn.Module, _: ModuleCall) -> LayerSpec | None:
+    own, parameters = module.__dict__, module._parameters
+    hyper = {attribute: own[attribute] if attribute in own else getattr(module, attribute) for attribute in layer.hyper}
+    for attribute in layer.present:
         # A parametrised or weight-normed layer makes its weight from others: not the layer of the formula.
-        if name not in module._parameters and getattr(module, name, None) is not None:
+        if attribute not in parameters and getattr(module, attribute, None) is not None:
             return None
-        hyper[name] = module._parameters.get(name) is not None
-    return LayerSpec(base.__name__, hyper, layer.kind)
+        hyper[attribute] = parameters.get(attribute) is not None
+    return LayerSpec(name, hyper, layer.kind)
 
 
 def price(call: ModuleCall) -> LayerCost | None:
@@ -107,33 +137,15 @@ def register_layer(
     >>> @register_layer(Twice)
     ... def twice(module, shape):
     ...     return f.activation(name="relu", shape=shape)
-    >>> del USER_LAYERS[Twice]
+    >>> del USER_LAYERS[Twice]; _PLANS.clear()
     """
 
     def register(function: Callable[[Any, tuple[int, ...]], LayerCost]) -> Callable[[Any, tuple[int, ...]], LayerCost]:
         USER_LAYERS[module_type] = function
-        _OWN.clear()
+        _PLANS.clear()  # subclasses may have been met before
         return function
 
     return register
-
-
-_BASE: dict[type[nn.Module], type[nn.Module] | None] = {}
-_OWN: dict[type[nn.Module], type[nn.Module] | None] = {}
-
-
-def _base(module_type: type[nn.Module]) -> type[nn.Module] | None:
-    """The type in ``LAYERS`` that a module type is, or inherits its forward from unchanged."""
-    if module_type not in _BASE:
-        bases = (t for t in module_type.__mro__ if t in LAYERS)
-        _BASE[module_type] = next((t for t in bases if t.forward is module_type.forward), None)
-    return _BASE[module_type]
-
-
-def _own(module_type: type[nn.Module]) -> type[nn.Module] | None:
-    if module_type not in _OWN:
-        _OWN[module_type] = next((t for t in module_type.__mro__ if t in USER_LAYERS), None)
-    return _OWN[module_type]
 
 
 # -- the table ---------------------------------------------------------------------------------------------------
@@ -256,9 +268,7 @@ def _group_norm(call: Call) -> LayerCost:
 
 def _rms_norm(call: Call) -> LayerCost:
     normalized = call["normalized_shape"]
-    return f.rms_norm(
-        normalized_shape=normalized, rows=call.shape[: -len(normalized)], affine=call["weight"]
-    )
+    return f.rms_norm(normalized_shape=normalized, rows=call.shape[: -len(normalized)], affine=call["weight"])
 
 
 def _local_response_norm(call: Call) -> LayerCost:
@@ -272,7 +282,7 @@ _add(
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
     hyper="num_features track_running_stats momentum", present="weight bias", price=_batch_norm,
 )  # fmt: skip
-for _axes, (*_, _instance) in enumerate(_DIMENSIONS, start=1):
+for _axes, (_, _, _instance) in enumerate(_DIMENSIONS, start=1):
     _add(_instance, hyper="num_features track_running_stats", present="weight bias", price=_instance_norm(_axes))
 _add(nn.LayerNorm, hyper="normalized_shape", present="weight bias", price=_layer_norm)
 _add(nn.GroupNorm, hyper="num_groups num_channels", present="weight bias", price=_group_norm)
@@ -501,7 +511,6 @@ def _flatten(call: Call) -> LayerCost:
 
 
 _add(nn.Flatten, hyper="start_dim end_dim", price=_flatten, kind="view")
-
 
 
 def _unflatten(call: Call) -> LayerCost | None:

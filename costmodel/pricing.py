@@ -185,9 +185,13 @@ class Pricing:
             if upcoming is not None and upcoming.first_op <= covered:
                 held = {p.storage: p for m in self.subtree(upcoming.owner) for p in m.parameters}
                 yield TracedLayer(
-                    upcoming.name or upcoming.type, upcoming.type, upcoming, self.ops[upcoming.first_op : upcoming.end_op],
-                    tuple(held.values()), new(held.values()),
-                )  # fmt: skip
+                    name=upcoming.name or upcoming.type,
+                    type=upcoming.type,
+                    module=upcoming,
+                    ops=self.ops[upcoming.first_op : upcoming.end_op],
+                    parameters=tuple(held.values()),
+                    new_parameters=new(held.values()),
+                )
                 covered = upcoming.end_op
                 last_leaf_end = _last_inside(graph, upcoming)
                 upcoming = next(leaves, None)
@@ -197,9 +201,13 @@ class Pricing:
             op_names[stem] = nth = op_names.get(stem, 0) + 1
             read = {t.storage: own_parameters[t.storage] for _, t in op.call.tensors() if t.storage in own_parameters}
             yield TracedLayer(
-                stem if nth == 1 else f"{stem}#{nth}", op.call.op, None, (op,),
-                tuple(read.values()), new(read.values()),
-            )  # fmt: skip
+                name=stem if nth == 1 else f"{stem}#{nth}",
+                type=op.call.op,
+                module=None,
+                ops=(op,),
+                parameters=tuple(read.values()),
+                new_parameters=new(read.values()),
+            )
             covered += 1
 
 

@@ -6,7 +6,7 @@ Both wings of the library (``ops`` and ``formulas``) speak in these words and sh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Count: TypeAlias = Any
@@ -67,7 +67,19 @@ class Work:
         >>> Work(adds=2).times(3).adds
         6
         """
-        return Work(**{f.name: getattr(self, f.name) * factor for f in fields(self)})
+        if not isinstance(factor, int):
+            # A sweep's factor is an array; kinds of work that are not done stay a plain 0, which costs nothing to add.
+            counts = ((kind, getattr(self, kind)) for kind in self.__slots__)
+            return Work(**{kind: n * factor for kind, n in counts if not (isinstance(n, int) and n == 0)})
+        return Work(
+            macs=self.macs * factor,
+            adds=self.adds * factor,
+            multiplies=self.multiplies * factor,
+            divides=self.divides * factor,
+            compares=self.compares * factor,
+            transcendentals=self.transcendentals * factor,
+            macs_on_padding=self.macs_on_padding * factor,
+        )
 
     @property
     def flops(self) -> Count:

@@ -235,4 +235,4 @@ def test_a_user_can_add_a_closed_form() -> None:
         check(Swish(), (2, 5))
     finally:
         del USER_LAYERS[Swish]
-        costmodel.layers._OWN.clear()
+        costmodel.layers._PLANS.clear()

@@ -14,11 +14,15 @@ from costmodel.window import Follow, Sight, grouped, sliding, transposed
 
 def _axes(args: Arguments) -> list[tuple[int, int, int, int, int, int]]:
     """(size, kernel, stride, padding, dilation, output_padding) of each spatial axis."""
-    size, kernel = args["input"].shape[2:], args["weight"].shape[2:]
-    numbers = [args["stride"], args["padding"], args["dilation"], args["output_padding"]]
-    n = len(size)
-    # torch lets one number stand for every axis.
-    return list(zip(size, kernel, *[v if len(v) == n else tuple(v) * n for v in numbers], strict=True))
+    size, kernel = args["input"].shape, args["weight"].shape
+    stride, padding, dilation, more = args["stride"], args["padding"], args["dilation"], args["output_padding"]
+    axes = len(kernel) - 2
+    if not len(stride) == len(padding) == len(dilation) == len(more) == axes:
+        # torch lets one number stand for every axis.
+        stride, padding, dilation, more = (
+            v if len(v) == axes else tuple(v) * axes for v in (stride, padding, dilation, more)
+        )
+    return [(size[i + 2], kernel[i + 2], stride[i], padding[i], dilation[i], more[i]) for i in range(axes)]
 
 
 def _outputs(args: Arguments) -> TensorSpec:

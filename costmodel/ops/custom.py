@@ -55,8 +55,8 @@ def register_op(
             if isinstance(told, Mapping):
                 return Work(**told)
             raise TypeError(
-                f"the rule for {call.op!r} returned {told!r}: return costmodel.Work(macs=..., adds=..., ...), or a dict "
-                f"of its fields"
+                f"the rule for {call.op!r} returned {told!r}: return costmodel.Work(macs=..., adds=...), or a dict of "
+                f"its fields"
             )
 
         names = tuple(_full_name(t) for t in targets)

@@ -135,14 +135,19 @@ class Flow:
         result = []
         for axis in range(len(self.axes)):
             arms: list[Arm] = []
+            summed = False
             for spec, taps, value in read:
                 if unmoved(taps, spec.shape, out):
                     arms.extend(value[axis])
-                else:
-                    alike = self._is_alike(axis, read, out)
-                    arms.extend(through(value[axis], taps, spec.shape, out, real=self.real, alike=alike))
+                    continue
+                alike = self._is_alike(axis, read, out)
+                seen = through(value[axis], taps, spec.shape, out, real=self.real, alike=alike)
+                summed |= any(
+                    a.kind == "local" and b.kind == "reduced" for a, b in zip(value[axis], seen, strict=False)
+                )
+                arms.extend(seen)
             if len(read) > 1:
-                arms = self._contracted(axis, arms, read)
+                arms = self._contracted(axis, arms, read, summed)
             if len(arms) > 1:
                 met = union(arms, real=self.real)
                 arms = [compressed(arm, pieces - arm.carriers) for arm in met] if pieces else list(met)
@@ -150,17 +155,17 @@ class Flow:
         return tuple(result)
 
     def _contracted(
-        self, axis: int, arms: list[Arm], read: Sequence[tuple[TensorSpec, tuple[Tap, ...], Value]]
+        self, axis: int, arms: list[Arm], read: Sequence[tuple[TensorSpec, tuple[Tap, ...], Value]], summed: bool
     ) -> list[Arm]:
         """The arms, where arguments that were summed up along the axis before are contracted with others now."""
         kinds = {
             arm.kind
             for spec, taps, value in read
+            if not any(arm.carriers for arm in value[axis])
+            and any(isinstance(tap, Whole) and n > 1 for tap, n in zip(taps, spec.shape, strict=True))
             for arm in value[axis]
-            if arm.kind != "local"
-            and any(isinstance(t, Whole) and n > 1 for t, n in zip(taps, spec.shape, strict=True))
         }
-        if "mixed" in kinds and any(arm.kind == "reduced" for arm in arms):
+        if "mixed" in kinds and summed:
             # Weights that a softmax mixed along the axis, and values summed up by them: one sum.
             return [replace(arm, kind="reduced") if arm.kind == "mixed" else arm for arm in arms]
         if "reduced" in kinds and any(arm.kind == "local" and arm.carriers for arm in arms):

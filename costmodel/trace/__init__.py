@@ -59,6 +59,10 @@ def trace(
     except NeedsValuesError as error:
         if execution == "meta":
             raise
+        if any(p.is_meta for p in model.parameters()):
+            raise NeedsValuesError(
+                f"{error}. {type(model).__name__} lies on the meta device and has no values: build it on the CPU"
+            ) from error
         return _run(model, inputs, mode, capture, RealRecorder(), str(error))
 
 
@@ -69,7 +73,7 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
     with (
         garbage_kept(),
         model_kept(modules),
-        randomness_kept(),
+        randomness_kept(modules),
         plain_eager(modules),
         torch.no_grad(),
         mode_set(model, modules, mode == "train"),

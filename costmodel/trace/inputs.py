@@ -41,7 +41,9 @@ def is_shape(value: Any) -> bool:
 Make = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
 
 
-def arguments(inputs: Any, make: Make, keep: Callable[[torch.Tensor], torch.Tensor]) -> tuple[list[Any], dict[str, Any]]:
+def arguments(
+    inputs: Any, make: Make, keep: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[list[Any], dict[str, Any]]:
     """Positional and keyword arguments for the forward: shapes made into tensors, given tensors passed to ``keep``.
 
     >>> make = lambda shape, dtype: torch.empty(shape, dtype=dtype, device="meta")
@@ -49,7 +51,6 @@ def arguments(inputs: Any, make: Make, keep: Callable[[torch.Tensor], torch.Tens
     >>> args[0].shape, args[1][0].shape, kwargs
     (torch.Size([1, 3, 8, 8]), torch.Size([2, 4]), {})
     """
-
     kept: dict[int, torch.Tensor] = {}
 
     def build(value: Any) -> Any:

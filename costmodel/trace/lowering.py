@@ -93,4 +93,3 @@ LOWERINGS: Mapping[str, Lowering] = {
     "aten.adaptive_avg_pool3d.default": Lowering("aten._adaptive_avg_pool3d.default", _same),
     "aten.dropout.default": Lowering("aten.native_dropout.default", _same, passes=_dropout_is_idle),
 }
-

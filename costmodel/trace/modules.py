@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
 
 from costmodel.errors import InputError
 from costmodel.graph import LayerSpec, ModuleCall, ModuleInfo, TensorSpec
@@ -79,7 +79,7 @@ class Tree:
                         f"{prefix + name} has no shape yet, its layer is lazy: run the model once on real input, or "
                         f"build it with explicit sizes"
                     )
-                spec = self._specs[id(tensor)] = recorder.know(tensor, role, prefix + name)
+                spec = self._specs[id(tensor)] = recorder.know_own(tensor, role, prefix + name)
             specs.append(spec)
         return tuple(specs)
 

@@ -12,7 +12,6 @@ from costmodel.ops import Rule
 from costmodel.trace.recorder import Args, Kwargs, Recorder, leaves, map_leaves
 from costmodel.trace.specs import META, spec_of
 
-
 _BY_KERNEL = frozenset({"aten.scaled_dot_product_attention.default"})
 """Ops recorded above torch's choice of a kernel: the layout of what they return depends on it."""
 
