@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from difflib import get_close_matches
 from importlib import import_module
+from inspect import signature
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ._published import Published
 
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from costmodel.profile import Profile
     from costmodel.quantities import Count
 
     from .alexnet import alexnet as alexnet
     from .closed import ClosedForm as ClosedForm
+    from .closed._check import ClosedFormCheck
     from .efficientnet import efficientnet_b0 as efficientnet_b0
     from .efficientnet import efficientnet_b1 as efficientnet_b1
     from .efficientnet import efficientnet_b2 as efficientnet_b2
@@ -86,7 +89,7 @@ FAMILIES = {
 
 _FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 
-__all__ = ["FAMILIES", "Published", "build", "closed_form", "list_models", "published"]
+__all__ = ["FAMILIES", "Published", "build", "check_closed_form", "closed_form", "list_models", "published"]
 
 
 def list_models() -> list[str]:
@@ -99,9 +102,7 @@ def build(name: str, **arguments: Any) -> nn.Module:
     return _factory(name)(**arguments)
 
 
-def closed_form(
-    name: str, *, batch: Count = 1, mode: Literal["eval", "train"] = "eval", **arguments: Any
-) -> ClosedForm:
+def closed_form(name: str, *, batch: Count = 1, mode: str = "eval", **arguments: Any) -> ClosedForm:
     """What a network costs by arithmetic on its paper's table alone: no module is built, and nothing is traced.
 
     The second derivation of a whole network, beside the trace of `build(name, **arguments)`, which it equals to the
@@ -127,6 +128,26 @@ def closed_form(
     from .closed import closed_form as derive
 
     return derive(_family(name), name, batch=batch, mode=mode, **arguments)
+
+
+def check_closed_form(profile: Profile, name: str, **arguments: Any) -> ClosedFormCheck:
+    """Holds a network's closed form against the profile of the same network, built and traced.
+
+    Args:
+        profile: the profile of `build(name, **arguments)`; batch, resolution and mode are those that it has.
+        name: one of `list_models()`.
+        arguments: those that the network was built with.
+
+    >>> from costmodel import profile
+    >>> check_closed_form(profile(build("resnet18"), (2, 3, 96, 128)), "resnet18").ok
+    True
+    """
+    from .closed._check import check
+
+    batch, _, *size = profile.inputs[0].shape
+    if "window" not in signature(_factory(name)).parameters:
+        arguments = {**arguments, "resolution": tuple(size)}
+    return check(closed_form(name, batch=batch, mode=profile.mode, **arguments), profile)
 
 
 def published() -> tuple[Published, ...]:

@@ -9,58 +9,48 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from costmodel.quantities import Count
 
 from ._feature_map import Ledger, Note, Row
-from ._result import TOTALS, ClosedForm
+from ._result import ClosedForm
+from ._sweep import Sweep
+from ._totals import Totals
 
 __all__ = ["ClosedForm", "Row", "closed_form"]
 
-Walk: TypeAlias = Callable[..., object]
-"""A network's closed form: takes a ledger, and the network's arguments by keyword."""
+Network: TypeAlias = Callable[..., object]
+"""A network's walk: takes a ledger, and the network's arguments by keyword."""
 
 
-def closed_form(
-    family: str, name: str, *, batch: Count = 1, mode: Literal["eval", "train"] = "eval", **arguments: Any
-) -> ClosedForm:
+def closed_form(family: str, name: str, *, batch: Count = 1, mode: str = "eval", **arguments: Any) -> ClosedForm:
     """The closed form of the network `name` of the file `family`; see `costmodel.models.closed_form`."""
     if mode not in ("eval", "train"):
         raise ValueError(f"mode={mode!r} is unknown: choose eval or train")
-    walk: Walk = import_module(f".{family}", __name__).NETWORKS[name]
-    chosen = _bound(name, walk, {key: _plain(value) for key, value in arguments.items()})
-    batch = _plain(batch)
+    network: Network = import_module(f".{family}", __name__).NETWORKS[name]
+    chosen = _with_defaults(name, network, arguments) | {"batch": batch}
+    sweep = Sweep(chosen)
 
-    def run(note: Note) -> None:
-        walk(Ledger(batch, mode == "train", note), **chosen)
+    def walk(note: Note, values: dict[str, Any]) -> None:
+        given = dict(values)
+        network(Ledger(given.pop("batch"), mode == "train", note), **given)
 
-    totals: dict[str, Count] = dict.fromkeys(TOTALS, 0)
+    totals = Totals()
+    walk(totals.add, sweep.compact)
+    return ClosedForm(
+        name=name,
+        arguments=sweep.arguments | {"mode": mode},
+        walk=lambda note: walk(note, sweep.arguments),
+        **{quantity: sweep.spread(total) for quantity, total in totals.found().items()},
+    )
 
-    def add(row: Row) -> None:
-        for quantity in TOTALS:
-            totals[quantity] = totals[quantity] + getattr(row, quantity)
 
-    run(add)
-    return ClosedForm(name=name, arguments={**chosen, "batch": batch, "mode": mode}, walk=run, **totals)
-
-
-def _bound(name: str, walk: Walk, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with the defaults of those that are not given."""
-    _, *parameters = inspect.signature(walk).parameters.values()
+def _with_defaults(name: str, network: Network, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, and the defaults of those that are not given."""
+    _, *parameters = inspect.signature(network).parameters.values()
     known = {parameter.name: parameter.default for parameter in parameters}
     for argument in arguments:
         if argument not in known:
             raise TypeError(f"{name} has no argument {argument!r}; it takes {', '.join(known)}, batch and mode")
     return known | arguments
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's integers as 64-bit ones, which do not wrap where 32 bits would, and its scalars as Python's."""
-    if isinstance(value, tuple | list):
-        return tuple(_plain(part) for part in value)
-    if hasattr(value, "dtype"):
-        if not value.shape:
-            return value.item()
-        return value.astype("int64" if value.dtype.kind in "iu" else "float64")
-    return value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.quantities import Count
 
-from ._feature_map import Row
+from ._feature_map import Note, Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ class ClosedForm:
     """Elements read and written, every operation a kernel of its own."""
     activations: Count
     """Output elements of convolutions and matrix products."""
-    walk: Callable[[Callable[[Row], None]], None] = field(repr=False)
+    walk: Callable[[Note], None] = field(repr=False)
     """Goes through the network once more, and hands on each row."""
 
     @cached_property
