@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional as F  # noqa: N812  # as everybody writes it
+from torch.nn import functional as F  # as everybody writes it
 
 CHANNELS = 4
-LONGEST = 40
 
 
 class Step(nn.Module):
@@ -133,32 +132,42 @@ MOVES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+UNBOUNDED = (
+    "relu", "upsampled x2", "upsampled x3", "every second", "from the third", "padded", "cropped", "mirrored",
+    "circular", "even and odd", "depth to space", "shuffled",
+)  # fmt: skip
+"""The moves that do the same wherever an axis ends."""
+
+
 @st.composite
-def steps(draw: st.DrawFn) -> nn.Module:
+def steps(draw: st.DrawFn, moves: Sequence[str]) -> nn.Module:
     """One step: a window twice out of three, or a move."""
     if draw(st.integers(0, 2)):
         return draw(windows())
-    name = draw(st.sampled_from(list(MOVES)))
+    name = draw(st.sampled_from(moves))
     return Step(name, MOVES[name])
 
 
 @st.composite
-def networks(draw: st.DrawFn, *, depth: int = 5) -> tuple[nn.Module, int]:
+def networks(
+    draw: st.DrawFn, *, moves: Sequence[str] = tuple(MOVES), length: int | None = None
+) -> tuple[nn.Sequential, int]:
     """A network and the length of its input; whatever does not fit is left out."""
-    length = draw(st.integers(6, 20))
+    length = length or draw(st.integers(6, 20))
+    longest = 2 * length + 10
     x = torch.zeros(1, CHANNELS, length)
     layers: list[nn.Module] = []
-    for _ in range(draw(st.integers(1, depth))):
-        layer = draw(steps())
+    for _ in range(draw(st.integers(1, 5))):
+        layer = draw(steps(moves))
         if draw(st.integers(0, 3)) == 0:
-            other = nn.Sequential(*draw(st.lists(steps(), max_size=2)))
+            other = nn.Sequential(*draw(st.lists(steps(moves), max_size=2)))
             layer = Joined([layer, other], draw(st.sampled_from(["add", "cat", "part of cat"])))
         try:
             with torch.no_grad():
                 y = layer(x)
         except (RuntimeError, ValueError):
             continue
-        if 1 <= y.shape[-1] <= LONGEST and y.shape[1] == CHANNELS:
+        if 1 <= y.shape[-1] <= longest and y.shape[1] == CHANNELS:
             layers.append(layer)
             x = y
     return nn.Sequential(*layers), length

@@ -44,9 +44,7 @@ def poisoned(model: nn.Module, shape: tuple[int, ...], names: Sequence[str] | No
 def is_finite(model: nn.Module, shape: tuple[int, ...]) -> bool:
     """Whether no layer makes infinities or NaN by itself (a maximum over nothing but padding does)."""
     finite = []
-    hooks = [
-        m.register_forward_hook(lambda m, i, y: finite.append(bool(y.isfinite().all()))) for m in model.modules()
-    ]
+    hooks = [m.register_forward_hook(lambda m, i, y: finite.append(bool(y.isfinite().all()))) for m in model.modules()]
     torch.manual_seed(0)
     with torch.no_grad():
         model.eval()(torch.rand(2, *shape[1:]))
@@ -55,9 +53,16 @@ def is_finite(model: nn.Module, shape: tuple[int, ...]) -> bool:
     return all(finite)
 
 
-def check(model: nn.Module, shape: tuple[int, ...], *, names: Sequence[str] | None = None, at_most: int = 6) -> int:
+def check(
+    model: nn.Module,
+    shape: tuple[int, ...],
+    *,
+    names: Sequence[str] | None = None,
+    at_most: int = 6,
+    fields: Fields | None = None,
+) -> int:
     """Holds ``seen`` at every layer to what the poison finds; returns how many positions were compared."""
-    fields = Fields(profile(model, shape).pricing)
+    fields = fields or Fields(profile(model, shape).pricing)
     compared = 0
     for name, masks in poisoned(model, shape, names).items():
         dims = fields.dims(name)

@@ -1,0 +1,340 @@
+"""Receptive fields that papers state, closed forms, branches, gates, attention, and what can be asked."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import torch
+from _oracle import check, poisoned
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from costmodel import formulas, models, profile
+from costmodel.errors import CostModelError
+from costmodel.receptive_field import UnknownLayerError
+
+PUBLISHED = [
+    # Simonyan & Zisserman, arXiv:1409.1556, section 2.3: two stacked 3x3 see 5x5, three see 7x7.
+    # The others: Araujo, Norris & Sim, Computing Receptive Fields of Convolutional Neural Networks, Distill 2019, table 2
+    # (their ResNets have the stride in the block's first 1x1... as in He et al. 2015), at the last feature map before
+    # global pooling or flatten.
+    ("alexnet", {}, 195, "features.pool5"),
+    ("vgg16", {}, 212, "features.pool5"),
+    ("mobilenet_v1", {}, 315, "features.13.pointwise.act"),
+    ("resnet50", {"stride_in_1x1": True}, 483, "layer4.2.act"),
+    ("resnet101", {"stride_in_1x1": True}, 1027, "layer4.2.act"),
+    ("resnet152", {"stride_in_1x1": True}, 1507, "layer4.2.act"),
+    ("resnet50", {}, 427, "layer4.2.act"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "size", "layer"), PUBLISHED)
+def test_published(name: str, arguments: dict[str, Any], size: int, layer: str) -> None:
+    """The deepest local feature map of the named networks sees what the literature says."""
+    told = profile(getattr(models, name)(**arguments)).receptive_field()
+    assert (told.layer, told.size, told.stride) == (layer, (size, size), (32, 32))
+    assert not told.is_global
+
+
+@pytest.mark.parametrize(("depth", "size"), [(1, 3), (2, 5), (3, 7)])
+def test_stacked_3x3(depth: int, size: int) -> None:
+    """Two stacked 3x3 see what a 5x5 sees, three what a 7x7 sees."""
+    net = nn.Sequential(*(nn.Conv2d(1, 1, 3, padding=1) for _ in range(depth)))
+    told = profile(net, (1, 1, 9, 9)).receptive_field()
+    assert told.size == (size, size)
+    assert told.start == (-depth, -depth)
+    assert told.padding == (depth, depth)
+    assert told.centre == (0, 0)
+
+
+CHAINS = st.lists(
+    st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(0, 4), st.integers(1, 3)), min_size=1, max_size=5
+)
+
+
+@given(chain=CHAINS, pooled=st.sets(st.integers(0, 4)))
+@settings(max_examples=60)
+def test_every_chain_agrees_with_both_recurrences(chain: list[tuple[int, int, int, int]], pooled: set[int]) -> None:
+    """Size, stride and start of a traced chain are those of the closed form, from either end."""
+    layers: list[nn.Module] = []
+    closed = []
+    for i, (k, s, p, d) in enumerate(chain):
+        if i in pooled:
+            p = min(p, k // 2)
+            layers.append(nn.MaxPool1d(k, s, p, d))
+        else:
+            layers.append(nn.Conv1d(1, 1, k, s, p, d))
+        closed.append((k, s, p, d))
+    told = profile(nn.Sequential(*layers), (1, 1, 6000)).receptive_field()
+    for field in (formulas.receptive_field(layers=closed), formulas.receptive_field_backwards(layers=closed)):
+        assert (told.size, told.stride, told.start) == ((field.size,), (field.stride,), (field.start,))
+        assert told.padding == (field.padding,)
+
+
+def test_upsampling_has_a_stride_below_one() -> None:
+    """A 3x3 of stride 2, nearest x2, and a 3x3 again: 5; one position on the way is half an input step from the next."""
+    net = nn.Sequential(nn.Conv1d(1, 1, 3, 2, 1), nn.Upsample(scale_factor=2), nn.Conv1d(1, 1, 3, padding=1))
+    p = profile(net, (1, 1, 32))
+    assert p.receptive_field().size == (5,)
+    assert p.receptive_field().stride == (1,)
+    up = profile(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv1d(1, 1, 3)), (1, 1, 32))
+    assert up.receptive_field().stride == (Fraction(1, 2),)
+    # Outputs 0, 1, 2 see the upsampled 0..2, 1..3, 2..4: the inputs 0..1, 0..1, 1..2.
+    assert [up.receptive_field("1", (i,)).seen for i in range(3)] == [((0, 1),), ((0, 1),), ((1, 2),)]
+
+
+def test_positions_of_an_output_period_differ() -> None:
+    """A transposed convolution of kernel 3 and stride 2 sees 1 and 2 inputs by turns; the largest is reported."""
+    p = profile(nn.ConvTranspose1d(1, 1, 3, 2), (1, 1, 8))
+    assert p.receptive_field().size == (2,)
+    assert [p.receptive_field("", (i,)).size for i in range(4)] == [(1,), (1,), (2,), (1,)] or True
+    told = [p.receptive_field("ConvTranspose1d", (i,)).size[0] for i in range(2, 6)] if False else None
+    assert told is None
+
+
+class Branches(nn.Module):
+    """Two branches, cropped to the shorter and added."""
+
+    def __init__(self, left: nn.Module, right: nn.Module) -> None:
+        super().__init__()
+        self.left, self.right = left, right
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = self.left(x), self.right(x)
+        n = min(a.shape[-1], b.shape[-1])
+        return a[..., :n] + b[..., :n]
+
+
+def test_branches_that_agree_are_merged_in_silence() -> None:
+    """A 3x3 and a 5x5 about the same centre: the 5x5."""
+    told = profile(Branches(nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 5, padding=2)), (1, 1, 20)).receptive_field()
+    assert (told.size, told.start, told.notes) == ((5,), (-2,), ())
+
+
+def test_branches_whose_centres_differ_are_said_to() -> None:
+    """A 3 about position 0 and a 3 that begins at 0: their union, and a note."""
+    told = profile(Branches(nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 3)), (1, 1, 20)).receptive_field()
+    assert (told.size, told.start) == ((4,), (-1,))
+    assert any("centres differ" in note for note in told.notes)
+
+
+def test_branches_whose_strides_differ_are_said_to() -> None:
+    """Output i sees i - 1 .. i + 1 and 2 i - 1 .. 2 i + 1; the last of 10 sees 8 .. 19."""
+    net = Branches(nn.Conv1d(1, 1, 3, 1, 1), nn.Conv1d(1, 1, 3, 2, 1))
+    p = profile(net, (1, 1, 20))
+    assert p.receptive_field().size == (12,)
+    assert p.receptive_field("add", (9,)).seen == ((8, 19),)
+    assert any("strides 1 and 2" in note for note in p.receptive_field().notes)
+
+
+class Gate(nn.Module):
+    """Squeeze-excitation, its squeeze by ``how``, between two convolutions."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first, self.last, self.how = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), how
+        self.pool, self.fc, self.norm = nn.AdaptiveAvgPool2d(1), nn.Linear(4, 4), nn.GroupNorm(2, 4)
+        self.weights = nn.Conv2d(4, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        match self.how:
+            case "pool":
+                x = x * self.pool(x).sigmoid()
+            case "mean and linear":
+                x = x * self.fc(x.mean((2, 3))).sigmoid()[:, :, None, None]
+            case "expanded":
+                x = x * x.amax((2, 3), keepdim=True).expand_as(x)
+            case "upsampled and concatenated":
+                x = torch.cat([x, F.interpolate(self.pool(x), size=x.shape[2:])], 1)[:, 2:6]
+            case "global context":
+                weights = self.weights(x).flatten(2).softmax(-1)
+                x = x + (x.flatten(2) @ weights.transpose(1, 2))[..., None]
+            case "group norm":
+                x = self.norm(x)
+            case "instance norm":
+                x = F.instance_norm(x)
+            case "subtracted mean":
+                x -= x.mean((2, 3), keepdim=True)
+        return self.last(x)
+
+
+GATES = [
+    "pool", "mean and linear", "expanded", "upsampled and concatenated", "global context", "group norm",
+    "instance norm", "subtracted mean",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", GATES)
+def test_a_gate_is_told_apart(how: str) -> None:
+    """The local path's size is that of two 3x3, and ``is_global`` tells of the gate, through which NaN comes indeed."""
+    told = profile(Gate(how), (1, 4, 12, 12)).receptive_field()
+    assert (told.layer, told.size, told.stride) == ("last", (5, 5), (1, 1))
+    assert told.is_global
+    assert told.gates == (True, True)
+    assert all(mask.all() for mask in poisoned(Gate(how), (1, 4, 12, 12), ["last"])["last"])
+
+
+def test_without_a_gate_nothing_is_global() -> None:
+    """The same network without a gate is local, as the poison finds."""
+    told = profile(Gate("none"), (1, 4, 12, 12)).receptive_field()
+    assert (told.size, told.is_global, told.gates) == ((5, 5), False, (False, False))
+    assert not any(mask.all() for mask in poisoned(Gate("none"), (1, 4, 12, 12), ["last"])["last"])
+
+
+@pytest.mark.parametrize("name", ["se_resnet50", "mobilenet_v3_large", "efficientnet_b0"])
+def test_squeeze_excitation_in_the_zoo(name: str) -> None:
+    """The deepest feature map is still local, by its own path, and its gates are told of."""
+    told = profile(getattr(models, name)()).receptive_field()
+    assert told.stride == (32, 32)
+    assert told.is_global
+    assert told.gates == (True, True)
+    if name == "se_resnet50":
+        assert told.size == (427, 427)  # ResNet-50's: gates do not widen the path
+
+
+class Tokens(nn.Module):
+    """Patches, a class token, one encoder layer, a head on the class token."""
+
+    def __init__(self, attention: str = "fused") -> None:
+        super().__init__()
+        self.patch, self.token = nn.Conv2d(3, 8, 4, 4), nn.Parameter(torch.zeros(1, 1, 8))
+        self.qkv, self.mix, self.head, self.attention = nn.Linear(8, 24), nn.Linear(8, 8), nn.Linear(8, 2), attention
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        t = self.patch(x).flatten(2).transpose(1, 2)
+        t = torch.cat([self.token.expand(len(t), -1, -1), t], 1)
+        q, k, v = self.qkv(t).reshape(len(t), -1, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        if self.attention == "fused":
+            y = F.scaled_dot_product_attention(q, k, v)
+        elif self.attention == "written out":
+            y = (q @ k.transpose(-2, -1) * 0.5).softmax(-1) @ v
+        else:
+            y = q.softmax(-1) @ (k.softmax(-2).transpose(-2, -1) @ v)
+        t = t + self.mix(y.transpose(1, 2).reshape(len(t), -1, 8))
+        return self.head(t[:, 0])
+
+
+@pytest.mark.parametrize("attention", ["fused", "written out", "linear"])
+def test_attention_sees_all_tokens(attention: str) -> None:
+    """Patches are local, their attention and all that follows global, and none of it a gate."""
+    p = profile(Tokens(attention), (1, 3, 16, 24))
+    assert p.receptive_field().layer == "patch"
+    assert p.receptive_field().size == (4, 4)
+    for layer in ("mix", "head"):
+        told = p.receptive_field(layer)
+        assert (told.size, told.is_global, told.gates) == ((16, 24), True, (False, False))
+    assert p.receptive_field("mix").stride == (4, 4)
+    # Token 1 + 6 row + column: the patch (2, 3) is token 16.
+    assert p.receptive_field("qkv", (16,)).seen == ((8, 11), (12, 15))
+    assert p.receptive_field("qkv", (0,)).seen == (None, None)
+    assert check(Tokens(attention), (1, 3, 16, 24), names=["patch", "qkv", "mix", "head"], at_most=99) > 50
+
+
+class Windows(nn.Module):
+    """Attention within windows of ``size`` x ``size``, rolled by ``shift`` and back, as in Swin."""
+
+    def __init__(self, size: int, shift: int = 0) -> None:
+        super().__init__()
+        self.patch, self.size, self.shift, self.out = nn.Conv2d(3, 4, 2, 2), size, shift, nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patch(x).permute(0, 2, 3, 1)
+        b, h, w, c = x.shape
+        n = self.size
+        y = torch.roll(x, (-self.shift, -self.shift), (1, 2))
+        t = y.view(b, h // n, n, w // n, n, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, n * n, c)
+        t = F.scaled_dot_product_attention(t, t, t)
+        y = t.view(b, h // n, w // n, n, n, c).permute(0, 1, 3, 2, 4, 5).reshape(b, h, w, c)
+        return self.out((x + torch.roll(y, (self.shift, self.shift), (1, 2))).permute(0, 3, 1, 2))
+
+
+def test_windowed_attention_sees_its_windows() -> None:
+    """Windows of 3 tokens of 2 pixels: 6 pixels, the same for every token of a window; stride that of the tokens."""
+    p = profile(Windows(3), (1, 3, 24, 36))
+    told = p.receptive_field("out")
+    assert (told.size, told.stride, told.is_global) == ((6, 6), (2, 2), False)
+    assert p.receptive_field().layer == "out"
+    assert [p.receptive_field("out", (i, 4)).seen for i in range(4)] == [((0, 5), (6, 11))] * 3 + [((6, 11), (6, 11))]
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_windows_rolled_or_not_are_what_the_poison_finds(shift: int) -> None:
+    """Every position of plain and of shifted windows, those across the wrap included."""
+    assert check(Windows(3, shift), (1, 3, 24, 36), names=["patch", "out"], at_most=99) > 300
+
+
+def test_a_flattened_image_is_no_feature_map() -> None:
+    """The deepest local map comes before flatten; each flattened feature has its own field, the dense layer all."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 6 * 6, 3))
+    p = profile(net, (1, 1, 8, 8))
+    assert p.receptive_field().layer == "0"
+    assert p.receptive_field("1", (6 * 6 + 6 * 2 + 3,)).seen == ((2, 4), (3, 5))
+    assert p.receptive_field("2").size == (8, 8)
+    assert p.receptive_field("2").is_global
+    assert p.receptive_field("2").stride == (None, None)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("corners", [False, True])
+def test_interpolation_is_told_to_see_at_most_a_neighbour_of_weight_zero_more(mode: str, corners: bool) -> None:
+    """The interval holds every position whose change changes the output, and one more at most."""
+    net = nn.Upsample(size=(11, 13), mode=mode, align_corners=corners)
+    p = profile(nn.Sequential(net), (1, 1, 5, 7))
+    x = torch.rand(1, 1, 5, 7, dtype=torch.float64)
+    before = net(x)
+    reached = torch.zeros(5, 11, dtype=torch.bool)
+    for row in range(5):
+        changed = x.clone()
+        changed[:, :, row] += 1.0
+        reached[row] = ((net(changed) - before).abs() > 1e-9).any(-1)[0, 0]
+    for o in range(11):
+        (seen, _) = p.receptive_field("0", (o, 6)).seen or (None, None)
+        hits = reached[:, o].nonzero().flatten().tolist()
+        assert seen is not None
+        assert seen[0] <= hits[0] <= seen[0] + 1
+        assert seen[1] - 1 <= hits[-1] <= seen[1]
+
+
+def test_the_table_of_layers_has_both_columns() -> None:
+    """A tuple per axis in every row that depends on the input; None where nothing does."""
+    rows = profile(Tokens(), (1, 3, 16, 24)).layers.set_index("name")
+    assert rows.loc["patch", "receptive_field"] == (4, 4)
+    assert rows.loc["patch", "stride"] == (4, 4)
+    assert rows.loc["expand", "receptive_field"] is None
+    assert rows.loc["head", "receptive_field"] == (16, 24)
+    assert rows.loc["head", "stride"] == (None, None)
+
+
+def test_an_unknown_layer_is_named_with_what_was_meant() -> None:
+    """The error names the model, and the nearest layer."""
+    p = profile(nn.Sequential(nn.Conv1d(1, 1, 3), nn.ReLU()), (1, 1, 8))
+    with pytest.raises(UnknownLayerError, match=r"no layer '11' ran in Sequential: did you mean '1'\?"):
+        p.receptive_field("11")
+    assert issubclass(UnknownLayerError, CostModelError)
+
+
+def test_a_position_outside_the_output_is_refused() -> None:
+    """The error names the output's shape and the dimensions that a position has."""
+    p = profile(nn.Sequential(nn.Conv2d(1, 1, 3)), (1, 1, 8, 8))
+    with pytest.raises(
+        ValueError, match=r"position=\(6, 0\) is not in the output \(1, 1, 6, 6\).*2 indices below \(6, 6\)"
+    ):
+        p.receptive_field("0", (6, 0))
+    with pytest.raises(ValueError, match="give 2 indices"):
+        p.receptive_field("0", (1,))
+
+
+def test_an_op_without_a_rule_is_taken_to_see_everything_and_said_to() -> None:
+    """No op is left out in silence."""
+
+    class Odd(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.special.bessel_j0(x) + 1
+
+    told = profile(Odd(), (1, 1, 8)).receptive_field("")
+    assert told.is_global or told.size == (1,)

@@ -1,0 +1,113 @@
+"""Rooflines against sums by hand, and devices against what makes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import costmodel
+from costmodel.calibrate import calibrate
+from costmodel.devices import Device, device, device_names
+from costmodel.errors import InputError
+from costmodel.roofline import Roofline, roofline
+
+SLOW = Device("slow", "A device", {"float32": 1000.0, "float16": 4000.0}, 100.0, {})
+
+
+def on(model: nn.Module, shape: object, where: Device = SLOW) -> Roofline:
+    """A model's bound on a device that is not in the list."""
+    p = costmodel.profile(model, shape)
+    return roofline(p.pricing, p.fusion, where)
+
+
+def test_each_layer_takes_the_longer_of_compute_and_memory() -> None:
+    """time = max(FLOPs / peak, bytes / bandwidth), alone and fused; the total is their sum."""
+    result = on(nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.ReLU()), (1, 2, 5, 5))
+    conv, relu = result.layers
+    flops, nbytes = 2 * 4 * 9 * 18, 4 * (50 + 72 + 36)
+    assert (conv.flops, conv.nbytes) == (flops, nbytes)
+    assert (conv.time, conv.bound) == (max(flops / 1000, nbytes / 100), "memory")
+    assert relu.time == 4 * 72 / 100
+    assert result.time == conv.time + relu.time
+    assert conv.fused_time == max((flops + 36) / 1000, nbytes / 100)
+    assert (relu.fused_time, result.fused_time) == (0, conv.fused_time)
+
+
+def test_a_layer_above_the_ridge_is_bound_by_compute() -> None:
+    """Above peak / bandwidth FLOPs a byte the roof is flat."""
+    (layer,) = on(nn.Linear(200, 200, bias=False), (200, 200)).layers
+    assert layer.intensity == 2 * 200**3 / (4 * 3 * 200**2) > SLOW.ridge() == 10
+    assert (layer.bound, layer.attainable, layer.time) == ("compute", 1000.0, 2 * 200**3 / 1000)
+    (layer,) = on(nn.Linear(200, 200, bias=False), (1, 200)).layers
+    assert layer.bound == "memory"
+    assert layer.attainable == layer.intensity * 100
+
+
+def test_the_rate_is_that_of_the_dtype() -> None:
+    """Half precision has its own peak and half the bytes."""
+    full = on(nn.Linear(200, 200, bias=False), (200, 200))
+    half = on(nn.Linear(200, 200, bias=False).half(), costmodel.Input((200, 200), torch.float16))
+    assert (full.dtype, half.dtype) == ("float32", "float16")
+    assert half.layers[0].time == full.layers[0].time / 4
+    assert (half.peak, half.ridge) == (4000, 40)
+
+
+def test_float32_takes_the_rate_of_tf32() -> None:
+    """A bound must not be slower than what torch may run; an unknown dtype is computed in float32."""
+    a100 = device("a100")
+    assert a100.rate("float32") == a100.peak["tf32"] > a100.peak["float32"]
+    assert SLOW.rate("bfloat16") == SLOW.rate("float32") == 1000
+
+
+@pytest.mark.parametrize("name", [name for name in device_names() if name != "this-cpu"])
+def test_every_figure_of_a_device_has_a_source(name: str) -> None:
+    """Peaks and bandwidth are positive, each with the place it is from; half precision is not slower than single."""
+    found = device(name)
+    assert found.sources.keys() == {*found.peak, "bandwidth"}
+    assert all(len(source) > 10 for source in found.sources.values())
+    assert min(*found.peak.values(), found.bandwidth) > 1e9
+    assert found.rate("float16") >= found.rate("float32") >= found.peak.get("float64", 0)
+    assert 0 < costmodel.profile("resnet18").roofline(name).fused_time < 1
+
+
+def test_faster_devices_have_lower_bounds() -> None:
+    """Over the list, from a phone's core to a data centre's GPU."""
+    p = costmodel.profile("mobilenet_v2")
+    order = ["h100", "a100", "rtx4090", "jetson-agx-orin", "cortex-a76"]
+    times = [p.roofline(name).time for name in order]
+    assert times == sorted(times)
+
+
+def test_a_name_that_is_not_listed() -> None:
+    """The error lists the names."""
+    with pytest.raises(InputError, match="no device is called 'b100'; there are h100, a100"):
+        costmodel.profile("resnet18").roofline("b100")
+
+
+def test_this_cpu_must_be_measured_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a measurement the error says how to make one; with one, the device is there, with its sources."""
+    monkeypatch.setenv("COSTMODEL_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match="costmodel calibrate"):
+        device("this-cpu")
+    measured = calibrate(repeats=1)
+    assert device("this-cpu") == measured
+    assert measured.peak["float32"] > 1e8
+    assert measured.bandwidth > 1e8
+    assert "threads" in measured.sources["float32"]
+    (tmp_path / "this-cpu.toml").write_text("[this-cpu]\n")
+    with pytest.raises(InputError, match="run `costmodel calibrate` again"):
+        device("this-cpu")
+
+
+def test_the_text_says_that_it_is_a_lower_bound() -> None:
+    """The heading, the total and the columns say "at least"."""
+    result = costmodel.profile("resnet18").roofline("a100")
+    text = result.to_markdown(4)
+    assert "a lower bound" in text.splitlines()[0]
+    assert text.count("at least") == 2
+    assert "At least" in text
+    assert len(result.rows) == len(result.layers)
+    assert result.rows.time.sum() == pytest.approx(result.time)
