@@ -544,7 +544,8 @@ _add(
     nn.ReplicationPad3d, hyper="padding", price=_pad, kind="resample",
 )  # fmt: skip
 _add(
-    nn.Dropout, hyper="p", price=lambda call: f.dropout(shape=call.shape, training=call.training, p=call["p"])
+    nn.Dropout, hyper="p inplace", kind="other",
+    price=lambda call: f.dropout(shape=call.shape, training=call.training, p=call["p"], inplace=call["inplace"]),
 )  # fmt: skip
 # At inference, where these layers do nothing; what they run in training depends on the mask's shape.
 _add(

@@ -58,6 +58,7 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
         nn.LogSigmoid, nn.Identity, nn.GELU, nn.Softmax2d, nn.Dropout,
     )),
     (nn.ReLU(inplace=True), B),
+    (nn.Dropout(0.2, inplace=True), B),
     (nn.GELU("tanh"), B),
     (nn.PReLU(6), B),
     (nn.PReLU(), B),

@@ -93,11 +93,13 @@ def concat(*, channels: Sequence[Count], size: Sequence[Count], batch: Count = 1
     return pointwise_kernel("concat", shape, reads=prod(shape))
 
 
-def dropout(*, shape: Sequence[Count], training: bool = False, p: float = 0.5) -> LayerCost:
+def dropout(*, shape: Sequence[Count], training: bool = False, p: float = 0.5, inplace: bool = False) -> LayerCost:
     """Dropout: nothing at inference; in training a mask and a scale, both multiplied.
 
+    In place there is no one kernel for it: the mask is drawn, divided by 1 - p, and multiplied, each by itself.
+
     flops = 2 elements in training
-    memory_access = x + y + mask = 3 elements in training, 0 otherwise
+    memory_access = x + y + mask = 3 elements in training, 0 otherwise; in place 1 + 2 + 3 = 6 elements
 
     Source: Srivastava et al., JMLR 15 (2014), section 4; the draw of the mask is not arithmetic.
 
@@ -107,4 +109,7 @@ def dropout(*, shape: Sequence[Count], training: bool = False, p: float = 0.5) -
     if not training or p == 0:
         return pointwise_kernel("other", shape, reads=0, writes=0)
     elements = prod(as_shape(shape))
+    if inplace:
+        work = Work(multiplies=1, divides=1)
+        return pointwise_kernel("other", shape, per_element=work, reads=3 * elements, writes=3 * elements)
     return pointwise_kernel("other", shape, per_element=Work(multiplies=2), reads=elements, writes=2 * elements)

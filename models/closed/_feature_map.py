@@ -215,9 +215,9 @@ class FeatureMap:
         """An activation by its name in `costmodel.formulas.ACTIVATIONS`."""
         return self._after(name, formulas.activation(name=act, shape=self.shape))
 
-    def dropout(self, name: str) -> FeatureMap:
+    def dropout(self, name: str, *, inplace: bool = False) -> FeatureMap:
         """Dropout, which does nothing but in training."""
-        return self._after(name, formulas.dropout(shape=self.shape, training=self.ledger.training))
+        return self._after(name, formulas.dropout(shape=self.shape, training=self.ledger.training, inplace=inplace))
 
     # -- pooling ------------------------------------------------------------------------------------------------------
 
@@ -258,15 +258,20 @@ class FeatureMap:
 
     # -- the same elements in another shape ---------------------------------------------------------------------------
 
-    def view(self, name: str, *shape: Count) -> FeatureMap:
-        """The same elements, or some of them, in another shape: a view, which moves nothing."""
-        return self._after(name, formulas.view(shape=(self.ledger.batch, *shape)))
+    def part(self, name: str, channels: Count) -> FeatureMap:
+        """Some of the channels: a view, which moves nothing."""
+        return self._after(name, formulas.view(shape=(self.ledger.batch, channels, *self.size)))
 
-    def flatten(self, name: str) -> FeatureMap:
-        """(batch, channels, *size) as (batch, features)."""
-        alone = all(isinstance(n, int) and n == 1 for n in self.size)
-        seen = tuple(replace(f, stride=None) for f in self.fields) if alone else self.fields
-        return self._after(name, formulas.view(shape=(self.ledger.batch, prod(self.shape[1:]))), seen)
+    def flatten(self, name: str, axes: int | None = None) -> FeatureMap:
+        """(batch, channels, *size) as (batch, features), or with the first spatial axes alone joined to the channels.
+
+        A joined axis with one position has no step from it to a next one.
+        """
+        joined, kept = (self.size, ()) if axes is None else (self.size[:axes], self.size[axes:])
+        first = len(self.fields) - len(self.size)
+        alone = {first + i for i, n in enumerate(joined) if isinstance(n, int) and n == 1}
+        seen = tuple(replace(f, stride=None) if i in alone else f for i, f in enumerate(self.fields))
+        return self._after(name, formulas.view(shape=(self.ledger.batch, self.channels * prod(joined), *kept)), seen)
 
     def shuffle(self, name: str, groups: int) -> FeatureMap:
         """Channels dealt out over the groups."""

@@ -101,7 +101,7 @@ def network(
         for j in range(depth):
             x = block(x, f"features.{i}.{j}", c_out, stride if j == 0 else 1)
     x = x.conv_norm(f"features.{len(stages) + 1}", head_width, act="silu")
-    pooled(x).dropout("classifier.dropout").linear("classifier.fc", num_classes)
+    pooled(x).dropout("classifier.dropout", inplace=True).linear("classifier.fc", num_classes)
 
 
 def efficientnet(scale: Scale, ledger: Ledger, *, num_classes: Count = 1000, resolution: Count | None = None) -> None:

@@ -63,7 +63,7 @@ def ghost_module(x: FeatureMap, name: str, c_out: Count, *, act: str | None = No
     primary = -(-c_out // RATIO)
     y = x.conv_norm(f"{name}.primary", primary, act=act)
     cheap = y.conv_norm(f"{name}.cheap", primary * (RATIO - 1), CHEAP_KERNEL, groups=primary, act=act)
-    return y.concat(f"{name}/cat", cheap).view(f"{name}/alias", c_out, *x.size)
+    return y.concat(f"{name}/cat", cheap).part(f"{name}/alias", c_out)
 
 
 def gated(x: FeatureMap, name: str) -> FeatureMap:

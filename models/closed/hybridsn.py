@@ -40,7 +40,7 @@ def hybridsn(ledger: Ledger, *, window: Count = WINDOW, bands: Count = BANDS, nu
     x = ledger.image(1, bands, window, window)
     for i, (c_out, kernel) in enumerate(CONVS_3D, start=1):
         x = conv_norm_relu(x, f"conv{i}", c_out, kernel)
-    x = x.view("join_bands", x.channels * x.size[0], *x.size[1:])
+    x = x.flatten("join_bands", axes=1)
     x = conv_norm_relu(x, "conv4", CONV_2D, 3).flatten("flatten")
     for i, features in enumerate(HIDDEN, start=1):
         x = x.linear(f"classifier.fc{i}", features).act(f"classifier.relu{i}", "relu").dropout(f"classifier.drop{i}")

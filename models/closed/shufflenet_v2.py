@@ -44,7 +44,7 @@ def unit_body(x: FeatureMap, name: str, c_out: Count, stride: int) -> FeatureMap
 
 def shuffle_unit(x: FeatureMap, name: str) -> FeatureMap:
     """Half of the channels pass by, half go through the body."""
-    half = x.view(f"{name}/chunk", x.channels // 2, *x.size)
+    half = x.part(f"{name}/chunk", x.channels // 2)
     y = half.concat(f"{name}/cat", unit_body(half, f"{name}.body", half.channels, stride=1))
     return y.shuffle(f"{name}.shuffle", 2)
 

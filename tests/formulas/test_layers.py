@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from costmodel import formulas as f
+from costmodel.quantities import Work
 
 from .oracles import elements, run
 
@@ -191,6 +192,12 @@ def test_dropout_draws_a_mask_in_training() -> None:
     cost = f.dropout(shape=(4, 5), training=True)
     assert (cost.flops, cost.read, cost.written) == (40, 20, 40)
     assert f.dropout(shape=(4, 5), training=True, p=0).memory_access == 0
+
+
+def test_dropout_in_place_is_three_kernels() -> None:
+    """The mask is drawn (20 written), divided (20 and 20), multiplied onto x (40 and 20): two operations an element."""
+    cost = f.dropout(shape=(4, 5), training=True, inplace=True)
+    assert (cost.work, cost.read, cost.written) == (Work(multiplies=20, divides=20), 60, 60)
 
 
 def test_norms_move_their_input_and_output_once() -> None:

@@ -233,7 +233,9 @@ def test_rows_and_tables() -> None:
     assert by_name["avgpool"].stride == (Fraction(192, 7),) * 2
     assert by_name["classifier.fc6"].receptive_field == (192, 192)
     assert form.table.loc[0, ["resolution", "batch", "params"]].tolist() == [192, 1, 132_863_336]
-    assert repr(form).startswith("<ClosedForm of vgg11(num_classes=1,000, resolution=192, batch=1, mode=eval): params=13")
+    assert repr(form).startswith(
+        "<ClosedForm of vgg11(num_classes=1,000, resolution=192, batch=1, mode=eval): params=13"
+    )
 
 
 def test_blocks_of_the_formulas_are_the_networks_blocks() -> None:
@@ -263,7 +265,12 @@ def test_blocks_of_the_formulas_are_the_networks_blocks() -> None:
     ("name", "arguments", "error", "said"),
     [
         ("mobilenetv2", {}, ValueError, "no model is called 'mobilenetv2'; did you mean mobilenet_v2 or"),
-        ("resnet18", {"width": 2}, TypeError, "has no argument 'width'; it takes num_classes, resolution, batch and mode"),
+        (
+            "resnet18",
+            {"width": 2},
+            TypeError,
+            "has no argument 'width'; it takes num_classes, resolution, batch and mode",
+        ),
         ("resnet18", {"mode": "test"}, ValueError, "mode='test' is unknown: choose eval or train"),
         ("mobilenet_v2", {"width": 0}, ValueError, "a width multiplier must be greater than 0"),
         ("shufflenet_v1", {"groups": 5}, ValueError, "no groups=5; Table 1 of the paper has groups 1, 2, 3, 4, 8"),
