@@ -54,7 +54,7 @@ Args: TypeAlias = Sequence[Any]
 Kwargs: TypeAlias = Mapping[str, Any]
 Handler: TypeAlias = Callable[["Recorder", OpOverload, Args, Kwargs], Any]
 _HANDLERS: dict[OpOverload, Handler] = {}
-_handlers_for = 0
+_handlers_for: dict[str, Rule] = {}
 
 
 class Recorder(TorchDispatchMode):
@@ -68,9 +68,9 @@ class Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch has not annotated it
         global _handlers_for
-        if _handlers_for != len(RULES):  # rules were registered since: earlier choices may be stale
+        if _handlers_for != RULES:  # rules came, went or were replaced since: earlier choices may be stale
             _HANDLERS.clear()
-            _handlers_for = len(RULES)
+            _handlers_for = dict(RULES)
         self.ops: list[OpCall] = []
         self.storages: list[Storage] = []
         self.module = -1

@@ -61,11 +61,24 @@ def test_the_verifying_trace_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
     wrong = replace(RULES["aten.relu.default"], outputs=lambda args: TensorSpec((1,)))
     monkeypatch.setitem(RULES, "aten.relu.default", wrong)
-    monkeypatch.setattr("costmodel.trace.recorder._handlers_for", -1)
     recorder = VerifyingRecorder()
     trace(nn.ReLU(), (2, 3), recorder=recorder)
-    monkeypatch.setattr("costmodel.trace.recorder._handlers_for", -1)
     assert "aten.relu.default" in recorder.differences[0]
+
+
+def test_a_replaced_rule_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that takes another's place, or gives it back, is what the very next trace goes by."""
+    from dataclasses import replace
+
+    from costmodel.graph import TensorSpec
+    from costmodel.ops import RULES
+
+    true = RULES["aten.relu.default"]
+    told = []
+    for rule in (true, replace(true, outputs=lambda args: TensorSpec((5,))), true):
+        monkeypatch.setitem(RULES, "aten.relu.default", rule)
+        told.append(trace(nn.ReLU(), (2, 3)).ops[0].outputs[0].shape)
+    assert told == [(2, 3), (5,), (2, 3)]
 
 
 def test_real_parameters_stay_where_they_are() -> None:
