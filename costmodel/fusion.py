@@ -172,7 +172,7 @@ def _reads(op: PricedOp) -> Iterator[TensorSpec]:
 
 def _joins(op: PricedOp, reads: list[TensorSpec], held: dict[int, list[_Value]]) -> int | None:
     """The kernel that an op joins, if it joins one."""
-    if op.rule is None or not op.rule.fusible or not op.call.outputs or _mixes_positions(op):
+    if not is_elementwise(op):
         return None
     latest, elements = -1, 0
     for tensor in reads:
@@ -183,10 +183,15 @@ def _joins(op: PricedOp, reads: list[TensorSpec], held: dict[int, list[_Value]])
     return latest if latest >= 0 and elements == op.call.outputs[0].size else None
 
 
-def _mixes_positions(op: PricedOp) -> bool:
-    assert op.rule is not None
+def is_elementwise(op: PricedOp) -> bool:
+    """Whether an op could join the kernel that makes its input: each output depends on single positions.
+
+    A batch norm is elementwise at inference, and not in training, where its statistics are the batch's own.
+    """
+    if op.rule is None or not op.rule.fusible or not op.call.outputs:
+        return False
     sight = op.rule.window(op.call, 0)
-    return isinstance(sight, Regrouped) or any(isinstance(tap, Whole) for taps in sight.values() for tap in taps)
+    return not (isinstance(sight, Regrouped) or any(isinstance(tap, Whole) for taps in sight.values() for tap in taps))
 
 
 def _less(traffic: Traffic, read: TensorSpec | None = None, written: TensorSpec | None = None) -> Traffic:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import gcd, sqrt
 from typing import TYPE_CHECKING
 
-from costmodel.fusion import Fusion
+from costmodel.fusion import Fusion, is_elementwise
 from costmodel.pricing import PricedOp, Pricing
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def guidelines(pricing: Pricing, fusion: Fusion) -> Guidelines:
     ]
     findings.sort(key=lambda f: -f.saving)
     priced = [(op, op.traffic.elements) for op in pricing.ops]
-    elementwise = [(op, n) for op, n in priced if op.rule is not None and op.rule.fusible]
+    elementwise = [(op, n) for op, n in priced if is_elementwise(op)]
     kinds: dict[str, int] = {}
     for op, n in elementwise:
         kinds[op.kind] = kinds.get(op.kind, 0) + n

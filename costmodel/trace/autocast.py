@@ -155,7 +155,7 @@ class Autocast(TorchFunctionMode):
         floats = any(t.dtype is torch.float32 for t in _eligible((args, kwargs)))
         dtype = lower if policy is Policy.LOWER or (policy is Policy.WIDEST and not floats) else torch.float32
         # C++ evaluates a call's arguments from the last to the first.
-        kwargs = {name: self._cast(recorder, kwargs[name], dtype) for name in reversed(kwargs)}
+        kwargs = {name: self._cast(recorder, kwargs[name], dtype) for name in reversed(list(kwargs))}
         return [self._cast(recorder, value, dtype) for value in reversed(args)][::-1], kwargs
 
     def _cast(self, recorder: Recorder, value: Any, dtype: torch.dtype) -> Any:
