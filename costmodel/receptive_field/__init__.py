@@ -38,7 +38,7 @@ class ReceptiveField:
     """Input positions from the first to the last that is seen, padding included; the largest of all output positions,
     where they differ. The whole axis, where the layer is global by more than a gate."""
     stride: tuple[Exact | None, ...]
-    """Input positions from one output position to the next: below 1 after upsampling."""
+    """Input positions from one output position to the next: below 1 after upsampling. The largest of the branches'."""
     start: tuple[int | None, ...]
     """The first input position that the output position (0, unless another was asked for) sees: negative in the
     padding before the input."""
@@ -224,27 +224,19 @@ def _axis(arms: Arms, length: int, index: dict[int, int]) -> _Axis:
     strides = sorted({arm.stride for arm in local if arm.carriers})
     if len(strides) > 1:
         told = " and ".join(map(str, strides))
-        notes = (*notes, f"branches of strides {told} join: the field is their union, the stride the widest branch's")
+        notes = (*notes, f"branches of strides {told} join: the field is their union, the stride the largest")
+    stride = _plain(strides[-1]) if strides else None
     if mixed or not local:
-        stride = _plain(_widest(local).stride) if local and _widest(local).carriers else None
         return _Axis(length, stride, 0, _plain(Fraction(length - 1, 2)), is_global=True, notes=notes)
     low, high = hull(along_carriers(arm) for arm in local)
     size = int((high - low).max()) + 1
     at = _extent(local, index)
     if at is None:
-        return _Axis(max(size, 0), _plain(_widest(local).stride), None, None, gated, gated, notes)
+        return _Axis(max(size, 0), stride, None, None, gated, gated, notes)
     first, last = at
     if index:
         size = last - first + 1
-    widest = _widest(local)
-    return _Axis(
-        size, _plain(widest.stride) if widest.carriers else None, first, _plain(Fraction(first + last, 2)), gated,
-        gated, notes,
-    )  # fmt: skip
-
-
-def _widest(arms: Sequence[Arm]) -> Arm:
-    return max(arms, key=lambda arm: int((arm.high - arm.low).max()))
+    return _Axis(size, stride, first, _plain(Fraction(first + last, 2)), gated, gated, notes)
 
 
 def _path(arms: Arms) -> list[Arm]:

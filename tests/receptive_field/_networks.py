@@ -27,17 +27,22 @@ class Step(nn.Module):
 
 
 class Joined(nn.Module):
-    """Branches on the same input, cropped to the shortest, added or concatenated (and mixed by a 1x1)."""
+    """Branches on the same input, cropped to the shortest, added or concatenated (and mixed by a 1x1).
 
-    def __init__(self, branches: list[nn.Module], how: str) -> None:
+    Branches whose lengths differ by more than ``crop`` are refused.
+    """
+
+    def __init__(self, branches: list[nn.Module], how: str, crop: int) -> None:
         super().__init__()
-        self.branches, self.how = nn.ModuleList(branches), how
+        self.branches, self.how, self.crop = nn.ModuleList(branches), how, crop
         self.mix = nn.Conv1d(CHANNELS * len(branches), CHANNELS, 1)
         self.out = nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         ys = [branch(x) for branch in self.branches]
         n = min(y.shape[-1] for y in ys)
+        if max(y.shape[-1] for y in ys) > n + self.crop:
+            raise ValueError("the branches differ by too much")
         ys = [y[..., :n] for y in ys]
         if self.how == "add":
             y = ys[0]
@@ -150,9 +155,13 @@ def steps(draw: st.DrawFn, moves: Sequence[str]) -> nn.Module:
 
 @st.composite
 def networks(
-    draw: st.DrawFn, *, moves: Sequence[str] = tuple(MOVES), length: int | None = None
+    draw: st.DrawFn, *, moves: Sequence[str] = tuple(MOVES), length: int | None = None, crop: int = 1000, most: int = 20
 ) -> tuple[nn.Sequential, int]:
-    """A network and the length of its input; whatever does not fit is left out."""
+    """A network and the length of its input; whatever does not fit is left out.
+
+    Branches are cropped by ``crop`` positions at most, and no feature map is shorter than the input by a factor
+    of more than ``most``.
+    """
     length = length or draw(st.integers(6, 20))
     longest = 2 * length + 10
     x = torch.zeros(1, CHANNELS, length)
@@ -161,13 +170,13 @@ def networks(
         layer = draw(steps(moves))
         if draw(st.integers(0, 3)) == 0:
             other = nn.Sequential(*draw(st.lists(steps(moves), max_size=2)))
-            layer = Joined([layer, other], draw(st.sampled_from(["add", "cat", "part of cat"])))
+            layer = Joined([layer, other], draw(st.sampled_from(["add", "cat", "part of cat"])), crop)
         try:
             with torch.no_grad():
                 y = layer(x)
         except (RuntimeError, ValueError):
             continue
-        if 1 <= y.shape[-1] <= longest and y.shape[1] == CHANNELS:
+        if length <= most * y.shape[-1] and y.shape[-1] <= longest and y.shape[1] == CHANNELS:
             layers.append(layer)
             x = y
     return nn.Sequential(*layers), length

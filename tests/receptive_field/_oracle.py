@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import product
 from typing import Any
 
@@ -16,7 +16,7 @@ Found = dict[str, list[torch.Tensor]]
 """For each layer, for each spatial axis of the input: (input position, *output position without batch), what is NaN."""
 
 
-def poisoned(model: nn.Module, shape: tuple[int, ...], names: Sequence[str] | None = None) -> Found:
+def poisoned(model: nn.Module, shape: tuple[int, ...], names: Collection[str] | None = None) -> Found:
     """Which output elements of each layer each input slab (one position of one axis, all else of it) influences.
 
     The slabs of one axis are the samples of a batch, so that one forward finds them all.
@@ -57,7 +57,7 @@ def check(
     model: nn.Module,
     shape: tuple[int, ...],
     *,
-    names: Sequence[str] | None = None,
+    names: Collection[str] | None = None,
     at_most: int = 6,
     fields: Fields | None = None,
 ) -> int:

@@ -32,7 +32,7 @@ def test_every_position_of_every_drawn_network(drawn: tuple[nn.Sequential, int])
     check(net, (1, CHANNELS, length), at_most=EVERY)
 
 
-@given(drawn=networks(moves=UNBOUNDED, length=90))
+@given(drawn=networks(moves=UNBOUNDED, length=240, crop=8, most=4))
 @settings(max_examples=30, suppress_health_check=list(HealthCheck))
 def test_far_from_every_border_the_nominal_interval_is_what_is_seen(drawn: tuple[nn.Sequential, int]) -> None:
     """Where a window reaches no padding on the way, ``start`` and ``size`` are what NaN finds."""
@@ -47,22 +47,25 @@ def test_far_from_every_border_the_nominal_interval_is_what_is_seen(drawn: tuple
         if told.start[0] is None or told.size[0] is None:
             continue
         first, end = told.start[0], told.start[0] + told.size[0] - 1
-        if first >= 30 and end < length - 30:
+        if first >= 100 and end < 140:
             hits = mask[:, :, o].any(1).nonzero().flatten().tolist()
             assert (first, end) == (hits[0], hits[-1])
             sizes.add(told.size[0])
     assert not sizes or max(sizes) <= (fields.at(last).size[0] or 0)
 
 
-@given(drawn=networks(moves=UNBOUNDED, length=40))
+@given(drawn=networks(moves=UNBOUNDED, length=60, most=6))
 @settings(max_examples=30, suppress_health_check=list(HealthCheck))
 def test_the_nominal_field_is_the_network_s_and_not_the_input_s(drawn: tuple[nn.Sequential, int]) -> None:
-    """Size, stride and start are the same on an input twice as long."""
+    """Stride and start are the same on an input twice as long; so is size, unless strides that differ drift apart."""
     net, length = drawn
     assume(len(net))
     short, long = (profile(net, (1, CHANNELS, n)).receptive_field(str(len(net) - 1)) for n in (length, 2 * length))
     assert (short.stride, short.start) == (long.stride, long.start)
-    assert (short.size[0] or 0) <= (long.size[0] or 0)
+    if any("strides" in note for note in long.notes):
+        assert (short.size[0] or 0) <= (long.size[0] or 0)
+    else:
+        assert short.size == long.size
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -76,7 +79,7 @@ def test_the_zoo_at_interior_and_border_positions(name: str) -> None:
     for n, m in model.named_modules():
         if n.split(".")[-1] == "se":
             m.register_forward_hook(lambda m, i, y: i[0])
-    compared = check(model, shape, names=layers[:: 1 + len(layers) // 40] + layers[-1:], at_most=3, fields=told)
+    compared = check(model, shape, names={*layers[:: 1 + len(layers) // 40], layers[-1]}, at_most=3, fields=told)
     assert compared > 40
 
 
