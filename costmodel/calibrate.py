@@ -14,8 +14,10 @@ from costmodel.devices import THIS_CPU, Device, cache_file, device
 
 _SIZE = 2048
 """Rows and columns of the matrices: 2 * 2048**3 FLOPs, far above the ridge."""
+_TRIED = 192
+"""Rows and columns of the product that tells whether a dtype is worth the large one: some CPUs take minutes for it."""
 _COPIED = 1 << 28
-"""Bytes of the copied tensor: more than any last-level cache in use."""
+"""Bytes of the copied tensor: with its copy more than what nearly every last-level cache holds."""
 _REPEATS = 7
 
 
@@ -27,11 +29,14 @@ def calibrate(path: Path | None = None, *, repeats: int = _REPEATS) -> Device:
     """
     threads = torch.get_num_threads()
     how = f"measured on {date.today().isoformat()} with {threads} threads of {_cpu()}, best of {repeats} runs"
-    rates = {"float32": _products_per_second(torch.float32, repeats)}
+    rates = {"float32": _product_rate(torch.float32, _SIZE, repeats)}
+    tried = _product_rate(torch.float32, _TRIED, repeats)
     for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
-        rate = _products_per_second(dtype, 1)
+        if _product_rate(dtype, _TRIED, repeats) <= tried:
+            continue
+        rate = _product_rate(dtype, _SIZE, repeats)
         if rate > rates["float32"]:
-            rates[name] = max(rate, _products_per_second(dtype, repeats - 1))
+            rates[name] = rate
     source, target = torch.ones(_COPIED // 4), torch.empty(_COPIED // 4)
     bandwidth = 2 * _COPIED / _best(lambda: target.copy_(source), repeats)
 
@@ -53,10 +58,11 @@ def _as_written(path: Path) -> Device:
     return read(THIS_CPU, tomllib.loads(path.read_text(encoding="utf-8"))[THIS_CPU])
 
 
-def _products_per_second(dtype: torch.dtype, repeats: int) -> float:
-    a = torch.ones((_SIZE, _SIZE), dtype=dtype)
+def _product_rate(dtype: torch.dtype, size: int, repeats: int) -> float:
+    """FLOP/s of a product of square matrices."""
+    a = torch.ones((size, size), dtype=dtype)
     out = torch.empty_like(a)
-    return float(2 * _SIZE**3 / _best(lambda: torch.mm(a, a, out=out), repeats))
+    return float(2 * size**3 / _best(lambda: torch.mm(a, a, out=out), repeats))
 
 
 def _best(run: Callable[[], object], repeats: int) -> float:

@@ -58,6 +58,7 @@ def roofline(
 def calibrate() -> None:
     """Measures this machine's CPU, for `roofline --device this-cpu`; takes some seconds."""
     from costmodel.calibrate import calibrate as measured
+    from costmodel.devices import cache_file
     from costmodel.views import units
 
     found = measured()
@@ -65,6 +66,7 @@ def calibrate() -> None:
     for dtype in found.peak:
         console.write(f"  {dtype}: {units.si(found.rate(dtype), 'FLOP/s')}")
     console.write(f"  memory: {units.si(found.bandwidth, 'B/s')}")
+    console.told(f"kept in {cache_file()}")
 
 
 def _rows(table: pd.DataFrame, *, json: bool, csv: bool) -> bool:
