@@ -39,7 +39,7 @@ class ClosedFormCheck:
 
 def check(form: ClosedForm, profile: Profile) -> ClosedFormCheck:
     """Compares the rows one by one, in order, and the totals; a row too many on one side is a difference too."""
-    return ClosedFormCheck(form, (*_rows(form, profile), *_totals(form, profile)))
+    return ClosedFormCheck(form, (*_rows(form, profile), *_totals(form, profile), *_whole_field(form, profile)))
 
 
 def _rows(form: ClosedForm, profile: Profile) -> Iterator[Difference]:
@@ -50,7 +50,15 @@ def _rows(form: ClosedForm, profile: Profile) -> Iterator[Difference]:
     for ours, theirs in zip_longest(derived, traced, fillvalue=nothing):
         for quantity, closed_form, traced_value in zip(COLUMNS, ours, theirs, strict=True):
             if closed_form != traced_value:
-                yield Difference(theirs[0] or ours[0], quantity, closed_form, traced_value)
+                yield Difference(str(theirs[0] or ours[0]), quantity, closed_form, traced_value)
+
+
+def _whole_field(form: ClosedForm, profile: Profile) -> Iterator[Difference]:
+    traced = profile.receptive_field()
+    for quantity in ("size", "stride", "start"):
+        closed_form = tuple(getattr(field, quantity) for field in form.receptive_field())
+        if closed_form != getattr(traced, quantity):
+            yield Difference("", f"receptive field, {quantity}", closed_form, getattr(traced, quantity))
 
 
 def _totals(form: ClosedForm, profile: Profile) -> Iterator[Difference]:

@@ -31,6 +31,8 @@ class Row:
     """What an output position sees of the input, per spatial axis; stride None where there is one position alone."""
     runs: bool = True
     """False for a layer that is there and does not run: its parameters count, its work does not."""
+    fitted: bool = False
+    """Whether its windows were made to give a map of a certain size, and so move by no law of their own."""
 
     @property
     def kind(self) -> str:
@@ -81,6 +83,12 @@ class Row:
     def stride(self) -> tuple[Count | None, ...]:
         """Input positions between neighbouring output positions, per spatial axis."""
         return tuple(field.stride for field in self.fields)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its output is a feature map, each position of which has a field of its own on every axis."""
+        spatial = len(self.output_shape) - 2 == len(self.fields)
+        return spatial and not self.fitted and all(field.stride is not None for field in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +262,7 @@ class FeatureMap:
         if output_size == 1:
             return self._after(name, cost, self._everything())
         fields = [_seen_by_adaptive(f, n, output_size) for f, n in zip(self.fields, self.size, strict=True)]
-        return self._after(name, cost, tuple(fields))
+        return self._after(name, cost, tuple(fields), fitted=True)
 
     # -- the same elements in another shape ---------------------------------------------------------------------------
 
@@ -297,14 +305,16 @@ class FeatureMap:
 
     # -- how ----------------------------------------------------------------------------------------------------------
 
-    def _after(self, name: str, cost: LayerCost, fields: tuple[Field, ...] | None = None) -> FeatureMap:
+    def _after(
+        self, name: str, cost: LayerCost, fields: tuple[Field, ...] | None = None, *, fitted: bool = False
+    ) -> FeatureMap:
         """The map that a layer of this cost makes of this one."""
         if self.where is False:
             return self
         _require_positions(name, cost)
         seen = self.fields if fields is None else fields
         here = cost if self.where is True else _times(cost, self.where)
-        self.ledger.note(Row(name=name, cost=here, fields=seen))
+        self.ledger.note(Row(name=name, cost=here, fields=seen, fitted=fitted))
         return replace(self, shape=cost.output_shape, fields=seen)
 
     def _seen_by_windows(

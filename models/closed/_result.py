@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from costmodel.formulas import Field
 from costmodel.quantities import Count
 
 from ._feature_map import Note, Row
@@ -78,6 +79,21 @@ class ClosedForm:
 
         table = [tuple(getattr(row, column) for column in COLUMNS) for row in self.rows]
         return pd.DataFrame(table, columns=list(COLUMNS))
+
+    def receptive_field(self, layer: str | None = None) -> tuple[Field, ...]:
+        """What an output position of a layer sees of the input, per spatial axis: size, stride, start and padding.
+
+        Args:
+            layer: the name of a row of `layers`; None for the deepest feature map whose field is still local (before
+                global pooling or flatten), which is what a paper calls the network's receptive field.
+
+        Raises:
+            ValueError: no layer has this name.
+        """
+        for row in reversed(self.rows):
+            if row.is_local if layer is None else row.name == layer:
+                return row.fields
+        raise ValueError(f"no layer of {self.name} is called {layer!r}; the names are those of `layers`")
 
     def to_pandas(self) -> pd.DataFrame:
         """The table of layers."""
