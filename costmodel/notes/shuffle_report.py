@@ -1,0 +1,145 @@
+"""ShuffleNet V2's experiments as a report: what the closed forms say, and what a CPU was measured to do, side by side.
+
+The computed part follows from ``shuffle_experiments`` alone. What is measured is read from a file that
+``tests/benchmarks/guidelines.py`` writes; without one those columns are empty.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from costmodel.notes.shuffle_experiments import BLOCKS, SCALES, SIZE, Experiment, Variant, experiments
+from costmodel.views import units
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Times of the networks on one machine."""
+
+    machine: str
+    threads: int
+    torch: str
+    date: str
+    rounds: int
+    seconds: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
+    """By guideline, row and scale, for one image's forward: the median between the ends of its 95 % interval."""
+
+    def of(self, experiment: Experiment, variant: Variant) -> tuple[float, float, float]:
+        """The low end, the median and the high end of one network."""
+        low, median, high = self.seconds[experiment.guideline][variant.label][str(variant.scale)]
+        return low, median, high
+
+
+def read(path: Path) -> Measured | None:
+    """The measurement in a file, if it is there."""
+    return Measured(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Pairs of networks of one experiment at one scale: does the one that moves less take less time?"""
+
+    agree: tuple[tuple[Variant, Variant], ...]
+    """The first of each pair moves less."""
+    close: tuple[tuple[Variant, Variant], ...]
+    """The 95 % intervals of the two medians overlap: neither is shown to be the faster."""
+    differ: tuple[tuple[Variant, Variant], ...]
+
+
+def order(experiment: Experiment, scale: int, measured: Measured) -> Order:
+    """The order by memory access against the order by time."""
+    found: dict[str, list[tuple[Variant, Variant]]] = {"agree": [], "close": [], "differ": []}
+    ranked = sorted(experiment.at(scale), key=lambda v: v.memory_access)
+    for less, more in combinations(ranked, 2):
+        if less.memory_access == more.memory_access:
+            continue
+        quick, slow = measured.of(experiment, less), measured.of(experiment, more)
+        verdict = "agree" if quick[2] < slow[0] else "differ" if slow[2] < quick[0] else "close"
+        found[verdict].append((less, more))
+    return Order(*(tuple(pairs) for pairs in found.values()))
+
+
+def markdown(measured: Measured | None) -> str:
+    """The report."""
+    all_of_them = experiments()
+    lines = [
+        "# ShuffleNet V2's guidelines: the closed form and a CPU",
+        "",
+        "The four experiments of Ma et al., ShuffleNet V2 (arXiv:1807.11164, section 2), in the layout of their Tables "
+        f"1 to 4. Each network is {BLOCKS} equal blocks on {SIZE} x {SIZE} maps, batch 1, float32; ×2 and ×4 have "
+        "twice and four times the channels. Memory access is elements read and written, every op a kernel of its own, "
+        "in closed form and, to the integer, as traced. Within an experiment all networks do about the same MACs: "
+        "channels are whole, which is why they are not quite the same.",
+        "",
+        "Measured: " + (_conditions(measured) if measured else "nothing yet; `python tests/benchmarks/guidelines.py`."),
+    ]
+    for experiment in all_of_them:
+        lines += ["", *_section(experiment, measured)]
+    if measured is not None:
+        lines += ["", "## Where measurement and closed form agree in order", "", *_orders(all_of_them, measured)]
+    return "\n".join(lines) + "\n"
+
+
+def _conditions(measured: Measured) -> str:
+    return (
+        f"{measured.machine}, {'one thread, its CPU time' if measured.threads == 1 else f'{measured.threads} threads'}, torch "
+        f"{measured.torch}, {measured.date}; medians of {measured.rounds} rounds in which the rows of a table take "
+        "turns. These columns are what that machine did on that day; all others are computed."
+    )
+
+
+def _section(experiment: Experiment, measured: Measured | None) -> list[str]:
+    heads = [
+        experiment.differs, "channels ×1", "kernels", "MACs ×1", *(f"memory access ×{s}" for s in SCALES),
+        "to the first row ×1", *(f"images/s ×{s}" for s in SCALES),
+    ]  # fmt: skip
+    rows = experiment.at(SCALES[0])
+    by_scale = {s: {v.label: v for v in experiment.at(s)} for s in SCALES}
+    lines = [
+        f"## {experiment.guideline}: {experiment.title} (Table {experiment.table})",
+        "",
+        f"Memory access of a block: {experiment.formula}.",
+        "",
+        f"| {' | '.join(heads)} |",
+        f"|{'|'.join(['---', '---', *['---:'] * (len(heads) - 2)])}|",
+    ]
+    for row in rows:
+        speeds = [f"{1 / measured.of(experiment, by_scale[s][row.label])[1]:.3g}" if measured else "" for s in SCALES]
+        cells = [
+            row.label, ", ".join(map(str, row.channels)), str(row.kernels), units.si(row.macs),
+            *(units.si(by_scale[s][row.label].memory_access) for s in SCALES),
+            f"{row.memory_access / rows[0].memory_access:.2f}", *speeds,
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _orders(all_of_them: Sequence[Experiment], measured: Measured) -> list[str]:
+    lines = [
+        "Of each two networks, does the one that moves less take less time? Too close to tell are those whose medians' "
+        "95 % confidence intervals overlap.",
+        "",
+        "| | scale | pairs | agree | too close to tell | differ |",
+        "|---|---|---:|---:|---:|---|",
+    ]
+    for experiment in all_of_them:
+        for scale in SCALES:
+            found = order(experiment, scale, measured)
+            against = "; ".join(
+                f"{more.label} is {_times(experiment, less, more, measured)} as fast as {less.label}"
+                for less, more in found.differ
+            )
+            pairs = sum(map(len, (found.agree, found.close, found.differ)))
+            lines.append(
+                f"| {experiment.guideline} | ×{scale} | {pairs} | {len(found.agree)} | {len(found.close)} "
+                f"| {against or 'none'} |"
+            )
+    return lines
+
+
+def _times(experiment: Experiment, less: Variant, more: Variant, measured: Measured) -> str:
+    return f"{measured.of(experiment, less)[1] / measured.of(experiment, more)[1]:.2f} times"
