@@ -221,7 +221,7 @@ def _axis(arms: Arms, length: int, index: dict[int, int]) -> _Axis:
     mixed = any(arm.kind == "mixed" for arm in arms)
     gated = bool(local) and not mixed and any(arm.kind == "reduced" for arm in arms)
     notes = tuple(sorted({note for arm in arms for note in arm.notes}))
-    strides = sorted({arm.stride for arm in local if arm.carriers})
+    strides = sorted({stride for arm in local if (stride := _stride(arm)) is not None}, key=abs)
     if len(strides) > 1:
         told = " and ".join(map(str, strides))
         notes = (*notes, f"branches of strides {told} join: the field is their union, the stride the largest")
@@ -237,6 +237,11 @@ def _axis(arms: Arms, length: int, index: dict[int, int]) -> _Axis:
     if index:
         size = last - first + 1
     return _Axis(size, stride, first, _plain(Fraction(first + last, 2)), gated, gated, notes)
+
+
+def _stride(arm: Arm) -> Fraction | None:
+    """From one position to the next: along rows of what was cut into rows, as along pixels of which each is a row."""
+    return max((law.stride for law in arm.carriers.values()), key=abs, default=None)
 
 
 def _path(arms: Arms) -> list[Arm]:
@@ -275,7 +280,7 @@ def _is_feature_map(value: Value) -> bool:
     held: set[int] = set()
     for arms in value:
         local = [arm for arm in arms if arm.kind == "local"]
-        carriers = {d for arm in local if arm.period is not None and not arm.fitted for d in arm.carriers}
+        carriers = {d for arm in local for d, law in arm.carriers.items() if law.period is not None}
         if not carriers or carriers & held or any(arm.kind == "mixed" or arm.fitted for arm in arms):
             return False
         held |= carriers

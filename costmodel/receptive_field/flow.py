@@ -8,23 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
 from costmodel.graph import TensorSpec
 from costmodel.pricing import PricedOp, Pricing
-from costmodel.receptive_field.arms import (
-    NOTHING,
-    Arm,
-    Shape,
-    Value,
-    axis_itself,
-    compressed,
-    regrouped,
-    through,
-    union,
-    unmoved,
-)
+from costmodel.receptive_field.arms import NOTHING, Arm, Law, Shape, Value, axis_itself, compressed, union
+from costmodel.receptive_field.reshape import reshaped
+from costmodel.receptive_field.taps import through, unmoved
 from costmodel.window import Fitted, Fixed, Follow, Piece, Regrouped, Rolled, Sight, Tap, Whole
 
 
@@ -121,9 +113,7 @@ class Flow:
         if isinstance(sight, Regrouped):
             base = tensors[sight.arg]
             value = self.value(base)
-            if base.shape == out:
-                return value
-            return tuple(tuple(regrouped(arm, base.shape, out, real=self.real) for arm in arms) for arms in value)
+            return value if base.shape == out else reshaped(value, base.shape, out, real=self.real)
         read = [
             (tensors[name], _plain(taps, out), value)
             for name, taps in sight.items()
@@ -150,7 +140,7 @@ class Flow:
                 arms = self._contracted(axis, arms, read, summed)
             if len(arms) > 1:
                 met = union(arms, real=self.real)
-                arms = [compressed(arm, pieces - arm.carriers) for arm in met] if pieces else list(met)
+                arms = [compressed(arm, pieces - arm.carriers.keys()) for arm in met] if pieces else list(met)
             result.append(tuple(arms))
         return tuple(result)
 
@@ -214,7 +204,7 @@ def _plain(taps: tuple[Tap, ...], out: Shape) -> tuple[Tap, ...]:
 def _overwritten(old: Value, shape: Shape, new: Value, view: Shape, sight: Sight, real: bool) -> Value:
     """The base's value after the elements that a view of it shows were given new ones."""
     if isinstance(sight, Regrouped):
-        return tuple(tuple(regrouped(arm, view, shape, real=real) for arm in arms) for arms in new)
+        return reshaped(new, view, shape, real=real)
     taps = sight[""]
     axes = max(len(old), len(new))
     covered: list[slice] = []
@@ -240,17 +230,22 @@ def _without(arm: Arm, shape: Shape, covered: Sequence[slice], partial: Sequence
     low, high = np.broadcast_to(arm.low, sizes).copy(), np.broadcast_to(arm.high, sizes).copy()
     hole = tuple(c if d in partial else slice(None) for d, c in enumerate(covered))
     low[hole], high[hole] = NOTHING, -NOTHING
-    return replace(arm, low=low, high=high, period=None if arm.carriers & set(partial) else arm.period)
+    laws = {d: Law(law.stride) if d in partial else law for d, law in arm.carriers.items()}
+    return replace(arm, low=low, high=high, carriers=laws)
 
 
 def _laid(arm: Arm, taps: Sequence[Tap], shape: Shape, covered: Sequence[slice], partial: Sequence[int]) -> Arm:
     order = [tap.dim for tap in taps if isinstance(tap, Follow)]
     rest = [e for e in range(arm.low.ndim) if e not in order]
     sizes = [arm.low.shape[tap.dim] if isinstance(tap, Follow) else 1 for tap in taps]
-    carriers = frozenset(d for d, tap in enumerate(taps) if isinstance(tap, Follow) and tap.dim in arm.carriers)
+    carriers = {}
+    for d, tap in enumerate(taps):
+        if isinstance(tap, Follow) and tap.dim in arm.carriers:
+            law = arm.carriers[tap.dim]
+            carriers[d] = Law(law.stride / (Fraction(tap.slope) or 1)) if d in partial else law
     full = tuple(shape[d] if d in partial else n for d, n in enumerate(sizes))
     low, high = np.full(full, NOTHING, np.int64), np.full(full, -NOTHING, np.int64)
     hole = tuple(c if d in partial else slice(None) for d, c in enumerate(covered))
     low[hole] = arm.low.transpose([*order, *rest]).reshape(sizes)
     high[hole] = arm.high.transpose([*order, *rest]).reshape(sizes)
-    return replace(arm, low=low, high=high, carriers=carriers, period=None if carriers & set(partial) else arm.period)
+    return replace(arm, low=low, high=high, carriers=carriers)
