@@ -17,27 +17,33 @@ _PRODUCTS = frozenset({
 """Kinds whose outputs are "activations" in the field's count."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class PricedOp:
     """One op and what it costs. An op without a rule costs nothing that is known."""
 
     call: OpCall
     rule: Rule | None
 
-    @property
+    @cached_property
     def work(self) -> Work:
         """Its arithmetic."""
         return Work() if self.rule is None else self.rule.work(self.call)
 
-    @property
+    @cached_property
     def traffic(self) -> Traffic:
         """Its memory traffic as a kernel of its own."""
         return Traffic() if self.rule is None else self.rule.traffic(self.call)
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The field's word for it."""
         return "other" if self.rule is None else self.rule.kind(self.call)
+
+    @cached_property
+    def dtype(self) -> str:
+        """What it computes in: the dtype of the first floating tensor that it reads, or else makes."""
+        tensors = [*(tensor for _, tensor in self.call.tensors()), *self.call.outputs]
+        return next((t.dtype for t in tensors if "float" in t.dtype), tensors[0].dtype if tensors else "float32")
 
     @property
     def activations(self) -> int:
@@ -45,7 +51,7 @@ class PricedOp:
         return self.call.outputs[0].size if self.kind in _PRODUCTS and self.call.outputs else 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class TracedLayer:
     """One row of a profile: one call of a leaf module with all its ops, or one op that ran outside any leaf."""
 
@@ -58,17 +64,17 @@ class TracedLayer:
     new_parameters: tuple[TensorSpec, ...]
     """Those of them that no earlier layer has: what the layer adds to the model's total."""
 
-    @property
+    @cached_property
     def work(self) -> Work:
         """The arithmetic of all its ops."""
         return sum((op.work for op in self.ops), Work())
 
-    @property
+    @cached_property
     def traffic(self) -> Traffic:
         """The memory traffic of all its ops."""
         return sum((op.traffic for op in self.ops), Traffic())
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The kind of the op that does most of its arithmetic, or moves most."""
         if self.module is not None and self.module.layer is not None and self.module.layer.kind:
@@ -106,8 +112,11 @@ class Pricing:
     def work(self) -> Work:
         """The whole model's arithmetic."""
         macs = adds = multiplies = divides = compares = transcendentals = on_padding = 0
-        for op in self.ops:
-            w = op.work
+        for call in self.graph.ops:  # all that a profile's totals need: no ``PricedOp`` is made for it
+            rule = find(call.op)
+            if rule is None:
+                continue
+            w = rule.work(call)
             macs += w.macs
             adds += w.adds
             multiplies += w.multiplies

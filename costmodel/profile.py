@@ -169,7 +169,7 @@ class Profile:
         """One row per call of a leaf module, and one per op that ran outside any, in order."""
         import pandas as pd
 
-        return pd.DataFrame([self._layer_row(layer) for layer in self.pricing.layers], columns=list(LAYER_COLUMNS))
+        return pd.DataFrame(self._layer_rows, columns=list(LAYER_COLUMNS))
 
     @property
     def ops(self) -> pd.DataFrame:
@@ -222,7 +222,7 @@ class Profile:
         return pd.DataFrame(rows, columns=list(MODULE_COLUMNS))
 
     def to_pandas(self) -> pd.DataFrame:
-        """The table of layers."""
+        """The table of layers; ``costmodel.profile.LAYER_COLUMNS`` says what each column counts, and in which unit."""
         return self.layers
 
     # -- analyses -------------------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ class Profile:
         return latex.profile(self)
 
     def save(self, path: str | Path) -> Path:
-        """Writes the profile in the form that the suffix names: .html, .md, .json, .csv, .tex or .txt."""
+        """Writes the profile as the suffix says: .html, .md (figures beside it), .json, .csv, .tex or .txt."""
         from costmodel.views import files
 
         return files.save(self, path)
@@ -354,6 +354,10 @@ class Profile:
         from costmodel.views import html
 
         return html.fragment(self)
+
+    @cached_property
+    def _layer_rows(self) -> list[tuple[Any, ...]]:
+        return [self._layer_row(layer) for layer in self.pricing.layers]
 
     def _layer_row(self, layer: TracedLayer) -> tuple[Any, ...]:
         work, traffic = layer.work, layer.traffic
@@ -456,14 +460,16 @@ def profile(
     >>> p.macs, p.flops, p.params
     (194400, 403200, 224)
     """
-    if isinstance(model, str):
-        from costmodel.load import load
 
-        name, model = model, load(model)
+    def traced(module: nn.Module) -> Graph:
+        return trace(module, inputs, mode=mode, execution=execution, capture=closed.capture)
+
+    if isinstance(model, str):
+        from costmodel.load import priced
+
+        result = Profile(priced(model, traced, weights=execution == "real"), model)
     else:
-        name = type(model).__name__
-    graph = trace(model, inputs, mode=mode, execution=execution, capture=closed.capture)
-    result = Profile(graph, name)
+        result = Profile(traced(model), type(model).__name__)
     if strict and not result.is_exact:
         raise UnknownOpError(_unknown_message(result))
     return result

@@ -128,19 +128,12 @@ def roofline(pricing: Pricing, fusion: Fusion, device: Device) -> Roofline:
 
 
 def _compute_time(op: PricedOp, device: Device) -> float:
-    return float(op.work.flops / device.rate(_dtype(op)))
-
-
-def _dtype(op: PricedOp) -> str:
-    """What an op computes in: the dtype of the first floating tensor that it reads, or else makes."""
-    tensors = [*(tensor for _, tensor in op.call.tensors()), *op.call.outputs]
-    return next((t.dtype for t in tensors if "float" in t.dtype), tensors[0].dtype if tensors else "float32")
+    return float(op.work.flops / device.rate(op.dtype))
 
 
 def _dtype_of(ops: Iterable[PricedOp]) -> str:
     """The dtype in which most of some ops' arithmetic is done."""
     flops: dict[str, int] = {"float32": 0}
     for op in ops:
-        dtype = _dtype(op)
-        flops[dtype] = flops.get(dtype, 0) + op.work.flops
+        flops[op.dtype] = flops.get(op.dtype, 0) + op.work.flops
     return max(flops, key=flops.__getitem__)

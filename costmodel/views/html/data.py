@@ -166,5 +166,5 @@ def _owner(p: Profile, layer: TracedLayer) -> str:
 
 def kinds(profiles: Sequence[Profile]) -> list[str]:
     """Every kind of layer in some profiles, in the field's usual order."""
-    present = {kind for p in profiles for kind in p.layers["kind"]}
+    present = {layer.kind for p in profiles for layer in p.pricing.layers}
     return [k for k in palette.KINDS if k in present] + sorted(present - set(palette.KINDS))
