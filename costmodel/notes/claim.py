@@ -31,7 +31,7 @@ class Finding:
 
     verdict: Verdict
     value: Any = None
-    """The figure that the claim turns on, as computed; None where there is none."""
+    """The figure that the claim turns on, as computed: a number, a word or a list of them; None where there is none."""
     why: str
     """One or two sentences: what is right, how far off the note is, over which range."""
     closed_form: Figures = field(default_factory=dict)

@@ -35,6 +35,7 @@ def network(name: str, **arguments: Any) -> Profile:
     return profile(module, module.example_inputs)
 
 
+@cache
 def blueprint(name: str, **arguments: Any) -> Any:
     """One of the library's networks, with shapes and no values; Any, for its parts are reached by name."""
     with torch.device("meta"):

@@ -302,7 +302,7 @@ def v3_kernels() -> Finding:
     large, small = (sum(row.kernel == 5 for row in table) for table in (LARGE, SMALL))
     return Finding(
         verdict=holds_if(large == small == 0),
-        value={"5x5 in Large": large, "5x5 in Small": small},
+        value=[large, small],
         why=f"3x3 or 5x5, row by row: {large} of Large's {len(LARGE)} bnecks and {small} of Small's {len(SMALL)} have "
         "a 5x5.",
         closed_form={"5x5 in Large": large, "5x5 in Small": small},

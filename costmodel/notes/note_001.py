@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import SequenceMatcher
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import nn
@@ -82,13 +82,13 @@ def ghost_fits() -> Finding:
     unfit = []
     for name in models.list_models():
         convs = [m for m in modules_of(blueprint(name), nn.Conv2d, nn.Conv3d) if m.groups == 1]
-        same = sum(_keeps_shape(m) for m in convs)
+        same = sum(_keeps_shape(m.kernel_size, m.stride, m.padding) for m in convs)
         fits, total = fits + same, total + len(convs)
         if same < len(convs):
             unfit.append(name)
     return Finding(
         verdict=holds_if(fits == total, otherwise="approximate"),
-        value=f"{fits} of {total}",
+        value=[fits, total],
         why=f"The module pads by half its kernel and is two-dimensional, so it replaces {fits} of the {total} "
         f"convolutions without groups in this library's networks as it stands; not all in {', '.join(unfit)}, which "
         "leave out that padding or are 3-D. That a network of such modules learns as well, no shape tells: the paper "
@@ -98,11 +98,14 @@ def ghost_fits() -> Finding:
     )
 
 
-def _keeps_shape(conv: nn.Conv2d | nn.Conv3d) -> bool:
-    if not isinstance(conv, nn.Conv2d):
+@cache
+def _keeps_shape(kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> bool:
+    """Whether the note's module in place of such a convolution, of any channels, gives an output of the same shape."""
+    if len(kernel) != 2:
         return False
-    x = torch.empty(1, conv.in_channels, 31, 31, device="meta")
     with torch.device("meta"):
+        conv = nn.Conv2d(8, 16, kernel, stride, padding)  # type: ignore[arg-type]  # two axes, as was just asked
+        x = torch.empty(1, 8, 31, 31)
         return bool(NoteGhostModule(conv)(x).shape == conv(x).shape)
 
 
@@ -179,6 +182,7 @@ def senet_won() -> Finding:
     se, plain = models.closed_form("se_resnet50"), models.closed_form("resnet50")
     return Finding(
         verdict="holds",
+        value="ILSVRC 2017, first place",
         why="First place of ILSVRC 2017 classification, with 2.251 % top-5 error, an ensemble around SENet-154. The "
         f"blocks cost next to no compute: SE-ResNet-50 takes {units.change(plain.macs, se.macs)} MACs and "
         f"{units.change(plain.params, se.params)} parameters over ResNet-50.",
@@ -235,7 +239,7 @@ def global_pool() -> Finding:
     ran = traced(partial(nn.AdaptiveAvgPool2d, 1), *FEATURES)
     return Finding(
         verdict=holds_if(same),
-        value=same,
+        value=list(closed.output_shape),
         why="Its output is the mean over height and width, to the rounding of double precision.",
         closed_form=figures(closed, "flops", "memory_access"),
         traced=figures(ran, "flops", "memory_access"),
@@ -290,7 +294,7 @@ def clamped_gate() -> Finding:
     (timm_like,) = {type(m.gate).__name__ for m in modules_of(blueprint("ghostnet"), SqueezeExcitation)}
     return Finding(
         verdict="holds",
-        value=furthest,
+        value=[float(y.clamp(0, 1).min()), float(y.clamp(0, 1).max())],
         why="So it is in the note's code, as in the authors' first release. It is neither SENet's sigmoid nor "
         f"MobileNetV3's hard sigmoid: from the latter it differs by up to {furthest:g}, at y = {at:g}, "
         f"and it shuts every channel with y ≤ 0. The authors' later code and timm use the {timm_like} instead.",
@@ -306,7 +310,7 @@ def follows_v3() -> Finding:
     a, b = network("ghostnet"), network("mobilenet_v3_large")
     return Finding(
         verdict=holds_if(same == len(ghost) == len(v3), otherwise="approximate"),
-        value=f"{same} of {len(ghost)} rows",
+        value=[same, len(ghost)],
         why=f"{same} of GhostNet's {len(ghost)} rows equal rows of V3-Large's {len(v3)} in kernel, widths, SE and "
         "stride, in order. It has one bneck more, other widths and SE in the rest, a depthwise convolution only where "
         f"the stride is 2, and ReLU for h-swish; {units.share(a.macs, b.macs)} of the MACs and "

@@ -288,7 +288,7 @@ def cifar_is_v1() -> Finding:
     pairs = count_kinds(note)["depthwise conv"], count_kinds(paper)["depthwise conv"]
     return Finding(
         verdict=holds_if(CIFAR == TABLE_1),
-        value=f"{pairs[0]} pairs, not {pairs[1]}",
+        value=list(pairs),
         why=f"It has V1's block and not its network: {pairs[0]} separable pairs instead of {pairs[1]}, {widest} "
         f"channels at the end instead of {TABLE_1[-1].c_out}, and a first convolution of stride {stem.stride[0]} with "
         f"bias. It has {note.params:,} parameters; V1 for ten classes {paper.params:,}.",

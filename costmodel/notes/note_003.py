@@ -182,7 +182,7 @@ def still_small() -> Finding:
     )
     return Finding(
         verdict=holds_if(block < outside, otherwise="approximate" if block < inside else "fails"),
-        value={"to a 3x3 of the outer width": block / outside, "to a 3x3 of the inner width": block / inside},
+        value=[block / outside, block / inside],
         why=f"It depends on which. Against a 3x3 at the expanded width ({t * width} channels) the block takes "
         f"1/{inside / block:.0f}. Against one 3x3 between the narrow ends ({width} to {width}) it takes "
         f"{block / outside:.2f} times as much: t(2c + 9) / 9c, which is {low:.2f} to {high:.2f} over V2's widths, and "

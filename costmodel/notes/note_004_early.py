@@ -78,7 +78,7 @@ def two_towers(fc_groups: int) -> nn.Module:
 def alexnet_towers() -> Finding:
     joined, apart = alexnet_of_2012(1), alexnet_of_2012(2)
     return Finding(
-        verdict="approximate",
+        verdict=holds_if(joined == apart),
         value=joined,
         why="Of the convolutions that is right: the second, fourth and fifth see their own GPU's maps alone. But the "
         "three fully connected layers, too, see both: only so does the network have the paper's 60 million parameters "
@@ -127,7 +127,7 @@ def vgg_letters() -> Finding:
     }  # fmt: skip
     return Finding(
         verdict="fails",
-        value={"D": counts["vgg16"], "E": counts["vgg19"]},
+        value=[counts["vgg16"], counts["vgg19"]],
         why=f"D is VGG16; VGG19 is E. And {counts['vgg16']} and {counts['vgg19']} count the layers with weights, "
         "convolutions and fully connected ones, of which the last is the output and not hidden.",
         traced=counts,

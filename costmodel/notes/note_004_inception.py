@@ -154,7 +154,7 @@ def auxiliary() -> Finding:
             rates == {0.7} and widths == {(AUXILIARY_WIDTH, AUXILIARY_HIDDEN)} == {(128, 1024)} and pools == {(5, 3)}
             and extra == 2 * len(heads) and ran.macs == network("googlenet").macs
         ),
-        value=len(heads),
+        value=[*pools.pop(), *widths.pop(), *rates],
         why=f"{len(heads)} heads of {ours // len(heads):,} parameters on average, which run in training alone: in eval "
         "mode the MACs are those of the network without them. The weight 0.3 of their losses is the paper's.",
         traced={"params of the heads": ours, "linear layers that run in training only": extra, **figures(ran, "macs")},

@@ -109,7 +109,7 @@ def add_and_concat() -> Finding:
     said = {"equal": (True, True), "other C": (False, True), "other H": (False, False), "other W": (False, False)}
     return Finding(
         verdict=holds_if(ran == said),
-        value=list(said),
+        value=[sum(add for add, _ in ran.values()), sum(cat for _, cat in ran.values())],
         why="Tried on tensors of equal and of other C, H and W. Only a size of 1 is broadcast (that is how a "
         f"squeeze-excitation multiplies; tried: {gate}).",
         closed_form={"add, concat": said},
@@ -210,7 +210,7 @@ def running_statistics() -> Finding:
     moving = torch.allclose(kept[0.1], overall, rtol=0, atol=1e-3)
     return Finding(
         verdict=holds_if(moving, otherwise="approximate" if cumulative else "fails"),
-        value={"weight of the newest batch": 0.1, "batches that hold half of the weight": half},
+        value=half,
         why="The paper's algorithm 2 averages over many training batches. What frameworks keep is a moving average: in "
         f"torch the newest batch weighs 0.1 and the last {half} more than all before, so that over 20 drifting batches "
         "it is not their mean. With momentum=None it is (both run).",
@@ -251,7 +251,7 @@ def cardinality() -> Finding:
     grouped = next(m for m in modules_of(blueprint("resnext50_32x4d"), nn.Conv2d) if m.groups > 1)
     return Finding(
         verdict=holds_if((grouped.groups, grouped.out_channels // grouped.groups) == (c, d) and c * d > 64),
-        value={"C": c, "d": d, "channels": c * d},
+        value=[c, d, c * d],
         why=f"In 32x4d: {c} groups of {d} kernels each in the first stage, {c * d} channels inside where ResNet has "
         f"64, for {b:,} weights to {a:,}. d doubles with every stage, C stays.",
         closed_form={"params": block.params, "MACs": block.macs},

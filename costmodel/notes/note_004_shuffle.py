@@ -53,7 +53,7 @@ def figure_a() -> Finding:
     template = TEMPLATES["resnext50_32x4d"]
     return Finding(
         verdict=holds_if(conv.groups == conv.in_channels),
-        value={"groups": conv.groups, "channels": conv.in_channels},
+        value=[conv.groups, conv.in_channels],
         why="It is ResNet's bottleneck unit with its 3x3 made depthwise. ResNeXt's has a grouped 3x3: "
         f"{conv.groups} groups of {conv.in_channels // conv.groups} channels in 32x4d, where a depthwise one would "
         f"have {conv.in_channels} groups of one.",
@@ -285,7 +285,7 @@ def guideline_3() -> Finding:
     most = max(access, key=lambda name: access[name])
     return Finding(
         verdict="not computable",
-        value={"kernels": kernels, "memory access": access},
+        value=access["4 in parallel"] / access["1"],
         why="Slow is measured: in the paper's Table 3 four in parallel are the slowest on the GPU, while on ARM the "
         "differences are small. What can be counted agrees: at nearly equal MACs they launch "
         f"{kernels['4 in parallel']} kernels instead of 1 and move {access['4 in parallel'] / access['1']:.2f} times "
