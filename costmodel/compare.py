@@ -22,6 +22,7 @@ TOTALS = {
     "memory_access": "elements read and written, every op a kernel of its own",
     "memory_access_bytes": "the same in bytes",
     "activations": "output elements of convolutions and matrix products",
+    "peak_memory": "the most bytes of activations that are live at once, parameters apart",
 }
 """The totals that a comparison shows, and what they mean."""
 
@@ -83,7 +84,7 @@ class Comparison:
         return latex.comparison(self)
 
     def save(self, path: str | Path) -> Path:
-        """Writes the comparison in the form that the suffix names: .html, .md, .csv, .tex or .txt."""
+        """Writes the comparison as the suffix says: .html, .md (figures beside it), .json, .csv, .tex or .txt."""
         from costmodel.views import files
 
         return files.save(self, path)

@@ -229,6 +229,11 @@ def test_guidelines_and_roofline() -> None:
         (("explain", "konv"), 2, "did you mean conv"),
         (("diff", "resnet18", "resnet18", "--fail-over", "1"), 2, "1%"),
         (("roofline", "resnet18", "--device", "tpu"), 2, "h100"),
+        (("check", "saved.json", "--against", "fvcore"), 2, "needs the model itself"),
+        (("profil", "resnet18"), 2, "`costmodel --help`"),
+        (("profile", "resnet18", "--dept", "2"), 2, "--depth"),
+        (("profile", "resnet18", "--depth", "two"), 2, "'--depth'"),
+        (("compare",), 2, "`costmodel compare --help`"),
     ],
 )
 def test_an_error_is_one_line_with_the_remedy(
@@ -243,6 +248,27 @@ def test_an_error_is_one_line_with_the_remedy(
     assert err.count("\n") == 1
     assert err.startswith("error: ")
     assert out == "" or "--save" in arguments
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("costmodel ex", {"explain"}),
+        ("costmodel profile --so", {"--sort"}),
+        ("costmodel compare vgg16 mobilenet_v3", {"mobilenet_v3_large", "mobilenet_v3_small"}),
+        ("costmodel profile torchv", {"torchvision:"}),
+    ],
+)
+def test_the_shell_completes(
+    words: str, completed: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands, options and names of models are completed."""
+    monkeypatch.setenv("_COSTMODEL_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        main([])
+    assert set(capsys.readouterr().out.split()) == completed
 
 
 def test_traceback_shows_the_whole() -> None:

@@ -24,7 +24,6 @@ app = typer.Typer(
     name="costmodel",
     help="What a PyTorch model costs before anything runs: parameters, MACs, FLOPs, memory access, layer by layer.",
     epilog=EPILOG,
-    no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -59,15 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     whole = "--traceback" in given
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ?, and no error
+    wanted = [argument for argument in given if argument != "--traceback"] or ["--help"]
     try:
-        app([argument for argument in given if argument != "--traceback"], prog_name="costmodel")
-    except CostModelError as error:
-        if whole:
-            raise
-        failed(str(error))
-        sys.exit(2)
+        status = app(wanted, prog_name="costmodel", standalone_mode=False)
     except Exception as error:
         if whole:
             raise
-        failed(f"{type(error).__name__}: {error}. This is a fault of costmodel; --traceback shows where it lies")
-        sys.exit(3)
+        status, message = _fault(error)
+        failed(message)
+    sys.exit(status or 0)
+
+
+def _fault(error: Exception) -> tuple[int, str]:
+    """The exit status for an error, and the line that tells of it."""
+    if isinstance(error, CostModelError):
+        return 2, str(error)
+    # A mistake in the command. Its class is click's own or typer's copy of it, by typer's version.
+    if hasattr(error, "format_message"):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "costmodel"
+        return 2, f"{error.format_message().rstrip('.')} (`{command} --help` tells what there is)"
+    return 3, f"{type(error).__name__}: {error}. This is a fault of costmodel; --traceback shows where it lies"

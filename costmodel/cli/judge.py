@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from costmodel.cli import console
-from costmodel.cli.options import Inputs, Json, Model, Train, profiled, read_inputs
+from costmodel.cli.options import Inputs, Json, Model, Train, is_saved, profiled, read_inputs
+from costmodel.errors import InputError
 
 if TYPE_CHECKING:
     from costmodel.crosscheck import CrossCheck
@@ -37,6 +38,8 @@ def check(
 
     limits = zip(_BUDGETS, (max_macs, max_params, max_flops, max_memory_access, max_activations), strict=True)
     budgets = {name: units.parse(limit) for name, limit in limits if limit is not None}
+    if against and is_saved(model):
+        raise InputError(f"{model} is a saved profile, and {against} needs the model itself: name it instead")
     p = profiled(model, inputs, train=train)
     found = p.crosscheck()
     if against:

@@ -13,14 +13,27 @@ from costmodel.errors import InputError
 if TYPE_CHECKING:
     from costmodel.profile import Profile
 
+
+def _names(incomplete: str) -> list[str]:
+    """What a shell completes the start of a model's name to."""
+    from costmodel.models import list_models
+
+    known = [*list_models(), "torchvision:", "timm:", "hf:"]
+    return [name for name in known if name.startswith(incomplete)]
+
+
 Model = Annotated[
     str,
     typer.Argument(
+        autocompletion=_names,
         help="A name (`costmodel models`), torchvision:NAME, timm:NAME, hf:TYPE, hf:config.json, "
         "package.module:factory, path/to/file.py:factory, each with arguments as in 'mobilenet_v1(width=0.5)'; "
         "or a profile saved as .json.",
         show_default=False,
     ),
+]
+Models = Annotated[
+    list[str], typer.Argument(help="Two or more models, as `costmodel profile` takes them.", autocompletion=_names)
 ]
 Inputs = Annotated[
     list[str] | None,
@@ -76,12 +89,21 @@ def _read_input(text: str) -> tuple[str | None, Any]:
     return match["name"], Input(shape, DTYPE[match["dtype"]])
 
 
+def is_saved(model: str) -> bool:
+    """Whether a model argument names a saved profile.
+
+    >>> is_saved("p.json"), is_saved("hf:bert/config.json"), is_saved("resnet18")
+    (True, False, False)
+    """
+    return model.endswith(".json") and ":" not in model
+
+
 def profiled(model: str, inputs: list[str] | None, *, train: bool = False, strict: bool = False) -> Profile:
     """The profile of what a model argument names: of a spec, or read from a saved one."""
     from costmodel.profile import profile
     from costmodel.views.json import read_json
 
-    if model.endswith(".json") and ":" not in model:
+    if is_saved(model):
         if inputs or train:
             raise InputError(f"{model} is a saved profile: its inputs and mode are settled")
         return read_json(model)

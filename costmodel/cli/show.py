@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from costmodel.cli import console
-from costmodel.cli.options import Csv, Inputs, Json, Markdown, Model, Save, Strict, Train, profiled, read_inputs
+from costmodel.cli.options import (
+    Csv,
+    Inputs,
+    Json,
+    Markdown,
+    Model,
+    Models,
+    Save,
+    Strict,
+    Train,
+    is_saved,
+    profiled,
+    read_inputs,
+)
 from costmodel.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +60,7 @@ def profile(
 
 
 def compare(
-    models: Annotated[list[str], typer.Argument(help="Two or more models, as `costmodel profile` takes them.")],
+    models: Models,
     inputs: Inputs = None,
     baseline: Annotated[str | None, typer.Option(help="The model to which ratios are taken.")] = None,
     train: Train = False,
@@ -97,7 +110,7 @@ def diff(
 
 
 def _side(name: str, inputs: list[str] | None) -> Profile:
-    return profiled(name, None if name.endswith(".json") and ":" not in name else inputs)
+    return profiled(name, None if is_saved(name) else inputs)
 
 
 def written(result: Profile | Comparison, *, json: bool, csv: bool, markdown: bool) -> bool:

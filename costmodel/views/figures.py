@@ -35,6 +35,31 @@ def svg(figure: Figure) -> bytes:
     return b"\n".join(line.rstrip() for line in out.getvalue().splitlines()) + b"\n"
 
 
+def of_profile(p: Profile) -> dict[str, tuple[str, Figure]]:
+    """The figures of a report on one model, by name, each with what it shows; none that would be empty."""
+    found = {}
+    if p.macs:
+        found["kinds"] = ("MACs by kind of layer", kinds(p))
+        found["layers"] = ("MACs of each layer, in order of execution", layers(p))
+    field = receptive_field(p)
+    if field.axes[0].has_data():
+        found["receptive-field"] = ("Receptive field of each layer", field)
+    if p.peak.curve:
+        found["memory"] = ("Live activations while each op runs", memory(p))
+    return found
+
+
+def of_comparison(c: Comparison) -> dict[str, tuple[str, Figure]]:
+    """The figures of a report on several models, likewise."""
+    base = c.baseline or next(iter(c.profiles))
+    found = {"scatter": ("Parameters against MACs, with the Pareto front", scatter(c))}
+    for quantity in ("macs", "params", "memory_access"):
+        if getattr(c.profiles[base], quantity):
+            alt = f"{units.name(quantity)} of each model, as a ratio to {base}"
+            found[f"ratios-{quantity.replace('_', '-')}"] = (alt, ratios(c, quantity))
+    return found
+
+
 def layers(p: Profile, quantity: str = "macs", ax: Axes | None = None) -> Figure:
     """A quantity of each layer, in order of execution, coloured by kind."""
     ax = _axes(ax, 8.0, 3.2)
@@ -196,6 +221,7 @@ def ratios(c: Comparison, quantity: str = "macs", ax: Axes | None = None) -> Fig
     ax.invert_yaxis()
     ax.margins(x=0.2)
     ax.xaxis.set_major_formatter("{x:g}×")
+    ax.xaxis.set_minor_formatter("")  # within less than a decade matplotlib would label these, as 2 × 10⁻¹
     _title(ax, f"{units.name(quantity)}, ratio to {base}")
     return _figure(ax)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from costmodel.quantities import EVERY_OPERATION
 from costmodel.views import units
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from costmodel.difference import Difference
     from costmodel.profile import Coverage, Profile
 
-TOTALS = ("params", "macs", "flops", "memory_access", "activations")
+TOTALS = ("params", "macs", "flops", "memory_access", "memory_access_bytes", "activations", "peak_memory")
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()#+!|~$^-]")
 _LINK = re.compile(r"(?<=\w)://|(?<=www)\.|@", re.IGNORECASE)
@@ -63,10 +64,15 @@ def folded(summary: str, body: str) -> str:
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
 
+def pictures(figures: Mapping[str, str]) -> list[str]:
+    """Links to figures that lie beside the report, by path from it: to each, what it shows."""
+    return [f"![{escape(alt)}]({quote(path)})" for path, alt in figures.items()]
+
+
 # -- one model -----------------------------------------------------------------------------------------------------
 
 
-def profile(p: Profile) -> str:
+def profile(p: Profile, figures: Mapping[str, str] | None = None) -> str:
     """A profile: its totals, whether to trust them, what is counted; then where the costs go, layer by layer."""
     inputs = ", ".join(f"{units.shape(t.shape)} {t.dtype}" for t in p.inputs) or "nothing"
     parts = [
@@ -76,6 +82,7 @@ def profile(p: Profile) -> str:
         conventions(),
         _trust(p),
         f"## By kind of layer\n\n{_kinds(p)}",
+        *pictures(figures or {}),
         f"## Layers\n\n{folded(_layers_title(p), _layers(p))}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -90,14 +97,8 @@ def _totals(p: Profile) -> list[list[str]]:
     for name in TOTALS:
         exact = p.is_exact or name == "params"
         value = getattr(p, name)
-        unit = " elements" if "(" in units.head(name) else ""
-        rows.append([units.head(name), units.cell(name, value, exact=exact), f"{'' if exact else '≥ '}{value:,}{unit}"])
-        if name == "memory_access":
-            access = p.memory_access_bytes
-            rows.append([
-                units.head("memory_access_bytes"), units.cell("memory_access_bytes", access, exact=exact),
-                f"{'' if exact else '≥ '}{access:,} bytes",
-            ])  # fmt: skip
+        every_digit = f"{'' if exact else '≥ '}{value:,} {units.noun(name)}".rstrip()
+        rows.append([units.head(name), units.cell(name, value, exact=exact), every_digit])
     return rows
 
 
@@ -107,7 +108,7 @@ def conventions() -> str:
         f"> **MACs** are multiply-accumulates of convolutions and matrix products, taps on zero padding included: what "
         f"most papers print as FLOPs. **FLOPs** here: {EVERY_OPERATION.name}. **Memory access** is elements read and "
         f"written, every operation a kernel of its own. **Activations** are output elements of convolutions and matrix "
-        f"products. 1 k is 1,000."
+        f"products. **Peak memory** is the most bytes of activations live at once, parameters apart. 1 k is 1,000."
     )
 
 
@@ -238,22 +239,23 @@ def _value(value: object) -> str:
 # -- several models ------------------------------------------------------------------------------------------------
 
 
-def comparison(c: Comparison) -> str:
+def comparison(c: Comparison, figures: Mapping[str, str] | None = None) -> str:
     """Several models: a table of totals, ratios to the baseline, and whether to trust each."""
-    names = [*TOTALS[:4], "memory_access_bytes", "activations"]
     rows = [
-        [escape(model), *(units.cell(n, getattr(p, n), exact=p.is_exact or n == "params") for n in names)]
+        [escape(model), *(units.cell(n, getattr(p, n), exact=p.is_exact or n == "params") for n in TOTALS)]
         for model, p in c.profiles.items()
     ]
     parts = [
         f"# {len(c.profiles)} models compared",
-        table(["model", *(units.head(n) for n in names)], rows),
+        table(["model", *(units.head(n) for n in TOTALS)], rows),
     ]
     if c.baseline is not None:
-        figures = c.table.to_dict("index")
-        ratios = [[escape(model), *(units.ratio(figures[model][f"{n}_ratio"]) for n in names)] for model in c.profiles]
-        parts.append(f"Times {escape(c.baseline)}:\n\n{table(['model', *(units.name(n) for n in names)], ratios)}")
-    parts.append(conventions())
+        table_rows = c.table.to_dict("index")
+        ratios = [
+            [escape(model), *(units.ratio(table_rows[model][f"{n}_ratio"]) for n in TOTALS)] for model in c.profiles
+        ]
+        parts.append(f"Times {escape(c.baseline)}:\n\n{table(['model', *(units.head(n) for n in TOTALS)], ratios)}")
+    parts += [conventions(), *pictures(figures or {})]
     trust = "\n".join(
         f"- {escape(model)}: {verdict(p.crosscheck())} {coverage_line(p.coverage)}" for model, p in c.profiles.items()
     )

@@ -107,8 +107,17 @@ def head(quantity: str) -> str:
     >>> head("macs"), head("memory_access"), head("memory_access_bytes")
     ('MACs', 'memory access (elements)', 'memory access (bytes)')
     """
-    unit = {"B": "bytes", " elements": "elements"}.get(_UNITS.get(quantity, ""))
-    return name(quantity) if unit is None else f"{name(quantity)} ({unit})"
+    unit = noun(quantity)
+    return f"{name(quantity)} ({unit})" if unit else name(quantity)
+
+
+def noun(quantity: str) -> str:
+    """What a quantity counts, where its name does not say so.
+
+    >>> noun("memory_access"), noun("peak_memory"), noun("macs")
+    ('elements', 'bytes', '')
+    """
+    return {"B": "bytes", " elements": "elements"}.get(_UNITS.get(quantity, ""), "")
 
 
 def cell(quantity: str, value: int, *, exact: bool = True) -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -76,6 +78,30 @@ def test_a_profile_tells_totals_conventions_and_verdict_before_its_layers() -> N
     layers = tables(text)[-1]
     assert sum("Conv2d" in line for line in layers) == 52  # Table 2 of the paper: 1 + (17 * 3 - 1) + 1
     assert all(re.fullmatch(r" -+: ?| -+ ?", cell) for cell in layers[1].split("|")[1:-1])
+
+
+def test_figures_lie_beside_a_saved_report(tmp_path: Path) -> None:
+    """Each is linked by a relative path that a viewer can follow, and a report saved again is the same to the byte."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4))
+    p, c = costmodel.profile(net, (1, 3, 8, 8)), costmodel.compare({"a": net, "b": net[:2]}, (1, 3, 8, 8))
+    for result, expected in (
+        (p, {"kinds", "layers", "receptive-field", "memory"}),
+        (c, {"scatter", "ratios-macs", "ratios-params", "ratios-memory-access"}),
+    ):
+        path = result.save(tmp_path / "of mine" / "my report.md")
+        linked = [unquote(link) for link in re.findall(r"^!\[.+\]\((\S+)\)$", path.read_text("utf-8"), re.MULTILINE)]
+        assert {Path(link).stem for link in linked} == expected
+        assert all(not Path(link).is_absolute() for link in linked)
+        before = [(path.parent / link).read_bytes() for link in linked]
+        assert all(b"<svg" in figure for figure in before)
+        result.save(path)
+        assert [(path.parent / link).read_bytes() for link in linked] == before
+
+
+def test_a_report_has_no_empty_figure(tmp_path: Path) -> None:
+    """Where nothing is multiplied there is no figure of MACs, and without an image no receptive field."""
+    path = costmodel.profile(nn.ReLU(), (3,)).save(tmp_path / "p.md")
+    assert [Path(link).stem for link in re.findall(r"\((\S+\.svg)\)", path.read_text("utf-8"))] == ["memory"]
 
 
 def test_an_inexact_profile_says_so_in_markdown() -> None:
