@@ -11,7 +11,7 @@ from costmodel import layers as closed
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec, tensors_in
-from costmodel.load import load
+from costmodel.load import priced
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.trace import Execution, Mode, trace
 
@@ -129,15 +129,19 @@ def crosscheck(
     """
     if against not in ("", "fvcore"):
         raise InputError(f"against={against!r}: the third opinion is 'fvcore'")
-    if isinstance(model, str):
-        model = load(model)
-    pricing = Pricing(trace(model, inputs, mode=mode, execution=execution, capture=closed.capture))
-    result = check(pricing)
-    if not against:
-        return result
-    from costmodel.third_opinion import fvcore
 
-    return replace(result, against=against, third=fvcore(model, inputs, pricing))
+    def derived(module: nn.Module) -> CrossCheck:
+        pricing = Pricing(trace(module, inputs, mode=mode, execution=execution, capture=closed.capture))
+        if not against:
+            return check(pricing)
+        from costmodel.third_opinion import fvcore
+
+        return replace(check(pricing), against=against, third=fvcore(module, inputs, pricing))
+
+    if isinstance(model, str):
+        # fvcore runs the model.
+        return priced(model, derived, weights=bool(against) or execution == "real")
+    return derived(model)
 
 
 def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[Comparison]:

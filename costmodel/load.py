@@ -12,16 +12,18 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from costmodel.errors import LoadError
+from costmodel.errors import LoadError, NeedsValuesError
 
 if TYPE_CHECKING:
     from torch import nn
+
+Priced = TypeVar("Priced")
 
 FORMS = (
     "mobilenet_v2", "mobilenet_v1(width=0.5)", "torchvision:resnet50", "timm:convnext_tiny",
@@ -43,7 +45,7 @@ class Spec:
     kwargs: Mapping[str, Any] | None = None
 
 
-def load(spec: str) -> nn.Module:
+def load(spec: str, *, weights: bool = True) -> nn.Module:
     """The module that a spec string names, with random weights; nothing is downloaded.
 
     ``costmodel.profile(load(spec))`` needs no inputs where the module knows its own: the library's networks, and those
@@ -53,6 +55,9 @@ def load(spec: str) -> nn.Module:
         spec: a name of ``costmodel.models.list_models()``; ``torchvision:NAME``; ``timm:NAME``; ``hf:`` and a model
             type, a config.json or a folder that has one; ``package.module:factory``; ``path/to/file.py:factory``.
             Arguments follow in parentheses, as Python literals.
+        weights: ``False`` builds a library's network on torch's meta device, which takes neither the time nor the
+            memory that weights take: it can be priced, and cannot be run. What cannot be built there has weights all
+            the same, and so has what a module or file of yours makes, whose code runs as it is written.
 
     Raises ``LoadError`` for a spec that names nothing that can be built.
 
@@ -61,13 +66,23 @@ def load(spec: str) -> nn.Module:
     """
     if not isinstance(spec, str):
         raise LoadError(f"a spec is a string such as {FORMS[0]!r}, not {type(spec).__name__}")
-    read = parse(spec)
-    model: nn.Module = _BUILDERS[read.scheme](read, spec)
+    model = _build(parse(spec), spec, weights=weights)
     if not _is_model(model):
         raise LoadError(
             f"{spec!r} gave {type(model).__name__}, not a torch.nn.Module: name a factory or a module class"
         )
     return model
+
+
+def priced(spec: str, price: Callable[[nn.Module], Priced], *, weights: bool = False) -> Priced:
+    """What ``price`` makes of a spec's module: built without weights, and with them where it asks for their values."""
+    model = load(spec, weights=weights)
+    try:
+        return price(model)
+    except NeedsValuesError:
+        if not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+            raise
+    return price(load(spec))
 
 
 def parse(spec: str) -> Spec:
@@ -106,18 +121,36 @@ def _split_call(spec: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         ) from error
 
 
+Place: TypeAlias = Callable[[], AbstractContextManager[object]]
+"""Under which context a constructor runs; imports are made outside of it, for what they make lives on."""
+
+
+def _build(spec: Spec, text: str, *, weights: bool) -> Any:
+    if not weights:
+        # A constructor may ask for a value, as NumPy and item() do; an error of another kind is raised once more below.
+        with suppress(LoadError):
+            return _BUILDERS[spec.scheme](spec, text, _on_meta)
+    return _BUILDERS[spec.scheme](spec, text, nullcontext)
+
+
+def _on_meta() -> AbstractContextManager[object]:
+    from torch import device
+
+    return device("meta")
+
+
 # -- a builder for each scheme -------------------------------------------------------------------------------------
 
 
-def _own(spec: Spec, text: str) -> Any:
+def _own(spec: Spec, text: str, place: Place) -> Any:
     models = importlib.import_module("costmodel.models")
     names = models.list_models()
     if spec.name not in names:
         raise LoadError(f"no model is called {spec.name!r}{_hint(spec.name, names) or f'. {_forms()}'}")
-    return _call(getattr(models, spec.name), spec, text)
+    return _call(getattr(models, spec.name), spec, text, place=place)
 
 
-def _torchvision(spec: Spec, text: str) -> Any:
+def _torchvision(spec: Spec, text: str, place: Place) -> Any:
     models = _package("torchvision.models", "torchvision")
     names = models.list_models()
     if spec.name not in names:
@@ -129,7 +162,7 @@ def _torchvision(spec: Spec, text: str) -> Any:
     }
     if spec.name in ("googlenet", "inception_v3"):
         nothing["init_weights"] = False  # minutes of truncated normals, which change no cost
-    model = _call(builder, spec, text, nothing)
+    model = _call(builder, spec, text, nothing, place)
     if getattr(model, "example_inputs", None) is None:
         model.example_inputs = _torchvision_inputs(models, spec.name, builder)
     return model
@@ -148,7 +181,7 @@ def _torchvision_inputs(models: Any, name: str, builder: Callable[..., Any]) -> 
     return (1, 3, 16, *size) if family == "video" else (1, 3, *size)
 
 
-def _timm(spec: Spec, text: str) -> Any:
+def _timm(spec: Spec, text: str, place: Place) -> Any:
     timm = _package("timm", "timm")
     names = timm.list_models()
     if not timm.is_model(spec.name.split(".")[0]):
@@ -156,10 +189,10 @@ def _timm(spec: Spec, text: str) -> Any:
     _refuse_weights(spec, text)
     # A tag (name.tag) says which weights; without them the architecture is all there is.
     named = Spec(spec.scheme, "", spec.name, (spec.name.split(".")[0],), spec.kwargs)
-    return _call(timm.create_model, named, text, {"pretrained": False})
+    return _call(timm.create_model, named, text, {"pretrained": False}, place)
 
 
-def _hf(spec: Spec, text: str) -> Any:
+def _hf(spec: Spec, text: str, place: Place) -> Any:
     transformers = _package("transformers", "transformers")
     kwargs = dict(spec.kwargs or {})
     path = Path(spec.name).expanduser()
@@ -181,7 +214,7 @@ def _hf(spec: Spec, text: str) -> Any:
         with _as_load_error(text):
             config = transformers.AutoConfig.for_model(spec.name, **kwargs)
     for auto in _auto_classes(transformers, config):
-        with _as_load_error(text):
+        with _as_load_error(text), place():
             return auto.from_config(config)
     raise LoadError(f"{text!r}: transformers has no model for a {type(config).__name__}")
 
@@ -195,6 +228,7 @@ def _auto_classes(transformers: Any, config: Any) -> Iterator[Any]:
             yield _Direct(found)
     for auto in (transformers.AutoModel,):
         if type(config) in auto._model_mapping:
+            auto._model_mapping[type(config)]  # imports the model's file
             yield auto
 
 
@@ -208,7 +242,7 @@ class _Direct:
         return self.model(config)
 
 
-def _file(spec: Spec, text: str) -> Any:
+def _file(spec: Spec, text: str, _: Place) -> Any:
     path = Path(spec.where).expanduser().resolve()
     if not path.is_file():
         raise LoadError(f"{text!r}: there is no file {path}")
@@ -223,7 +257,7 @@ def _file(spec: Spec, text: str) -> Any:
     return _call(_attribute(module, spec, text), spec, text)
 
 
-def _module(spec: Spec, text: str) -> Any:
+def _module(spec: Spec, text: str, _: Place) -> Any:
     with _importable(Path.cwd()):
         try:
             module = importlib.import_module(spec.where)
@@ -237,7 +271,7 @@ def _module(spec: Spec, text: str) -> Any:
     return _call(_attribute(module, spec, text), spec, text)
 
 
-_BUILDERS: Mapping[str, Callable[[Spec, str], Any]] = {
+_BUILDERS: Mapping[str, Callable[[Spec, str, Place], Any]] = {
     "": _own, "torchvision": _torchvision, "timm": _timm, "hf": _hf, "file": _file, "module": _module,
 }  # fmt: skip
 
@@ -245,7 +279,9 @@ _BUILDERS: Mapping[str, Callable[[Spec, str], Any]] = {
 # -- what they share ------------------------------------------------------------------------------------------------
 
 
-def _call(factory: Any, spec: Spec, text: str, defaults: Mapping[str, Any] | None = None) -> Any:
+def _call(
+    factory: Any, spec: Spec, text: str, defaults: Mapping[str, Any] | None = None, place: Place = nullcontext
+) -> Any:
     if not isinstance(factory, type) and _is_model(factory):
         if spec.args or spec.kwargs:
             raise LoadError(f"{text!r}: {spec.name} is no factory, it takes no arguments")
@@ -259,7 +295,7 @@ def _call(factory: Any, spec: Spec, text: str, defaults: Mapping[str, Any] | Non
         raise LoadError(f"{text!r}: {error}; it is called as {spec.name}{inspect.signature(factory)}") from error
     except ValueError:
         pass  # a builtin without a signature
-    with _as_load_error(text):
+    with _as_load_error(text), place():
         return factory(*spec.args, **kwargs)
 
 

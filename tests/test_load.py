@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import costmodel
-from costmodel.errors import LoadError
+from costmodel.errors import LoadError, NeedsValuesError
 from costmodel.load import parse
 
 
@@ -163,3 +164,90 @@ def test_transformers_by_type_file_and_folder(tmp_path: Path) -> None:
         assert sum(p.numel() for p in again.parameters()) == sum(p.numel() for p in by_type.parameters())
     with pytest.raises(LoadError, match=re.escape("no config.json")):
         costmodel.load(f"hf:{tmp_path.parent}")
+
+
+# -- without weights --------------------------------------------------------------------------------------------------
+
+
+def on_meta(model: nn.Module) -> bool:
+    """Whether all parameters and buffers lie on the meta device."""
+    return all(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
+
+
+def test_a_network_loads_with_or_without_weights() -> None:
+    """What is loaded can be run; without weights it takes no memory, and still knows its inputs."""
+    model = costmodel.load("mobilenet_v3_small(width=0.35)").eval()
+    assert model(torch.randn(1, 3, 64, 64)).isfinite().all()
+    without = costmodel.load("mobilenet_v3_small(width=0.35)", weights=False)
+    assert on_meta(without)
+    assert without.example_inputs == model.example_inputs
+    assert [t.shape for t in without.state_dict().values()] == [t.shape for t in model.state_dict().values()]
+
+
+@pytest.mark.parametrize("spec", ["vgg11", "googlenet(aux=True)", "hybridsn"])
+def test_a_spec_is_priced_without_weights(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profiles and cross-checks of the library's own networks make no weights, and are those of the real ones."""
+    real = costmodel.load(spec)
+    expected = costmodel.profile(real)
+
+    register = nn.Module.register_parameter
+
+    def watched(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        assert parameter is None or parameter.is_meta, "weights are made"
+        register(module, name, parameter)
+
+    monkeypatch.setattr(nn.Module, "register_parameter", watched)
+    with pytest.raises(AssertionError, match="weights are made"):
+        nn.Linear(2, 2)
+    p = costmodel.profile(spec)
+    assert p.name == spec
+    assert p.layers.equals(expected.layers)
+    assert (p.params, p.buffers, p.peak_memory) == (expected.params, expected.buffers, expected.peak_memory)
+    assert costmodel.crosscheck(spec).ok
+
+
+def test_weights_are_made_where_they_are_needed() -> None:
+    """A real execution, and fvcore, which runs the model, have a network with weights."""
+    assert costmodel.profile("mobilenet_v1_cifar", execution="real").execution == "real"
+    assert costmodel.crosscheck("mobilenet_v1_cifar", against="fvcore").third
+
+
+class ReadsItsBuffer(nn.Module):
+    """Its forward asks for a value that it was built with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.register_buffer("times", torch.tensor(3))
+        self.example_inputs = (2, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(int(self.times)):  # type: ignore[arg-type]  # a buffer is a Tensor
+            x = self.linear(x)
+        return x
+
+
+class ReadsWhileBuilt(nn.Linear):
+    """Its constructor asks for a value."""
+
+    def __init__(self) -> None:
+        super().__init__(4, int(torch.linspace(0, 6, 3)[-1].item()))
+
+
+@pytest.mark.parametrize(("factory", "macs"), [(ReadsItsBuffer, 3 * 32), (ReadsWhileBuilt, 48)])
+def test_a_network_that_needs_values_is_built_with_them(
+    factory: type[nn.Module], macs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that is read in the constructor, or in the forward, is there."""
+    monkeypatch.setattr(costmodel.models, "list_models", lambda: ["reads"])
+    monkeypatch.setattr(costmodel.models, "reads", factory, raising=False)
+    with pytest.raises((RuntimeError, NeedsValuesError)), torch.device("meta"):
+        costmodel.profile(factory(), (2, 4))
+    assert costmodel.profile("reads", (2, 4)).macs == macs
+    assert not on_meta(costmodel.load("reads"))
+
+
+def test_a_file_runs_as_it_is_written(tmp_path: Path) -> None:
+    """What a user's factory makes has weights: its code may do more than make layers."""
+    (tmp_path / "net.py").write_text("from torch import nn\n\ndef net():\n    return nn.Linear(3, 2)\n")
+    assert not on_meta(costmodel.load(f"{tmp_path}/net.py:net", weights=False))

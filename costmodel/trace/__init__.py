@@ -30,7 +30,7 @@ def trace(
     *,
     mode: Mode = "eval",
     execution: Execution = "auto",
-    capture: Capture = lambda module, call: None,
+    capture: Capture = lambda module: None,
     recorder: Recorder | None = None,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``.
@@ -100,6 +100,7 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
             with calls, below_autograd(), recorder.autocast or nullcontext(), recorder:
                 output = model(*args, **kwargs)
             graph.outputs = map_tensors(output, recorder.spec)
+            graph.calls = calls.records()
         except CostModelError:
             raise
         except Exception as error:
@@ -110,7 +111,6 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
             torch.clear_autocast_cache()  # casts of real weights that were made on meta must not reach a real run
             recorder.forget()
             del output, args, kwargs
-    graph.calls = calls.calls
     return graph
 
 
@@ -119,7 +119,9 @@ def _wants_values(error: Exception) -> bool:
     if isinstance(error, NotImplementedError):
         return True
     text = str(error).lower()
-    return isinstance(error, (RuntimeError, TypeError, ValueError)) and ("meta" in text or "numpy()" in text)
+    # The last is what tolist() says of a meta tensor.
+    told = any(words in text for words in ("meta", "numpy()", "unallocated storage"))
+    return told and isinstance(error, (RuntimeError, TypeError, ValueError))
 
 
 def _first_line(error: Exception) -> str:
@@ -128,14 +130,16 @@ def _first_line(error: Exception) -> str:
 
 
 def _where(calls: Calls, model: nn.Module) -> str:
-    if not calls.broken:
+    broken = calls.broken()
+    if not broken:
         return f"in {type(model).__name__}"
-    call = calls.broken[-1]
+    call = broken[-1]
     return f"in layer {call.name!r} ({call.type})" if call.name else f"in {call.type}'s own forward"
 
 
 def _explain(calls: Calls, model: nn.Module, graph: Graph, error: Exception) -> str:
-    taken = ", ".join(str(t) for t in tensors_in(calls.broken[-1].args)) if calls.broken else ""
+    broken = calls.broken()
+    taken = ", ".join(str(t) for t in tensors_in(broken[-1].args)) if broken else ""
     given = ", ".join(str(t) for t in tensors_in((graph.inputs, graph.kwargs))) or "no tensors"
     return (
         f"the forward of {type(model).__name__} failed {_where(calls, model)}"
