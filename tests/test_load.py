@@ -222,9 +222,22 @@ class ReadsItsBuffer(nn.Module):
         self.example_inputs = (2, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for _ in range(int(self.times)):  # type: ignore[arg-type]  # a buffer is a Tensor
+        for _ in range(self.value()):
             x = self.linear(x)
         return x
+
+    def value(self) -> int:
+        """The buffer's value as a number."""
+        return int(self.get_buffer("times"))
+
+
+class ListsItsBuffer(ReadsItsBuffer):
+    """Its forward asks for a list, of which torch says other words."""
+
+    def value(self) -> int:
+        """The buffer's value by way of `tolist`."""
+        value: int = self.get_buffer("times").tolist()
+        return value
 
 
 class ReadsWhileBuilt(nn.Linear):
@@ -234,7 +247,9 @@ class ReadsWhileBuilt(nn.Linear):
         super().__init__(4, int(torch.linspace(0, 6, 3)[-1].item()))
 
 
-@pytest.mark.parametrize(("factory", "macs"), [(ReadsItsBuffer, 3 * 32), (ReadsWhileBuilt, 48)])
+@pytest.mark.parametrize(
+    ("factory", "macs"), [(ReadsItsBuffer, 3 * 32), (ListsItsBuffer, 3 * 32), (ReadsWhileBuilt, 48)]
+)
 def test_a_network_that_needs_values_is_built_with_them(
     factory: type[nn.Module], macs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
