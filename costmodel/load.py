@@ -300,8 +300,9 @@ def _call(
 
 
 def _is_model(value: Any) -> bool:
-    # Not by isinstance: this file does without torch.
-    return callable(getattr(value, "named_modules", None))
+    from torch import nn
+
+    return isinstance(value, nn.Module)
 
 
 def _attribute(module: Any, spec: Spec, text: str) -> Any:

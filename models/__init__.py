@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .alexnet import alexnet as alexnet
     from .closed import ClosedForm as ClosedForm
-    from .closed._check import ClosedFormCheck
+    from .closed import ClosedFormCheck as ClosedFormCheck
     from .efficientnet import efficientnet_b0 as efficientnet_b0
     from .efficientnet import efficientnet_b1 as efficientnet_b1
     from .efficientnet import efficientnet_b2 as efficientnet_b2
@@ -142,7 +142,7 @@ def check_closed_form(profile: Profile, name: str, **arguments: Any) -> ClosedFo
     >>> check_closed_form(profile(build("resnet18"), (2, 3, 96, 128)), "resnet18").ok
     True
     """
-    from .closed._check import check
+    from .closed import check
 
     batch, _, *size = profile.inputs[0].shape
     if "window" not in signature(_factory(name)).parameters:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import importlib
 import json
 import os
 import pty
@@ -161,6 +162,28 @@ def test_check_fails_where_the_wings_disagree(net: str, monkeypatch: pytest.Monk
     shown = run("check", net, "-i", "1,3,32,32", status=1)
     assert re.search(r"^0 +Conv2d +output shape +", shown, re.MULTILINE)
     assert not json.loads(run("check", net, "-i", "1,3,32,32", "--json", status=1))["ok"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("mobilenet_v2(width=0.75)",), ("googlenet(aux=True)", "--train"), ("hybridsn", "-i", "2,1,30,25,25")]
+)
+def test_check_holds_a_whole_network_to_its_closed_form(arguments: tuple[str, ...]) -> None:
+    """The library's own networks have a second derivation, with their arguments, in training, on a batch."""
+    assert re.search(r"^✓ closed form of the whole network: \d+ layers", run("check", *arguments), re.MULTILINE)
+    assert json.loads(run("check", *arguments, "--json"))["closed_form"] is True
+
+
+def test_check_fails_where_a_network_s_table_is_wrong(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One entry that is wrong in the closed form alone is exit status 1, with the layers and both figures."""
+    importlib.import_module("costmodel.models.mobilenet_v1")  # the module takes the table's entry while it is right
+    monkeypatch.setattr("costmodel.models.closed.mobilenet_v1.STEM_WIDTH", 40)
+    shown = run("check", "mobilenet_v1(width=0.5)", status=1)
+    assert "✗ closed form of the whole network: " in shown
+    assert re.search(r"^features\.0\.conv +params +648 +432", shown, re.MULTILINE)
+    told = json.loads(run("check", "mobilenet_v1(width=0.5)", "--json", status=1))
+    assert (told["ok"], told["crosscheck"], told["closed_form"]) == (False, True, False)
+    assert ["", "params"] in told["differences"]
+    assert json.loads(run("check", net, "-i", "1,3,32,32", "--json"))["closed_form"] is None
 
 
 def test_check_against_fvcore(net: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from costmodel.compare import Comparison
     from costmodel.crosscheck import CrossCheck
+    from costmodel.models.closed import ClosedFormCheck
     from costmodel.profile import Profile
 
 ROWS = 60
@@ -207,6 +208,27 @@ def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
     return parts + _third_parts(check)
 
 
+def closed_form_parts(check: ClosedFormCheck | None) -> list[RenderableType]:
+    """The verdict on a whole network in closed form, each difference in a row; nothing where there is no such form."""
+    from rich.text import Text
+
+    if check is None:
+        return []
+    rows = len(check.form.rows)
+    if check.ok:
+        said = f"closed form of the whole network: {rows} layers and all totals agree to the last integer"
+        return [Text.assemble(("✓ ", "green"), said)]
+    found = check.differences
+    layers = len({d.layer for d in found if d.layer})
+    columns = [
+        grid.Column("quantity", [units.name(d.quantity) for d in found], right=False),
+        grid.Column("closed form", [_both(d.closed_form) for d in found]),
+        grid.Column("traced", [_both(d.traced) for d in found]),
+    ]
+    table, _ = grid.table("layer", [Text(d.layer or "in total") for d in found], columns, WIDE, keep_all=True)
+    return [Text.assemble(("✗ ", "red"), f"closed form of the whole network: {layers} of {rows} layers differ"), table]
+
+
 def _third_parts(check: CrossCheck) -> list[RenderableType]:
     from rich.text import Text
 
@@ -231,7 +253,9 @@ def _by_reason(other: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def _both(value: Any) -> str:
-    return units.shape(value) if isinstance(value, tuple) else units.grouped(value)
+    if isinstance(value, tuple):
+        return units.shape(value)
+    return units.grouped(value) if isinstance(value, int) else str(value)
 
 
 # -- the table of layers -------------------------------------------------------------------------------------------

@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 
 from costmodel.quantities import Count
 
+from ._check import ClosedFormCheck, check
 from ._feature_map import Ledger, Note, Row
 from ._result import ClosedForm
 from ._sweep import Sweep
 from ._totals import Totals
 
-__all__ = ["ClosedForm", "Row", "closed_form"]
+__all__ = ["ClosedForm", "ClosedFormCheck", "Row", "check", "closed_form"]
 
 Network: TypeAlias = Callable[..., object]
 """A network's walk: takes a ledger, and the network's arguments by keyword."""
