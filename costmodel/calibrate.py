@@ -28,7 +28,8 @@ def calibrate(path: Path | None = None, *, repeats: int = _REPEATS) -> Device:
     and, where it is faster, in bfloat16 and float16; the copy moves 256 MiB, read once and written once.
     """
     threads = torch.get_num_threads()
-    how = f"measured on {date.today().isoformat()} with {threads} threads of {cpu_name()}, best of {repeats} runs"
+    used = f"{threads} thread" if threads == 1 else f"{threads} threads"
+    how = f"measured on {date.today().isoformat()} with {used} of {cpu_name()}, best of {repeats} runs"
     rates = {"float32": _product_rate(torch.float32, _SIZE, repeats)}
     tried = _product_rate(torch.float32, _TRIED, repeats)
     for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
@@ -40,7 +41,7 @@ def calibrate(path: Path | None = None, *, repeats: int = _REPEATS) -> Device:
     source, target = torch.ones(_COPIED // 4), torch.empty(_COPIED // 4)
     bandwidth = 2 * _COPIED / _best(lambda: target.copy_(source), repeats)
 
-    lines = [f"[{THIS_CPU}]", f'title = "{cpu_name()}, {threads} threads"']
+    lines = [f"[{THIS_CPU}]", f'title = "{cpu_name()}, {used}"']
     for name, rate in rates.items():
         lines += [f"peak.{name}.value = {rate:.6e}", f'peak.{name}.source = "{how}: a product of {_SIZE}² matrices"']
     lines += [f"bandwidth.value = {bandwidth:.6e}", f'bandwidth.source = "{how}: a copy of {_COPIED >> 20} MiB"']

@@ -1,4 +1,4 @@
-"""What a real forward on the CPU allocates, from the allocator's own events."""
+"""What a real forward allocates, from the allocator's own events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALLOCATES = frozenset(
 
 
 def measured_peak(run: Callable[..., object], inputs: Sequence[torch.Tensor]) -> int:
-    """The most bytes of tensors that are live at once, the inputs included, in one run without autograd.
+    """The most bytes of tensors that are live at once on the inputs' device, these included, in a run without autograd.
 
     What a kernel allocates and frees while it runs is its workspace and not a tensor: an allocation counts if it
     outlives the innermost op that asked for it. Events come from torch's profiler, so nothing of the library is used.
@@ -29,7 +29,7 @@ def measured_peak(run: Callable[..., object], inputs: Sequence[torch.Tensor]) ->
 
     def walk(node: Any, inside: list[Any]) -> None:
         fields = node.extra_fields
-        if type(fields).__name__ == "_ExtraFields_Allocation":
+        if type(fields).__name__ == "_ExtraFields_Allocation" and fields.device == inputs[0].device:
             asked = next((n for n in reversed(inside) if n.name not in _ALLOCATES), None)
             until = float("-inf") if asked is None else float(asked.end_time_ns)
             events.append((node.start_time_ns, fields.alloc_size, fields.ptr, until))

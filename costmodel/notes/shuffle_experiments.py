@@ -1,4 +1,4 @@
-"""ShuffleNet V2's four experiments: the networks that its guidelines were drawn from, and what they cost in closed form.
+"""ShuffleNet V2's four experiments: the networks that its guidelines were drawn from, and their cost in closed form.
 
 Each network is ten equal blocks on a map of 56 x 56. In an experiment all of them do about the same
 multiply-accumulates, as far as whole channels allow, and differ in one thing. ``scale`` multiplies the channels.
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from math import sqrt
 
 from torch import Tensor, nn
@@ -170,8 +171,7 @@ def _elementwise() -> Iterator[Variant]:
 
 def _series(*channels: int) -> nn.Module:
     """1x1 convolutions one after the other."""
-    pairs = zip(channels, channels[1:], strict=False)
-    return nn.Sequential(*(nn.Conv2d(c_in, c_out, 1, bias=False) for c_in, c_out in pairs))
+    return nn.Sequential(*(nn.Conv2d(c_in, c_out, 1, bias=False) for c_in, c_out in pairwise(channels)))
 
 
 class Parallel(nn.Module):

@@ -10,7 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 from pathlib import Path
+from statistics import median
 
 from costmodel.notes.shuffle_experiments import BLOCKS, SCALES, SIZE, Experiment, Variant, experiments
 from costmodel.views import units
@@ -26,12 +28,15 @@ class Measured:
     date: str
     rounds: int
     seconds: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
-    """By guideline, row and scale, for one image's forward: the median between the ends of its 95 % interval."""
+    """By guideline, row and scale, for one image's forward, round by round: in a round the rows take turns."""
 
-    def of(self, experiment: Experiment, variant: Variant) -> tuple[float, float, float]:
-        """The low end, the median and the high end of one network."""
-        low, median, high = self.seconds[experiment.guideline][variant.label][str(variant.scale)]
-        return low, median, high
+    def of(self, experiment: Experiment, variant: Variant) -> Sequence[float]:
+        """Each round's seconds of one network."""
+        return self.seconds[experiment.guideline][variant.label][str(variant.scale)]
+
+    def speed(self, experiment: Experiment, variant: Variant) -> float:
+        """Images a second, by the median round."""
+        return 1 / median(self.of(experiment, variant))
 
 
 def read(path: Path) -> Measured | None:
@@ -46,7 +51,7 @@ class Order:
     agree: tuple[tuple[Variant, Variant], ...]
     """The first of each pair moves less."""
     close: tuple[tuple[Variant, Variant], ...]
-    """The 95 % intervals of the two medians overlap: neither is shown to be the faster."""
+    """Neither is the faster in significantly more rounds."""
     differ: tuple[tuple[Variant, Variant], ...]
 
 
@@ -55,25 +60,38 @@ def order(experiment: Experiment, scale: int, measured: Measured) -> Order:
     found: dict[str, list[tuple[Variant, Variant]]] = {"agree": [], "close": [], "differ": []}
     ranked = sorted(experiment.at(scale), key=lambda v: v.memory_access)
     for less, more in combinations(ranked, 2):
-        if less.memory_access == more.memory_access:
-            continue
-        quick, slow = measured.of(experiment, less), measured.of(experiment, more)
-        verdict = "agree" if quick[2] < slow[0] else "differ" if slow[2] < quick[0] else "close"
-        found[verdict].append((less, more))
+        if less.memory_access < more.memory_access:
+            rounds = list(zip(measured.of(experiment, less), measured.of(experiment, more), strict=True))
+            quicker, slower = sum(a < b for a, b in rounds), sum(a > b for a, b in rounds)
+            verdict = "close" if not is_significant(quicker, slower) else "agree" if quicker > slower else "differ"
+            found[verdict].append((less, more))
     return Order(*(tuple(pairs) for pairs in found.values()))
+
+
+def is_significant(wins: int, losses: int, level: float = 0.05) -> bool:
+    """The two-sided sign test: whether a fair coin would fall so unevenly, or more so, less often than ``level``.
+
+    >>> is_significant(15, 5), is_significant(14, 6)
+    (True, False)
+    """
+    n = wins + losses
+    return 2 * sum(comb(n, k) for k in range(min(wins, losses) + 1)) < level * 2**n
 
 
 def markdown(measured: Measured | None) -> str:
     """The report."""
     all_of_them = experiments()
-    lines = [
-        "# ShuffleNet V2's guidelines: the closed form and a CPU",
-        "",
+    what = (
         "The four experiments of Ma et al., ShuffleNet V2 (arXiv:1807.11164, section 2), in the layout of their Tables "
         f"1 to 4. Each network is {BLOCKS} equal blocks on {SIZE} x {SIZE} maps, batch 1, float32; ×2 and ×4 have "
         "twice and four times the channels. Memory access is elements read and written, every op a kernel of its own, "
         "in closed form and, to the integer, as traced. Within an experiment all networks do about the same MACs: "
-        "channels are whole, which is why they are not quite the same.",
+        "channels are whole, which is why they are not quite the same."
+    )
+    lines = [
+        "# ShuffleNet V2's guidelines: the closed form and a CPU",
+        "",
+        what,
         "",
         "Measured: " + (_conditions(measured) if measured else "nothing yet; `python tests/benchmarks/guidelines.py`."),
     ]
@@ -85,10 +103,11 @@ def markdown(measured: Measured | None) -> str:
 
 
 def _conditions(measured: Measured) -> str:
+    threads = "one thread, its CPU time" if measured.threads == 1 else f"{measured.threads} threads"
     return (
-        f"{measured.machine}, {'one thread, its CPU time' if measured.threads == 1 else f'{measured.threads} threads'}, torch "
-        f"{measured.torch}, {measured.date}; medians of {measured.rounds} rounds in which the rows of a table take "
-        "turns. These columns are what that machine did on that day; all others are computed."
+        f"{measured.machine}, {threads}, torch {measured.torch}, {measured.date}; medians of {measured.rounds} rounds "
+        "in which the rows of a table take turns. These columns are what that machine did on that day; all others are "
+        "computed."
     )
 
 
@@ -108,7 +127,7 @@ def _section(experiment: Experiment, measured: Measured | None) -> list[str]:
         f"|{'|'.join(['---', '---', *['---:'] * (len(heads) - 2)])}|",
     ]
     for row in rows:
-        speeds = [f"{1 / measured.of(experiment, by_scale[s][row.label])[1]:.3g}" if measured else "" for s in SCALES]
+        speeds = [f"{measured.speed(experiment, by_scale[s][row.label]):.3g}" if measured else "" for s in SCALES]
         cells = [
             row.label, ", ".join(map(str, row.channels)), str(row.kernels), units.si(row.macs),
             *(units.si(by_scale[s][row.label].memory_access) for s in SCALES),
@@ -120,8 +139,7 @@ def _section(experiment: Experiment, measured: Measured | None) -> list[str]:
 
 def _orders(all_of_them: Sequence[Experiment], measured: Measured) -> list[str]:
     lines = [
-        "Of each two networks, does the one that moves less take less time? Too close to tell are those whose medians' "
-        "95 % confidence intervals overlap.",
+        "Of each two networks, is the one that moves less the faster? Too close to tell: a sign test (two-sided, 5 %).",
         "",
         "| | scale | pairs | agree | too close to tell | differ |",
         "|---|---|---:|---:|---:|---|",
@@ -130,7 +148,8 @@ def _orders(all_of_them: Sequence[Experiment], measured: Measured) -> list[str]:
         for scale in SCALES:
             found = order(experiment, scale, measured)
             against = "; ".join(
-                f"{more.label} is {_times(experiment, less, more, measured)} as fast as {less.label}"
+                f"{more.label} is {measured.speed(experiment, more) / measured.speed(experiment, less):.2f} times as "
+                f"fast as {less.label}"
                 for less, more in found.differ
             )
             pairs = sum(map(len, (found.agree, found.close, found.differ)))
@@ -139,7 +158,3 @@ def _orders(all_of_them: Sequence[Experiment], measured: Measured) -> list[str]:
                 f"| {against or 'none'} |"
             )
     return lines
-
-
-def _times(experiment: Experiment, less: Variant, more: Variant, measured: Measured) -> str:
-    return f"{measured.of(experiment, less)[1] / measured.of(experiment, more)[1]:.2f} times"

@@ -1,16 +1,14 @@
 """Measure ShuffleNet V2's experiments on this CPU: python tests/benchmarks/guidelines.py [--rounds 41] [--threads 1].
 
 Within a table and scale the networks take turns, so that what else the machine does hits all of them alike; with one
-thread its CPU time is taken, in which waiting for a core that others use does not count. Medians
-and their 95 % confidence intervals go into reports/measured/guidelines.json, from which reports/guidelines.md is
-written anew.
+thread its CPU time is taken, in which waiting for a core that others use does not count. Every
+round's time goes into reports/measured/guidelines.json, from which reports/guidelines.md is written anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import statistics
@@ -33,16 +31,6 @@ def machine() -> str:
     return f"{cpu_name()} ({platform.machine()}), {os.cpu_count()} cores"
 
 
-def median(times: list[float]) -> list[float]:
-    """The median between the ends of its 95 % confidence interval: order statistics, whatever the distribution.
-
-    The true median has fewer than k of n values below it with probability sum(C(n, i), i < k) / 2^n.
-    """
-    times, n = sorted(times), len(times)
-    k = next(k for k in range(n) if sum(math.comb(n, i) for i in range(k + 1)) > 0.025 * 2**n)
-    return [float(f"{t:.4g}") for t in (times[max(k - 1, 0)], statistics.median(times), times[min(n - k, n - 1)])]
-
-
 def turns(models: dict[str, nn.Module], inputs: dict[str, torch.Tensor], rounds: int) -> dict[str, list[float]]:
     """Seconds of one forward of each model, which take turns, after one warm-up."""
     took: dict[str, list[float]] = {name: [] for name in models}
@@ -52,20 +40,23 @@ def turns(models: dict[str, nn.Module], inputs: dict[str, torch.Tensor], rounds:
             start = clock()
             model(inputs[name])
             if turn:
-                took[name].append(clock() - start)
+                took[name].append(round(clock() - start, 6))
     return took
 
 
 def run(experiment: Experiment, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Medians by row and scale."""
+    """Each round's seconds by row and scale."""
     found: dict[str, dict[str, list[float]]] = {v.label: {} for v in experiment.variants}
     for scale in SCALES:
         variants = experiment.at(scale)
         models = {v.label: v.build().eval() for v in variants}
         inputs = {v.label: torch.randn(v.input_shape) for v in variants}
         for label, times in turns(models, inputs, rounds).items():
-            found[label][str(scale)] = median(times)
-        print(f"{experiment.guideline} ×{scale}", {k: f"{1 / v[str(scale)][1]:.3g}/s" for k, v in found.items()})
+            found[label][str(scale)] = times
+        print(
+            f"{experiment.guideline} ×{scale}",
+            {k: f"{1 / statistics.median(v[str(scale)]):.3g}/s" for k, v in found.items()},
+        )
     return found
 
 
@@ -84,7 +75,7 @@ def main() -> None:
     }  # fmt: skip
     path = REPORTS / "measured" / "guidelines.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(measured) + "\n", encoding="utf-8")
     report = REPORTS / "guidelines.md"
     report.write_text(markdown(read(path)), encoding="utf-8")
     print(f"{path}\n{report}")
