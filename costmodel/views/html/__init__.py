@@ -40,6 +40,11 @@ def fragment(result: Profile | Comparison) -> str:
     return _environment().get_template("fragment_comparison.html.j2").render(rows=rows)
 
 
+def page(template: str, **context: Any) -> str:
+    """A page of a template in ``templates/``, in the style of all."""
+    return _environment().get_template(template).render(**context)
+
+
 def _page(
     template: str, profiles: list[Profile], title: str, figures: dict[str, charts.Figure], baseline: str | None = None
 ) -> str:

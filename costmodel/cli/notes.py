@@ -1,0 +1,54 @@
+"""The command that computes what the study notes claim: ``notes``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from costmodel.cli import console
+from costmodel.cli.options import Json, Save
+from costmodel.errors import ConvertError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from costmodel.notes import Result
+
+
+def notes(
+    claims: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Claims such as 004-13, told whole; all without.")
+    ] = None,
+    save: Save = None,
+    json: Json = False,
+) -> None:
+    """Every claim of the five study notes, computed: does it hold, and what is right?"""
+    from costmodel.notes import all_claims, results
+    from costmodel.views import notes as view
+
+    names = claims or [claim.id for claim in all_claims()]
+    found = [result for name in console.progress(names) for result in results([name])]
+    if json:
+        console.write(view.json(found))
+    elif claims:
+        console.show(part for result in found for part in view.detail(result, console.width()))
+    else:
+        console.show(view.parts(found, console.width()))
+    for path in save or ():
+        console.told(f"wrote {_saved(found, path)}")
+
+
+def _saved(found: Sequence[Result], path: Path) -> Path:
+    from costmodel.views import notes as view
+
+    forms = {".md": view.markdown, ".html": view.page, ".json": view.json}
+    if path.suffix not in forms:
+        raise ConvertError(f"{path}: claims are written as {' '.join(forms)}, not {path.suffix or 'without suffix'}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(forms[path.suffix](found), encoding="utf-8", newline="\n")
+    return path
+
+
+COMMANDS = (notes,)
