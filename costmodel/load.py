@@ -66,7 +66,7 @@ def load(spec: str, *, weights: bool = True) -> nn.Module:
     """
     if not isinstance(spec, str):
         raise LoadError(f"a spec is a string such as {FORMS[0]!r}, not {type(spec).__name__}")
-    model = _build(parse(spec), spec, weights=weights)
+    model: nn.Module = _build(parse(spec), spec, weights=weights)
     if not _is_model(model):
         raise LoadError(
             f"{spec!r} gave {type(model).__name__}, not a torch.nn.Module: name a factory or a module class"
