@@ -144,6 +144,10 @@ class ModuleCall:
     parent: int
     """Index of the enclosing call, -1 for the model itself."""
     first_op: int
+    owner: str | None = None
+    """The key of the module in ``Graph.modules`` (its first name, where it has several); ``None`` for a module that the
+    model hides from its tree."""
+    training: bool = False
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """The arguments as they were passed, tensors as ``TensorSpec``."""
@@ -152,12 +156,8 @@ class ModuleCall:
     end_op: int = -1
     has_calls: bool = False
     """Whether modules were called inside it."""
-    training: bool = False
     layer: LayerSpec | None = None
     """Where a closed form is known for the module's type."""
-    owner: str | None = None
-    """The key of the module in ``Graph.modules`` (its first name, where it has several); ``None`` for a module that the
-    model hides from its tree."""
 
     @property
     def is_leaf(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from operator import itemgetter
 from typing import Any
 
 from torch import nn
@@ -66,19 +67,26 @@ USER_LAYERS: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], LayerC
 """Those that users added."""
 
 
-def capture(module: nn.Module, call: ModuleCall) -> LayerSpec | None:
-    """What the closed forms need of a module that has just run, if its type has one and it is as its type made it."""
+Told = Callable[[ModuleCall], LayerSpec | None]
+"""What was taken of a module, waiting for the record of its call."""
+
+
+def capture(module: nn.Module) -> Told | None:
+    """Takes what the closed forms may know of a module that has just run, if its type has one.
+
+    It is taken at once, as the model may change the module afterwards; a record is made of it when the trace is over.
+    """
     plan = _PLANS.get(type(module), _UNSEEN)
     if plan is _UNSEEN:
         plan = _PLANS[type(module)] = _plan(type(module))
-    return None if plan is None or "forward" in module.__dict__ else plan(module, call)
+    return None if plan is None or "forward" in module.__dict__ else plan(module)
 
 
-Plan = Callable[[nn.Module, ModuleCall], LayerSpec | None]
+Plan = Callable[[nn.Module], Told | None]
 _PLANS: dict[type[nn.Module], Plan | None] = {}
 
 
-def _UNSEEN(module: nn.Module, call: ModuleCall) -> None:  # noqa: N802  # a mark, not a function
+def _UNSEEN(module: nn.Module) -> None:  # noqa: N802  # a mark, not a function
     """Stands for a type that was not met before."""
 
 
@@ -89,28 +97,53 @@ def _plan(module_type: type[nn.Module]) -> Plan | None:
     """
     own = next((USER_LAYERS[t] for t in module_type.__mro__ if t in USER_LAYERS), None)
     if own is not None:
-        return partial(_capture_own, own)
+        return lambda module: partial(_tell_own, own, module)
     bases = (t for t in module_type.__mro__ if t in LAYERS)
     base = next((t for t in bases if t.forward is module_type.forward), None)
-    return None if base is None else partial(_capture_known, base.__name__, LAYERS[base])
+    return None if base is None else _known(base.__name__, LAYERS[base])
 
 
-def _capture_own(
+def _tell_own(
     function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, call: ModuleCall
 ) -> LayerSpec:
     first = next(tensors_in((call.args, call.kwargs)))
     return LayerSpec("", {"cost": function(module, first.shape)})
 
 
-def _capture_known(name: str, layer: Layer, module: nn.Module, _: ModuleCall) -> LayerSpec | None:
-    own, parameters = module.__dict__, module._parameters
-    hyper = {attribute: own[attribute] if attribute in own else getattr(module, attribute) for attribute in layer.hyper}
-    for attribute in layer.present:
-        # A parametrised or weight-normed layer makes its weight from others: not the layer of the formula.
-        if attribute not in parameters and getattr(module, attribute, None) is not None:
-            return None
-        hyper[attribute] = parameters.get(attribute) is not None
-    return LayerSpec(name, hyper, layer.kind)
+def _known(name: str, layer: Layer) -> Plan:
+    names, kind = (*layer.hyper, *layer.present), layer.kind
+    hyper, present = _values(layer.hyper), _values(layer.present)
+
+    def take(module: nn.Module) -> Told | None:
+        try:
+            return partial(tell, hyper(module.__dict__), present(module._parameters))
+        except KeyError:
+            if any(_is_made(module, attribute) for attribute in layer.present):
+                return None
+            return partial(
+                tell,
+                tuple(getattr(module, attribute) for attribute in layer.hyper),
+                tuple(module._parameters.get(attribute) for attribute in layer.present),
+            )
+
+    def tell(values: tuple[Any, ...], parameters: tuple[Any, ...], _: ModuleCall) -> LayerSpec:
+        return LayerSpec(name, dict(zip(names, (*values, *[p is not None for p in parameters]), strict=True)), kind)
+
+    return take
+
+
+def _values(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """What a mapping holds under the names."""
+    if len(names) > 1:  # itemgetter of one name returns it bare
+        return itemgetter(*names)
+    return lambda mapping: tuple([mapping[name] for name in names])
+
+
+def _is_made(module: nn.Module, attribute: str) -> bool:
+    """Whether a parametrised or weight-normed layer makes this of other parameters: not the layer of the formula."""
+    if attribute in module._parameters:
+        return False
+    return module.__dict__.get(attribute) is not None or hasattr(type(module), attribute)
 
 
 def price(call: ModuleCall) -> LayerCost | None:

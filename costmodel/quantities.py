@@ -29,7 +29,11 @@ def prod(values: Iterable[Count]) -> Count:
     return result
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+# Work and Traffic are values that nobody changes. ``frozen=True`` would say so, and make each one, of which every op of
+# every profile needs some, four times as slow to build.
+
+
+@dataclass(unsafe_hash=True, kw_only=True, slots=True)
 class Work:
     """Arithmetic by kind. A multiply-accumulate is one ``macs`` and neither a multiply nor an add.
 
@@ -87,7 +91,7 @@ class Work:
         return EVERY_OPERATION.flops(self)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(unsafe_hash=True, kw_only=True, slots=True)
 class Traffic:
     """Elements and bytes that a kernel of its own reads from and writes to memory.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import prod
+from typing import TypeAlias
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
@@ -11,18 +13,19 @@ from costmodel.ops.rule import Rule, every_argument, example, register
 from costmodel.quantities import Work
 from costmodel.window import Follow, Sight, grouped, sliding, transposed
 
+Axis: TypeAlias = tuple[int, int, int, int, int, int]
 
-def _axes(args: Arguments) -> list[tuple[int, int, int, int, int, int]]:
+
+def _axes(args: Arguments) -> Iterable[Axis]:
     """(size, kernel, stride, padding, dilation, output_padding) of each spatial axis."""
-    size, kernel = args["input"].shape, args["weight"].shape
-    stride, padding, dilation, more = args["stride"], args["padding"], args["dilation"], args["output_padding"]
-    axes = len(kernel) - 2
-    if not len(stride) == len(padding) == len(dilation) == len(more) == axes:
-        # torch lets one number stand for every axis.
-        stride, padding, dilation, more = (
-            v if len(v) == axes else tuple(v) * axes for v in (stride, padding, dilation, more)
-        )
-    return [(size[i + 2], kernel[i + 2], stride[i], padding[i], dilation[i], more[i]) for i in range(axes)]
+    size, kernel = args["input"].shape[2:], args["weight"].shape[2:]
+    per_axis: tuple[Sequence[int], ...] = args["stride"], args["padding"], args["dilation"], args["output_padding"]
+    axes = len(kernel)
+    for value in per_axis:
+        if len(value) != axes:  # torch lets one number stand for every axis
+            per_axis = tuple(tuple(v) * axes if len(v) == 1 else v for v in per_axis)
+            break
+    return zip(size, kernel, *per_axis)  # noqa: B905  # the shapes were compared, and strict costs time
 
 
 def _outputs(args: Arguments) -> TensorSpec:
@@ -70,30 +73,17 @@ def _taps_inside(out: int, size: int, kernel: int, stride: int, padding: int, di
 
 
 def _work(call: OpCall) -> Work:
-    x, w = call.args["input"], call.args["weight"]
+    args = call.args
+    x, w = args["input"], args["weight"]
     (y,) = call.outputs
-    batch = x.shape[0]
-    filters = prod(w.shape[:2])  # (c_out, c_in / groups), transposed (c_in, c_out / groups)
-    if call.args["transposed"]:
-        # Every input element is spread over one filter per output channel of its group.
-        macs = x.size * prod(w.shape[1:])
-        # Spreading is the same geometry with the roles of input and output exchanged.
-        grid = [
-            _taps_inside(n, m, k, s, p, d)
-            for m, (n, k, s, p, d, _) in zip(y.shape[2:], _axes(call.args), strict=True)
-        ]  # fmt: skip
-    else:
-        # Every output element is one dot product with one filter.
-        macs = y.size * prod(w.shape[1:])
-        grid = [
-            _taps_inside(m, n, k, s, p, d)
-            for m, (n, k, s, p, d, _) in zip(y.shape[2:], _axes(call.args), strict=True)
-        ]  # fmt: skip
-    return Work(
-        macs=macs,
-        adds=y.size if call.args["bias"] is not None else 0,
-        macs_on_padding=macs - batch * filters * prod(grid),
-    )
+    # Every output element is one dot product with one filter; transposed, every input element is spread over one filter
+    # of each output channel of its group. Both are the same geometry with input and output exchanged.
+    narrow, wide = (x, y) if args["transposed"] else (y, x)
+    macs = prod(narrow.shape) * prod(w.shape[1:])
+    inside = x.shape[0] * w.shape[0] * w.shape[1]  # filters: (c_out, c_in / groups), transposed (c_in, c_out / groups)
+    for axis, (_, k, s, p, d, _) in enumerate(_axes(args), start=2):
+        inside *= _taps_inside(narrow.shape[axis], wide.shape[axis], k, s, p, d)
+    return Work(macs=macs, adds=prod(y.shape) if args["bias"] is not None else 0, macs_on_padding=macs - inside)
 
 
 def _kind(call: OpCall) -> str:

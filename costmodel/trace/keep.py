@@ -25,41 +25,60 @@ def model_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
 
     Dictionaries and lists are copied, not tensors: a trace does not write to the model's tensors.
     """
-    dicts: list[tuple[Any, Any]] = []
-    lists: list[tuple[list[Any], list[Any]]] = []
-    empty: list[Any] = []
-    parameters: list[torch.Tensor | None] = []
+    holders: list[Any] = []
     for module in modules:
         own = module.__dict__
-        dicts.append((own, own.copy()))
-        for held in own.values():
-            if type(held) in _CONTAINERS:
-                if not held:
-                    empty.append(held)
-                elif isinstance(held, list):
-                    lists.append((held, held.copy()))
-                else:
-                    dicts.append((held, held.copy()))
-        parameters.extend(module._parameters.values())
-    wants_grad = [p is not None and p.requires_grad for p in parameters]
+        holders.append(own)
+        holders += [held for held in own.values() if type(held) in _CONTAINERS]
+    filled = [holder for holder in holders if holder]
+    empty = [holder for holder in holders if not holder]
+    sizes, keys, values = _contents(filled)
+    parameters = [p for module in modules for p in module._parameters.values() if p is not None]
+    wants_grad = [p.requires_grad for p in parameters]
     try:
         yield
     finally:
-        for held in empty:
-            if held:
-                held.clear()
-        for now, before in lists:
-            now[:] = before
-        for now, before in dicts:
-            # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
-            if not (
-                len(now) == len(before) and all(map(is_, now.values(), before.values())) and all(map(is_, now, before))
-            ):
-                now.clear()
-                now.update(before)
+        for holder in filter(None, empty):
+            holder.clear()
+        # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
+        now = _contents(filled)
+        if now[0] != sizes or now[1] != keys or not all(map(is_, now[2], values)):
+            _restore(filled, sizes, keys, values)
         for parameter, flag in zip(parameters, wants_grad, strict=True):
-            if parameter is not None and parameter.requires_grad != flag:
+            if parameter.requires_grad != flag:
                 parameter.requires_grad_(flag)
+
+
+def _contents(holders: Iterable[Any]) -> tuple[list[int], list[Any], list[Any]]:
+    """How much each dictionary or list holds; all their keys, a list's being its values' identities; their values.
+
+    One long list of all, as the comparison of two such lists is quick, and nearly always all that is needed.
+    """
+    sizes: list[int] = []
+    keys: list[Any] = []
+    values: list[Any] = []
+    for holder in holders:
+        sizes.append(len(holder))
+        if type(holder) is list:
+            keys += map(id, holder)
+            values += holder
+        else:
+            keys += holder
+            values += holder.values()
+    return sizes, keys, values
+
+
+def _restore(holders: Iterable[Any], sizes: Iterable[int], keys: Sequence[Any], values: Sequence[Any]) -> None:
+    end = 0
+    for holder, size in zip(holders, sizes, strict=True):
+        begin, end = end, end + size
+        if type(holder) is list:
+            holder[:] = values[begin:end]
+        elif not (
+            len(holder) == size and all(map(is_, holder.values(), values[begin:end])) and [*holder] == keys[begin:end]
+        ):
+            holder.clear()
+            holder.update(zip(keys[begin:end], values[begin:end], strict=True))
 
 
 @contextmanager
@@ -135,8 +154,7 @@ def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
 def garbage_kept() -> Iterator[None]:
     """Garbage collection waits.
 
-    A trace makes many small records that all live on; and a tensor in a reference cycle ends when the cycle is
-    collected, which must not depend on how many records were made.
+    A tensor in a reference cycle ends when the cycle is collected, which must not depend on how many records were made.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -144,4 +162,9 @@ def garbage_kept() -> Iterator[None]:
         yield
     finally:
         if collecting:
+            if not gc.get_freeze_count():
+                # The trace's many records all live on. Counted among the old objects they are not gone through at
+                # once, which would take a tenth of the trace's time.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

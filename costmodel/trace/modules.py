@@ -10,15 +10,19 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from costmodel.errors import InputError
 from costmodel.graph import LayerSpec, ModuleCall, ModuleInfo, TensorSpec
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import map_tensors
 
-Capture = Callable[[nn.Module, ModuleCall], LayerSpec | None]
-"""What the closed forms may know of a module: given by the caller, so that the trace knows no formulas."""
+Told = Callable[[ModuleCall], LayerSpec | None]
+Capture = Callable[[nn.Module], Told | None]
+"""Takes what the closed forms may know of a module. Given by the caller, so that the trace knows no formulas."""
+
+
+_LAZY = (UninitializedParameter, UninitializedBuffer)
 
 
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -68,18 +72,19 @@ class Tree:
     ) -> tuple[TensorSpec, ...]:
         if not tensors:
             return ()
+        known = self._specs
         specs = []
         for name, tensor in tensors.items():
             if tensor is None:
                 continue
-            spec = self._specs.get(id(tensor))
+            spec = known.get(id(tensor))
             if spec is None:
-                if is_lazy(tensor):
+                if type(tensor) in _LAZY:
                     raise InputError(
                         f"{prefix + name} has no shape yet, its layer is lazy: run the model once on real input, or "
                         f"build it with explicit sizes"
                     )
-                spec = self._specs[id(tensor)] = recorder.know_own(tensor, role, prefix + name)
+                spec = known[id(tensor)] = recorder.know_own(tensor, role, prefix + name)
             specs.append(spec)
         return tuple(specs)
 
@@ -100,12 +105,18 @@ class Tree:
 
 
 class Calls:
-    """A context in which every module call of this thread is written down, by two global hooks."""
+    """A context in which every module call of this thread is noted, by two global hooks.
+
+    The hooks note as little as they can, between two ops where everything is slow; ``records`` makes records of it.
+    """
 
     def __init__(self, tree: Tree, recorder: Recorder, capture: Capture) -> None:
-        self.calls: list[ModuleCall] = []
-        self._stack: list[ModuleCall] = []
         self._tree, self._recorder, self._capture = tree, recorder, capture
+        self._begun: list[tuple[nn.Module, int, int, tuple[Any, ...], bool]] = []
+        """Of each call, in order: module, index of the enclosing call, first op, arguments, mode."""
+        self._ended: dict[int, tuple[int, Mapping[str, Any] | None, Any, Told | None]] = {}
+        """By index: end op, keyword arguments, outputs, what was captured."""
+        self._open: list[int] = [-1]
 
     def __enter__(self) -> Calls:
         self._thread = get_ident()
@@ -119,46 +130,49 @@ class Calls:
         for hook in self._hooks:
             hook.remove()
 
-    @property
+    def records(self) -> list[ModuleCall]:
+        """Every call in the order in which they began."""
+        calls: list[ModuleCall] = []
+        for index, (module, parent, first_op, args, training) in enumerate(self._begun):
+            within = ""
+            if parent >= 0:
+                calls[parent].has_calls = True
+                within = calls[parent].name
+            name, owner = self._tree.names_of(module, within)
+            call = ModuleCall(index, name, type(module).__name__, parent, first_op, owner, training, args)
+            calls.append(call)
+            if index in self._ended:
+                call.end_op, kwargs, call.outputs, told = self._ended[index]
+                if kwargs is not None:
+                    call.kwargs = kwargs
+                if told is not None:
+                    call.layer = told(call)
+        return calls
+
     def broken(self) -> list[ModuleCall]:
-        """The calls that had begun and not ended, outermost first: where an exception came from."""
-        return self._stack
+        """The calls that have begun and not ended, outermost first: where an exception came from."""
+        records = self.records()
+        return [records[index] for index in self._open[1:]]
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if get_ident() != self._thread:
             return
-        recorder, stack = self._recorder, self._stack
-        if stack:
-            above = stack[-1]
-            above.has_calls = True
-            parent, within = above.index, above.name
-        else:
-            parent, within = -1, ""
-        name, owner = self._tree.names_of(module, within)
-        calls = self.calls
-        index = recorder.module = len(calls)
-        call = ModuleCall(
-            index, name, type(module).__name__, parent, len(recorder.ops), self._given(args),
-            training=module.training, owner=owner,
-        )  # fmt: skip
-        calls.append(call)
-        stack.append(call)
+        recorder, begun, stack = self._recorder, self._begun, self._open
+        spec = recorder.specs.get(id(args[0])) if len(args) == 1 else None  # nearly always one tensor that is known
+        given = (spec,) if spec is not None else tuple([map_tensors(value, recorder.spec) for value in args])
+        index = recorder.module = len(begun)
+        begun.append((module, stack[-1], len(recorder.ops), given, module.training))
+        stack.append(index)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if get_ident() != self._thread:
             return
-        recorder = self._recorder
-        call = self._stack.pop()
-        call.end_op = len(recorder.ops)
-        if kwargs:
-            call.kwargs = map_tensors(kwargs, recorder.spec)
-        call.outputs = recorder.specs.get(id(output)) or map_tensors(output, recorder.spec)
-        call.layer = self._capture(module, call)
-        recorder.module = call.parent
-
-    def _given(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(args) == 1:  # nearly always one tensor that is known
-            spec = self._recorder.specs.get(id(args[0]))
-            if spec is not None:
-                return (spec,)
-        return tuple([map_tensors(value, self._recorder.spec) for value in args])
+        recorder, stack = self._recorder, self._open
+        spec = recorder.specs.get(id(output))
+        self._ended[stack.pop()] = (
+            len(recorder.ops),
+            map_tensors(kwargs, recorder.spec) if kwargs else None,
+            spec if spec is not None else map_tensors(output, recorder.spec),
+            self._capture(module),
+        )
+        recorder.module = stack[-1]

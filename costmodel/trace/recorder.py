@@ -43,11 +43,11 @@ def below_autograd() -> Iterator[None]:
 
 
 class _Death(weakref.ref):  # type: ignore[type-arg]  # weakref.ref is generic in stubs only
-    """A weak reference that knows which tensor's end it reports."""
+    """A weak reference that knows which tensor's end it reports, and what its record was."""
 
-    __slots__ = ("key", "storage")
+    __slots__ = ("key", "spec")
     key: int
-    storage: int
+    spec: TensorSpec
 
 
 Args: TypeAlias = Sequence[Any]
@@ -77,9 +77,12 @@ class Recorder(TorchDispatchMode):
         """Index of the innermost module call."""
         self.specs: dict[int, TensorSpec] = {}
         """The record of every tensor that lives, by identity."""
-        self._holds: dict[int, _Death | torch.Tensor] = {}
-        """Why that identity is still its own: a reference, or a weak one that tells when it ends."""
-        self._alive: dict[int, int] = {}
+        self._held: dict[int, torch.Tensor] = {}
+        """Tensors from outside, which must not end, and their identities with them, before the trace does."""
+        self._deaths: list[_Death] = []
+        """A weak reference to every tensor that an op made; it takes the record away when the tensor ends."""
+        self._users: list[int] = []
+        """How many of those live on each storage."""
         self._touched: set[int] = set()
         """Storages of real tensors whose values no longer are what the model believes."""
         self._twins: dict[int, torch.Tensor] = {}
@@ -102,7 +105,7 @@ class Recorder(TorchDispatchMode):
         """Takes a tensor that exists before the first op into the records, and holds it until the trace ends."""
         spec = spec_of(tensor)
         spec.role, spec.name = role, name
-        spec.storage = self._store(spec, born=-1)
+        self._store(spec, born=-1)
         return self.stands_for(tensor, spec)
 
     def know_own(self, tensor: torch.Tensor, role: Role, name: str) -> TensorSpec:
@@ -110,15 +113,18 @@ class Recorder(TorchDispatchMode):
         if tensor.layout is not torch.strided:
             return self.know(tensor, role, name)
         strides = None if tensor.is_contiguous() else tuple(tensor.stride())
-        spec = TensorSpec(tuple(tensor.shape), DTYPE_NAME[tensor.dtype], strides, len(self.storages), role, name)
-        self.storages.append(Storage(tensor.nbytes, role, -1))
-        self.specs[id(tensor)] = spec
+        storages = self.storages
+        spec = self.specs[id(tensor)] = TensorSpec(
+            tuple(tensor.shape), DTYPE_NAME[tensor.dtype], strides, len(storages), role, name
+        )
+        storages.append(Storage(tensor.nbytes, role, -1))
+        self._users.append(0)
         return spec
 
     def stands_for(self, tensor: torch.Tensor, spec: TensorSpec) -> TensorSpec:
         """Lets a record speak for a tensor, and holds the tensor until the trace ends."""
         self.specs[id(tensor)] = spec
-        self._holds[id(tensor)] = tensor
+        self._held[id(tensor)] = tensor
         return spec
 
     def know_input(self, tensor: torch.Tensor) -> TensorSpec:
@@ -135,31 +141,34 @@ class Recorder(TorchDispatchMode):
 
     def forget(self) -> None:
         """Lets go of every tensor; the records stay."""
-        self._holds.clear()
+        self._deaths.clear()
+        self._held.clear()
         self.specs.clear()
         self._twins.clear()
         self._templates.clear()
 
-    def _store(self, spec: TensorSpec, born: int) -> int:
+    def _store(self, spec: TensorSpec, born: int) -> None:
         storages = self.storages
+        spec.storage = len(storages)
         storages.append(Storage(spec.nbytes, spec.role, born))
-        return len(storages) - 1
+        self._users.append(0)
 
     def _watch(self, tensor: torch.Tensor, spec: TensorSpec) -> None:
         # Weak: the model decides how long a tensor lives, and so when its storage is freed.
         death = _Death(tensor, self._on_death)
         key = death.key = id(tensor)
-        storage = death.storage = spec.storage
-        self.specs[key] = spec
-        self._holds[key] = death
-        self._alive[storage] = self._alive.get(storage, 0) + 1
+        death.spec = self.specs[key] = spec
+        self._deaths.append(death)
+        self._users[spec.storage] += 1
 
     def _on_death(self, death: _Death) -> None:
-        if self._holds.get(death.key) is death:
-            del self._holds[death.key], self.specs[death.key]
-        left = self._alive[death.storage] = self._alive[death.storage] - 1
+        spec = death.spec
+        if self.specs.get(death.key) is spec:
+            del self.specs[death.key]
+        users, storage = self._users, spec.storage
+        left = users[storage] = users[storage] - 1
         if left == 0:
-            self.storages[death.storage].freed = len(self.ops) - 1
+            self.storages[storage].freed = len(self.ops) - 1
 
     # -- recording ----------------------------------------------------------------------------------------------
 
@@ -169,12 +178,12 @@ class Recorder(TorchDispatchMode):
 
     def fresh(self, spec: TensorSpec) -> torch.Tensor:
         """A new tensor for an op's output, on a storage of its own."""
-        spec.storage = self._store(spec, len(self.ops))
+        self._store(spec, len(self.ops))
         key = (spec.shape, spec.dtype, spec.strides)
+        # Another tensor over the same no memory: a quarter of the time that a new one takes.
         template = self._templates.get(key)
         if template is None:
             template = self._templates[key] = empty_meta(spec)
-        # Another tensor over the same no memory: a quarter of the time that a new one takes.
         tensor = template.detach()
         self._watch(tensor, spec)
         return tensor
@@ -183,7 +192,7 @@ class Recorder(TorchDispatchMode):
         """An output that the op allocates and nobody receives: freed as soon as the op has run."""
         if 0 in spec.shape:
             return
-        spec.storage = self._store(spec, len(self.ops))
+        self._store(spec, len(self.ops))
         self.storages[spec.storage].freed = len(self.ops)
 
     def adopt(self, result: Any, base: TensorSpec | None = None) -> tuple[TensorSpec, ...]:
@@ -198,7 +207,7 @@ class Recorder(TorchDispatchMode):
                 spec.storage, spec.role, spec.name = base.storage, base.role, base.name
             else:
                 spec.role = "activation" if tensor.is_meta else "constant"
-                spec.storage = self._store(spec, len(self.ops))
+                self._store(spec, len(self.ops))
             self._watch(tensor, spec)
             return spec
 
@@ -213,7 +222,7 @@ class Recorder(TorchDispatchMode):
         outputs_of = rule.outputs
         if outputs_of is Torch.META or self._is_constant(func, args, kwargs, bound):
             return self.run(op, func, args, kwargs, bound)
-        assert not isinstance(outputs_of, Torch)
+        assert not isinstance(outputs_of, Torch)  # a view has gone another way
         outputs = outputs_of(bound)
         result: Any
         if isinstance(outputs, TensorSpec):
@@ -255,7 +264,7 @@ class Recorder(TorchDispatchMode):
         if result is args[0]:  # an in-place change of shape, or a view that changes nothing
             new = spec_of(result)
             new.storage, new.role, new.name = base.storage, base.role, base.name
-            self.specs[id(result)] = new
+            self._watch(result, new)
         self.record(op, bound, self.adopt(result, base))
         return result
 
