@@ -106,7 +106,7 @@ def test_a_dtype_that_a_cpu_is_slow_in_is_tried_small(tmp_path: Path, monkeypatc
     """Half precision without instructions for it takes minutes at full size: a small product tells, and it is left."""
     run: list[tuple[torch.dtype, int]] = []
 
-    def rate(dtype: torch.dtype, size: int, repeats: int) -> float:
+    def rate(dtype: torch.dtype, size: int, repeats: int, clock: object) -> float:
         run.append((dtype, size))
         return {torch.float32: 2e9, torch.bfloat16: 3e9, torch.float16: 1e9}[dtype]
 
@@ -115,7 +115,7 @@ def test_a_dtype_that_a_cpu_is_slow_in_is_tried_small(tmp_path: Path, monkeypatc
     found = calibrate(tmp_path / "this-cpu.toml", repeats=1)
     assert found.peak == {"float32": 2e9, "bfloat16": 3e9}
     sizes = {dtype: [size for d, size in run if d is dtype] for dtype in (torch.bfloat16, torch.float16)}
-    assert max(sizes[torch.bfloat16]) > 10 * max(sizes[torch.float16])
+    assert max(sizes[torch.bfloat16]) > 5 * max(sizes[torch.float16])
 
 
 def test_the_text_says_that_it_is_a_lower_bound() -> None:

@@ -8,7 +8,6 @@ from functools import partial
 from torch import nn
 
 from costmodel import formulas, models
-from costmodel.models._blocks import ConvNormAct, Residual, named
 from costmodel.models.closed.resnext import TEMPLATES
 from costmodel.models.closed.shufflenet_v1 import stage_2_width
 from costmodel.models.resnet import bottleneck
@@ -17,6 +16,7 @@ from costmodel.models.shufflenet_v2 import ShuffleUnit
 from costmodel.notes.claim import Finding, claim, holds_if, judge
 from costmodel.notes.measure import blueprint, count_kinds, macs_by_kind, modules_of, network, traced
 from costmodel.notes.note_004_early import NOTE
+from costmodel.notes.shuffle_experiments import experiments
 from costmodel.views import units
 
 V1_PAPER = "Zhang et al., ShuffleNet, arXiv:1707.01083"
@@ -258,70 +258,43 @@ def guideline_2() -> Finding:
     )
 
 
-def fragments(parallel: bool, count: int, c: int) -> nn.Module:
-    """The paper's blocks of several 1x1 convolutions: in series, or side by side and added."""
-    convs = [nn.Conv2d(c, c, 1, bias=False) for _ in range(count)]
-    if not parallel:
-        return nn.Sequential(*convs)
-    block: nn.Module = convs[0]
-    for conv in convs[1:]:
-        block = Residual(block, shortcut=conv)
-    return block
-
-
 @claim(
     NOTE, 44, "G3: fragmentation slows; four fragments in parallel are the slowest.", formula="kernels at equal MACs",
 )  # fmt: skip
 def guideline_3() -> Finding:
-    # The paper's channels: 128, 90 and 64 make the same MACs with 1, 2 and 4 fragments.
-    blocks = {
-        "1": (False, 1, 128), "2 in series": (False, 2, 90), "4 in series": (False, 4, 64),
-        "2 in parallel": (True, 2, 90), "4 in parallel": (True, 4, 64),
-    }  # fmt: skip
-    kernels, access = {}, {}
-    for name, (parallel, count, c) in blocks.items():
-        p = traced(partial(fragments, parallel, count, c), 1, c, 56, 56)
-        kernels[name], access[name] = len(p.pricing.ops), p.memory_access
+    blocks = experiments()[2].at(1)
+    ran = {v.label: traced(v.build, *v.input_shape) for v in blocks}
+    kernels, access = {v.label: v.kernels for v in blocks}, {v.label: v.memory_access for v in blocks}
     most = max(access, key=lambda name: access[name])
     return Finding(
         verdict="not computable",
         value=access["4 in parallel"] / access["1"],
         why="Slow is measured: in the paper's Table 3 four in parallel are the slowest on the GPU, while on ARM the "
         "differences are small. What can be counted agrees: at nearly equal MACs they launch "
-        f"{kernels['4 in parallel']} kernels instead of 1 and move {access['4 in parallel'] / access['1']:.2f} times "
-        f"the elements, the most of the five ({most}).",
-        traced={"kernels": kernels, "memory access": access},
+        f"{kernels['4 in parallel']} kernels instead of {kernels['1']} and move "
+        f"{access['4 in parallel'] / access['1']:.2f} times the elements, the most of the five ({most}).",
+        closed_form={"kernels": kernels, "memory access": access},
+        traced={
+            "kernels": {name: len(p.pricing.ops) for name, p in ran.items()},
+            "memory access": {name: p.memory_access for name, p in ran.items()},
+        },
         source=f"{V2_PAPER}, section 2, G3, and Table 3",
     )
 
 
-def plain_bottleneck(relu: bool, shortcut: bool, c: int = 32) -> nn.Module:
-    """The paper's test of G4: 1x1, 3x3, 1x1, with or without ReLU and shortcut."""
-    act = nn.ReLU if relu else None
-    body = named(
-        reduce=ConvNormAct(c, c, 1, act=act), conv=ConvNormAct(c, c, 3, act=act), expand=ConvNormAct(c, c, 1, act=None)
-    )
-    last = nn.ReLU(inplace=True) if relu else None
-    return Residual(body, act=last) if shortcut else nn.Sequential(body, *([last] if last else []))
-
-
 @claim(NOTE, 45, "G4: without ReLU and shortcut it is the fastest.", formula="memory access of elementwise operations")
 def guideline_4() -> Finding:
-    access = {
-        f"{'with' if relu else 'without'} ReLU, {'with' if shortcut else 'without'} shortcut": traced(
-            partial(plain_bottleneck, relu, shortcut), 1, 32, 56, 56
-        ).memory_access
-        for relu in (True, False)
-        for shortcut in (True, False)
-    }
-    most, least = access["with ReLU, with shortcut"], access["without ReLU, without shortcut"]
+    networks = experiments()[3].at(1)
+    access = {v.label: v.memory_access for v in networks}
+    most, least = access["ReLU and shortcut"], access["neither"]
     return Finding(
         verdict=holds_if(min(access.values()) == least),
         value=least / most,
         why=f"In memory access, at equal MACs: without both the unit moves {units.share(least, most)} of what it moves "
         "with both. Speed is measured; the paper's Table 4 has the same order, about 20 % faster on the GPU. Where a "
         "ReLU is fused into the convolution before it, most of that is gone.",
-        traced={"memory access": access},
+        closed_form={"memory access": access},
+        traced={"memory access": {v.label: traced(v.build, *v.input_shape).memory_access for v in networks}},
         source=f"{V2_PAPER}, section 2, G4, and Table 4",
     )
 

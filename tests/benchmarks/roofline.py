@@ -133,7 +133,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     if arguments.device == "this-cpu":
         with tempfile.TemporaryDirectory() as folder:
-            where = calibrate(Path(folder) / "this-cpu.toml")
+            where = calibrate(Path(folder) / "this-cpu.toml", clock=clock("cpu"))
     else:
         where = device(arguments.device)
     found = table(where, latencies(arguments.on, arguments.rounds))
