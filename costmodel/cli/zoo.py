@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from costmodel.models import Published
+    from costmodel.views.published import Line
 
 
 def models(
@@ -26,13 +28,13 @@ def models(
     from costmodel import models as zoo
 
     if published:
-        rows = list(_published_rows(zoo.published()))
-        if json:
-            import json as writer
+        from costmodel.views import published as view
 
-            console.write(writer.dumps(rows, indent=1, ensure_ascii=False))
+        lines = published_lines(zoo.published())
+        if json:
+            console.write(view.json(lines))
         else:
-            console.show([_published_table(rows)])
+            console.show(view.parts(lines, console.width()))
         return
     if json:
         import json as writer
@@ -62,51 +64,14 @@ def _names_table() -> Table:
     return table
 
 
-def _published_rows(records: tuple[Published, ...]) -> list[dict[str, Any]]:
-    from costmodel.models import build
+def published_lines(records: Sequence[Published]) -> list[Line]:
+    """Published statements with what is computed, each network once."""
     from costmodel.profile import profile
+    from costmodel.views.published import Line, spec
 
-    labels = [_label(record) for record in records]
-    computed = {}
-    for label in console.progress(list(dict.fromkeys(labels))):
-        record = records[labels.index(label)]
-        p = profile(build(record.name, **record.variant))
-        computed[label] = (p.params, p.macs)
-    return [
-        {
-            "model": label, "params_printed": r.params_printed, "params": computed[label][0],
-            "macs_printed": r.macs_printed, "quoted_as": r.quoted_as, "macs": computed[label][1],
-            "source": r.source, "why": r.why, "note": r.note,
-        }
-        for label, r in zip(labels, records, strict=True)
-    ]  # fmt: skip
-
-
-def _label(record: Published) -> str:
-    arguments = ", ".join(f"{k}={v}" for k, v in record.variant.items())
-    return f"{record.name}({arguments})" if arguments else record.name
-
-
-def _published_table(rows: list[dict[str, Any]]) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from costmodel.views import units
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), header_style="bold", show_edge=False, pad_edge=False)
-    for title, justify in (
-        ("model", "left"), ("params\nprinted", "right"), ("params\ncomputed", "right"), ("MACs\nprinted", "right"),
-        ("MACs\ncomputed", "right"), ("source", "left"),
-    ):  # fmt: skip
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]  # a literal, by the table above
-    for row in rows:
-        remark = row["source"] + (f" ({row['why']})" if row["why"] else "")
-        table.add_row(
-            Text(row["model"]), row["params_printed"] or "", units.si(row["params"]), row["macs_printed"] or "",
-            units.si(row["macs"]), Text(remark),
-        )  # fmt: skip
-    return table
+    names = list(dict.fromkeys(map(spec, records)))
+    computed = {name: profile(name) for name in console.progress(names)}
+    return [Line(r, computed[spec(r)].params, computed[spec(r)].macs) for r in records]
 
 
 COMMANDS = (models,)

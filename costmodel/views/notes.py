@@ -163,11 +163,11 @@ def markdown(results: Sequence[Result]) -> str:
     ]  # fmt: skip
     for verdict, title in (("fails", "What does not hold"), ("approximate", "What holds approximately")):
         rows = [
-            [f"[{r.claim.id}](#{_anchor(r)})", escape(r.claim.says), escape(value(r.finding.value))]
+            [f"[{r.claim.id}](#{_anchor(r)})", escape(r.claim.says), escape(r.finding.why)]
             for r in results
             if r.finding.verdict == verdict
         ]
-        lines += [f"## {title}", table(["claim", "the note says", "computed"], rows, left=2)]
+        lines += [f"## {title}", table(["claim", "the note says", "computed"], rows, left=3)]
     for note, of in notes:
         lines.append(f"## Note {note.number}: {escape(note.about)}")
         lines += [part for r in of for part in _section(r)]
