@@ -83,6 +83,17 @@ def _table_7(variant: str, params: str, macs: str, why: str) -> Published:
     )
 
 
+def _authors_code(variant: str, params: str, macs: str) -> Published:
+    return Published(
+        name=f"efficientnet_v2_{variant}",
+        params_printed=params,
+        macs_printed=macs,
+        quoted_as="FLOPs",
+        source="google/automl, efficientnetv2/README.md",
+        note="The page of the authors' released code.",
+    )
+
+
 _UNEXPLAINED = (
     "MACs: not explained; the authors say that they changed the networks a little after the paper (google/automl, "
     "issue 999)."
@@ -98,4 +109,7 @@ PUBLISHED = (
     ),
     _table_7("m", "54 M", "24 G", _UNEXPLAINED),
     _table_7("l", "120 M", "53 G", f"Parameters: two digits, 118.5 M. {_UNEXPLAINED}"),
+    _authors_code("s", "21.5 M", "8.4 G"),
+    _authors_code("m", "54.1 M", "24.7 G"),
+    _authors_code("l", "119.5 M", "56.3 G"),
 )

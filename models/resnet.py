@@ -172,6 +172,15 @@ PUBLISHED = (
         source="Xie et al., arXiv:1611.05431, Table 1",
         note="The figure that is quoted most, with the stride in the 3x3.",
     ),
+    Published(
+        name="resnet50",
+        variant=_PAPER_STRIDE,
+        params_printed="25.5 M",
+        macs_printed="3.9 G",
+        quoted_as="MACs",
+        source="Sze et al., arXiv:1703.09039, Table II",
+        why="Two digits: 3.858 G.",
+    ),
     Published(name="resnet101", variant=_PAPER_STRIDE, macs_printed="7.6 G", quoted_as="FLOPs", source=_TABLE_1),
     Published(name="resnet152", variant=_PAPER_STRIDE, macs_printed="11.3 G", quoted_as="FLOPs", source=_TABLE_1),
     Published(

@@ -34,6 +34,6 @@ PUBLISHED = (
     Published(
         name="se_resnet50",
         params_printed="28.1 M",
-        source="Hu et al., arXiv:1709.01507, section 6.1 (ratio r = 16)",
+        source="Hu et al., arXiv:1709.01507, Table 10 (ratio r = 16)",
     ),
 )

@@ -79,4 +79,11 @@ PUBLISHED = (
         quoted_as="GFLOPs",
         source="Hu et al., arXiv:1709.01507, Table 2",
     ),
+    Published(
+        name="vgg16",
+        params_printed="138 M",
+        macs_printed="15.5 G",
+        quoted_as="MACs",
+        source="Sze et al., arXiv:1703.09039, Table II",
+    ),
 )
