@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMULAS = {
-    "G1": "x + y + w >= 2·sqrt(x·y) + w; for 1x1: h·w·(c1 + c2) + c1·c2 >= 2·sqrt(h·w·B) + B/(h·w)",
-    "G2": "x + y + w >= x + y/g + w; for 1x1: h·w·(c1 + c2) + c1·c2/g, against g = 1 with the same x and B",
+    "G1": "x + y - 2·sqrt(x·y); of a 1x1: h·w·(c1 + c2) + c1·c2 - (2·sqrt(h·w·B) + B/(h·w))",
+    "G2": "y - y/g; of a 1x1: h·w·c2·(1 - 1/g), which one group with c2/g outputs saves at the same B",
     "G3": "(branches - 1)·(elements at the fork) + (elements that joining moves)",
     "G4": "memory access of the ops as kernels of their own - memory access of the fused kernel",
 }
-"""What each guideline's saving is; x, y and w are a convolution's input, output and weight in elements, B its
+"""What each guideline's saving is; x and y are a convolution's input and output in elements, B its
 multiply-accumulates, g its groups."""
 
 TITLES = {

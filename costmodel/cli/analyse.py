@@ -45,7 +45,7 @@ def roofline(
     csv: Csv = False,
     markdown: Markdown = False,
 ) -> None:
-    """The least time that a model can take on a device, layer by layer."""
+    """A lower bound of a model's time on a device, layer by layer."""
     result = profiled(model, inputs, train=train).roofline(device)
     if markdown:
         console.write(result.to_markdown(limit=top))

@@ -17,7 +17,7 @@ def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[
     """How often each of ShuffleNetV2's guidelines is broken, and where keeping one would save most."""
     from rich.text import Text
 
-    from costmodel.guidelines import TITLES
+    from costmodel.guidelines import FORMULAS, TITLES
 
     shares = (
         f"{result.elementwise_ops} of {result.ops} operations are elementwise, and take "
@@ -31,6 +31,7 @@ def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[
     ]
     for name, title in TITLES.items():
         parts.append(Text.assemble((name, "bold"), f"  {title}: {len(result.of(name)):,} places"))
+        parts.append(_indented("a saving is", FORMULAS[name], 4))
     found = result.findings[:top]
     columns = [
         grid.Column("", [f.guideline for f in found], 9, right=False, style="bold"),
@@ -42,7 +43,16 @@ def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[
     ]
     table, dropped = grid.table("layer", [Text(f.layer or "the input") for f in found], columns, width)
     remarks = [f"savings of different findings overlap: they rank, and do not add up; {len(result.findings)} in all"]
-    return [*parts, "", table, grid.dim(remarks + grid.left_out(dropped))]
+    advice = [_indented(f"{f.guideline} {f.layer}:", f.advice, 3) for f in found]
+    return [*parts, "", table, grid.dim(remarks + grid.left_out(dropped)), "", *advice]
+
+
+def _indented(head: str, text: str, by: int) -> RenderableType:
+    """A head and a dim text after it, whose further lines stand further in."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    return Padding(Text.assemble(head, " ", (text, "dim")), (0, 0, 0, by))
 
 
 def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[RenderableType]:
@@ -52,7 +62,7 @@ def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[Rend
     layers = sorted(result.layers, key=lambda layer: -layer.time)
     waiting = sum(layer.time for layer in layers if layer.bound == "memory")
     bound = (
-        f"at least {units.seconds(result.time)} with every operation a kernel of its own, "
+        f"a lower bound: at least {units.seconds(result.time)} with every operation a kernel of its own, "
         f"{units.seconds(result.fused_time)} with elementwise operations fused\n"
         f"{units.share(waiting, result.time)} of the former is in layers that wait for memory; the ridge is at "
         f"{result.ridge:.1f} FLOPs/B in {result.dtype}\n"
@@ -62,11 +72,12 @@ def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[Rend
     shares = [f"{grid.bar(x.time, result.time)} {units.share(x.time, result.time):>6}" for x in shown]
     columns = [
         grid.numbers("at least", [units.seconds(x.time) for x in shown], 10),
-        grid.Column("share", shares, 8, right=False, style="cyan"),
+        grid.numbers("fused,\nat least", [units.seconds(x.fused_time) if x.fused_time else "0" for x in shown], 8),
+        grid.Column("share", shares, 7, right=False, style="cyan"),
         grid.Column("bound by", [x.bound for x in shown], 9, right=False),
         grid.numbers("FLOPs", [units.cell("flops", x.flops) for x in shown], 5),
         grid.numbers("mem. access\n(bytes)", [units.cell("memory_access_bytes", x.nbytes) for x in shown], 6),
-        grid.numbers("intensity\n(FLOPs/B)", [f"{x.intensity:.2f}" for x in shown], 7),
+        grid.numbers("intensity\n(FLOPs/B)", [f"{x.intensity:.2f}" for x in shown], 6),
         grid.Column("kind", [x.kind for x in shown], 4, right=False, style="dim"),
     ]  # fmt: skip
     table, dropped = grid.table("layer", [Text(x.name) for x in shown], columns, width)
