@@ -156,7 +156,7 @@ TOLD: list[tuple[str, dict[str, Any], str, Callable[[], int]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "variant", "told", "derive"), TOLD, ids=lambda v: str(v).replace(" ", "")[:40])
+@pytest.mark.parametrize(("name", "variant", "told", "derive"), TOLD, ids=[f"{case[0]}-{case[2]}" for case in TOLD])
 def test_a_number_in_a_reason_is_derived(
     name: str, variant: dict[str, Any], told: str, derive: Callable[[], int]
 ) -> None:
