@@ -3,8 +3,9 @@
 A kernel that computes F FLOPs and moves Q bytes needs at least max(F / peak, Q / bandwidth), as if the device
 reached both peaks, overlapped them perfectly and started kernels for nothing. The *unfused* bound takes every op as a
 kernel of its own, as eager torch runs it; the *fused* one the kernels of ``costmodel.fusion``, whose time is booked to
-the layer of the op that begins them. Every byte is taken to come from the device's memory: where a cache holds a whole
-layer's tensors, a real run can be faster than the memory side of the bound.
+the layer of the op that begins them. Two things can be faster than the bound: a run whose tensors stay in a cache, for
+every byte is taken to come from the device's memory; and an algorithm that computes less than the definition, such as
+Winograd's for convolutions.
 
 Source: Williams, Waterman & Patterson, Roofline, Communications of the ACM 52 (2009).
 """

@@ -40,6 +40,8 @@ PREDICTORS = {
     "memory_access_bytes": "memory access (bytes)",
 }  # fmt: skip
 
+TIE = 0.01
+
 
 def clock(on: str) -> Callable[[], float]:
     """Seconds, after all that was asked of the device is done."""
@@ -87,6 +89,12 @@ def verdicts(found: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
+def best(score: pd.Series[float]) -> str:
+    """The predictors whose score is the highest, or as good as that."""
+    ranked = score.sort_values(ascending=False)
+    return " and ".join(PREDICTORS[str(name)] for name, x in ranked.items() if ranked.iloc[0] - x < TIE)
+
+
 def report(where: Device, found: pd.DataFrame, conditions: str) -> str:
     """The result as Markdown."""
     ratio = found["measured"] / found["bound"]
@@ -116,8 +124,8 @@ def report(where: Device, found: pd.DataFrame, conditions: str) -> str:
         ),
         "",
         "The ratio is of measured time to the predictor: were it always the same, latency would be proportional to it.",
-        f"The order of latencies is predicted best by {PREDICTORS[str(judged.spearman.idxmax())]},",
-        f"their proportions by {PREDICTORS[str(judged.deviation.idxmin())]}.",
+        f"The order of latencies is predicted best by {best(judged.spearman)}: correlations less than {TIE} apart are",
+        f"as good as equal on {len(found)} networks. Proportions are predicted best by {best(-judged.deviation)}.",
     ]
     return "\n".join(lines) + "\n"
 
