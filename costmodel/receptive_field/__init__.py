@@ -221,7 +221,7 @@ def _axis(arms: Arms, length: int, index: dict[int, int]) -> _Axis:
     mixed = any(arm.kind == "mixed" for arm in arms)
     gated = bool(local) and not mixed and any(arm.kind == "reduced" for arm in arms)
     notes = tuple(sorted({note for arm in arms for note in arm.notes}))
-    strides = sorted({stride for arm in local if (stride := _stride(arm)) is not None}, key=abs)
+    strides = sorted({per for arm in local if (per := _stride(arm)) is not None}, key=abs)
     if len(strides) > 1:
         told = " and ".join(map(str, strides))
         notes = (*notes, f"branches of strides {told} join: the field is their union, the stride the largest")
@@ -273,15 +273,18 @@ def _index(dims: Sequence[int], position: tuple[int, ...], spec: TensorSpec) -> 
 
 
 def _is_feature_map(value: Value) -> bool:
-    """Whether every axis goes along a dimension of its own, and every path to the input is local, gates apart.
+    """Whether every axis goes along one dimension of its own, and every path to the input is local, gates apart.
 
-    It goes along no dimension by a law once it was flattened with another axis or with channels.
+    It goes along no dimension by a law once it was flattened with another axis or with channels, and along two in the
+    windows that it was cut into.
     """
     held: set[int] = set()
     for arms in value:
-        local = [arm for arm in arms if arm.kind == "local"]
-        carriers = {d for arm in local for d, law in arm.carriers.items() if law.period is not None}
-        if not carriers or carriers & held or any(arm.kind == "mixed" or arm.fitted for arm in arms):
+        local = [{d for d, law in arm.carriers.items() if law.period} for arm in arms if arm.kind == "local"]
+        if any(arm.kind == "mixed" or arm.fitted for arm in arms) or any(len(lawful) > 1 for lawful in local):
+            return False
+        carriers = set().union(*local)
+        if not carriers or carriers & held:
             return False
         held |= carriers
     return bool(held)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from functools import lru_cache
 from math import lcm, prod
 
 import numpy as np
 
-from costmodel.receptive_field.arms import Arm, Law, Shape, Table, Value, compressed
+from costmodel.receptive_field.arms import Arm, Law, Shape, Value, compressed
 
 
 @lru_cache(maxsize=4096)
@@ -39,15 +38,26 @@ def groups(shape: Shape, out: Shape) -> tuple[tuple[tuple[int, ...], tuple[int, 
 
 def reshaped(value: Value, shape: Shape, out: Shape, *, real: bool) -> Value:
     """What a tensor of ``shape`` sees, read as one of shape ``out``."""
-    held = [frozenset(d for arm in arms for d in arm.carriers) for arms in value]
+    folded = [tuple(_folded(arm, shape, out) for arm in arms) for arms in value]
+    before = [frozenset(d for arm in arms for d in arm.carriers) for arms in value]
+    after = [frozenset(d for arm in arms for d, n in enumerate(arm.low.shape) if n > 1) for arms in folded]
     return tuple(
-        tuple(_regrouped(arm, shape, out, frozenset().union(*held[:i], *held[i + 1 :]), real) for arm in arms)
-        for i, arms in enumerate(value)
+        tuple(
+            _settled(
+                arm, new, shape, out, frozenset().union(*_but(before, i)), frozenset().union(*_but(after, i)), real
+            )
+            for arm, new in zip(value[i], folded[i], strict=True)
+        )
+        for i in range(len(value))
     )
 
 
-def _regrouped(arm: Arm, shape: Shape, out: Shape, shared: frozenset[int], real: bool) -> Arm:
-    """One arm; ``shared`` are the dimensions that hold other axes of the input."""
+def _but(held: Sequence[frozenset[int]], axis: int) -> list[frozenset[int]]:
+    return [*held[:axis], *held[axis + 1 :]]
+
+
+def _folded(arm: Arm, shape: Shape, out: Shape) -> Arm:
+    """The arm's tables under the new shape."""
     full: list[int] = []
     sizes: list[int] = []
     woven: list[int] = []  # output dimensions of groups in which elements find new neighbours
@@ -56,18 +66,35 @@ def _regrouped(arm: Arm, shape: Shape, out: Shape, shared: frozenset[int], real:
         full += [shape[d] if varies else 1 for d in before]
         sizes += [out[e] if varies else 1 for e in after]
         if varies and not _is_one(before, after, shape, out):
-            woven += [e for e in after if out[e] > 1]
+            woven += after
     low = np.broadcast_to(arm.low, full).reshape(sizes)
     high = np.broadcast_to(arm.high, full).reshape(sizes)
+    return compressed(replace(arm, low=low, high=high), woven)
+
+
+def _settled(
+    arm: Arm, new: Arm, shape: Shape, out: Shape, others: frozenset[int], others_now: frozenset[int], real: bool
+) -> Arm:
+    """The folded arm ``new`` with its carriers; ``others`` are the dimensions that hold other axes, before and now."""
     carriers: dict[int, Law] = {}
     for before, after in groups(shape, out):
         held = [d for d in before if d in arm.carriers]
-        if held and _is_one(before, after, shape, out):
+        if not held:
+            continue
+        if _is_one(before, after, shape, out):
             (e,) = (e for e in after if out[e] > 1)
             carriers[e] = arm.carriers[max(held, key=lambda d: shape[d])]
-        elif held:
-            carriers |= _resettled(arm.carriers[held[-1]], held[-1], before, after, shape, out, shared, low + high)
-    new = compressed(replace(arm, low=low, high=high, carriers=carriers), woven)
+            continue
+        # Where rows and columns lie in one dimension (tokens), a step along rows is no step through all columns.
+        law, last = arm.carriers[held[-1]], held[-1]
+        stride = law.stride / prod(shape[d] for d in before if d > last and d not in others)
+        is_cut = [d for d in before if shape[d] > 1] == held and others.isdisjoint(before)
+        inner = 1
+        for e in reversed(after):
+            period = lcm(law.period, inner) // inner if is_cut and law.period is not None else None
+            if out[e] > 1:
+                carriers[e] = Law(stride * inner, period)
+            inner *= 1 if e in others_now and new.low.shape[e] == 1 else out[e]
     still = {e: law for e, law in carriers.items() if out[e] == 1 or new.low.shape[e] > 1}
     if carriers and not still:
         # Every position sees the same by now: the axis has been mixed all along it, window by window.
@@ -80,39 +107,17 @@ def _is_one(before: Sequence[int], after: Sequence[int], shape: Shape, out: Shap
     return sum(shape[d] > 1 for d in before) == sum(out[e] > 1 for e in after) == 1
 
 
-def _resettled(
-    law: Law, dim: int, before: Sequence[int], after: Sequence[int], shape: Shape, out: Shape, shared: frozenset[int],
-    twice: Table,
-) -> dict[int, Law]:  # fmt: skip
-    """The laws of the dimensions ``after``: before, ``law`` held along ``dim``, the innermost to hold the axis.
-
-    ``twice`` is the new table, of twice the centres.
-    """
-    # Rows and columns that lie in one dimension (tokens) each keep the stride of their own.
-    step = prod(shape[d] for d in before if d > dim and d not in shared)
-    long = [e for e in after if out[e] > 1]
-    is_cut = [d for d in before if shape[d] > 1] == [dim] and shared.isdisjoint(before)
-    laws = {}
-    for e in long:
-        inner = prod(out[f] for f in long if f > e)
-        stride = law.stride * inner / step
-        if len(long) > 1 and not shared.isdisjoint(before):
-            ends = twice.take([0, -1], axis=e).reshape(-1, 2, prod(twice.shape[e + 1 :]))[0, :, 0]
-            stride = Fraction(int(ends[1] - ends[0]), 2 * (out[e] - 1))
-        period = lcm(law.period, inner) // inner if is_cut and law.period is not None else None
-        laws[e] = Law(stride, period)
-    return laws
-
-
 def _found(arm: Arm, dim: int, law: Law) -> Law:
     """The law along a dimension, where one holds at every position of it."""
     if law.period is not None:
         return law
     low, high = np.moveaxis(arm.low, dim, 0), np.moveaxis(arm.high, dim, 0)
+    column = low.reshape(len(low), -1)[:, 0].tolist()
+    above, below = law.stride.as_integer_ratio()
     for period in range(1, min(len(low) // 2, 64) + 1):
-        rise = period * law.stride
-        if rise.denominator == 1 and all(
-            (table[period:] - table[:-period] == int(rise)).all() for table in (low, high)
+        rise = column[period] - column[0]
+        if rise * below == period * above and all(
+            (table[period:] - table[:-period] == rise).all() for table in (low, high)
         ):
             return Law(law.stride, period)
     return law
