@@ -166,7 +166,7 @@ def roofline(p: Profile, device: str, ax: Axes | None = None) -> Figure:
     ax.set_yscale("log")
     ax.set_xlabel("arithmetic intensity (FLOPs a byte)")
     ax.set_ylabel("attainable FLOP/s")
-    _title(ax, f"{p.name} on {roof.device.title}")
+    _title(ax, f"{p.name} on {roof.device.title}\na lower bound: at least {units.seconds(roof.time)}")
     if shown:
         legend = ax.legend(frameon=False, fontsize="small", loc="lower right")
         for handle in legend.legend_handles:
