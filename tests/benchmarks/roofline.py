@@ -92,7 +92,7 @@ def verdicts(found: pd.DataFrame) -> pd.DataFrame:
 def best(score: pd.Series[float]) -> str:
     """The predictors whose score is the highest, or as good as that."""
     ranked = score.sort_values(ascending=False)
-    return " and ".join(PREDICTORS[str(name)] for name, x in ranked.items() if ranked.iloc[0] - x < TIE)
+    return "; ".join(PREDICTORS[str(name)] for name, x in ranked.items() if ranked.iloc[0] - x < TIE)
 
 
 def report(where: Device, found: pd.DataFrame, conditions: str) -> str:
