@@ -103,7 +103,7 @@ def output_size() -> Finding:
     alexnet, googlenet = (network(name).pricing.layers for name in ("alexnet", "googlenet"))
     return Finding(
         verdict=holds_if(whole == len(grid), otherwise="approximate"),
-        value=whole / len(grid),
+        value=[(224 - 11 + 2 * 2) / 4 + 1, first],
         why=f"Where S divides: always at stride 1, in {units.share(whole, len(grid))} of {len(grid):,} combinations "
         f"tried. Else it is rounded down, as in AlexNet's first layer ({(224 - 11 + 4) / 4 + 1:g} is {first}), or up "
         f"in a pool with ceil_mode, as in GoogLeNet's first ({(112 - 3) / 2 + 1:g} is {pooled}). With dilation D, F "

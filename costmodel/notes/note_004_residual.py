@@ -110,8 +110,8 @@ def add_and_concat() -> Finding:
     return Finding(
         verdict=holds_if(ran == said),
         value=[sum(add for add, _ in ran.values()), sum(cat for _, cat in ran.values())],
-        why="Tried on tensors of equal and of other C, H and W. Only a size of 1 is broadcast (that is how a "
-        f"squeeze-excitation multiplies; tried: {gate}).",
+        why="Tried on four pairs, of equal and of other C, H and W: one can be added, two concatenated. Only a size of "
+        f"1 is broadcast (that is how a squeeze-excitation multiplies; tried: {gate}).",
         closed_form={"add, concat": said},
         traced={"add, concat": ran},
     )

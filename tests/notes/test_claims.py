@@ -1,0 +1,44 @@
+"""The claims as a whole: none is missing, and an id that nobody made is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from costmodel.errors import InputError
+from costmodel.notes import VERDICTS, all_claims, results
+
+NUMBERS = {"000": range(1, 22), "001": range(1, 15), "002": range(1, 15), "003": range(1, 11), "004": range(58)}
+"""How many claims each note makes; the survey's begin at 0."""
+
+
+def test_every_claim_is_there_in_order() -> None:
+    """117 claims, by note and number."""
+    ids = [claim.id for claim in all_claims()]
+    assert ids == [f"{note}-{number}" for note, numbers in NUMBERS.items() for number in numbers]
+    assert len(ids) == 117
+
+
+def test_every_claim_says_what_it_is_and_what_was_found() -> None:
+    """A text, a formula, a verdict of the four, and a reason."""
+    for result in results():
+        assert result.claim.says
+        assert result.claim.formula
+        assert result.finding.verdict in VERDICTS
+        assert result.finding.why, result.claim.id
+
+
+def test_what_has_two_derivations_has_the_same_figure_twice() -> None:
+    """A figure under one name in closed form and traced is the same, in every claim; most claims have one."""
+    twice = 0
+    for result in results():
+        closed, traced = result.finding.closed_form, result.finding.traced
+        shared = closed.keys() & traced.keys()
+        assert {k: closed[k] for k in shared} == {k: traced[k] for k in shared}, result.claim.id
+        twice += bool(shared)
+    assert twice > 60
+
+
+def test_an_unknown_claim_is_an_error_that_names_those_near_it() -> None:
+    """A slip of the finger is told what it may have meant."""
+    with pytest.raises(InputError, match="no claim is called '004-58'; did you mean .*004-57"):
+        results(["004-58"])
