@@ -103,6 +103,16 @@ def test_elementwise_ops() -> None:
     assert result.elementwise_kinds == {"activation": 256}
 
 
+def test_a_norm_is_elementwise_at_inference_only() -> None:
+    """In training it reduces over the batch first, so G4 does not count it, nor would it join the convolution."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8, track_running_stats=False))
+    result = costmodel.profile(model, (2, 3, 4, 4), mode="train").guidelines()
+    assert (result.ops, result.elementwise_ops, result.of("G4")) == (2, 0, ())
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8))
+    result = costmodel.profile(model, (2, 3, 4, 4)).guidelines()
+    assert (result.ops, result.elementwise_ops, len(result.of("G4"))) == (2, 1, 1)
+
+
 def test_findings_are_ranked_and_advise() -> None:
     """The largest saving comes first; every finding has a formula and one sentence of advice."""
     result = costmodel.profile(costmodel.models.shufflenet_v1()).guidelines()

@@ -89,8 +89,13 @@ def test_a_norm_joins_at_inference_only() -> None:
     """In training a batch norm needs the mean of the whole channel first."""
     model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2, track_running_stats=False, affine=False))
     assert kernels(model, (1, 2, 3, 3), mode="train") == [["convolution"], ["native_batch_norm"]]
-    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2))
-    assert kernels(model, (1, 2, 3, 3)) == [["convolution", "native_batch_norm"]]
+    model = nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), nn.BatchNorm2d(2), nn.ReLU())
+    assert kernels(model, (1, 2, 3, 3)) == [["convolution", "native_batch_norm", "relu"]]
+    # The counter of batches moves on, by a kernel of its own; what follows the norm still joins it.
+    trained = costmodel.profile(model, (1, 2, 3, 3), mode="train")
+    assert kernels(model, (1, 2, 3, 3), mode="train") == [["convolution"], ["add_"], ["native_batch_norm", "relu"]]
+    norm = 18 + 2 * 2 + 2 * 2 * 2 + 2 * 2 + 18  # x, weight and bias, both statistics in and out, saved ones; y
+    assert trained.fused_memory_access == (18 + 4 + 18) + 2 + norm
 
 
 def test_writing_a_part_keeps_the_rest() -> None:
