@@ -255,10 +255,12 @@ def _extent(arms: Sequence[Arm], index: dict[int, int]) -> tuple[int, int] | Non
     """What the output position at ``index`` (0 where it is not given) sees through all of the arms together."""
     intervals = []
     for arm in arms:
-        low, high = along_carriers(arm)
-        at = tuple(min(index.get(d, 0), n - 1) if d in arm.carriers else 0 for d, n in enumerate(low.shape))
-        if low[at] <= high[at]:
-            intervals.append((int(low[at]), int(high[at])))
+        at = tuple(
+            0 if n == 1 else index.get(d, 0 if d in arm.carriers else slice(None)) for d, n in enumerate(arm.low.shape)
+        )
+        low, high = arm.low[at].min(), arm.high[at].max()
+        if low <= high:
+            intervals.append((int(low), int(high)))
     return (min(low for low, _ in intervals), max(high for _, high in intervals)) if intervals else None
 
 
