@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import InputError
-from costmodel.views import palette, units
+from costmodel.views import labels, palette, units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -177,19 +177,15 @@ def roofline(p: Profile, device: str, ax: Axes | None = None) -> Figure:
 
 def scatter(c: Comparison, ax: Axes | None = None) -> Figure:
     """Parameters against MACs, an area being the memory access, with the Pareto front of both."""
-    ax = _axes(ax, 6.4, 4.6)
     models = list(c.profiles.items())
+    ax = _axes(ax, *((6.4, 4.6) if len(models) <= 10 else (9.0, 6.2)))
     # A logarithmic axis has no zero.
     points = [(max(p.params, 1), max(p.macs, 1)) for _, p in models]
     most = max(p.memory_access for _, p in models) or 1
     front = pareto(points)
-    for i, ((name, p), (x, y)) in enumerate(zip(models, points, strict=True)):
-        area = max(20.0, 700 * p.memory_access / most)
+    areas = [max(20.0, 700 * p.memory_access / most) for _, p in models]
+    for i, ((x, y), area) in enumerate(zip(points, areas, strict=True)):
         ax.scatter([x], [y], s=area, color=palette.of_model(i), alpha=0.85, edgecolors="white", zorder=2)
-        ax.annotate(
-            name, (x, y), (0, (area**0.5) / 2 + 2), textcoords="offset points", ha="center", va="bottom",
-            fontsize="small", parse_math=False,
-        )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.margins(0.16)
@@ -201,7 +197,27 @@ def scatter(c: Comparison, ax: Axes | None = None) -> Figure:
     _scale(ax, "x", "params")
     _scale(ax, "y", "MACs")
     _title(ax, "parameters against MACs; area: memory access")
+    _label(ax, [name for name, _ in models], points, [area**0.5 / 2 for area in areas])
     return _figure(ax)
+
+
+def _label(ax: Axes, names: Sequence[str], points: Sequence[tuple[int, int]], radii: Sequence[float]) -> None:
+    """Names beside their dots, where they cover least."""
+    figure = _figure(ax)
+    figure.draw_without_rendering()  # only then is it settled where the axes lie
+    scale = 72 / figure.dpi
+    size, frame = 8.0, ax.get_window_extent()
+    dots = [
+        labels.Dot(x * scale, y * scale, radius, 0.58 * size * len(name), 1.2 * size)
+        for (x, y), radius, name in zip(ax.transData.transform(points), radii, names, strict=True)
+    ]
+    edges = labels.Box(*(scale * edge for edge in (frame.x0, frame.y0, frame.x1, frame.y1)))
+    for name, point, dot, side in zip(names, points, dots, labels.sides(dots, edges), strict=True):
+        ha, va = labels.SIDES[side]
+        offset = tuple(dot.gap(side) * n for n in side)
+        ax.annotate(
+            name, point, offset, textcoords="offset points", ha=ha, va=va, fontsize=size, parse_math=False
+        )  # fmt: skip
 
 
 def ratios(c: Comparison, quantity: str = "macs", ax: Axes | None = None) -> Figure:
