@@ -266,3 +266,21 @@ def test_a_file_runs_as_it_is_written(tmp_path: Path) -> None:
     """What a user's factory makes has weights: its code may do more than make layers."""
     (tmp_path / "net.py").write_text("from torch import nn\n\ndef net():\n    return nn.Linear(3, 2)\n")
     assert not on_meta(costmodel.load(f"{tmp_path}/net.py:net", weights=False))
+
+
+@pytest.mark.parametrize(
+    ("spec", "without"),
+    [
+        ("torchvision:mobilenet_v3_small", True),
+        ("torchvision:regnet_y_400mf", False),  # its constructor works with values
+        ("timm:resnet18", True),
+        ("hf:bert(num_hidden_layers=1, hidden_size=48, intermediate_size=96, vocab_size=50)", True),
+    ],
+)
+def test_other_libraries_networks_are_the_same_without_weights(spec: str, without: bool) -> None:
+    """What can be built without weights is, and every layer costs what it costs with them."""
+    pytest.importorskip({"torchvision": "torchvision.models", "hf": "transformers"}.get(spec.split(":")[0], "timm"))
+    assert on_meta(costmodel.load(spec, weights=False)) == without
+    real, p = costmodel.profile(costmodel.load(spec)), costmodel.profile(spec)
+    assert p.layers.equals(real.layers)
+    assert (p.params, p.buffers, p.peak_memory) == (real.params, real.buffers, real.peak_memory)
