@@ -1,4 +1,4 @@
-"""Batch, layer, group, instance and root-mean-square normalisation."""
+"""Batch, layer, group, instance and root-mean-square normalisation, and that of weights."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from math import prod
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.rule import Example, Outputs, Rule, always, example, moved, register
+from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, moved, register
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Follow, Gated, Sight, Tap, Whole
+from costmodel.window import Fixed, Follow, Gated, Sight, Tap, Whole
 
 
 def _given(call: OpCall, *names: str) -> list[TensorSpec]:
@@ -194,6 +194,28 @@ def _rms_norm_work(call: OpCall) -> Work:
     return row.times(size // n) + Work(multiplies=size if call.args["weight"] is not None else 0)
 
 
+def _weight_norm(args: Arguments) -> tuple[TensorSpec, ...]:
+    v, g = args["v"], args["g"]
+    # Norms of half-precision weights are kept in single precision.
+    return TensorSpec(v.shape, v.dtype), TensorSpec(g.shape, "float32" if v.itemsize < 4 else v.dtype)
+
+
+def _weight_norm_work(call: OpCall) -> Work:
+    # v * (g / ||v||), for each slice of n elements.
+    v = call.args["v"]
+    slices = v.shape[call.args["dim"]]
+    n = v.size // slices
+    return Work(multiplies=n + n, adds=n - 1, transcendentals=1, divides=1).times(slices)
+
+
+def _weight_norm_window(call: OpCall, output: int) -> Sight:
+    rank, dim = len(call.args["v"].shape), call.args["dim"] % len(call.args["v"].shape)
+    return {
+        "v": tuple(Follow(d) if d == dim else _statistic(d, output) for d in range(rank)),
+        "g": tuple(Follow(d) if d == dim else Fixed(0) for d in range(rank)),
+    }
+
+
 def _sample_rule(
     *targets: str,
     outputs: Callable[[Arguments], Outputs],
@@ -254,6 +276,12 @@ register(
         "aten.rms_norm.default", outputs=_rms_norm, work=_rms_norm_work, window=_over_trailing,
         source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
         examples=(example(_X, [6], _LAST, 1e-5), example(_X, [5, 6])),
+    ),
+    Rule(
+        targets=("aten._weight_norm_interface.default",), kind=always("norm"), outputs=_weight_norm,
+        work=_weight_norm_work, traffic=every_argument, window=_weight_norm_window, fusible=False,
+        source="Salimans & Kingma, Weight Normalization, arXiv:1602.07868, equation 2", free_because=None,
+        examples=(example(_X, TensorSpec((2, 1, 1, 1)), 0), example(_X, TensorSpec((1, 1, 1, 6)), 3)),
     ),
     _sample_rule(
         "aten._fused_rms_norm.default", outputs=_fused_rms_norm, work=_rms_norm_work, window=_over_trailing,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,17 +101,35 @@ def asked_of(model: nn.Module) -> Any:
     )
 
 
-def _of_transformers(model: Any) -> Any:
-    """Inputs for a transformers model, by the name of its main input and the sizes in its config."""
+def _of_transformers(model: Any) -> dict[str, Any]:
+    """Inputs for a transformers model: each tensor that its forward cannot do without, by the sizes in its config."""
     config: Any = model.config
     main = getattr(model, "main_input_name", "input_ids")
-    length = min(getattr(config, "max_position_embeddings", None) or 128, 128)
-    if main == "pixel_values":
+    wanted = [main]
+    if hasattr(config, "vision_config") and hasattr(config, "text_config"):
+        wanted += ["pixel_values", "input_ids"]
+    if getattr(config, "is_encoder_decoder", False):
+        wanted.append("decoder_input_ids")
+    taken = inspect.signature(model.forward).parameters
+    return {name: _of_modality(name, config) for name in wanted if name in taken}
+
+
+def _of_modality(name: str, config: Any) -> Any:
+    if name == "pixel_values":
         vision = getattr(config, "vision_config", config)
         size = getattr(vision, "image_size", 224)
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
-        return {main: (1, getattr(vision, "num_channels", 3), height, width)}
-    inputs: dict[str, Any] = {main: Input((1, length), torch.int64)}
-    if getattr(config, "is_encoder_decoder", False) and main == "input_ids":
-        inputs["decoder_input_ids"] = Input((1, length), torch.int64)
-    return inputs
+        return (1, getattr(vision, "num_channels", 3), height, width)
+    if name == "input_values":
+        return (1, _SECOND)
+    if name == "input_features":  # a spectrogram; Whisper's encoder halves its length
+        positions = getattr(config, "max_source_positions", 1500)
+        return (1, getattr(config, "num_mel_bins", 80), 2 * positions)
+    text = getattr(config, "text_config", config)
+    return Input((1, min(getattr(text, "max_position_embeddings", None) or _TOKENS, _TOKENS)), torch.int64)
+
+
+_TOKENS = 128
+"""Tokens of a text, where the model takes so many."""
+_SECOND = 16000
+"""Samples of a second of speech, as speech models take it."""
