@@ -7,6 +7,13 @@ import pytest
 import costmodel
 
 _TEXT = "hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, vocab_size=50"
+_WHISPER = (
+    "d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2, "
+    "encoder_ffn_dim=48, decoder_ffn_dim=48, vocab_size=60, pad_token_id=0, bos_token_id=1, eos_token_id=2, "
+    "decoder_start_token_id=3"
+)
+_TOWER = {"hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 48, "num_attention_heads": 2}
+_PATCHES = {"image_size": 64, "patch_size": 32}
 
 
 @pytest.mark.parametrize("name", ["torchvision.models", "timm", "transformers"])
@@ -19,27 +26,14 @@ def test_the_zoo_imports(name: str) -> None:
     ("spec", "given"),
     [
         (f"hf:bert({_TEXT})", [(1, 128)]),
-        (
-            "hf:whisper(d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, "
-            "decoder_attention_heads=2, encoder_ffn_dim=48, decoder_ffn_dim=48, vocab_size=60, pad_token_id=0, "
-            "bos_token_id=1, eos_token_id=2, decoder_start_token_id=3)",
-            [(1, 80, 3000), (1, 128)],
-        ),
-        (
-            "hf:clip(projection_dim=16, text_config={'hidden_size': 32, 'num_hidden_layers': 1, 'intermediate_size': 48, "
-            "'num_attention_heads': 2}, vision_config={'hidden_size': 32, 'num_hidden_layers': 1, "
-            "'intermediate_size': 48, 'num_attention_heads': 2, 'image_size': 64, 'patch_size': 32})",
-            [(1, 77), (1, 3, 64, 64)],
-        ),
-        (
-            "hf:wav2vec2(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=48, "
-            "num_conv_pos_embedding_groups=2)",
-            [(1, 16000)],
-        ),
+        (f"hf:whisper({_WHISPER})", [(1, 80, 3000), (1, 128)]),
+        (f"hf:clip(text_config={_TOWER}, vision_config={_TOWER | _PATCHES})", [(1, 77), (1, 3, 64, 64)]),
+        (f"hf:wav2vec2({_TEXT}, num_conv_pos_embedding_groups=2)", [(1, 16000)]),
     ],
+    ids=["text", "speech to text", "text and images", "speech"],
 )
 def test_transformers_are_priced_without_being_told_inputs(spec: str, given: list[tuple[int, ...]]) -> None:
-    """Text, speech and images: every tensor that a forward cannot do without, every op with a rule, all in agreement."""
+    """Every tensor that a forward cannot do without is given; every op has a rule; all layers agree."""
     pytest.importorskip("transformers")
     found = costmodel.profile(spec)
     assert sorted(t.shape for t in found.inputs) == sorted(given)
