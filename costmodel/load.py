@@ -9,6 +9,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -79,10 +80,25 @@ def priced(spec: str, price: Callable[[nn.Module], Priced], *, weights: bool = F
     model = load(spec, weights=weights)
     try:
         return price(model)
-    except NeedsValuesError:
-        if not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+    except NeedsValuesError as error:
+        tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}.values()
+        if not any(tensor.is_meta for tensor in tensors):
             raise
+        needed, there = sum(tensor.nbytes for tensor in tensors), _memory()
+        if needed > there:
+            raise NeedsValuesError(
+                f"{error}. For its values {spec} must be built with its weights, {needed / 2**30:.1f} GiB of the "
+                f"{there / 2**30:.1f} GiB of memory here: give it smaller sizes as arguments"
+            ) from error
     return price(load(spec))
+
+
+def _memory() -> int:
+    """Bytes of memory that this machine has; where it does not say, as many as anything needs."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return sys.maxsize
 
 
 def parse(spec: str) -> Spec:

@@ -262,6 +262,18 @@ def test_a_network_that_needs_values_is_built_with_them(
     assert not on_meta(costmodel.load("reads"))
 
 
+def test_weights_that_do_not_fit_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that the system would kill for its memory tells what it needs instead."""
+    monkeypatch.setattr(costmodel.models, "list_models", lambda: ["reads"])
+    monkeypatch.setattr(costmodel.models, "reads", ReadsItsBuffer, raising=False)
+    weights = 4 * (4 * 4 + 4) + 8
+    monkeypatch.setattr("costmodel.load._memory", lambda: weights)
+    assert costmodel.profile("reads", (2, 4)).is_exact
+    monkeypatch.setattr("costmodel.load._memory", lambda: weights - 1)
+    with pytest.raises(NeedsValuesError, match="smaller sizes"):
+        costmodel.profile("reads", (2, 4))
+
+
 def test_a_file_runs_as_it_is_written(tmp_path: Path) -> None:
     """What a user's factory makes has weights: its code may do more than make layers."""
     (tmp_path / "net.py").write_text("from torch import nn\n\ndef net():\n    return nn.Linear(3, 2)\n")
