@@ -75,7 +75,7 @@ def is_significant(wins: int, losses: int, level: float = 0.05) -> bool:
     (True, False)
     """
     n = wins + losses
-    return 2 * sum(comb(n, k) for k in range(min(wins, losses) + 1)) < level * 2**n
+    return 2 * sum(comb(n, k) for k in range(min(wins, losses) + 1)) < level * (1 << n)
 
 
 def markdown(measured: Measured | None) -> str:

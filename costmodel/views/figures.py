@@ -214,7 +214,7 @@ def _label(ax: Axes, names: Sequence[str], points: Sequence[tuple[int, int]], ra
     edges = labels.Box(*(scale * edge for edge in (frame.x0, frame.y0, frame.x1, frame.y1)))
     for name, point, dot, side in zip(names, points, dots, labels.sides(dots, edges), strict=True):
         ha, va = labels.SIDES[side]
-        offset = tuple(dot.gap(side) * n for n in side)
+        offset = (dot.gap(side) * side[0], dot.gap(side) * side[1])
         ax.annotate(
             name, point, offset, textcoords="offset points", ha=ha, va=va, fontsize=size, parse_math=False
         )  # fmt: skip

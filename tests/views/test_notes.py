@@ -1,0 +1,152 @@
+"""The claims in print: every one, with what was found, and nothing of a text read as markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from costmodel.cli import app
+from costmodel.errors import ConvertError
+from costmodel.notes import Finding, Result, results
+from costmodel.views import grid, notes
+
+IDS = ["000-3", "000-14", "002-9", "004-13", "004-38"]
+"""One or two of each verdict that is quick to compute; 000-14 has a shape, 000-3 nested figures."""
+
+
+@pytest.fixture(scope="module")
+def some() -> tuple[Result, ...]:
+    """Claims of several notes and verdicts."""
+    return results(IDS)
+
+
+def run(*arguments: str, status: int = 0) -> str:
+    """What the command writes on standard output."""
+    result = CliRunner().invoke(app, ["notes", *arguments])
+    assert result.exit_code == status, result.output
+    return result.stdout
+
+
+def hostile(result: Result) -> Result:
+    """A claim whose texts would be markup, were they not escaped."""
+    bad = "<script>alert(1)</script> | *x*"
+    finding = Finding(verdict="fails", value=bad, why=bad, closed_form={bad: 1}, source=bad)
+    return Result(claim=replace(result.claim, says=bad, formula="<b>"), finding=finding)
+
+
+class Tags(HTMLParser):
+    """Counts opening tags."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+
+
+def test_json_has_the_figures_as_they_are(some: tuple[Result, ...]) -> None:
+    """`costmodel notes --json` is a list of objects; numbers stay numbers, to the last digit."""
+    rows = json.loads(run(*IDS, "--json"))
+    assert [row["id"] for row in rows] == IDS
+    assert rows == json.loads(notes.json(some))
+    by_id = {row["id"]: row for row in rows}
+    assert by_id["002-9"]["value"] == 568_740_352
+    assert by_id["004-13"]["value"] == 387_072 / 157_184
+    assert by_id["000-14"]["value"] == [8, 24, 23, 23]
+    assert by_id["004-38"] | {"verdict": "not computable", "value": None} == by_id["004-38"]
+    assert by_id["002-9"]["closed_form"]["macs"] == by_id["002-9"]["traced"]["macs"] == 568_740_352
+    for row in rows:
+        assert row["claim"]
+        assert row["why"]
+        assert row["formula"]
+
+
+def test_the_terminal_shows_a_row_for_each_claim(some: tuple[Result, ...]) -> None:
+    """Id, verdict, what the note says and what was computed, and the verdicts counted."""
+    text = grid.plain(notes.parts(some, grid.WIDE), grid.WIDE)
+    for result in some:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{result.claim.id} ")]
+        assert result.finding.verdict in line
+        assert result.claim.says in line
+        assert result.finding.why in line
+    assert "5 claims: 1 holds, 3 fails, 1 not computable" in text
+    narrow = grid.plain(notes.parts(some, 100), 100)
+    assert max(map(len, narrow.splitlines())) <= 100
+
+
+def test_one_claim_is_told_whole() -> None:
+    """`costmodel notes 004-13`: formula, value, and both derivations side by side."""
+    text = run("004-13")
+    assert "params without / params with" in text
+    assert re.search(r"^value\s+2\.463$", text, re.MULTILINE)
+    assert re.search(r"^ratio of params\s+2\.366\s+2\.366$", text, re.MULTILINE)
+
+
+def test_nested_figures_are_laid_flat(some: tuple[Result, ...]) -> None:
+    """A figure is named by the path to it, and stands beside its other derivation."""
+    found = {figure.name: figure for figure in notes.figures(some[0])}
+    assert found["MACs, alpha = 1/2"].closed_form == found["MACs, alpha = 1/2"].traced == "149,497,088"
+    (shape,) = notes.figures(some[1])
+    assert (shape.name, shape.closed_form, shape.traced) == ("output shape", "8×24×23×23", "8×24×23×23")
+
+
+def test_markdown_has_every_claim_and_its_links_lead_somewhere(some: tuple[Result, ...]) -> None:
+    """A heading for each claim, and one behind every link; the tally's rows add up."""
+    text = notes.markdown(some)
+    headings = re.findall(r"^### (.+)$", text, re.MULTILINE)
+    assert [heading.split()[0] for heading in headings] == IDS
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    links = re.findall(r"\]\(#([^)]+)\)", text)
+    assert sorted(links) == ["000-3-fails", "002-9-fails", "004-13-fails"]
+    assert set(links) <= anchors
+    rows = re.findall(r"^\| (?:\d{3}: .*?|all +)\|(.*)\|$", text, re.MULTILINE)
+    counts = [[int(cell) for cell in row.split("|")] for row in rows]
+    assert counts[-1] == [sum(column) for column in zip(*counts[:-1], strict=True)] == [5, 1, 0, 3, 1]
+
+
+def test_the_page_has_every_claim_and_no_script(some: tuple[Result, ...]) -> None:
+    """An article for each claim with its verdict, which plain CSS filters by."""
+    page = notes.page(some)
+    articles = re.findall(r'<article class="claim" id="c([\d-]+)" data-verdict="([a-z ]+)">', page)
+    assert articles == [(r.claim.id, r.finding.verdict) for r in some]
+    for result in some:
+        assert result.finding.why in unescape(page)
+    assert "script" not in Tags(page).seen
+    assert "script-src" not in page
+    assert page.count('name="verdict"') == 5
+
+
+def test_no_text_becomes_markup(some: tuple[Result, ...]) -> None:
+    """A claim is text wherever it is printed."""
+    bad = hostile(some[0])
+    plain, page = Tags(notes.page(some[:1])).seen, Tags(notes.page([bad])).seen
+    assert "script" not in page
+    assert page.count("b") == plain.count("b") == 0
+    text = notes.markdown([bad])
+    assert "<script>" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; \\| \\*x\\*" in text
+
+
+@pytest.mark.parametrize("suffix", ["md", "html", "json"])
+def test_saved_by_suffix(suffix: str, some: tuple[Result, ...], tmp_path: Path) -> None:
+    """`--save` writes the form that the suffix names, and makes folders."""
+    path = tmp_path / "new" / f"notes.{suffix}"
+    run(*IDS, "--save", str(path))
+    made = {"md": notes.markdown, "html": notes.page, "json": notes.json}[suffix](some)
+    assert path.read_text(encoding="utf-8") == made
+
+
+def test_another_suffix_is_an_error(tmp_path: Path) -> None:
+    """What cannot be written is said with what can."""
+    result = CliRunner().invoke(app, ["notes", "004-0", "--save", str(tmp_path / "notes.pdf")])
+    assert isinstance(result.exception, ConvertError)
+    assert "claims are written as .md .html .json, not .pdf" in str(result.exception)

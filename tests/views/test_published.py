@@ -1,0 +1,59 @@
+"""Published figures beside computed ones."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from costmodel import models
+from costmodel.cli import app
+from costmodel.cli.zoo import published_lines
+from costmodel.models import Published
+from costmodel.views import grid, published
+
+RECORDS = tuple(r for r in models.published() if r.name in ("alexnet", "mobilenet_v1"))
+
+
+def test_a_difference_is_of_the_computed_to_the_printed_figure() -> None:
+    """Relative and signed; there is none where nothing is printed."""
+    line = published.Line(Published(name="x", params_printed="4 M", source="a paper"), 4_100_000, 7)
+    assert line.params_difference == pytest.approx(0.025)
+    assert line.macs_difference is None
+    assert line.is_notable
+    small = published.Line(Published(name="x", macs_printed="1.000 G", source="a paper"), 5, 990_000_001)
+    assert not small.is_notable
+
+
+def test_the_report_explains_what_differs() -> None:
+    """Each statement has its row, and each difference above 1 % a reason."""
+    lines = published_lines(RECORDS)
+    text = published.markdown(lines)
+    table, rest = text.split("## Differences above 1 %, explained")
+    assert table.count("\n| `") == len(RECORDS)
+    notable = [x for x in lines if x.is_notable]
+    explained = rest.split("## Remarks")[0]
+    assert explained.count("\n| `") == len(notable) > 0
+    assert all(x.record.why for x in notable)
+
+
+def test_the_terminal_and_scripts_see_the_same() -> None:
+    """JSON has the exact numbers of which the table shows three digits."""
+    lines = published_lines(RECORDS)
+    rows = json.loads(published.json(lines))
+    name = "mobilenet_v1(width=1.0)"
+    (v1,) = [row for row in rows if row["model"] == name]
+    assert (v1["macs"], v1["params"]) == (568_740_352, 4_231_976)
+    assert v1["macs_difference"] == pytest.approx(568_740_352 / 569_000_000 - 1, rel=1e-12)
+    text = grid.plain(published.parts(lines, grid.WIDE), grid.WIDE)
+    (shown,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+    assert "569 M" in shown
+    assert published.percent(v1["macs_difference"]) in shown
+
+
+def test_the_command_lists_every_statement() -> None:
+    """`costmodel models --published --json` has a row for each."""
+    result = CliRunner().invoke(app, ["models", "--published", "--json"])
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)) == len(models.published())
