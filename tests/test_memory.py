@@ -241,6 +241,25 @@ def test_live_memory_of_layers(layer: nn.Module) -> None:
     assert counted - sum(t.nbytes for t in inputs) == measured
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("layer", [
+    nn.Conv2d(16, 16, 3, groups=16), nn.Conv2d(16, 8, 3, groups=2), nn.Conv2d(16, 8, 3), nn.Conv2d(16, 8, 1),
+    nn.ConvTranspose2d(16, 8, 2), nn.AvgPool2d(2), nn.MaxPool2d(2), nn.LayerNorm(8), nn.Linear(8, 8), nn.Softmax(1),
+    nn.LogSoftmax(-1), nn.ReLU(),
+], ids=repr)  # fmt: skip
+@pytest.mark.parametrize("tokens", ["channels last", "transposed map"])
+def test_copies_into_the_layout_that_a_kernel_wants(layer: nn.Module, batch: int, tokens: str) -> None:
+    """Tokens seen as a map, and a map turned on its side, are copied by those kernels that cannot take them so."""
+    x = torch.randn(batch, 64, 16) if tokens == "channels last" else torch.randn(batch, 16, 8, 8)
+
+    def forward(model: nn.Module, x: Tensor) -> Tensor:
+        y = x.transpose(1, 2).view(batch, 16, 8, 8) if tokens == "channels last" else x.transpose(2, 3)
+        return model.layer(y)  # type: ignore[no-any-return, operator]
+
+    model = Function(forward, layer=layer.eval())
+    assert costmodel.profile(model, x).peak_memory == measured_peak(model, [x])
+
+
 @pytest.mark.parametrize("op", TEMPORARIES)
 def test_what_composite_ops_allocate_on_the_way(op: str) -> None:
     """Each example of an op that allocates what nobody receives peaks as the real op does."""

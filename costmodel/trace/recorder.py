@@ -411,6 +411,7 @@ def _ruled(op: str, rule: Rule, sig: Signature) -> Handler:
 
 def _lowered(lowering: Lowering, rule: Rule, sig: Signature) -> Handler:
     core, passes, arguments = lowering.core, lowering.passes, lowering.arguments
+    temporaries = TEMPORARIES.get(core)
 
     def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
         bound = sig.bind(args, kwargs, recorder)
@@ -419,6 +420,9 @@ def _lowered(lowering: Lowering, rule: Rule, sig: Signature) -> Handler:
         lowered = arguments(bound)
         if lowered is None:
             return recorder.decompose(func, args, kwargs)
+        if temporaries is not None:
+            for spec in temporaries(lowered):
+                recorder.passing(spec)
         return recorder.answer(core, rule, func, args, kwargs, lowered, True)
 
     return handle
