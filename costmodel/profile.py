@@ -222,7 +222,7 @@ class Profile:
         return pd.DataFrame(rows, columns=list(MODULE_COLUMNS))
 
     def to_pandas(self) -> pd.DataFrame:
-        """The table of layers; ``costmodel.profile.LAYER_COLUMNS`` says what each column counts, and in which unit."""
+        """The table of layers. ``LAYER_COLUMNS`` of this module says what each column counts, and in which unit."""
         return self.layers
 
     # -- analyses -------------------------------------------------------------------------------------------------

@@ -1,13 +1,22 @@
-"""The README is true: its examples run, and its commands are the ones that CI runs."""
+"""The README is true: its examples run, its figures hold, and its commands are the ones that CI runs."""
 
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import re
+import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
+
+from costmodel.cli import main
+from costmodel.layers import USER_LAYERS
+from costmodel.ops import RULES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -18,6 +27,17 @@ def fenced(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """What an example registers, other tests do not see."""
+    rules, layers = dict(RULES), dict(USER_LAYERS)
+    yield
+    for registry, before in ((RULES, rules), (USER_LAYERS, layers)):
+        registry.clear()
+        registry.update(before)  # type: ignore[arg-type]  # each is given back its own
+
+
+@pytest.mark.usefixtures("registered")
 def test_examples_hold() -> None:
     """The README's Python examples, run top to bottom as one session, print what they say."""
     examples = "\n".join(block for block in fenced("python") if ">>>" in block)
@@ -25,6 +45,44 @@ def test_examples_hold() -> None:
     assert len(test.examples) > 5
     told: list[str] = []
     assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=told.append).failed == 0, "".join(told)
+
+
+def test_commands_print_what_they_are_shown_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The README's sessions at a shell, run top to bottom in one folder, print what stands below each command."""
+    monkeypatch.chdir(tmp_path)
+    sessions = "".join(fenced("console"))
+    shown = re.findall(r"^\$ costmodel (.*)\n((?:(?!\$ ).*\n)*)", sessions, re.MULTILINE)
+    assert sessions.count("$ ") == len(shown) >= 3
+    for command, output in shown:
+        with pytest.raises(SystemExit) as left:
+            main(shlex.split(command))
+        told = capsys.readouterr()
+        assert left.value.code == 0, told.err
+        assert told.out.strip("\n") == output.strip("\n"), command
+
+
+@pytest.fixture
+def benchmark() -> ModuleType:
+    """The script that prints what other counters say."""
+    path = ROOT / "tests/benchmarks/other_counters.py"
+    spec = importlib.util.spec_from_file_location("other_counters", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_counters_say_is_what_they_say(benchmark: ModuleType) -> None:
+    """The table's figures of the counters that the tests can ask: this one, fvcore and torch's own."""
+    (table,) = re.findall(r"^\| MACs of .*\n\|.*\n((?:\|.*\n)+)", README, re.MULTILINE)
+    rows = [[cell.strip().replace(",", "") for cell in line.split("|")[2:-1]] for line in table.splitlines()]
+    for row, (make, shape, macs) in zip(rows, benchmark.CASES.values(), strict=True):
+        assert row[0] == str(macs)
+        for cell, counter in zip(row[1:4], ("costmodel", "fvcore", "FlopCounterMode"), strict=True):
+            assert cell == str(benchmark.COUNTERS[counter][1](make(), torch.randn(shape))), counter
 
 
 @pytest.mark.parametrize("name", ["main", "test"])
@@ -47,6 +105,7 @@ def test_ci_reads_the_commands_from_the_readme() -> None:
 
 def test_linked_files_exist() -> None:
     """Every relative link of the README leads to a file."""
-    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    found = re.findall(r"\]\(([^)]+)\)|\bsrc(?:set)?=\"([^\"]+)\"", README)
+    links = [(link or source).split("#")[0] for link, source in found if "://" not in link]
     assert links
     assert [link for link in links if link and not (ROOT / link).exists()] == []

@@ -296,6 +296,7 @@ def difference(d: Difference, *, top: int = 20, limit: Fraction | None = None) -
         more = len(d.layers) - len(listed)
         rest = f"\n\n… and {more:,} more layers." if more else ""
         head = f"{len(d.layers):,} layers changed, those first that moved a total most"
+        head = "1 layer changed" if len(d.layers) == 1 else head
         parts.append(f"**{head}:**\n\n{caused}{rest}" if len(listed) <= 10 else folded(head, caused + rest))
     for side, p in (("before", d.old), ("after", d.new)):
         check = p.crosscheck()
