@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import re
-import sys
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
