@@ -242,7 +242,7 @@ class Profile:
 
     @property
     def memory(self) -> pd.DataFrame:
-        """One row per layer: traffic alone and fused, arithmetic intensity, and 1x1 convolutions held to their bound."""
+        """One row per layer: traffic alone and fused, arithmetic intensity, 1x1 convolutions held to their bound."""
         return memory_table(layer_memory(self.pricing, self.fusion))
 
     def guidelines(self) -> Guidelines:
