@@ -65,13 +65,12 @@ def _names_table() -> Table:
 
 
 def published_lines(records: Sequence[Published]) -> list[Line]:
-    """Published statements with what is computed, each network once."""
-    from costmodel.profile import profile
-    from costmodel.views.published import Line, spec
+    """Published statements with what the networks' closed forms compute."""
+    from costmodel.models import closed_form
+    from costmodel.views.published import Line
 
-    names = list(dict.fromkeys(map(spec, records)))
-    computed = {name: profile(name) for name in console.progress(names)}
-    return [Line(r, computed[spec(r)].params, computed[spec(r)].macs) for r in records]
+    forms = [closed_form(record.name, **record.variant) for record in records]
+    return [Line(record, form.params, form.macs) for record, form in zip(records, forms, strict=True)]
 
 
 COMMANDS = (models,)

@@ -14,6 +14,9 @@ from costmodel.views.markdown import escape, table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+ROOMY = 160
+"""Characters that a row with both figures, its source and its reason takes."""
+
 NOTABLE = 0.01
 """The relative difference above which a reason is given."""
 
@@ -95,9 +98,11 @@ def _cells(x: Line) -> list[str]:
 
 
 def parts(lines: Sequence[Line], width: int) -> list[RenderableType]:
-    """A row for each statement."""
+    """A row for each statement; on a narrow terminal its two figures below each other, beside source and reason."""
     from rich.text import Text
 
+    if width < ROOMY:
+        return [_stacked(lines)]
     titles = ("params\nprinted", "computed", "difference", "MACs\nprinted", "computed", "difference")
     rows = [_cells(x) for x in lines]
     columns = [grid.Column(title, [row[i] for row in rows]) for i, title in enumerate(titles)]
@@ -105,6 +110,27 @@ def parts(lines: Sequence[Line], width: int) -> list[RenderableType]:
     columns.append(grid.Column("source", remarks, right=False, wrap=True))
     made, _ = grid.table("model", [Text(x.model) for x in lines], columns, width, keep_all=True)
     return [made]
+
+
+def _stacked(lines: Sequence[Line]) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), header_style="bold", show_edge=False, pad_edge=False)
+    made.add_column("model and source", ratio=1, overflow="fold")
+    made.add_column()
+    for title in ("printed", "computed", "difference"):
+        made.add_column(title, justify="right", no_wrap=True)
+    for x in lines:
+        said = Text(f"{x.model}\n", style="bold")
+        said.append(x.record.source, style="not bold")
+        if x.record.why:
+            said.append(f"\n{x.record.why}", style="not bold dim")
+        params, macs = _cells(x)[:3], _cells(x)[3:]
+        named = [row for row in (("params", *params), ("MACs", *macs)) if row[1]]
+        made.add_row(said, *("\n".join(column) for column in zip(*named, strict=True)), end_section=True)
+    return made
 
 
 def markdown(lines: Sequence[Line]) -> str:
@@ -128,9 +154,9 @@ def markdown(lines: Sequence[Line]) -> str:
     about = (
         f"{len(lines)} statements of papers, and of libraries where those are quoted more, about "
         f"{len({x.model for x in lines})} networks. A printed figure is as its source prints it, and none is adjusted "
-        "to fit; *as* is the source's own word for multiply-accumulates. What is computed comes from the trace of this "
-        "library's network. The difference is computed / printed - 1; half a unit of the last printed digit is "
-        "rounding."
+        "to fit; *as* is the source's own word for multiply-accumulates. What is computed is the closed form of this "
+        "library's network, which the cross-check holds to its trace. The difference is computed / printed - 1; half a "
+        "unit of the last printed digit is rounding."
     )
     return "\n\n".join([
         "# Published figures, and computed ones",

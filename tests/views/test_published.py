@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -50,6 +51,20 @@ def test_the_terminal_and_scripts_see_the_same() -> None:
     (shown,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
     assert "569 M" in shown
     assert published.percent(v1["macs_difference"]) in shown
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_narrow_terminal_loses_nothing(width: int) -> None:
+    """Where a row has no room, both figures, source and reason stand below each other, none of them cut."""
+    lines = published_lines(RECORDS)
+    text = grid.plain(published.parts(lines, width), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert re.search(r"params +61 M +61\.1 M +\+0\.17 %", text)
+    assert re.search(r"MACs +724 M +714 M +-1\.36 %", text)
+    words = " ".join(line[: line.find("   ")] if "   " in line else line for line in text.splitlines()).split()
+    for x in lines:
+        assert " ".join(f"{x.record.source} {x.record.why}".split()) in " ".join(words)
 
 
 def test_the_command_lists_every_statement() -> None:
