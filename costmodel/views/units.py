@@ -78,6 +78,15 @@ def shape(size: tuple[int, ...]) -> str:
     return "×".join(map(str, size)) or "scalar"
 
 
+def extent(sizes: tuple[int, ...]) -> str:
+    """A size along each axis; one number where all are the same.
+
+    >>> extent((427, 427)), extent((13, 7, 7)), extent(())
+    ('427', '13×7×7', '')
+    """
+    return str(sizes[0]) if len(set(sizes)) == 1 else "×".join(map(str, sizes))
+
+
 NAMES = {
     "macs": "MACs", "flops": "FLOPs", "memory_access": "memory access", "memory_access_bytes": "memory access",
     "fused_memory_access": "memory access, fused", "fused_memory_access_bytes": "memory access, fused",

@@ -72,8 +72,7 @@ def classics(c: Comparison, families: Mapping[str, tuple[str, ...]], pictures: M
 
 def _field(p: Profile) -> str:
     field = p.receptive_field()
-    size = [str(n) for n in field.size]
-    return ("×".join(size) if len(set(size)) > 1 else size[0]) + (" ∗" if field.is_global else "")
+    return units.extent(field.size) + (" ∗" if field.is_global else "")
 
 
 def _macs_by_kind(p: Profile) -> Counter[str]:

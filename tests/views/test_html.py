@@ -248,3 +248,14 @@ def test_a_comparison_ranges_from_the_least_to_the_most(two: Comparison) -> None
     text = Page(two.to_html()).words
     # 768·4 MACs of the one linear layer against 55,328.
     assert "3.07 k – 55.3 k linear to small, 18.0×" in text
+
+
+def test_a_comparison_shows_receptive_fields_where_there_are_any() -> None:
+    """One number where all axes are equal, one for each where not; models of vectors have no such column."""
+    square, oblong = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)), nn.Conv2d(3, 4, (1, 7))
+    page = compare({"square": square, "oblong": oblong}, (1, 3, 16, 16)).to_html()
+    assert '<td class="n" data-sort="5">5</td>' in page
+    assert '<td class="n" data-sort="1">1×7</td>' in page
+    head = '<button type="button">Receptive field</button>'
+    assert head in page
+    assert head not in compare({"vectors": nn.Linear(8, 8)}, (1, 8)).to_html()

@@ -96,5 +96,5 @@ def _environment() -> Environment:
         "scripts": lambda: Markup("\n".join((static / name).read_text("utf-8") for name in _SCRIPTS)),
         "plotly": lambda: Markup(charts.library()),
     }
-    environment.filters |= {"si": units.si, "grouped": units.grouped, "shape": units.shape}
+    environment.filters |= {"si": units.si, "grouped": units.grouped, "shape": units.shape, "extent": units.extent}
     return environment

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from costmodel.errors import UnknownLayerError
 from costmodel.views import units
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Summary:
     share_checked: str
     """How much of the MACs lies in layers that were derived twice."""
     is_exact: bool
+    receptive_field: tuple[int, ...]
+    """Of the deepest feature map whose field is local; empty where no layer has one."""
 
     @property
     def by_key(self) -> dict[str, Figure]:
@@ -71,8 +74,23 @@ def summary(p: Profile) -> Summary:
         ("layers", f"{len(layers):,}"),
     )
     return Summary(
-        p.name, facts, _figures(p), p.coverage, check, len(layers), units.share(macs_twice, p.macs), p.is_exact
+        p.name,
+        facts,
+        _figures(p),
+        p.coverage,
+        check,
+        len(layers),
+        units.share(macs_twice, p.macs),
+        p.is_exact,
+        _field(p),
     )
+
+
+def _field(p: Profile) -> tuple[int, ...]:
+    try:
+        return p.receptive_field().size
+    except UnknownLayerError:
+        return ()
 
 
 def _where(module: str) -> str:
