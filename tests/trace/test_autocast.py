@@ -161,9 +161,14 @@ def cast_by_torch(op: str, dtype: torch.dtype) -> list[torch.dtype]:
 
     given = [torch.rand(3, 3, dtype=dtype) for _ in needed]
     # Shapes that do not suit the op are no matter: what it was given is seen before it complains.
-    with suppress(RuntimeError, IndexError, NotImplementedError), torch.no_grad():
-        with torch._C._AutoDispatchBelowAutograd(), torch.autocast("cpu"), Watch():
-            function(*given)
+    with (
+        suppress(RuntimeError, IndexError, NotImplementedError),
+        torch.no_grad(),
+        torch._C._AutoDispatchBelowAutograd(),
+        torch.autocast("cpu"),
+        Watch(),
+    ):
+        function(*given)
     return seen
 
 
