@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from math import lcm, prod
+from math import prod
 
 import numpy as np
 
@@ -86,14 +86,12 @@ def _settled(
             carriers[e] = arm.carriers[max(held, key=lambda d: shape[d])]
             continue
         # Where rows and columns lie in one dimension (tokens), a step along rows is no step through all columns.
-        law, last = arm.carriers[held[-1]], held[-1]
-        stride = law.stride / prod(shape[d] for d in before if d > last and d not in others)
-        is_cut = [d for d in before if shape[d] > 1] == held and others.isdisjoint(before)
+        last = held[-1]
+        stride = arm.carriers[last].stride / prod(shape[d] for d in before if d > last and d not in others)
         inner = 1
         for e in reversed(after):
-            period = lcm(law.period, inner) // inner if is_cut and law.period is not None else None
             if out[e] > 1:
-                carriers[e] = Law(stride * inner, period)
+                carriers[e] = Law(stride * inner)
             inner *= 1 if e in others_now and new.low.shape[e] == 1 else out[e]
     still = {e: law for e, law in carriers.items() if out[e] == 1 or new.low.shape[e] > 1}
     if carriers and not still:

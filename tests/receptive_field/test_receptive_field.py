@@ -210,6 +210,7 @@ def test_branches_whose_strides_differ_are_said_to() -> None:
     net = Branches(nn.Conv1d(1, 1, 3, 1, 1), nn.Conv1d(1, 1, 3, 2, 1))
     p = profile(net, (1, 1, 20))
     assert p.receptive_field().size == (12,)
+    assert p.receptive_field().stride == (2,)
     assert p.receptive_field("add", (9,)).seen == ((8, 19),)
     assert any("strides 1 and 2" in note for note in p.receptive_field().notes)
 
