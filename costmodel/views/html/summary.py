@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from costmodel.errors import UnknownLayerError
+from costmodel.receptive_field import UnknownLayerError
 from costmodel.views import units
 
 if TYPE_CHECKING:
