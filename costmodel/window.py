@@ -81,6 +81,27 @@ class Fitted(Follow):
 
 
 @dataclass(frozen=True, slots=True)
+class Folded(Follow):
+    """Output dimension ``dim`` holds a grid in row-major order; the input follows one of the grid's dimensions.
+
+    That has ``length`` positions, ``inner`` output positions apart. The columns of 2 x 3 patches, of stride 4:
+
+    >>> columns = Folded(2, 4, 0, 3, inner=1, length=3)
+    >>> columns.pull(4, 4)
+    (4, 7)
+    """
+
+    inner: int = 1
+    length: int = 1
+
+    def pull(self, low: int, high: int) -> tuple[int, int]:
+        """The input interval that the output interval ``low..high`` sees."""
+        if high - low >= self.inner * self.length or low // self.inner % self.length > high // self.inner % self.length:
+            return Follow.pull(self, 0, self.length - 1)
+        return Follow.pull(self, low // self.inner % self.length, high // self.inner % self.length)
+
+
+@dataclass(frozen=True, slots=True)
 class Sparse(Follow):
     """Of the interval, an output sees only the inputs i with ``(output + offset - spread * i) % modulus == 0``."""
 

@@ -11,7 +11,7 @@ from costmodel.ops import layout
 from costmodel.ops.movement import copy
 from costmodel.ops.rule import Rule, always, every_argument, example, register
 from costmodel.quantities import Work
-from costmodel.window import Follow, Mirrored, Sight, Tap, Whole, Wrapped
+from costmodel.window import Folded, Follow, Mirrored, Sight, Tap, Whole, Wrapped
 
 _IMAGE = TensorSpec((2, 3, 5, 4))
 
@@ -95,10 +95,17 @@ def _im2col(args: Arguments) -> TensorSpec:
 
 
 def _im2col_window(call: OpCall, output: int) -> Sight:
-    # Output channel c * patch + tap sees input channel c; rows and columns are joined into one axis.
-    first = len(call.args["self"].shape) - 3
-    channel = Follow(first, Fraction(1, prod(call.args["kernel_size"])))
-    return {"self": (*(Follow(d) for d in range(first)), channel, Whole(), Whole())}
+    # Output channel c * patch + tap sees input channel c; the patches' rows and columns are joined into one axis.
+    args, shape = call.args, call.args["self"].shape
+    first = len(shape) - 3
+    channel = Follow(first, Fraction(1, prod(args["kernel_size"])))
+    axes = list(zip(args["kernel_size"], args["stride"], args["padding"], args["dilation"], strict=True))
+    down, across = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, (k, s, p, d) in zip(shape[-2:], axes, strict=True))
+    patches = (
+        Folded(first + 1, s, -p, d * (k - 1) - p, d, inner=inner, length=length)
+        for (k, s, p, d), inner, length in zip(axes, (across, 1), (down, across), strict=True)
+    )
+    return {"self": (*(Follow(d) for d in range(first)), channel, *patches)}
 
 
 def _col2im(args: Arguments) -> TensorSpec:

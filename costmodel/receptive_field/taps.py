@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from costmodel.receptive_field.arms import NOTHING, Arm, Arms, Law, Mask, Shape, Table
-from costmodel.window import Fitted, Fixed, Follow, Gated, Mirrored, Piece, Rolled, Sparse, Tap, Whole, Wrapped
+from costmodel.window import Fitted, Fixed, Folded, Follow, Gated, Mirrored, Piece, Rolled, Sparse, Tap, Whole, Wrapped
 
 # -- the positions behind one tap ----------------------------------------------------------------------------------
 
@@ -38,6 +38,8 @@ def _look(tap: Follow | Rolled, n_in: int, n_out: int, real: bool) -> _Look:
         if real or not isinstance(tap, Wrapped):
             index = index % tap.length
     else:
+        if isinstance(tap, Folded):
+            out = out // tap.inner % tap.length
         slope, first, last = Fraction(tap.slope), Fraction(tap.first), Fraction(tap.last)
         scale = lcm(slope.denominator, first.denominator, last.denominator)
         low = tap.unit * ((int(slope * scale) * out + int(first * scale)) // scale)
@@ -103,7 +105,7 @@ def _law_after(law: Law, tap: Follow | Rolled, n_in: int, n_out: int) -> Law:
         stays = isinstance(tap, Wrapped) or (tap.shift % n_in == 0 and n_in == n_out)
         return law if stays else Law(law.stride)
     slope = Fraction(tap.slope)
-    if law.period is None or isinstance(tap, Piece) or tap.unit != 1 or slope == 0:
+    if law.period is None or isinstance(tap, (Piece, Folded)) or tap.unit != 1 or slope == 0:
         return Law(law.stride * slope)
     # The tap moves by ``slope.numerator`` inputs every ``slope.denominator`` outputs; after how many of these moves
     # is that a multiple of the arm's own period?
@@ -152,11 +154,13 @@ def _spans(arm: Arm, taps: Sequence[Tap], shape: Shape, out: Shape) -> bool:
 
 def _placed(arm: Arm, taps: Sequence[Tap], shape: Shape, out: Shape, real: bool) -> Arm:
     place: dict[int, int] = {}  # output dimension -> the argument's dimension that follows it
+    for d, tap in enumerate(taps):
+        if isinstance(tap, (Follow, Rolled)) and (tap.dim not in place or d in arm.carriers):
+            place[tap.dim] = d
     carriers: dict[int, Law] = {}
     for d, tap in enumerate(taps):
         n = shape[d]
-        if isinstance(tap, (Follow, Rolled)) and tap.dim not in place:
-            place[tap.dim] = d
+        if isinstance(tap, (Follow, Rolled)) and place[tap.dim] == d:
             if d in arm.carriers:
                 carriers[tap.dim] = arm.carriers[d]
                 arm = replace(arm, fitted=True) if isinstance(tap, Fitted) else arm

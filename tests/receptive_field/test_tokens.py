@@ -95,3 +95,11 @@ def test_the_table_of_layers_has_both_columns() -> None:
     assert rows.loc["expand", "receptive_field"] is None
     assert rows.loc["head", "receptive_field"] == (16, 24)
     assert rows.loc["head", "stride"] == (None, None)
+
+
+def test_patches_cut_out_by_unfold() -> None:
+    """Overlapping patches of 4 x 6, 2 and 3 apart and padded, as tokens: each sees its own, in both directions."""
+    net = nn.Sequential(nn.Unfold((4, 6), stride=(2, 3), padding=(1, 2)), nn.Conv1d(72, 4, 1))
+    told = profile(net, (1, 3, 12, 18)).receptive_field("1")
+    assert (told.size, told.stride, told.start, told.is_global) == ((4, 6), (2, 3), (-1, -2), False)
+    assert check(net, (1, 3, 12, 18), names=["1"], at_most=99) > 50
