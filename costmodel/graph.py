@@ -91,6 +91,33 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def channels_last_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """tuple[int, ...] of a (batch, channels, *size) tensor stored channels last.
+
+    >>> channels_last_strides((2, 3, 4, 5))
+    (60, 1, 15, 3)
+    """
+    n, c, *size = shape
+    inner = contiguous_strides((n, *size, c))
+    return (inner[0], inner[-1], *inner[1:-1])
+
+
+def is_channels_last(t: TensorSpec) -> bool:
+    """Whether a 4-d or 5-d tensor is stored channels last, and not contiguously as well."""
+    return t.strides is not None and len(t.shape) in (4, 5) and same_where_it_matters(
+        t.strides, channels_last_strides(t.shape), t.shape
+    )  # fmt: skip
+
+
+def same_where_it_matters(a: tuple[int, ...], b: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether two strides put every element at the same place: a dimension of length 1 may have any.
+
+    >>> same_where_it_matters((6, 3, 1), (9, 3, 1), (1, 2, 3))
+    True
+    """
+    return all(x == y or n == 1 for x, y, n in zip(a, b, shape, strict=True))
+
+
 Arguments: TypeAlias = dict[str, Any]
 """An op's arguments by its schema's names; tensors are ``TensorSpec``, all else is as it was passed."""
 

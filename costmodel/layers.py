@@ -17,7 +17,7 @@ from torch import nn
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
-from costmodel.graph import LayerSpec, ModuleCall, TensorSpec, tensors_in
+from costmodel.graph import LayerSpec, ModuleCall, TensorSpec, is_channels_last, tensors_in
 
 Price = Callable[["Call"], LayerCost | None]
 
@@ -292,8 +292,11 @@ def _layer_norm(call: Call) -> LayerCost:
     )
 
 
-def _group_norm(call: Call) -> LayerCost:
-    batch, channels, *size = call.shape
+def _group_norm(call: Call) -> LayerCost | None:
+    (x,) = call.inputs
+    if x.strides is not None and not is_channels_last(x):
+        return None  # torch copies such an input first
+    batch, channels, *size = x.shape
     return f.group_norm(
         channels=channels, groups=call["num_groups"], size=tuple(size), batch=batch, affine=call["weight"]
     )

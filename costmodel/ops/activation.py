@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import each, elementwise
 from costmodel.ops.rule import Rule, always, every_argument, example, register
 from costmodel.quantities import Work
@@ -23,7 +24,7 @@ def _like_self(args: Arguments) -> TensorSpec:
 
 def _floating(args: Arguments) -> TensorSpec:
     y = _like_self(args)
-    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, "float32", y.strides)
+    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, default_float(), y.strides)
 
 
 def _contiguous(args: Arguments) -> TensorSpec:

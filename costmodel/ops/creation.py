@@ -6,8 +6,9 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides
 from costmodel.ops import layout
+from costmodel.ops.defaults import default_float
 from costmodel.ops.movement import in_memory_format
 from costmodel.ops.rule import Example, Rule, always, example, free, moved, no_work, outputs_only, register
 from costmodel.ops.sight import nothing
@@ -25,18 +26,18 @@ def number_dtype(*values: Any) -> str:
 
 def _sized(args: Arguments) -> TensorSpec:
     shape = tuple(args["size"])
-    return TensorSpec(shape, args["dtype"] or "float32", _formatted(shape, args.get("memory_format")))
+    return TensorSpec(shape, args["dtype"] or default_float(), _formatted(shape, args.get("memory_format")))
 
 
 def _formatted(shape: tuple[int, ...], memory_format: str | None) -> tuple[int, ...] | None:
     if memory_format in ("channels_last", "channels_last_3d"):
-        return layout.normal(layout.channels_last_strides(shape), shape)
+        return layout.normal(channels_last_strides(shape), shape)
     return None
 
 
 def _strided(args: Arguments) -> TensorSpec:
     shape = tuple(args["size"])
-    like = args["self"].dtype if "self" in args else "float32"
+    like = args["self"].dtype if "self" in args else default_float()
     return TensorSpec(shape, args["dtype"] or like, layout.normal(tuple(args["stride"]), shape))
 
 
@@ -67,15 +68,15 @@ def _arange(args: Arguments) -> TensorSpec:
 def _eye(args: Arguments) -> TensorSpec:
     rows: int = args["n"]
     columns: int = args.get("m", rows)
-    return TensorSpec((rows, columns), args["dtype"] or "float32")
+    return TensorSpec((rows, columns), args["dtype"] or default_float())
 
 
 def _spaced(args: Arguments) -> TensorSpec:
-    return TensorSpec((args["steps"],), args["dtype"] or "float32")
+    return TensorSpec((args["steps"],), args["dtype"] or default_float())
 
 
 def _scalar(args: Arguments) -> TensorSpec:
-    return TensorSpec((), args["dtype"] or "float32")
+    return TensorSpec((), args["dtype"] or default_float())
 
 
 def _triangle_indices(lower: bool) -> Callable[[Arguments], TensorSpec]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.defaults import default_float
 from costmodel.ops.rule import Example, Rule, always, every_argument, example, register
 from costmodel.ops.sight import pointwise
 from costmodel.quantities import Work
@@ -23,7 +24,7 @@ def _promoted(args: Arguments) -> TensorSpec:
 def _floating(args: Arguments) -> TensorSpec:
     # Functions of real numbers turn integers into the default floating dtype.
     y = layout.elementwise(args)
-    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, "float32", y.strides)
+    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, default_float(), y.strides)
 
 
 def _boolean(args: Arguments) -> TensorSpec:

@@ -5,33 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from costmodel.graph import Arguments, TensorSpec, contiguous_strides
+from costmodel.graph import (
+    Arguments,
+    TensorSpec,
+    channels_last_strides,
+    contiguous_strides,
+    same_where_it_matters,
+)
+from costmodel.ops.defaults import default_float
 
 Shape = tuple[int, ...]
 Strides = tuple[int, ...]
-
-
-def channels_last_strides(shape: Shape) -> Strides:
-    """Strides of a (batch, channels, *size) tensor stored channels last.
-
-    >>> channels_last_strides((2, 3, 4, 5))
-    (60, 1, 15, 3)
-    """
-    n, c, *size = shape
-    inner = contiguous_strides((n, *size, c))
-    return (inner[0], inner[-1], *inner[1:-1])
-
-
-def is_channels_last(t: TensorSpec) -> bool:
-    """Whether a 4-d or 5-d tensor is stored channels last, and not contiguously as well."""
-    return t.strides is not None and len(t.shape) in (4, 5) and _same_where_it_matters(
-        t.strides, channels_last_strides(t.shape), t.shape
-    )  # fmt: skip
-
-
-def _same_where_it_matters(a: Strides, b: Strides, shape: Shape) -> bool:
-    # A dimension of length 1 may have any stride.
-    return all(x == y or n == 1 for x, y, n in zip(a, b, shape, strict=True))
 
 
 def suggested_channels_last(t: TensorSpec) -> bool:
@@ -55,7 +39,7 @@ def suggested_channels_last(t: TensorSpec) -> bool:
 
 def normal(strides: Strides, shape: Shape) -> Strides | None:
     """``None`` for strides that are contiguous where it matters, as a ``TensorSpec`` wants them."""
-    if 0 in shape or _same_where_it_matters(strides, contiguous_strides(shape), shape):
+    if 0 in shape or same_where_it_matters(strides, contiguous_strides(shape), shape):
         return None
     return strides
 
@@ -171,7 +155,6 @@ _ORDER = (
 _RANK = {dtype: i for i, dtype in enumerate(_ORDER)}
 _REAL = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
 _COMPLEX = {"float16": "complex32", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
-_NUMBER = {bool: "bool", int: "int64", float: "float32", complex: "complex64"}
 
 
 def category(dtype: str) -> int:
@@ -226,11 +209,19 @@ def result_dtype(operands: Sequence[Any]) -> str:
         if type(v) is TensorSpec:
             rank, dtype = (0 if v.shape else 1), v.dtype
         elif isinstance(v, (int, float, complex)):
-            rank, dtype = 2, next(dtype for kind, dtype in _NUMBER.items() if isinstance(v, kind))
+            rank, dtype = 2, _of_number(v)
         else:
             continue
         ranked[rank] = promote(ranked[rank], dtype) if ranked[rank] else dtype
     return _combined(ranked[0], _combined(ranked[1], ranked[2]))
+
+
+def _of_number(value: complex) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int64"
+    return default_float() if isinstance(value, float) else _COMPLEX.get(default_float(), "complex128")
 
 
 _NO_SAY = ("alpha", "value")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides
 from costmodel.ops import layout
 from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, every_argument, example, moved, no_work, register
 from costmodel.ops.shape import slice_start, unfolded
@@ -40,7 +40,7 @@ def in_memory_format(t: TensorSpec, memory_format: str | None, shape: tuple[int,
     if memory_format in (None, "preserve_format"):
         return layout.elementwise_strides(shape, [t])
     if memory_format in ("channels_last", "channels_last_3d"):
-        return layout.normal(layout.channels_last_strides(shape), shape)
+        return layout.normal(channels_last_strides(shape), shape)
     return None
 
 

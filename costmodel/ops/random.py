@@ -5,6 +5,7 @@ from __future__ import annotations
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.creation import fill
+from costmodel.ops.defaults import default_float
 from costmodel.ops.movement import in_memory_format
 from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, register
 from costmodel.ops.sight import pointwise
@@ -16,7 +17,7 @@ _DRAW = "a random draw is not arithmetic: every element is written once"
 
 
 def _sized(args: Arguments) -> TensorSpec:
-    return TensorSpec(tuple(args["size"]), args["dtype"] or "float32")
+    return TensorSpec(tuple(args["size"]), args["dtype"] or default_float())
 
 
 def _integers(args: Arguments) -> TensorSpec:

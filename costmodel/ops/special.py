@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import each, elementwise
 from costmodel.ops.rule import Rule, always, every_argument, example, register
 from costmodel.window import Follow, Sight, Tap, Whole
@@ -23,7 +24,7 @@ def _boolean(args: Arguments) -> TensorSpec:
 
 def _floating(args: Arguments) -> TensorSpec:
     y = layout.elementwise(args)
-    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, "float32", y.strides)
+    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, default_float(), y.strides)
 
 
 def _like_self(args: Arguments) -> TensorSpec:

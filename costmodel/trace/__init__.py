@@ -10,13 +10,14 @@ from torch import nn
 
 from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
+from costmodel.ops.defaults import default_float_is
 from costmodel.trace.autocast import Autocast, AutocastSeenError
 from costmodel.trace.inputs import Input, arguments, asked_of
 from costmodel.trace.keep import garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
 from costmodel.trace.modules import Calls, Capture, Tree, named_modules
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder, below_autograd
-from costmodel.trace.specs import META, map_tensors
+from costmodel.trace.specs import DTYPE_NAME, META, map_tensors, twin_on_meta
 
 __all__ = ["Execution", "Input", "Mode", "asked_of", "trace"]
 
@@ -75,6 +76,7 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
         model_kept(modules),
         randomness_kept(modules),
         plain_eager(modules),
+        default_float_is(DTYPE_NAME[torch.get_default_dtype()]),
         torch.no_grad(),
         mode_set(model, modules, mode == "train"),
     ):
@@ -86,7 +88,7 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
             args, kwargs = arguments(
                 inputs,
                 lambda shape, dtype: torch.empty(shape, dtype=dtype, device=META),
-                lambda t: t.detach().to(META),
+                twin_on_meta,
             )
         graph = Graph(
             type(model).__name__, tree.modules, [], recorder.ops, recorder.storages,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from costmodel.graph import Arguments, TensorSpec
+from costmodel.graph import Arguments, TensorSpec, is_channels_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,10 @@ def _without(*names: str) -> Callable[[Arguments], Arguments]:
     return lambda a: {k: v for k, v in a.items() if k not in names}
 
 
-def _group_norm(a: Arguments) -> Arguments:
+def _group_norm(a: Arguments) -> Arguments | None:
     x: TensorSpec = a["input"]
+    if x.strides is not None and not is_channels_last(x):
+        return None  # torch makes it contiguous first
     return {
         "input": x,
         "weight": a["weight"],

@@ -37,6 +37,13 @@ def empty_meta(spec: TensorSpec) -> torch.Tensor:
     return torch.empty_strided(spec.shape, spec.strides, dtype=DTYPE[spec.dtype], device=META)
 
 
+def twin_on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor without memory that is laid out as the given one; ``Tensor.to`` would lay it out anew."""
+    if tensor.layout is not torch.strided:
+        return tensor.detach().to(META)
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
+
+
 def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     """The same nest of tuples, lists and mappings with every tensor changed, and no hold on other objects.
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 
-from costmodel.graph import Arguments, TensorSpec
+from costmodel.graph import Arguments, TensorSpec, channels_last_strides, is_channels_last
 from costmodel.ops import find
 from costmodel.ops.attention import fits_fused_kernel
-from costmodel.ops.layout import channels_last_strides, is_channels_last, normal, suggested_channels_last
+from costmodel.ops.layout import normal, suggested_channels_last
 
 
 def _outputs(op: str, args: Arguments) -> tuple[TensorSpec, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch._ops import OpOverload
 
-from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides
 from costmodel.ops import layout
 from costmodel.ops.rule import Example
 
@@ -39,7 +39,7 @@ def stored(spec: TensorSpec, how: str) -> TensorSpec:
         backwards = TensorSpec(spec.shape[::-1]).full_strides[::-1]
         return TensorSpec(spec.shape, spec.dtype, layout.normal(backwards, spec.shape))
     if how == "channels last" and rank in (4, 5):
-        return TensorSpec(spec.shape, spec.dtype, layout.normal(layout.channels_last_strides(spec.shape), spec.shape))
+        return TensorSpec(spec.shape, spec.dtype, layout.normal(channels_last_strides(spec.shape), spec.shape))
     return spec
 
 

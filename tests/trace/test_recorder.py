@@ -52,6 +52,57 @@ def test_rules_give_torchs_shapes_and_strides(model: nn.Module, inputs: Any, mod
     assert recorder.differences == []
 
 
+class Defaults(nn.Module):
+    """Makes tensors, and takes functions and products of integers, without saying in which dtype."""
+
+    def forward(self, n: torch.Tensor) -> list[torch.Tensor]:
+        made = [torch.zeros(3, 4), torch.randn(2), torch.linspace(0, 1, 5), torch.arange(0.0, 4.0), torch.eye(3)]
+        return [*made, n * 0.5, torch.sin(n), torch.sigmoid(n), n / 2, torch.full((2,), 1.5), n + 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float32])
+def test_the_default_dtype_is_torchs(dtype: torch.dtype) -> None:
+    """Whatever torch.set_default_dtype says is the dtype of what has none of its own."""
+    inputs = torch.zeros(2, 70000, dtype=torch.int64)  # too many elements to be computed for real
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        told = trace(Defaults(), inputs, execution="meta").outputs
+        real = Defaults()(inputs)
+    finally:
+        torch.set_default_dtype(before)
+    assert [t.dtype for t in told] == [str(t.dtype).removeprefix("torch.") for t in real]
+
+
+GROUP_NORM_INPUTS = {
+    "contiguous": torch.zeros(2, 4, 5, 6),
+    "channels last": torch.zeros(2, 4, 5, 6).to(memory_format=torch.channels_last),
+    "sliced": torch.zeros(2, 4, 5, 12)[..., ::2],
+    "some channels": torch.zeros(2, 8, 5, 6)[:, :4],
+    "transposed": torch.zeros(2, 4, 6, 5).transpose(2, 3),
+}
+
+
+@pytest.mark.parametrize("x", GROUP_NORM_INPUTS.values(), ids=GROUP_NORM_INPUTS)
+def test_group_norm_copies_what_is_not_dense(x: torch.Tensor) -> None:
+    """The copy that torch makes of such an input is recorded, and no closed form contradicts it."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    ran: list[str] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            ran.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    norm = nn.GroupNorm(2, 4)
+    with torch.no_grad(), Watch():
+        norm(x)
+    p = costmodel.profile(norm, x)
+    assert list(p.ops["op"]) == ran
+    assert p.crosscheck().ok
+
+
 def test_the_verifying_trace_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule that told a wrong shape would be named."""
     from dataclasses import replace
