@@ -78,13 +78,14 @@ def shape(size: tuple[int, ...]) -> str:
     return "×".join(map(str, size)) or "scalar"
 
 
-def extent(sizes: tuple[int, ...]) -> str:
-    """A size along each axis; one number where all are the same.
+def extent(sizes: tuple[int | None, ...]) -> str:
+    """A size along each axis, one number where all are the same; – along an axis that there is no size of.
 
-    >>> extent((427, 427)), extent((13, 7, 7)), extent(())
-    ('427', '13×7×7', '')
+    >>> extent((427, 427)), extent((13, 7, 7)), extent((7, None)), extent(())
+    ('427', '13×7×7', '7×–', '')
     """
-    return str(sizes[0]) if len(set(sizes)) == 1 else "×".join(map(str, sizes))
+    told = ["–" if n is None else str(n) for n in sizes]
+    return told[0] if len(set(told)) == 1 else "×".join(told)
 
 
 NAMES = {

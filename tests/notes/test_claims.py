@@ -40,5 +40,5 @@ def test_what_has_two_derivations_has_the_same_figure_twice() -> None:
 
 def test_an_unknown_claim_is_an_error_that_names_those_near_it() -> None:
     """A slip of the finger is told what it may have meant."""
-    with pytest.raises(InputError, match="no claim is called '004-58'; did you mean .*004-57"):
+    with pytest.raises(InputError, match=r"no claim is called '004-58'; did you mean .*004-57"):
         results(["004-58"])

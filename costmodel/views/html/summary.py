@@ -44,7 +44,7 @@ class Summary:
     share_checked: str
     """How much of the MACs lies in layers that were derived twice."""
     is_exact: bool
-    receptive_field: tuple[int, ...]
+    receptive_field: tuple[int | None, ...]
     """Of the deepest feature map whose field is local; empty where no layer has one."""
 
     @property
@@ -86,7 +86,7 @@ def summary(p: Profile) -> Summary:
     )
 
 
-def _field(p: Profile) -> tuple[int, ...]:
+def _field(p: Profile) -> tuple[int | None, ...]:
     try:
         return p.receptive_field().size
     except UnknownLayerError:
