@@ -47,6 +47,7 @@ class Browser:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        self.driver.get("about:blank")  # the browser's own first page asks for much, and none of it is ours
 
     def open(self, page: Path, width: int = DESKTOP, scheme: str = "light") -> None:
         """Opens a page at a width, as a reader of a dark or light system does, and waits until its charts are drawn."""
@@ -104,6 +105,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     opened.driver.quit()
 
 
+def linear(n: int) -> nn.Module:
+    """A layer that knows its input."""
+    made = nn.Linear(n, n)
+    made.example_inputs = (1, n)  # type: ignore[assignment]  # as the library's own networks have it
+    return made
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A profile, a comparison, and a model without any arithmetic, as files."""
@@ -112,9 +120,26 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "profile": costmodel.profile("mobilenet_v2"),
         "comparison": compare(["alexnet", "resnet18", "mobilenet_v2"], baseline="resnet18"),
         "nothing": renamed(costmodel.profile(nn.Sequential(nn.Flatten()), (1, 2, 2)), "nothing"),
+        "crowd": compare({f"a model of width {n}": linear(n) for n in range(100, 160, 2)}),
         "nothings": Comparison({"nothing": costmodel.profile(nn.Sequential(nn.Flatten()), (1, 2, 2))}),
     }
     return {name: result.save(folder / f"{name}.html") for name, result in results.items()}
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_names_in_a_crowd_do_not_cover_each_other(browser: Browser, pages: dict[str, Path], width: int) -> None:
+    """Where bubbles crowd, some names are left out; those of the front and of single bubbles stay."""
+    browser.open(pages["crowd"], width)
+    boxes = browser.run("""
+        const names = [...document.querySelectorAll('#trade-off .textpoint text')].filter((t) => t.textContent);
+        return names.map((t) => [t.textContent, t.getBoundingClientRect()])
+            .map(([name, b]) => [name, b.left, b.top, b.right, b.bottom])""")
+    assert "a model of width 100" in [name for name, *_ in boxes]
+    assert 3 < len(boxes) < 30
+    for i, (_, left, top, right, bottom) in enumerate(boxes):
+        for _, l2, t2, r2, b2 in boxes[:i]:
+            shared = max(0, min(right, r2) - max(left, l2)) * max(0, min(bottom, b2) - max(top, t2))
+            assert shared < (right - left) * (bottom - top) / 3
 
 
 @pytest.mark.parametrize("name", ["profile", "comparison", "nothing", "nothings"])

@@ -115,13 +115,15 @@ const TABLES = {
   },
   models() {
     const sizes = DATA.models.map((m) => sum(m.tree.memory_access)), { x, y } = corners();
-    const narrow = byId("trade-off").clientWidth < 560, largest = Math.max(...sizes), area = (narrow ? 34 : 58) ** 2;
+    const narrow = byId("trade-off").clientWidth < 560, largest = Math.max(...sizes);
+    const area = (narrow ? 34 : 58) ** 2 * Math.min(1, 12 / sizes.length);
     const size = sizes.map((s) => Math.max(80, (area * s) / largest)), range_x = logRange(x, narrow ? 0.3 : 0.14), range_y = logRange(y, 0.14);
+    const places = labelPlaces(x, y, size, range_x, range_y);
     return {
       params: x, macs: y, size, range_x, range_y,
-      label: DATA.models.map((m) => plain(m.name)),
+      label: DATA.models.map((m, i) => (places[i] ? plain(m.name) : "")),
       color: DATA.models.map((_, i) => PALETTE[i % PALETTE.length]),
-      position: labelPlaces(x, y, size, range_x, range_y),
+      position: places.map((place) => place || "top center"),
       dtick_x: decades(x) > 1.2 ? 1 : "D2", dtick_y: decades(y) > 1.2 ? 1 : "D2",
       hover: DATA.models.map((m, i) => `<b>${plain(m.name)}</b><br>${si(x[i])} parameters<br>${si(y[i], "MACs")}<br>memory access ${si(sizes[i])} elements`),
     };
@@ -140,7 +142,8 @@ const TABLES = {
     const logs = times.filter((r) => r).map(Math.log10);
     const low = Math.min(0, ...logs), high = Math.max(0, ...logs), span = Math.max(high - low, 0.3);
     const narrow = byId("ratios").clientWidth < 420, room = span * (narrow ? 0.55 : 0.24);
-    const ticks = [0.001, 0.01, 0.1, 0.25, 0.5, 1, 2, 4, 10, 100, 1000].filter((t) => Math.log10(t) >= low - 0.1 && Math.log10(t) <= high + 0.1);
+    const marks = !narrow ? [0.001, 0.01, 0.1, 0.25, 0.5, 1, 2, 4, 10, 100, 1000] : span > 2 ? [0.0001, 0.01, 1, 100, 10000] : [0.01, 0.1, 1, 10, 100];
+    const ticks = marks.filter((t) => Math.log10(t) >= low - 0.1 && Math.log10(t) <= high + 0.1);
     return {
       model: DATA.models.map((m) => plain(m.name)),
       length: times.map((r) => (r === null ? null : r - 1)),
@@ -149,7 +152,7 @@ const TABLES = {
       hover: times.map((r, i) => `<b>${plain(DATA.models[i].name)}</b><br>${withUnit(values[i])}<br>${r === null ? "none" : ratio(r)} of ${plain(DATA.models[state.baseline].name)}`),
       title: `${quantity().name}, ratio to ${plain(DATA.models[state.baseline].name)}`,
       range: [low - room * (low < 0 ? 1 : 0.1), high + room * (high > 0 || low < 0 ? 1 : 0.3)],
-      ticks: ticks.filter((t) => !narrow || [0.01, 0.1, 1, 10, 100].includes(t)), ticktext: ticks.filter((t) => !narrow || [0.01, 0.1, 1, 10, 100].includes(t)).map((t) => `${t}×`),
+      ticks, ticktext: ticks.map((t) => `${t}×`),
       height: 80 + 38 * DATA.models.length,
     };
   },
@@ -191,7 +194,8 @@ function corners() {
   return { x: DATA.models.map((m) => Math.max(1, sum(m.tree.params))), y: DATA.models.map((m) => Math.max(1, sum(m.tree.macs))) };
 }
 function labelPlaces(x, y, size, range_x, range_y) {
-  // Each label takes the first place in which it covers the least of bubbles, other labels and the world outside.
+  // Each label takes the first place in which it covers the least of bubbles, other labels and the world outside; where
+  // that is a quarter of it or more, it is left out. Those of the front come first.
   const width = byId("trade-off").clientWidth - 76, height = 434;
   const at = x.map((_, i) => [
     (width * (Math.log10(x[i]) - range_x[0])) / (range_x[1] - range_x[0]),
@@ -208,7 +212,10 @@ function labelPlaces(x, y, size, range_x, range_y) {
     taken.push([x0, y0 - 3, x1, y0 + 3], [x1 - 3, Math.min(y0, y1), x1 + 3, Math.max(y0, y1)]);
   });
   const overlap = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
-  return at.map(([cx, cy, r], i) => {
+  const found = at.map(() => null), onFront = (i) => front.x.some((v, k) => v === x[i] && front.y[k] === y[i]);
+  const order = at.map((_, i) => i).sort((i, j) => onFront(j) - onFront(i));
+  for (const i of order) {
+    const [cx, cy, r] = at[i];
     const w = 7.2 * DATA.models[i].name.length + 4, h = 18;
     const places = {
       "top center": [cx - w / 2, cy - r - h, cx + w / 2, cy - r], "bottom center": [cx - w / 2, cy + r, cx + w / 2, cy + r + h],
@@ -217,9 +224,11 @@ function labelPlaces(x, y, size, range_x, range_y) {
     const outside = (b) => w * h - overlap(b, [0, 0, width, height]);
     const cost = (b) => sum(taken.map((t, j) => (j === i ? 0 : overlap(b, t)))) + 2 * outside(b);
     const [name, box] = Object.entries(places).sort((a, b) => cost(a[1]) - cost(b[1]))[0];
+    if (!onFront(i) && cost(box) > (w * h) / 4) continue;
     taken.push(box);
-    return name;
-  });
+    found[i] = name;
+  }
+  return found;
 }
 function mainKinds(m, kinds) {
   // The kind that most of each subtree's quantity belongs to.
