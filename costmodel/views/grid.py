@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -88,14 +88,16 @@ def table(
     shown = [column for column in columns if id(column) in kept]
 
     made = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), header_style="bold", show_edge=False, pad_edge=False)
-    spare = 0 if any(column.wrap for column in shown) else max(room, 0)
+    wraps = any(column.wrap for column in shown)
+    spare = 0 if wraps else max(room, 0)
+    vertical: Literal["top", "bottom"] = "top" if wraps else "bottom"
     made.add_column(
-        title, no_wrap=True, overflow="ellipsis", vertical="bottom", max_width=min(longest, given + spare),
+        title, no_wrap=True, overflow="ellipsis", vertical=vertical, max_width=min(longest, given + spare),
         min_width=min(longest, least),
     )  # fmt: skip
     for column in shown:
         made.add_column(
-            column.padded(column.title), no_wrap=not column.wrap, vertical="bottom",
+            column.padded(column.title), no_wrap=not column.wrap, vertical=vertical,
             min_width=None if column.wrap else column.width - _GAP,
         )  # fmt: skip
     for i, label in enumerate(labels):
