@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 - torch's own name
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from costmodel import formulas as f
