@@ -241,6 +241,7 @@ def test_a_notebook_shows_a_compact_table(small: Profile, two: Comparison) -> No
         assert {t for t, _ in page.tags} <= {"div", "strong", "span", "table", "tr", "td", "th"}
         assert "55.3 k" in "".join(page.text)
     assert "derived twice and equal" in small._repr_html_()
+    assert f"{len(small.layers)} layers</span>" in small._repr_html_()
 
 
 def test_a_comparison_ranges_from_the_least_to_the_most(two: Comparison) -> None:
