@@ -491,7 +491,9 @@ def _multi_head_attention(call: Call) -> LayerCost | None:
         average_attn_weights=given.get("average_attn_weights", True), attn_mask=_mask(attn_mask),
         attn_mask_per_head=attn_mask is not None and len(attn_mask.shape) == 3,
         key_padding_mask=_mask(padding_mask), is_causal=given.get("is_causal", False), training=call.training,
-        dropout_p=call["dropout"], transposed_output=True,
+        dropout_p=call["dropout"],
+        # Dropout is what the fused kernels cannot do: without them the result is contiguous, and is copied back.
+        transposed_output=not (call.training and call["dropout"]),
     )  # fmt: skip
 
 

@@ -162,9 +162,9 @@ def test_layers_of_training_agree_at_inference(model: nn.Module, inputs: Any) ->
 class Attends(nn.Module):
     """Self-attention with masks."""
 
-    def __init__(self, batch_first: bool, need_weights: bool) -> None:
+    def __init__(self, batch_first: bool, need_weights: bool, dropout: float) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first, dropout=dropout)
         self.need_weights = need_weights
 
     def forward(self, x: torch.Tensor, **masks: torch.Tensor) -> Any:
@@ -184,9 +184,12 @@ class Attends(nn.Module):
     ],
     ids=lambda m: "+".join(m) or "none",
 )
-def test_attention_agrees_with_every_mask(batch_first: bool, need_weights: bool, masks: dict[str, Any]) -> None:
-    """Multi-head attention agrees in both layouts, with and without its weights, under every mask."""
-    check(Attends(batch_first, need_weights), {"x": (2, 5, 8) if batch_first else (5, 2, 8), **masks})
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_attention_agrees_with_every_mask(
+    batch_first: bool, need_weights: bool, dropout: float, masks: dict[str, Any]
+) -> None:
+    """Multi-head attention agrees in both layouts, with and without its weights and dropout, under every mask."""
+    check(Attends(batch_first, need_weights, dropout), {"x": (2, 5, 8) if batch_first else (5, 2, 8), **masks})
 
 
 def test_every_layer_type_is_tested() -> None:
