@@ -16,6 +16,7 @@ from torch import nn
 import costmodel
 import costmodel.models as models
 from costmodel import formulas
+from costmodel.models.closed._feature_map import FeatureMap
 
 GRID: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in models.list_models()),
@@ -164,6 +165,24 @@ def test_a_row_too_many_or_too_few_is_seen() -> None:
     """The rows are compared to the end of the longer list."""
     found = models.check_closed_form(traced("vgg13"), "vgg11")
     assert "classifier.fc8" in {d.layer for d in found.differences}
+
+
+def test_where_the_receptive_field_starts_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Padding that is left out moves the network's field, and nothing else."""
+    profile, right = traced("resnet18"), FeatureMap._seen_by_windows
+    monkeypatch.setattr(FeatureMap, "_seen_by_windows", lambda x, kernel, stride, _: right(x, kernel, stride, 0))
+    (found,) = models.check_closed_form(profile, "resnet18").differences
+    assert (found.layer, found.quantity, found.closed_form) == ("", "receptive field, start", (0, 0))
+    assert found.traced == profile.receptive_field().start != (0, 0)
+
+
+def test_the_receptive_field_of_a_layer_that_is_not_there() -> None:
+    """The error names the layer."""
+    form = models.closed_form("vgg16")
+    assert [(field.size, field.stride) for field in form.receptive_field("features.pool5")] == [(212, 32)] * 2
+    assert form.receptive_field() == form.receptive_field("features.pool5")
+    with pytest.raises(ValueError, match="no layer of vgg16 is called 'pool6'"):
+        form.receptive_field("pool6")
 
 
 # -- without torch ----------------------------------------------------------------------------------------------------
