@@ -36,3 +36,14 @@ def test_import_loads_nothing_heavy_beyond_torch(by_torch: set[str], tmp_path: P
 def test_the_check_can_fail(name: str, by_torch: set[str], tmp_path: Path) -> None:
     """A library that is loaded is seen."""
     assert name in loaded_by(f"import costmodel, {name}", tmp_path) - by_torch
+
+
+@pytest.mark.parametrize("collector", ["enable", "disable"])
+def test_the_collector_is_left_as_it_was(collector: str, tmp_path: Path) -> None:
+    """No full collection runs within the import; afterwards the collector is on, or off, as it was."""
+    statement = (
+        f"import torch, gc; gc.{collector}(); before = gc.get_stats()[2]['collections'], gc.isenabled(); "
+        "import costmodel; print(before == (gc.get_stats()[2]['collections'], gc.isenabled()))"
+    )
+    said = subprocess.check_output([sys.executable, "-c", statement], cwd=tmp_path, text=True)
+    assert said.strip() == "True"
