@@ -22,6 +22,11 @@ def _like_self(args: Arguments) -> TensorSpec:
     return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, (x,)))
 
 
+def _preserved(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    return TensorSpec(x.shape, x.dtype, layout.preserved_strides(x.shape, (x,)))
+
+
 def _floating(args: Arguments) -> TensorSpec:
     y = _like_self(args)
     return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, default_float(), y.strides)
@@ -75,7 +80,8 @@ def _logit_work(call: OpCall) -> Work:
 
 register(
     _activation("relu", Work(compares=1), source="torch.nn.ReLU: max(0, x)"),
-    _activation("hardtanh", Work(compares=2), -1, 1, source="torch.nn.Hardtanh, and ReLU6 by its bounds 0 and 6"),
+    _activation("hardtanh", Work(compares=2), -1, 1, source="torch.nn.Hardtanh, and ReLU6 by its bounds 0 and 6",
+                outputs=_preserved),
     _activation("relu6", Work(compares=2), source="torch.nn.ReLU6: min(max(0, x), 6)"),
     _activation("leaky_relu", Work(compares=1, multiplies=1), 0.1, source="torch.nn.LeakyReLU: x > 0 ? x : slope x"),
     _activation("threshold", Work(compares=1), 0.1, 20, source="torch.nn.Threshold: x > threshold ? x : value"),

@@ -47,12 +47,12 @@ def _outputs(args: Arguments) -> TensorSpec:
     q, shape = args["query"], _shape(args)
     if q.strides is None or not fits_fused_kernel(args):
         return TensorSpec(shape, q.dtype)
-    return TensorSpec(shape, q.dtype, layout.elementwise_strides(shape, (q,)))
+    return TensorSpec(shape, q.dtype, layout.preserved_strides(shape, (q,)))
 
 
 def _cpu_kernel_outputs(args: Arguments) -> tuple[TensorSpec, ...]:
     q, shape = args["query"], _shape(args)
-    y = TensorSpec(shape, q.dtype, layout.elementwise_strides(shape, (q,)))
+    y = TensorSpec(shape, q.dtype, layout.preserved_strides(shape, (q,)))
     batch, heads, rows, _ = y.shape
     logsumexp = TensorSpec(
         (batch, heads, rows), "float64" if y.dtype == "float64" else "float32",

@@ -93,7 +93,7 @@ def _triangle_indices(lower: bool) -> Callable[[Arguments], TensorSpec]:
 
 def _filled(args: Arguments) -> TensorSpec:
     x = args["self"]
-    return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, [x]))
+    return TensorSpec(x.shape, x.dtype, layout.preserved_strides(x.shape, [x]))
 
 
 def _value_read(call: OpCall) -> Traffic:

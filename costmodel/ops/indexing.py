@@ -131,7 +131,7 @@ def _index_put_window(call: OpCall, output: int) -> Sight:
 
 def _like_self(args: Arguments) -> TensorSpec:
     x = args["self"]
-    return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, [x]))
+    return TensorSpec(x.shape, x.dtype, layout.preserved_strides(x.shape, [x]))
 
 
 def _masked_scatter(args: Arguments) -> TensorSpec:

@@ -10,6 +10,7 @@ from costmodel.graph import (
     TensorSpec,
     channels_last_strides,
     contiguous_strides,
+    is_channels_last,
     same_where_it_matters,
 )
 from costmodel.ops.defaults import default_float
@@ -81,20 +82,28 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
     return tuple(result)
 
 
-def elementwise_strides(shape: Shape, tensors: Sequence[TensorSpec]) -> Strides | None:
+def elementwise_strides(shape: Shape, tensors: Sequence[TensorSpec], number: bool = False) -> Strides | None:
     """Strides of a fresh elementwise output: it keeps the layout of its inputs.
 
-    Source: TensorIterator (aten/src/ATen/TensorIterator.cpp, ``reorder_dimensions``).
+    A Python number among them is a tensor of another shape to torch, and rules its short cuts out.
+    Source: TensorIterator (aten/src/ATen/TensorIterator.cpp, ``fast_set_up`` and ``reorder_dimensions``).
+
+    >>> x = TensorSpec((1, 16, 7, 7), strides=(16, 1, 112, 16))
+    >>> elementwise_strides(x.shape, [x]), elementwise_strides(x.shape, [x], number=True)
+    ((784, 1, 112, 16), (16, 1, 112, 16))
     """
-    if all(t.strides is None and t.shape == shape for t in tensors):
-        return None
-    same = [t for t in tensors if t.shape == shape]
-    if len(tensors) == 1:
-        (t,) = tensors
-        if is_dense(t):
-            return t.strides
-    if len(same) == len(tensors) and all(t.strides == same[0].strides for t in same) and is_dense(same[0]):
-        return same[0].strides
+    if not number and all(t.shape == shape and is_channels_last(t) for t in tensors):
+        return channels_last_strides(shape)
+    return preserved_strides(shape, tensors)
+
+
+def preserved_strides(shape: Shape, tensors: Sequence[TensorSpec]) -> Strides | None:
+    """Strides of a fresh tensor made like others: theirs, where they agree and have no gaps."""
+    if all(t.shape == shape for t in tensors):
+        if all(t.strides is None for t in tensors):
+            return None
+        if all(t.strides == tensors[0].strides for t in tensors) and is_dense(tensors[0]):
+            return tensors[0].strides
     return strides_of_operands(shape, tensors)
 
 
@@ -242,4 +251,7 @@ def elementwise(args: Arguments, dtype: str | None = None) -> TensorSpec:
         if t.shape != shape:
             shape = broadcast([t.shape for t in tensors])
             break
-    return TensorSpec(shape, dtype, elementwise_strides(shape, tensors))
+    if first.strides is None and len(tensors) == 1:
+        return TensorSpec(shape, dtype)
+    number = type(args.get("other")) in (int, float, complex, bool)
+    return TensorSpec(shape, dtype, elementwise_strides(shape, tensors, number))

@@ -38,7 +38,7 @@ def copy(
 def in_memory_format(t: TensorSpec, memory_format: str | None, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """Strides of a fresh tensor made like ``t``."""
     if memory_format in (None, "preserve_format"):
-        return layout.elementwise_strides(shape, [t])
+        return layout.preserved_strides(shape, [t])
     if memory_format in ("channels_last", "channels_last_3d"):
         return layout.normal(channels_last_strides(shape), shape)
     return None
@@ -122,7 +122,7 @@ def _copied(call: OpCall, output: int) -> Sight:
 
 def _same(args: Arguments) -> TensorSpec:
     x = args["self"]
-    return TensorSpec(x.shape, x.dtype, layout.elementwise_strides(x.shape, [x]))
+    return TensorSpec(x.shape, x.dtype, layout.preserved_strides(x.shape, [x]))
 
 
 def _contiguous(args: Arguments) -> TensorSpec:

@@ -34,9 +34,7 @@ def _constant(args: Arguments) -> TensorSpec:
     shape = _padded_shape(x, pad)
     if all(p <= 0 for p in pad):
         # Nothing but cropping: torch clones the slice, which keeps the order of the strides.
-        return TensorSpec(
-            shape, x.dtype, layout.elementwise_strides(shape, [TensorSpec(shape, x.dtype, x.full_strides)])
-        )
+        return TensorSpec(shape, x.dtype, layout.preserved_strides(shape, [TensorSpec(shape, x.dtype, x.full_strides)]))
     return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape))
 
 

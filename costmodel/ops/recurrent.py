@@ -113,7 +113,7 @@ def _cell_outputs(cell: str) -> Callable[[Arguments], Outputs]:
             raise ValueError(f"the recurrent cell takes {args['w_ih'].shape[1]} features, got {x.shape}")
         if cell == "gru":
             # The one cell whose last operation begins with the old state, and so takes over its layout.
-            return TensorSpec(states[0].shape, x.dtype, layout.elementwise_strides(states[0].shape, states))
+            return TensorSpec(states[0].shape, x.dtype, layout.preserved_strides(states[0].shape, states))
         fresh = tuple(TensorSpec(h.shape, x.dtype) for h in states)
         return fresh if len(fresh) > 1 else fresh[0]
 

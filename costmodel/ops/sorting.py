@@ -63,7 +63,7 @@ def _selection(rank: Callable[[Arguments, int], int]) -> Callable[[OpCall], Work
 
 def _sorted(args: Arguments) -> Outputs:
     x = args["self"]
-    strides = layout.elementwise_strides(x.shape, [x])
+    strides = layout.preserved_strides(x.shape, [x])
     return TensorSpec(x.shape, x.dtype, strides), TensorSpec(x.shape, "int64", strides)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -10,6 +11,7 @@ from _binding import spec_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from costmodel import profile
 from costmodel.graph import TensorSpec
 from costmodel.ops import layout
 
@@ -138,3 +140,26 @@ def test_a_scale_has_no_say_in_the_dtype() -> None:
 def test_a_complex_number_makes_a_real_tensor_complex() -> None:
     """The fast path for operands of one dtype does not miss it."""
     assert layout.elementwise({"self": TensorSpec((2,)), "other": 1j}).dtype == "complex64"
+
+
+ODD_STRIDES = torch.zeros(1, 49, 16).transpose(1, 2).as_strided((1, 16, 7, 7), (16, 1, 112, 16))
+"""Channels last but for the stride of the batch, which is 1 long: tokens seen as a feature map."""
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        torch.relu, torch.sigmoid, torch.nn.functional.gelu, torch.nn.functional.hardtanh, torch.clone,
+        torch.empty_like, lambda x: x + 1, lambda x: x * 2.0, lambda x: 2 - x, lambda x: x**2, lambda x: x + x,
+        lambda x: x > 0, lambda x: torch.lerp(x, x, 0.5), lambda x: x.to(torch.float64),
+        lambda x: torch.nn.functional.dropout(x, 0.5, True),
+    ],
+)  # fmt: skip
+def test_a_stride_that_does_not_matter_is_torchs_too(run: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """It decides whether later reshapes copy: some ops set it right, some keep it, and the rules know which."""
+
+    class Runs(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return run(x)
+
+    assert profile(Runs(), ODD_STRIDES).graph.outputs.full_strides == run(ODD_STRIDES).stride()
