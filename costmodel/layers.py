@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from costmodel import formulas as f
+from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import LayerSpec, ModuleCall, TensorSpec, is_channels_last, tensors_in
 
@@ -105,9 +106,17 @@ def _plan(module_type: type[nn.Module]) -> Plan | None:
 
 def _tell_own(
     function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, call: ModuleCall
-) -> LayerSpec:
-    first = next(tensors_in((call.args, call.kwargs)))
-    return LayerSpec("", {"cost": function(module, first.shape)})
+) -> LayerSpec | None:
+    first = next(tensors_in((call.args, call.kwargs)), None)
+    if first is None:
+        return None
+    try:
+        return LayerSpec("", {"cost": function(module, first.shape)})
+    except Exception as error:
+        raise InputError(
+            f"the closed form registered for {type(module).__name__} failed on layer {call.name!r}, given {first}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _known(name: str, layer: Layer) -> Plan:

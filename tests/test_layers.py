@@ -240,3 +240,26 @@ def test_a_user_can_add_a_closed_form() -> None:
     finally:
         del USER_LAYERS[Swish]
         costmodel.layers._PLANS.clear()
+
+
+def test_a_closed_form_that_fails_is_named() -> None:
+    """A user's function that raises is told of with its layer and input, and the model is left as it was."""
+
+    class Swish(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.silu(x)
+
+    @costmodel.register_layer(Swish)
+    def swish(module: Swish, shape: tuple[int, ...]) -> costmodel.LayerCost:
+        return activation(name="silu", shape=(module.missing,))  # type: ignore[arg-type]
+
+    model = nn.Sequential(nn.Linear(4, 5), Swish())
+    try:
+        with pytest.raises(costmodel.InputError, match=r"Swish failed on layer '1', given float32\[2, 5\].*missing"):
+            costmodel.profile(model, (2, 4))
+        with pytest.raises(costmodel.ForwardError, match="layer '0'"):
+            costmodel.profile(model, (2, 3))
+    finally:
+        del USER_LAYERS[Swish]
+        costmodel.layers._PLANS.clear()
+    assert costmodel.profile(model, (2, 4)).macs == 2 * 4 * 5

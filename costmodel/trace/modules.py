@@ -130,8 +130,8 @@ class Calls:
         for hook in self._hooks:
             hook.remove()
 
-    def records(self) -> list[ModuleCall]:
-        """Every call in the order in which they began."""
+    def records(self, *, layers: bool = True) -> list[ModuleCall]:
+        """Every call in the order in which they began; with ``layers``, what was captured of their modules."""
         calls: list[ModuleCall] = []
         for index, (module, parent, first_op, args, training) in enumerate(self._begun):
             within = ""
@@ -145,13 +145,13 @@ class Calls:
                 call.end_op, kwargs, call.outputs, told = self._ended[index]
                 if kwargs is not None:
                     call.kwargs = kwargs
-                if told is not None:
+                if layers and told is not None:
                     call.layer = told(call)
         return calls
 
     def broken(self) -> list[ModuleCall]:
         """The calls that have begun and not ended, outermost first: where an exception came from."""
-        records = self.records()
+        records = self.records(layers=False)
         return [records[index] for index in self._open[1:]]
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
