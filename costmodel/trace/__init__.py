@@ -14,7 +14,7 @@ from costmodel.ops.defaults import default_float_is
 from costmodel.trace.autocast import Autocast, AutocastSeenError
 from costmodel.trace.inputs import Input, arguments, asked_of
 from costmodel.trace.keep import garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
-from costmodel.trace.modules import Calls, Capture, Tree, named_modules
+from costmodel.trace.modules import Calls, Capture, Tree, home_of, named_modules
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder, below_autograd
 from costmodel.trace.specs import DTYPE_NAME, META, map_tensors, twin_on_meta
@@ -85,6 +85,7 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
             buffers_cloned(model, recorder)
             args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone())
         else:
+            recorder.home = home_of(modules)
             args, kwargs = arguments(
                 inputs,
                 lambda shape, dtype: torch.empty(shape, dtype=dtype, device=META),

@@ -44,6 +44,15 @@ def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             waiting.extend(reversed(children))
 
 
+def home_of(modules: Iterable[nn.Module]) -> str:
+    """The type of device that the first parameter or buffer lies on: where the model takes its inputs."""
+    for module in modules:
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is not None:
+                return tensor.device.type
+    return "cpu"
+
+
 class Tree:
     """Every module of a model by its qualified names, its parameters and buffers taken into the records."""
 

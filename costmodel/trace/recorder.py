@@ -30,6 +30,8 @@ _SMALL = 1 << 16
 _READS = frozenset({"aten._local_scalar_dense.default", "aten.equal.default"})
 """Ops that hand a tensor's value to Python."""
 
+_CAST = "aten._to_copy.default"
+
 _RANDOM = torch.Tag.nondeterministic_seeded
 _DATA_DEPENDENT = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
@@ -64,6 +66,9 @@ class Recorder(TorchDispatchMode):
     """What inserts autocast's casts, where it is on."""
     notices_autocast = True
     """Whether autocast must be noticed: it does nothing to meta tensors by itself."""
+
+    home = "cpu"
+    """The type of device that the model lies on; its inputs are on meta instead."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch has not annotated it
@@ -370,6 +375,8 @@ def _choose(func: OpOverload) -> Handler:
     rule = find(op)
     if op in _READS:
         return _handler(Recorder.read, op, sig)
+    if op == _CAST and rule is not None:
+        return _moved(_ruled(op, rule, sig))
     if rule is not None:
         return _ruled(op, rule, sig)
     if op in LOWERINGS and LOWERINGS[op].core in RULES:
@@ -405,6 +412,21 @@ def _ruled(op: str, rule: Rule, sig: Signature) -> Handler:
             for spec in temporaries(bound):
                 recorder.passing(spec)
         return recorder.answer(op, rule, func, args, kwargs, bound, False)
+
+    return handle
+
+
+def _moved(handler: Handler) -> Handler:
+    """A copy to another device or dtype. Where only the trace put a tensor elsewhere, the model moves nothing."""
+
+    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
+        (x,), device = args, kwargs.get("device")
+        if device is not None and torch.device(device).type in ("meta", recorder.home) and recorder.home != "meta":
+            dtype, layout = kwargs.get("dtype"), kwargs.get("memory_format")
+            if dtype in (None, x.dtype) and layout in (None, torch.preserve_format):
+                return x
+            kwargs = {name: value for name, value in kwargs.items() if name != "device"}
+        return handler(recorder, func, args, kwargs)
 
     return handle
 

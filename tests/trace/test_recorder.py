@@ -74,6 +74,27 @@ def test_the_default_dtype_is_torchs(dtype: torch.dtype) -> None:
     assert [t.dtype for t in told] == [str(t.dtype).removeprefix("torch.") for t in real]
 
 
+class Moves(nn.Module):
+    """Says where its tensors belong, as careful code does; all of them are there already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.arange(70000.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        table = self.get_buffer("table")
+        y = table.to(x.device) + x.to(table.device)
+        y = y.to(device=x.device, dtype=torch.float64) + table.to(x.device, torch.float64)
+        return y + table.type_as(y) + torch.zeros(1, device=x.device).to(y)
+
+
+def test_nothing_moves_to_where_it_is() -> None:
+    """Inputs lie on meta in a trace, and the model does not notice: the copies recorded are those of a real run."""
+    real, traced = (costmodel.profile(Moves(), (70000,), execution=how) for how in ("real", "meta"))
+    assert list(traced.ops["op"]) == list(real.ops["op"])
+    assert traced.memory_access_bytes == real.memory_access_bytes
+
+
 GROUP_NORM_INPUTS = {
     "contiguous": torch.zeros(2, 4, 5, 6),
     "channels last": torch.zeros(2, 4, 5, 6).to(memory_format=torch.channels_last),
