@@ -88,7 +88,8 @@ def test_a_copy_like_its_input_has_the_strides_of_torch(tensors: list[torch.Tens
 def test_memory_format_is_guessed_as_torch_does(tensors: list[torch.Tensor]) -> None:
     """Which tensors count as channels last agrees with suggest_memory_format, seen through an op that follows it."""
     (t,) = tensors
-    assume(t.dim() == 4 and kept_whole(t))
+    if t.dim() != 4 or not kept_whole(t):
+        return
     padded = torch.nn.functional.pad(t, (1, 1, 1, 1))
     shape = tuple(padded.shape)
     told = TensorSpec(shape, "float32", layout.in_format_of(spec_of(t), shape)).full_strides
