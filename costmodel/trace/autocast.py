@@ -24,7 +24,8 @@ from costmodel.errors import CostModelError
 from costmodel.trace.signature import signature
 
 if TYPE_CHECKING:
-    from costmodel.trace.recorder import Handler, Recorder
+    from costmodel.trace.handlers import Handler
+    from costmodel.trace.recorder import Recorder
 
 DEVICES = ("cpu", "cuda")
 

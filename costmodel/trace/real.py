@@ -10,8 +10,9 @@ from torch._ops import OpOverload
 
 from costmodel.graph import Arguments
 from costmodel.ops import Rule, Torch
+from costmodel.trace.handlers import Args, Kwargs
 from costmodel.trace.inputs import Make
-from costmodel.trace.recorder import Args, Kwargs, Recorder
+from costmodel.trace.recorder import Recorder
 
 
 class RealRecorder(Recorder):

@@ -7,9 +7,9 @@ kernels a device would split it into.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch._ops import OpOverload
@@ -17,20 +17,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, Role, Storage, TensorSpec, tensors_in
-from costmodel.ops import RULES, Rule, Torch, find
-from costmodel.trace.autocast import Autocast, watched
-from costmodel.trace.lowering import LOWERINGS, Lowering
-from costmodel.trace.signature import Signature, signature
+from costmodel.ops import Rule, Torch
+from costmodel.trace.autocast import Autocast
+from costmodel.trace.handlers import Args, Kwargs, handlers
+from costmodel.trace.signature import signature
 from costmodel.trace.specs import DTYPE_NAME, META, empty_meta, map_tensors, spec_of
-from costmodel.trace.temporaries import TEMPORARIES
 
 _SMALL = 1 << 16
 """Constants up to so many elements are computed for real, so that a model may look at their values."""
-
-_READS = frozenset({"aten._local_scalar_dense.default", "aten.equal.default"})
-"""Ops that hand a tensor's value to Python."""
-
-_CAST = "aten._to_copy.default"
 
 _RANDOM = torch.Tag.nondeterministic_seeded
 _DATA_DEPENDENT = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
@@ -52,13 +46,6 @@ class _Death(weakref.ref):  # type: ignore[type-arg]  # weakref.ref is generic i
     spec: TensorSpec
 
 
-Args: TypeAlias = Sequence[Any]
-Kwargs: TypeAlias = Mapping[str, Any]
-Handler: TypeAlias = Callable[["Recorder", OpOverload, Args, Kwargs], Any]
-_HANDLERS: dict[OpOverload, Handler] = {}
-_handlers_for: dict[str, Rule] = {}
-
-
 class Recorder(TorchDispatchMode):
     """Records one execution on meta tensors. ``RealRecorder`` records one with real tensors."""
 
@@ -72,10 +59,7 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch has not annotated it
-        global _handlers_for
-        if _handlers_for != RULES:  # rules came, went or were replaced since: earlier choices may be stale
-            _HANDLERS.clear()
-            _handlers_for = dict(RULES)
+        self._handlers = handlers()
         self.ops: list[OpCall] = []
         self.storages: list[Storage] = []
         self.module = -1
@@ -99,10 +83,7 @@ class Recorder(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(self, func: OpOverload, types: Any, args: Args = (), kwargs: Kwargs | None = None) -> Any:
-        handler = _HANDLERS.get(func)
-        if handler is None:
-            handler = _HANDLERS[func] = watched(str(func), _choose(func))
-        return handler(self, func, args, kwargs or {})
+        return self._handlers[func](self, func, args, kwargs or {})
 
     # -- tensors and their storages -----------------------------------------------------------------------------
 
@@ -364,87 +345,3 @@ def _asked_size(bound: Arguments) -> int:
     if isinstance(bound.get("end"), (int, float)):
         return int(abs((bound["end"] - (bound.get("start") or 0)) / (bound.get("step") or 1)))
     return int(bound.get("n", 0) or 0) * int(bound.get("m", 1) or 1) if isinstance(bound.get("n"), int) else 0
-
-
-# -- which handler an op gets: chosen once, then looked up ---------------------------------------------------------
-
-
-def _choose(func: OpOverload) -> Handler:
-    op = str(func)
-    sig = signature(func)
-    rule = find(op)
-    if op in _READS:
-        return _handler(Recorder.read, op, sig)
-    if op == _CAST and rule is not None:
-        return _moved(_ruled(op, rule, sig))
-    if rule is not None:
-        return _ruled(op, rule, sig)
-    if op in LOWERINGS and LOWERINGS[op].core in RULES:
-        return _lowered(LOWERINGS[op], RULES[LOWERINGS[op].core], sig)
-    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
-        return lambda recorder, func, args, kwargs: recorder.decompose(func, args, kwargs)
-    if sig.is_view:
-        return _handler(Recorder.view, op, sig)
-    if sig.is_inplace:
-        return _handler(Recorder.inplace, op, sig)
-    return _handler(Recorder.run, op, sig)
-
-
-def _handler(method: Callable[..., Any], op: str, sig: Signature) -> Handler:
-    name = method.__name__  # looked up on the recorder, which may be a ``RealRecorder``
-
-    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
-        return getattr(recorder, name)(op, func, args, kwargs, sig.bind(args, kwargs, recorder))
-
-    return handle
-
-
-def _ruled(op: str, rule: Rule, sig: Signature) -> Handler:
-    if rule.outputs is Torch.VIEW:
-        return _handler(Recorder.view, op, sig)
-    if sig.is_inplace:
-        return _handler(Recorder.inplace, op, sig)
-    temporaries = TEMPORARIES.get(op)
-
-    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
-        bound = sig.bind(args, kwargs, recorder)
-        if temporaries is not None:
-            for spec in temporaries(bound):
-                recorder.passing(spec)
-        return recorder.answer(op, rule, func, args, kwargs, bound, False)
-
-    return handle
-
-
-def _moved(handler: Handler) -> Handler:
-    """A copy to another device or dtype. Where only the trace put a tensor elsewhere, the model moves nothing."""
-
-    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
-        (x,), device = args, kwargs.get("device")
-        if device is not None and torch.device(device).type in ("meta", recorder.home) and recorder.home != "meta":
-            dtype, layout = kwargs.get("dtype"), kwargs.get("memory_format")
-            if dtype in (None, x.dtype) and layout in (None, torch.preserve_format):
-                return x
-            kwargs = {name: value for name, value in kwargs.items() if name != "device"}
-        return handler(recorder, func, args, kwargs)
-
-    return handle
-
-
-def _lowered(lowering: Lowering, rule: Rule, sig: Signature) -> Handler:
-    core, passes, arguments = lowering.core, lowering.passes, lowering.arguments
-    temporaries = TEMPORARIES.get(core)
-
-    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
-        bound = sig.bind(args, kwargs, recorder)
-        if passes is not None and passes(bound):
-            return args[0]
-        lowered = arguments(bound)
-        if lowered is None:
-            return recorder.decompose(func, args, kwargs)
-        if temporaries is not None:
-            for spec in temporaries(lowered):
-                recorder.passing(spec)
-        return recorder.answer(core, rule, func, args, kwargs, lowered, True)
-
-    return handle

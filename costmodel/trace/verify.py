@@ -9,7 +9,8 @@ from torch._ops import OpOverload
 
 from costmodel.graph import Arguments
 from costmodel.ops import Rule
-from costmodel.trace.recorder import Args, Kwargs, Recorder, leaves, map_leaves
+from costmodel.trace.handlers import Args, Kwargs
+from costmodel.trace.recorder import Recorder, leaves, map_leaves
 from costmodel.trace.specs import META, spec_of
 
 _BY_KERNEL = frozenset({"aten.scaled_dot_product_attention.default"})

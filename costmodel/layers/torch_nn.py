@@ -1,201 +1,17 @@
-"""One call of an ``nn.Module``, priced by the closed forms from its hyper-parameters and its input's shape alone.
-
-``LAYERS`` says, for every layer type, which attributes are hyper-parameters and which formula they go to. Nothing here
-knows an aten op; what the layer really ran is the business of the other wing.
-"""
+"""The layers of ``torch.nn``: the hyper-parameters of each, and the formula that they go to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from math import prod
-from operator import itemgetter
-from typing import Any
 
 from torch import nn
 
 from costmodel import formulas as f
-from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
-from costmodel.graph import LayerSpec, ModuleCall, TensorSpec, is_channels_last, tensors_in
-
-Price = Callable[["Call"], LayerCost | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a closed form may know: hyper-parameters (``call["kernel_size"]``) and how the layer was called."""
-
-    hyper: Mapping[str, Any]
-    record: ModuleCall
-
-    def __getitem__(self, name: str) -> Any:
-        return self.hyper[name]
-
-    @property
-    def inputs(self) -> list[TensorSpec]:
-        """The tensors that the layer was given, in order."""
-        return list(tensors_in((self.record.args, self.record.kwargs)))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the first of them."""
-        return self.inputs[0].shape
-
-    @property
-    def training(self) -> bool:
-        """Whether the layer ran in training mode."""
-        return self.record.training
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """How a layer type is priced in closed form."""
-
-    hyper: tuple[str, ...]
-    """Attributes that are hyper-parameters."""
-    present: tuple[str, ...]
-    """Attributes of which only the presence counts: ``bias``, ``weight``."""
-    price: Price
-    kind: str = ""
-
-
-LAYERS: dict[type[nn.Module], Layer] = {}
-"""Every layer type with a closed form."""
-
-USER_LAYERS: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], LayerCost]] = {}
-"""Those that users added."""
-
-
-Told = Callable[[ModuleCall], LayerSpec | None]
-"""What was taken of a module, waiting for the record of its call."""
-
-
-def capture(module: nn.Module) -> Told | None:
-    """Takes what the closed forms may know of a module that has just run, if its type has one.
-
-    It is taken at once, as the model may change the module afterwards; a record is made of it when the trace is over.
-    """
-    plan = _PLANS.get(type(module), _UNSEEN)
-    if plan is _UNSEEN:
-        plan = _PLANS[type(module)] = _plan(type(module))
-    return None if plan is None or "forward" in module.__dict__ else plan(module)
-
-
-Plan = Callable[[nn.Module], Told | None]
-_PLANS: dict[type[nn.Module], Plan | None] = {}
-
-
-def _UNSEEN(module: nn.Module) -> None:  # noqa: N802  # a mark, not a function
-    """Stands for a type that was not met before."""
-
-
-def _plan(module_type: type[nn.Module]) -> Plan | None:
-    """How modules of a type are captured: by a user's closed form, by the table, or not at all.
-
-    A type that inherits its forward unchanged from one in the table is priced as that one.
-    """
-    own = next((USER_LAYERS[t] for t in module_type.__mro__ if t in USER_LAYERS), None)
-    if own is not None:
-        return lambda module: partial(_tell_own, own, module)
-    bases = (t for t in module_type.__mro__ if t in LAYERS)
-    base = next((t for t in bases if t.forward is module_type.forward), None)
-    return None if base is None else _known(base.__name__, LAYERS[base])
-
-
-def _tell_own(
-    function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, call: ModuleCall
-) -> LayerSpec | None:
-    first = next(tensors_in((call.args, call.kwargs)), None)
-    if first is None:
-        return None
-    try:
-        return LayerSpec("", {"cost": function(module, first.shape)})
-    except Exception as error:
-        raise InputError(
-            f"the closed form registered for {type(module).__name__} failed on layer {call.name!r}, given {first}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-
-
-def _known(name: str, layer: Layer) -> Plan:
-    names, kind = (*layer.hyper, *layer.present), layer.kind
-    hyper, present = _values(layer.hyper), _values(layer.present)
-
-    def take(module: nn.Module) -> Told | None:
-        try:
-            return partial(tell, hyper(module.__dict__), present(module._parameters))
-        except KeyError:
-            if any(_is_made(module, attribute) for attribute in layer.present):
-                return None
-            return partial(
-                tell,
-                tuple(getattr(module, attribute) for attribute in layer.hyper),
-                tuple(module._parameters.get(attribute) for attribute in layer.present),
-            )
-
-    def tell(values: tuple[Any, ...], parameters: tuple[Any, ...], _: ModuleCall) -> LayerSpec:
-        return LayerSpec(name, dict(zip(names, (*values, *[p is not None for p in parameters]), strict=True)), kind)
-
-    return take
-
-
-def _values(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """What a mapping holds under the names."""
-    if len(names) > 1:  # itemgetter of one name returns it bare
-        return itemgetter(*names)
-    return lambda mapping: tuple([mapping[name] for name in names])
-
-
-def _is_made(module: nn.Module, attribute: str) -> bool:
-    """Whether a parametrised or weight-normed layer makes this of other parameters: not the layer of the formula."""
-    if attribute in module._parameters:
-        return False
-    return module.__dict__.get(attribute) is not None or hasattr(type(module), attribute)
-
-
-def price(call: ModuleCall) -> LayerCost | None:
-    """The closed form's cost of a call, ``None`` where it has none for these arguments."""
-    if call.layer is None:
-        return None
-    if "cost" in call.layer.hyper:
-        cost: LayerCost = call.layer.hyper["cost"]
-        return cost
-    return _BY_NAME[call.layer.key].price(Call(call.layer.hyper, call))
-
-
-def register_layer(
-    module_type: type[nn.Module],
-) -> Callable[[Callable[[Any, tuple[int, ...]], LayerCost]], Callable[[Any, tuple[int, ...]], LayerCost]]:
-    """Gives a module type of one's own a closed form, for the cross-check to hold the trace against.
-
-    The decorated function takes the module and the shape of its first input, and returns a
-    ``costmodel.formulas.LayerCost``.
-
-    >>> class Twice(nn.Module):
-    ...     def forward(self, x):
-    ...         return x + x
-    >>> @register_layer(Twice)
-    ... def twice(module, shape):
-    ...     return f.activation(name="relu", shape=shape)
-    >>> del USER_LAYERS[Twice]; _PLANS.clear()
-    """
-
-    def register(function: Callable[[Any, tuple[int, ...]], LayerCost]) -> Callable[[Any, tuple[int, ...]], LayerCost]:
-        USER_LAYERS[module_type] = function
-        _PLANS.clear()  # subclasses may have been met before
-        return function
-
-    return register
-
-
-# -- the table ---------------------------------------------------------------------------------------------------
-
-
-def _add(*types: type[nn.Module], hyper: str = "", present: str = "", price: Price, kind: str = "") -> None:
-    for t in types:
-        LAYERS[t] = Layer(tuple(hyper.split()), tuple(present.split()), price, kind)
+from costmodel.graph import TensorSpec, is_channels_last
+from costmodel.layers.registry import Call, Price, add
 
 
 def _spatial(call: Call, axes: int) -> tuple[int, tuple[int, ...], bool]:
@@ -249,8 +65,8 @@ _DIMENSIONS: tuple[tuple[type[nn.Module], ...], ...] = (
     (nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d),
 )
 for _axes, (_plain, _transposed, _) in enumerate(_DIMENSIONS, start=1):
-    _add(_plain, hyper=_CONV, present="weight bias", price=_batched(_axes, _conv))
-    _add(
+    add(_plain, hyper=_CONV, present="weight bias", price=_batched(_axes, _conv))
+    add(
         _transposed, hyper=f"{_CONV} output_padding", present="weight bias", price=_batched(_axes, _conv_transpose)
     )  # fmt: skip
 
@@ -261,8 +77,8 @@ def _linear(call: Call) -> LayerCost:
     )
 
 
-_add(nn.Linear, hyper="in_features out_features", present="weight bias", price=_linear)
-_add(
+add(nn.Linear, hyper="in_features out_features", present="weight bias", price=_linear)
+add(
     nn.Bilinear,
     hyper="in1_features in2_features out_features",
     present="weight bias",
@@ -323,16 +139,16 @@ def _local_response_norm(call: Call) -> LayerCost:
     )
 
 
-_add(
+add(
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
     hyper="num_features track_running_stats momentum", present="weight bias", price=_batch_norm,
 )  # fmt: skip
 for _axes, (_, _, _instance) in enumerate(_DIMENSIONS, start=1):
-    _add(_instance, hyper="num_features track_running_stats", present="weight bias", price=_instance_norm(_axes))
-_add(nn.LayerNorm, hyper="normalized_shape", present="weight bias", price=_layer_norm)
-_add(nn.GroupNorm, hyper="num_groups num_channels", present="weight bias", price=_group_norm)
-_add(nn.RMSNorm, hyper="normalized_shape", present="weight", price=_rms_norm)
-_add(nn.LocalResponseNorm, hyper="size alpha beta k", price=_local_response_norm, kind="norm")
+    add(_instance, hyper="num_features track_running_stats", present="weight bias", price=_instance_norm(_axes))
+add(nn.LayerNorm, hyper="normalized_shape", present="weight bias", price=_layer_norm)
+add(nn.GroupNorm, hyper="num_groups num_channels", present="weight bias", price=_group_norm)
+add(nn.RMSNorm, hyper="normalized_shape", present="weight", price=_rms_norm)
+add(nn.LocalResponseNorm, hyper="size alpha beta k", price=_local_response_norm, kind="norm")
 
 
 def _activation(name: str) -> Price:
@@ -347,17 +163,17 @@ _ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.LogSigmoid: "logsigmoid", nn.Threshold: "threshold", nn.Identity: "identity",
 }  # fmt: skip
 for _type, _name in _ACTIVATIONS.items():
-    _add(_type, price=_activation(_name))
+    add(_type, price=_activation(_name))
 # At inference; in training its slopes are drawn, by a kernel that writes them.
-_add(nn.RReLU, price=lambda call: None if call.training else f.activation(name="rrelu", shape=call.shape))
-_add(
+add(nn.RReLU, price=lambda call: None if call.training else f.activation(name="rrelu", shape=call.shape))
+add(
     nn.GELU,
     hyper="approximate",
     price=lambda call: f.activation(
         name="gelu_tanh" if call["approximate"] == "tanh" else "gelu", shape=call.shape
     ),
 )  # fmt: skip
-_add(
+add(
     nn.PReLU,
     hyper="num_parameters",
     present="weight",
@@ -372,11 +188,11 @@ def _along_an_axis(name: str) -> Price:
     )  # fmt: skip
 
 
-_add(nn.Softmax, hyper="dim", price=_along_an_axis("softmax"))
-_add(nn.LogSoftmax, hyper="dim", price=_along_an_axis("log_softmax"))
-_add(nn.Softmin, hyper="dim", price=_along_an_axis("softmin"))
-_add(nn.GLU, hyper="dim", price=_along_an_axis("glu"))
-_add(nn.Softmax2d, price=lambda call: f.activation(name="softmax", shape=call.shape, dim=-3))
+add(nn.Softmax, hyper="dim", price=_along_an_axis("softmax"))
+add(nn.LogSoftmax, hyper="dim", price=_along_an_axis("log_softmax"))
+add(nn.Softmin, hyper="dim", price=_along_an_axis("softmin"))
+add(nn.GLU, hyper="dim", price=_along_an_axis("glu"))
+add(nn.Softmax2d, price=lambda call: f.activation(name="softmax", shape=call.shape, dim=-3))
 
 
 def _max_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
@@ -420,13 +236,13 @@ _POOLS: tuple[tuple[type[nn.Module], ...], ...] = (
     (nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d, nn.LPPool3d),
 )
 for _axes, (_max, _avg, _adaptive_avg, _adaptive_max, _lp) in enumerate(_POOLS, start=1):
-    _add(
+    add(
         _max, hyper="kernel_size stride padding dilation ceil_mode return_indices", price=_batched(_axes, _max_pool)
     )  # fmt: skip
-    _add(_avg, hyper="kernel_size stride padding ceil_mode", price=_batched(_axes, _avg_pool))
-    _add(_adaptive_avg, hyper="output_size", price=_batched(_axes, _adaptive_avg_pool))
-    _add(_adaptive_max, hyper="output_size", price=_batched(_axes, _adaptive_max_pool))
-    _add(_lp, hyper="norm_type kernel_size stride ceil_mode", price=_batched(_axes, _lp_pool), kind="pool")
+    add(_avg, hyper="kernel_size stride padding ceil_mode", price=_batched(_axes, _avg_pool))
+    add(_adaptive_avg, hyper="output_size", price=_batched(_axes, _adaptive_avg_pool))
+    add(_adaptive_max, hyper="output_size", price=_batched(_axes, _adaptive_max_pool))
+    add(_lp, hyper="norm_type kernel_size stride ceil_mode", price=_batched(_axes, _lp_pool), kind="pool")
 
 
 def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Price:
@@ -450,10 +266,10 @@ def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Price:
 
 
 _RNN = "input_size hidden_size num_layers bias batch_first dropout bidirectional"
-_add(nn.LSTM, hyper=f"{_RNN} proj_size", price=_recurrent(f.lstm, "proj_size"), kind="recurrent")
-_add(nn.GRU, hyper=_RNN, price=_recurrent(f.gru), kind="recurrent")
-_add(nn.RNN, hyper=f"{_RNN} nonlinearity", price=_recurrent(f.rnn, "nonlinearity"), kind="recurrent")
-_add(
+add(nn.LSTM, hyper=f"{_RNN} proj_size", price=_recurrent(f.lstm, "proj_size"), kind="recurrent")
+add(nn.GRU, hyper=_RNN, price=_recurrent(f.gru), kind="recurrent")
+add(nn.RNN, hyper=f"{_RNN} nonlinearity", price=_recurrent(f.rnn, "nonlinearity"), kind="recurrent")
+add(
     nn.Embedding,
     hyper="num_embeddings embedding_dim max_norm",
     present="weight",
@@ -473,7 +289,7 @@ def _embedding_bag(call: Call) -> LayerCost | None:
     )  # fmt: skip
 
 
-_add(
+add(
     nn.EmbeddingBag, hyper="num_embeddings embedding_dim mode max_norm", present="weight", price=_embedding_bag
 )  # fmt: skip
 
@@ -510,7 +326,7 @@ def _mask(mask: TensorSpec | None) -> str | None:
     return None if mask is None else "bool" if mask.dtype == "bool" else "float"
 
 
-_add(
+add(
     nn.MultiheadAttention,
     hyper="embed_dim num_heads kdim vdim dropout batch_first add_zero_attn _qkv_same_embed_dim",
     present="in_proj_bias bias_k",
@@ -531,7 +347,7 @@ def _upsample(call: Call) -> LayerCost:
     return f.upsample(channels=channels, size=tuple(size), output_size=wanted, mode=mode, batch=batch)
 
 
-_add(
+add(
     nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d, hyper="size scale_factor mode", price=_upsample
 )  # fmt: skip
 
@@ -546,9 +362,9 @@ def _shuffled(formula: Callable[..., LayerCost], hyper: str, argument: str) -> P
     return priced
 
 
-_add(nn.PixelShuffle, hyper="upscale_factor", price=_shuffled(f.pixel_shuffle, "upscale_factor", "factor"))
-_add(nn.PixelUnshuffle, hyper="downscale_factor", price=_shuffled(f.pixel_unshuffle, "downscale_factor", "factor"))
-_add(nn.ChannelShuffle, hyper="groups", price=_shuffled(f.channel_shuffle, "groups", "groups"))
+add(nn.PixelShuffle, hyper="upscale_factor", price=_shuffled(f.pixel_shuffle, "upscale_factor", "factor"))
+add(nn.PixelUnshuffle, hyper="downscale_factor", price=_shuffled(f.pixel_unshuffle, "downscale_factor", "factor"))
+add(nn.ChannelShuffle, hyper="groups", price=_shuffled(f.channel_shuffle, "groups", "groups"))
 
 
 def _flatten(call: Call) -> LayerCost:
@@ -557,7 +373,7 @@ def _flatten(call: Call) -> LayerCost:
     return f.activation(name="identity", shape=(*shape[:first], prod(shape[first : last + 1]), *shape[last + 1 :]))
 
 
-_add(nn.Flatten, hyper="start_dim end_dim", price=_flatten, kind="view")
+add(nn.Flatten, hyper="start_dim end_dim", price=_flatten, kind="view")
 
 
 def _unflatten(call: Call) -> LayerCost | None:
@@ -570,7 +386,7 @@ def _unflatten(call: Call) -> LayerCost | None:
     return f.activation(name="identity", shape=(*shape[:dim], *sizes, *shape[dim + 1 :]))
 
 
-_add(nn.Unflatten, hyper="dim unflattened_size", price=_unflatten, kind="view")
+add(nn.Unflatten, hyper="dim unflattened_size", price=_unflatten, kind="view")
 
 
 def _pad(call: Call) -> LayerCost | None:
@@ -585,19 +401,17 @@ def _pad(call: Call) -> LayerCost | None:
     )  # fmt: skip
 
 
-_add(
+add(
     nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d,
     nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d, nn.ReplicationPad1d, nn.ReplicationPad2d,
     nn.ReplicationPad3d, hyper="padding", price=_pad, kind="resample",
 )  # fmt: skip
-_add(
+add(
     nn.Dropout, hyper="p inplace", kind="other",
     price=lambda call: f.dropout(shape=call.shape, training=call.training, p=call["p"], inplace=call["inplace"]),
 )  # fmt: skip
 # At inference, where these layers do nothing; what they run in training depends on the mask's shape.
-_add(
+add(
     nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
     price=lambda call: None if call.training else f.dropout(shape=call.shape),
 )  # fmt: skip
-
-_BY_NAME = {t.__name__: layer for t, layer in LAYERS.items()}

@@ -1,0 +1,127 @@
+"""What the closed forms may know of a module, taken while it runs; and closed forms that users add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+from torch import nn
+
+from costmodel.errors import InputError
+from costmodel.formulas import LayerCost
+from costmodel.graph import LayerSpec, ModuleCall, tensors_in
+from costmodel.layers.registry import LAYERS, USER_LAYERS, Layer
+
+Told = Callable[[ModuleCall], LayerSpec | None]
+"""What was taken of a module, waiting for the record of its call."""
+
+
+def capture(module: nn.Module) -> Told | None:
+    """Takes what the closed forms may know of a module that has just run, if its type has one.
+
+    It is taken at once, as the model may change the module afterwards; a record is made of it when the trace is over.
+    """
+    plan = _PLANS.get(type(module), _UNSEEN)
+    if plan is _UNSEEN:
+        plan = _PLANS[type(module)] = _plan(type(module))
+    return None if plan is None or "forward" in module.__dict__ else plan(module)
+
+
+Plan = Callable[[nn.Module], Told | None]
+_PLANS: dict[type[nn.Module], Plan | None] = {}
+
+
+def _UNSEEN(module: nn.Module) -> None:  # noqa: N802  # a mark, not a function
+    """Stands for a type that was not met before."""
+
+
+def _plan(module_type: type[nn.Module]) -> Plan | None:
+    """How modules of a type are captured: by a user's closed form, by the table, or not at all.
+
+    A type that inherits its forward unchanged from one in the table is priced as that one.
+    """
+    own = next((USER_LAYERS[t] for t in module_type.__mro__ if t in USER_LAYERS), None)
+    if own is not None:
+        return lambda module: partial(_tell_own, own, module)
+    bases = (t for t in module_type.__mro__ if t in LAYERS)
+    base = next((t for t in bases if t.forward is module_type.forward), None)
+    return None if base is None else _known(base.__name__, LAYERS[base])
+
+
+def _tell_own(
+    function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, call: ModuleCall
+) -> LayerSpec | None:
+    first = next(tensors_in((call.args, call.kwargs)), None)
+    if first is None:
+        return None
+    try:
+        return LayerSpec("", {"cost": function(module, first.shape)})
+    except Exception as error:
+        raise InputError(
+            f"the closed form registered for {type(module).__name__} failed on layer {call.name!r}, given {first}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _known(name: str, layer: Layer) -> Plan:
+    names, kind = (*layer.hyper, *layer.present), layer.kind
+    hyper, present = _values(layer.hyper), _values(layer.present)
+
+    def take(module: nn.Module) -> Told | None:
+        try:
+            return partial(tell, hyper(module.__dict__), present(module._parameters))
+        except KeyError:
+            if any(_is_made(module, attribute) for attribute in layer.present):
+                return None
+            return partial(
+                tell,
+                tuple(getattr(module, attribute) for attribute in layer.hyper),
+                tuple(module._parameters.get(attribute) for attribute in layer.present),
+            )
+
+    def tell(values: tuple[Any, ...], parameters: tuple[Any, ...], _: ModuleCall) -> LayerSpec:
+        return LayerSpec(name, dict(zip(names, (*values, *[p is not None for p in parameters]), strict=True)), kind)
+
+    return take
+
+
+def _values(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """What a mapping holds under the names."""
+    if len(names) > 1:  # itemgetter of one name returns it bare
+        return itemgetter(*names)
+    return lambda mapping: tuple([mapping[name] for name in names])
+
+
+def _is_made(module: nn.Module, attribute: str) -> bool:
+    """Whether a parametrised or weight-normed layer makes this of other parameters: not the layer of the formula."""
+    if attribute in module._parameters:
+        return False
+    return module.__dict__.get(attribute) is not None or hasattr(type(module), attribute)
+
+
+def register_layer(
+    module_type: type[nn.Module],
+) -> Callable[[Callable[[Any, tuple[int, ...]], LayerCost]], Callable[[Any, tuple[int, ...]], LayerCost]]:
+    """Gives a module type of one's own a closed form, for the cross-check to hold the trace against.
+
+    The decorated function takes the module and the shape of its first input, and returns a
+    ``costmodel.formulas.LayerCost``.
+
+    >>> from costmodel.formulas import activation
+    >>> class Twice(nn.Module):
+    ...     def forward(self, x):
+    ...         return x + x
+    >>> @register_layer(Twice)
+    ... def twice(module, shape):
+    ...     return activation(name="relu", shape=shape)
+    >>> del USER_LAYERS[Twice]; _PLANS.clear()
+    """
+
+    def register(function: Callable[[Any, tuple[int, ...]], LayerCost]) -> Callable[[Any, tuple[int, ...]], LayerCost]:
+        USER_LAYERS[module_type] = function
+        _PLANS.clear()  # subclasses may have been met before
+        return function
+
+    return register
