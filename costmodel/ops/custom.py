@@ -43,8 +43,9 @@ def register_op(
     >>> @register_op("mylib::scale", kind="multiply", fusible=True)
     ... def scale(call):
     ...     return Work(multiplies=call.outputs[0].size)
-    >>> RULES.pop("mylib.scale.default").fusible
+    >>> RULES["mylib.scale.default"].fusible
     True
+    >>> del RULES["mylib.scale.default"]
     """
 
     def register_work(function: OpWork) -> OpWork:
@@ -60,8 +61,8 @@ def register_op(
             )
 
         names = tuple(_full_name(t) for t in targets)
-        for name in names:
-            RULES.pop(name, None)
+        for name in RULES.keys() & set(names):
+            del RULES[name]
         register(
             Rule(
                 targets=names, kind=always(kind), outputs=outputs, work=work, traffic=traffic, window=window,

@@ -59,7 +59,21 @@ class Rule:
     examples: tuple[Example, ...]
 
 
-RULES: dict[str, Rule] = {}
+class Registry(dict[str, Rule]):
+    """Rules by target. It counts its changes, so that what was chosen by them is known to be stale."""
+
+    changes = 0
+
+    def __setitem__(self, target: str, rule: Rule) -> None:
+        self.changes += 1
+        super().__setitem__(target, rule)
+
+    def __delitem__(self, target: str) -> None:
+        self.changes += 1
+        super().__delitem__(target)
+
+
+RULES = Registry()
 """Every rule by target."""
 
 KINDS = (

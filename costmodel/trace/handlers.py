@@ -31,7 +31,7 @@ class Handlers(dict[OpOverload, Handler]):
     """The handlers of the ops that were met, as long as the rules stay as they are."""
 
     def __init__(self) -> None:
-        self.rules = dict(RULES)
+        self.changes = RULES.changes
 
     def __missing__(self, func: OpOverload) -> Handler:
         handler = self[func] = watched(str(func), _choose(func))
@@ -44,7 +44,7 @@ _handlers = Handlers()
 def handlers() -> Handlers:
     """The handlers, chosen anew where rules came, went or were replaced since."""
     global _handlers
-    if _handlers.rules != RULES:
+    if _handlers.changes != RULES.changes:
         _handlers = Handlers()
     return _handlers
 
@@ -63,11 +63,20 @@ def _choose(func: OpOverload) -> Handler:
         return _lowered(LOWERINGS[op], RULES[LOWERINGS[op].core], sig)
     if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
         return lambda recorder, func, args, kwargs: recorder.decompose(func, args, kwargs)
+    if sig.outs:
+        return _by("run", _without_out(func, sig), sig)
     if sig.is_view:
         return _by("view", op, sig)
     if sig.is_inplace:
         return _by("inplace", op, sig)
     return _by("run", op, sig)
+
+
+def _without_out(func: OpOverload, sig: Signature) -> str:
+    """The overload that returns what this one writes into ``out``, where that has a rule: they cost the same."""
+    packet = func.overloadpacket
+    twins = (getattr(packet, name) for name in packet.overloads())
+    return next((str(twin) for twin in twins if signature(twin).takes == sig.takes and find(str(twin))), str(func))
 
 
 def _by(method: str, op: str, sig: Signature) -> Handler:

@@ -12,7 +12,8 @@ from costmodel.graph import Arguments
 from costmodel.ops import Rule, Torch
 from costmodel.trace.handlers import Args, Kwargs
 from costmodel.trace.inputs import Make
-from costmodel.trace.recorder import Recorder
+from costmodel.trace.recorder import Recorder, leaves, map_leaves
+from costmodel.trace.signature import signature
 
 
 class RealRecorder(Recorder):
@@ -36,8 +37,12 @@ class RealRecorder(Recorder):
         return result
 
     def run(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
-        """Runs an op without a rule."""
-        result = func(*args, **kwargs)
+        """Runs an op without a rule, or one that writes into its arguments: into a copy of what is a parameter."""
+        spared = {
+            id(t): t.clone() for t in leaves(signature(func).written(args, kwargs)) if self.spec(t).role == "parameter"
+        }
+        given = map_leaves((args, dict(kwargs)), lambda t: spared.get(id(t), t))
+        result = func(*given[0], **given[1])
         self.record(op, bound, self.adopt(result))
         return result
 

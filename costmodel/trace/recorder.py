@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -75,7 +76,6 @@ class Recorder(TorchDispatchMode):
         self._touched: set[int] = set()
         """Storages of real tensors whose values no longer are what the model believes."""
         self._twins: dict[int, torch.Tensor] = {}
-        self._templates: dict[tuple[Any, ...], torch.Tensor] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -131,7 +131,6 @@ class Recorder(TorchDispatchMode):
         self._held.clear()
         self.specs.clear()
         self._twins.clear()
-        self._templates.clear()
 
     def _store(self, spec: TensorSpec, born: int) -> None:
         storages = self.storages
@@ -165,12 +164,7 @@ class Recorder(TorchDispatchMode):
     def fresh(self, spec: TensorSpec) -> torch.Tensor:
         """A new tensor for an op's output, on a storage of its own."""
         self._store(spec, len(self.ops))
-        key = (spec.shape, spec.dtype, spec.strides)
-        # Another tensor over the same no memory: a quarter of the time that a new one takes.
-        template = self._templates.get(key)
-        if template is None:
-            template = self._templates[key] = empty_meta(spec)
-        tensor = template.detach()
+        tensor = _template(spec.shape, spec.dtype, spec.strides).detach()
         self._watch(tensor, spec)
         return tensor
 
@@ -227,7 +221,9 @@ class Recorder(TorchDispatchMode):
 
     def run(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
         """The outputs of an op that torch itself must be asked for: its meta kernel, or a constant's real one."""
-        if self._is_constant(func, args, kwargs, bound):
+        written = [self.spec(t) for t in leaves(signature(func).written(args, kwargs))]
+        own = all(self.storages[spec.storage].born >= 0 for spec in written)
+        if own and self._is_constant(func, args, kwargs, bound):
             result = func(*args, **kwargs)
         else:
             if any(tag in func.tags for tag in _DATA_DEPENDENT):
@@ -240,6 +236,7 @@ class Recorder(TorchDispatchMode):
             except NotImplementedError as error:
                 raise NeedsValuesError(f"{op} cannot run without values: {error}") from error
             result = map_leaves(result, lambda t: self._untwin(t, (args, kwargs)))
+            self._touched.update(spec.storage for spec in written)
         self.record(op, bound, self.adopt(result))
         return result
 
@@ -309,6 +306,12 @@ class Recorder(TorchDispatchMode):
             if self._twins.get(id(original)) is tensor:
                 return original
         return tensor
+
+
+@lru_cache(maxsize=4096)
+def _template(shape: tuple[int, ...], dtype: str, strides: tuple[int, ...] | None) -> torch.Tensor:
+    """A tensor without memory, to be detached: another one over the same no memory takes a quarter of the time."""
+    return empty_meta(TensorSpec(shape, dtype, strides))
 
 
 def leaves(value: Any) -> Iterable[torch.Tensor]:

@@ -30,8 +30,15 @@ class Signature:
 
     def __init__(self, op: OpOverload) -> None:
         arguments = [a for a in op._schema.arguments if not a.is_out]
+        self.outs = tuple(a.name for a in op._schema.arguments if a.is_out)
+        self._written = tuple(
+            (i, a.name)
+            for i, a in enumerate(op._schema.arguments)
+            if a.alias_info is not None and a.alias_info.is_write
+        )
         kinds = {a.name: str(a.type) for a in arguments}
         self.names = tuple(a.name for a in arguments)
+        self.takes = tuple(kinds.items())
         self.defaults = {a.name: a.default_value for a in arguments if a.has_default_value()}
         self.tensors = tuple(n for n, k in kinds.items() if k in ("Tensor", "Optional[Tensor]"))
         self.tensor_lists = tuple(n for n, k in kinds.items() if k.startswith("List[") and "Tensor" in k)
@@ -47,6 +54,8 @@ class Signature:
         bound: Arguments = dict(zip(self.names, args, strict=False))
         if kwargs:
             bound.update(kwargs)
+            for name in self.outs:
+                bound.pop(name, None)
         if len(bound) < len(self.names):
             bound = self.defaults | bound
         specs = recorder.specs
@@ -63,6 +72,12 @@ class Signature:
         for name in self.omitted:
             del bound[name]
         return bound
+
+    def written(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """The arguments that the op writes into."""
+        return [
+            kwargs[name] if name in kwargs else args[i] for i, name in self._written if name in kwargs or i < len(args)
+        ]
 
 
 def _spec(value: Any, recorder: Specs) -> Any:
