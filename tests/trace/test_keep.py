@@ -72,6 +72,43 @@ def test_nothing_changes_when_forward_raises(execution: Any) -> None:
     assert not hasattr(model, "cache")
 
 
+class WritesWhereItIsTold(nn.Module):
+    """Writes into tensors of its own that are no op's first argument, all of whose values are known beforehand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+        self.count = nn.Buffer(torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Power iteration writes so, in torch's spectral norm."""
+        with torch.no_grad():
+            torch.div(self.count, 2, out=self.count)
+            torch.div(self.weight, 2, out=self.weight)
+            torch.frexp(self.count, out=(self.count, torch.zeros(4, dtype=torch.int32)))  # has no rule
+        return x * self.count
+
+
+@pytest.mark.parametrize("execution", ["meta", "real"])
+def test_what_an_op_is_told_to_write_into_stays(execution: Any) -> None:
+    """``out=`` of the model's own buffers and parameters is recorded, at the op's usual price, and not carried out."""
+    model = WritesWhereItIsTold()
+    before = everything(model)
+    profile = costmodel.profile(model, (2, 4), execution=execution)
+    assert same(before, everything(model))
+    assert list(profile.coverage.unknown) == ["aten.frexp.Tensor_out"]
+    assert profile.coverage.counted["aten.div.Tensor"] == 2
+    assert profile.flops == 4 + 4 + 2 * 4
+
+
+def test_power_iteration_leaves_its_vectors() -> None:
+    """A spectral norm in training mode is priced without taking a step."""
+    model = nn.utils.parametrizations.spectral_norm(nn.Linear(8, 4))
+    before = everything(model)
+    assert costmodel.profile(model, (2, 8), mode="train").is_exact
+    assert same(before, everything(model))
+
+
 def test_a_model_that_fell_back_to_real_tensors_is_unchanged() -> None:
     """Running statistics are not updated by the real run that a value-dependent model needs."""
     model = AsksForValues()
