@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def profile(p: Profile) -> str:
-    """One line per layer, with the columns of ``Profile.layers``; a shape is written 1x3x224x224."""
+    """One line per layer, with the columns of ``Profile.layers``.
+
+    A shape is written 1x3x224x224; so are figures of several axes, with - for an axis that has none.
+    """
     return _written(p.layers, index=False)
 
 
@@ -22,5 +25,5 @@ def comparison(c: Comparison) -> str:
 
 
 def _written(table: pd.DataFrame, *, index: bool) -> str:
-    table = table.map(lambda v: "x".join(map(str, v)) if isinstance(v, tuple) else v)
+    table = table.map(lambda v: "x".join("-" if n is None else str(n) for n in v) if isinstance(v, tuple) else v)
     return str(table.to_csv(index=index, lineterminator="\n"))

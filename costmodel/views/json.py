@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ def document(p: Profile) -> dict[str, Any]:
         "is_exact": p.is_exact,
         "inputs": [{"shape": list(t.shape), "dtype": t.dtype} for t in p.inputs],
         "totals": {name: int(getattr(p, name)) for name in TOTALS},
-        "layers": [{str(k): list(v) if isinstance(v, tuple) else v for k, v in row.items()} for row in rows],
+        "layers": [{str(k): _shown(v) for k, v in row.items()} for row in rows],
         "coverage": asdict(p.coverage),
         "crosscheck": {
             "ok": check.ok,
@@ -92,7 +93,10 @@ def document(p: Profile) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    """Tuples are lists, and a fraction, which is the stride of what was upsampled, stays exact: "1/2"."""
+    if isinstance(value, tuple):
+        return [_shown(v) for v in value]
+    return str(value) if isinstance(value, Fraction) else value
 
 
 def read_json(path: str | Path) -> Profile:

@@ -37,6 +37,10 @@ class Sundry(nn.Module):
         return {"z": z, "h": [h, (z, None)]}
 
 
+UPSAMPLED = nn.Sequential(nn.Conv2d(1, 4, 3), nn.PixelShuffle(2), nn.AdaptiveAvgPool2d(1))
+"""Strides that are fractions, and then none."""
+
+
 def profiles() -> dict[str, costmodel.Profile]:
     """Networks that between them have every kind of record."""
     return {
@@ -44,10 +48,11 @@ def profiles() -> dict[str, costmodel.Profile]:
         "train": costmodel.profile("mobilenet_v3_small", mode="train"),
         "sundry": costmodel.profile(Sundry(), {"x": (2, 3, 4), "extra": {"scale": (4,)}}),
         "3d": costmodel.profile("hybridsn"),
+        "upsampled": costmodel.profile(UPSAMPLED, (1, 1, 9, 9)),
     }
 
 
-@pytest.fixture(scope="module", params=["resnet18", "train", "sundry", "3d"])
+@pytest.fixture(scope="module", params=["resnet18", "train", "sundry", "3d", "upsampled"])
 def profile(request: pytest.FixtureRequest) -> costmodel.Profile:
     """Each of them."""
     return profiles()[request.param]
@@ -190,6 +195,13 @@ def test_csv_holds_exact_integers() -> None:
     head, row = (line.split(",") for line in lines)
     found = dict(zip(head, row, strict=True))
     assert (found["macs"], found["params"], found["output_shape"]) == ("6000000", "2002000", "3x2000")
+
+
+def test_the_stride_of_what_was_upsampled_stays_exact() -> None:
+    """A half is "1/2" in JSON, as in CSV; where there is no stride JSON has null, and CSV a dash."""
+    p = costmodel.profile(UPSAMPLED, (1, 1, 9, 9))
+    assert [row["stride"] for row in json.loads(p.to_json())["layers"]] == [[1, 1], ["1/2", "1/2"], [None, None]]
+    assert [line.split(",")[-1] for line in p.to_csv().splitlines()] == ["stride", "1x1", "1/2x1/2", "-x-"]
 
 
 def test_latex_escapes_what_a_model_says() -> None:
