@@ -329,12 +329,19 @@ def test_the_version_is_told() -> None:
 
 
 def test_a_terminal_without_unicode_is_no_error(net: str, tmp_path: Path) -> None:
-    """Characters that an encoding lacks are replaced."""
-    command = [sys.executable, "-m", "costmodel", "profile", net, "-i", "1,3,9,9"]
+    """Characters that an encoding lacks are spelled, so that a verdict can still be read."""
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    command = [sys.executable, "-m", "costmodel"]
+    given = ["profile", net, "-i", "1,3,9,9"]
+    done = subprocess.run([*command, *given], cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert b"1?3?9?9" in done.stdout
+    assert b"1x3x9x9" in done.stdout
+    assert b"ok coverage" in done.stdout
+    assert b"?" not in done.stdout
+    given = ["check", net, "-i", "1,3,9,9", "--max-macs", "1"]
+    done = subprocess.run([*command, *given], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert b"not ok MACs" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
 
 import typer
 
 from costmodel.cli import analyse, explain, judge, notes, reports, show, zoo
-from costmodel.cli.console import failed
+from costmodel.cli.console import failed, spell
 from costmodel.errors import CostModelError
 
 EPILOG = (
@@ -56,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The console entry point."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     whole = "--traceback" in given
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ?, and no error
+    spell()
     wanted = [argument for argument in given if argument != "--traceback"] or ["--help"]
     try:
         status = app(wanted, prog_name="costmodel", standalone_mode=False)

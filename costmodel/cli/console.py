@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from io import TextIOWrapper
 from threading import Timer
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,27 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0
 """Seconds after which a progress bar appears."""
+
+SPELLED = {
+    "✓": "ok", "✗": "not ok", "✅": "ok", "❌": "not ok", "×": "x", "·": "*", "→": "->", "≥": ">=", "≤": "<=", "–": "-",
+    "²": "^2", "√": "sqrt", "±": "+-", "≈": "~", "µ": "u", "μ": "u",
+    "…": "~", "─": "-", "│": "|", "├": "|", "└": "`", "█": "#",
+} | dict.fromkeys("▉▊▋▌▍▎▏", "-")  # fmt: skip
+"""How a character is written where the output's encoding lacks it; those of tables in one, so that columns stay."""
+
+
+def spell() -> None:
+    """Lets standard output and standard error take any text, whatever their encoding: nothing fails for a ✓."""
+    codecs.register_error("costmodel.spelled", _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="costmodel.spelled")
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(SPELLED.get(character, "?") for character in error.object[error.start : error.end]), error.end
 
 
 def width() -> int:
