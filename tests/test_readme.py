@@ -30,11 +30,12 @@ def fenced(language: str) -> list[str]:
 @pytest.fixture
 def registered() -> Iterator[None]:
     """What an example registers, other tests do not see."""
-    rules, layers = dict(RULES), dict(USER_LAYERS)
+    rules, layers = set(RULES), set(USER_LAYERS)
     yield
-    for registry, before in ((RULES, rules), (USER_LAYERS, layers)):
-        registry.clear()
-        registry.update(before)  # type: ignore[arg-type]  # each is given back its own
+    for target in RULES.keys() - rules:
+        del RULES[target]
+    for module_type in USER_LAYERS.keys() - layers:
+        del USER_LAYERS[module_type]
 
 
 @pytest.mark.usefixtures("registered")

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import filterfalse
 from operator import is_
 from types import ModuleType
 from typing import Any
@@ -30,8 +31,7 @@ def model_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
         own = module.__dict__
         holders.append(own)
         holders += [held for held in own.values() if type(held) in _CONTAINERS]
-    filled = [holder for holder in holders if holder]
-    empty = [holder for holder in holders if not holder]
+    filled, empty = list(filter(None, holders)), list(filterfalse(None, holders))
     sizes, keys, values = _contents(filled)
     parameters = [p for module in modules for p in module._parameters.values() if p is not None]
     wants_grad = [p.requires_grad for p in parameters]
