@@ -236,6 +236,9 @@ def test_guidelines_and_roofline() -> None:
     assert "wait for memory" in run("roofline", "alexnet", "--device", "h100")
     rows = list(csv.DictReader(io.StringIO(run("roofline", "alexnet", "--device", "h100", "--csv"))))
     assert len(rows) == 22
+    # As exact as the rows themselves, however few nanoseconds a layer needs.
+    times = [row["time"] for row in json.loads(run("roofline", "alexnet", "--device", "h100", "--json"))]
+    assert times == [float(row["time"]) for row in rows]
 
 
 @pytest.mark.parametrize(

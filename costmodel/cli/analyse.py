@@ -71,7 +71,10 @@ def calibrate() -> None:
 
 def _rows(table: pd.DataFrame, *, json: bool, csv: bool) -> bool:
     if json:
-        console.write(str(table.to_json(orient="records", indent=1)))
+        from json import dumps
+
+        # pandas' own to_json keeps ten decimals, and a layer's seconds begin at the seventh.
+        console.write(dumps(table.to_dict("records"), indent=1, ensure_ascii=False))
     elif csv:
         console.write(table.to_csv(index=False, lineterminator="\n"))
     return json or csv
