@@ -142,6 +142,20 @@ def test_names_in_a_crowd_do_not_cover_each_other(browser: Browser, pages: dict[
             assert shared < (right - left) * (bottom - top) / 3
 
 
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_a_long_name_breaks_within_its_card(browser: Browser, tmp_path: Path, width: int) -> None:
+    """The peak's module is named whole, be it wider than the card."""
+    name = "a_layer_whose_name_is_wider_than_any_card"
+    model = nn.Sequential()
+    model.add_module(name, nn.Linear(8, 8))
+    browser.open(costmodel.profile(model, (1, 8)).save(tmp_path / "long.html"), width)
+    assert any(name in text for text in browser.texts("#summary dd"))
+    widths = browser.run(
+        "return [...document.querySelectorAll('#summary dd')].map((d) => [d.scrollWidth, d.clientWidth])"
+    )
+    assert all(needed <= given for needed, given in widths)
+
+
 @pytest.mark.parametrize("name", ["profile", "comparison", "nothing", "nothings"])
 def test_a_page_asks_for_nothing_and_complains_of_nothing(browser: Browser, pages: dict[str, Path], name: str) -> None:
     """The file itself is the only request, whatever is touched; the console stays empty."""
