@@ -126,7 +126,8 @@ class Fields:
                 return name, (end, id(spec)), spec
         names = list(dict.fromkeys(layer for layer, _, _ in self._places()))
         near = get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"there are {', '.join(names[:8])} ..."
+        told = ", ".join(map(repr, near or names[:8]))
+        hint = f"did you mean {told}?" if near else f"there are {told}" + " ..." * (len(names) > 8)
         raise UnknownLayerError(f"no layer {name!r} ran in {self.pricing.graph.model}: {hint}")
 
     def _places(self) -> Iterator[tuple[str, int, TensorSpec]]:

@@ -316,6 +316,8 @@ def test_an_unknown_layer_is_named_with_what_was_meant() -> None:
     p = profile(nn.Sequential(nn.Conv1d(1, 1, 3), nn.ReLU()), (1, 1, 8))
     with pytest.raises(UnknownLayerError, match=r"no layer '11' ran in Sequential: did you mean '1'\?"):
         p.receptive_field("11")
+    with pytest.raises(UnknownLayerError, match=r"no layer 'head' ran in Sequential: there are '', '0', '1'$"):
+        p.receptive_field("head")  # '' is the model itself
     assert issubclass(UnknownLayerError, CostModelError)
 
 
