@@ -35,6 +35,10 @@ class MobileNetV1(Network):
         super().__init__(stages, (1, 3, resolution, resolution))
 
 
+def _widened(rows: Sequence[Separable], width: float) -> list[Separable]:
+    return [Separable(make_divisible(row.c_out * width), row.stride) for row in rows]
+
+
 def mobilenet_v1(*, width: float = 1.0, resolution: int = 224, num_classes: int = 1000) -> MobileNetV1:
     """MobileNetV1 for x (n, 3, resolution, resolution).
 
@@ -42,19 +46,21 @@ def mobilenet_v1(*, width: float = 1.0, resolution: int = 224, num_classes: int 
     Channels are rounded to multiples of 8, which changes nothing at the paper's widths (1, 0.75, 0.5, 0.25).
     Parameters and MACs equal timm's `mobilenetv1_100`, which has ReLU6 for the paper's ReLU.
     """
-    rows = [Separable(make_divisible(row.c_out * width), row.stride) for row in TABLE_1]
     stem = ConvNormAct(3, make_divisible(STEM_WIDTH * width), 3, stride=2)
-    return MobileNetV1(stem, rows, nn.AdaptiveAvgPool2d(1), num_classes=num_classes, resolution=resolution)
+    return MobileNetV1(
+        stem, _widened(TABLE_1, width), nn.AdaptiveAvgPool2d(1), num_classes=num_classes, resolution=resolution
+    )
 
 
-def mobilenet_v1_cifar(*, num_classes: int = 10, resolution: int = 32) -> MobileNetV1:
+def mobilenet_v1_cifar(*, width: float = 1.0, num_classes: int = 10, resolution: int = 32) -> MobileNetV1:
     """The network of note 002 for x (n, 3, 32, 32), which the note calls MobileNet V1.
 
     It is not the paper's: eight separable convolutions instead of thirteen, of at most 512 channels, a first
     convolution of stride 1 with bias, and a 2x2 average pool, so that the input must be 32x32 (up to 47x47).
+    `width` multiplies the channels, as the paper's alpha does; the note has 1 alone.
     """
-    stem = ConvNormAct(3, STEM_WIDTH, 3, bias=True)
-    return MobileNetV1(stem, CIFAR, nn.AvgPool2d(2), num_classes=num_classes, resolution=resolution)
+    stem = ConvNormAct(3, make_divisible(STEM_WIDTH * width), 3, bias=True)
+    return MobileNetV1(stem, _widened(CIFAR, width), nn.AvgPool2d(2), num_classes=num_classes, resolution=resolution)
 
 
 def _published(

@@ -65,11 +65,14 @@ def mobilenet_v1(
     pooled(x).linear("fc", num_classes)
 
 
-def mobilenet_v1_cifar(ledger: Ledger, *, num_classes: Count = 10, resolution: Count = 32) -> None:
+def mobilenet_v1_cifar(
+    ledger: Ledger, *, width: Multiplier = 1.0, num_classes: Count = 10, resolution: Count = 32
+) -> None:
     """A convolution of stride 1, eight separable ones, a 2x2 pool and a classifier for what is then one position."""
-    x = square(ledger, resolution).conv_norm("features.0", STEM_WIDTH, 3, bias=True, act="relu")
+    x = square(ledger, resolution)
+    x = x.conv_norm("features.0", make_divisible(STEM_WIDTH * width), 3, bias=True, act="relu")
     for i, row in enumerate(CIFAR, start=1):
-        x = separable(x, f"features.{i}", row.c_out, row.stride)
+        x = separable(x, f"features.{i}", make_divisible(row.c_out * width), row.stride)
     x.avg_pool("avgpool", 2, 2).flatten("flatten").linear("fc", num_classes)
 
 

@@ -37,6 +37,7 @@ GRID: list[tuple[str, dict[str, Any]]] = [
     ("xception", {"resolution": 150, "num_classes": 2}),
     *(("mobilenet_v1", {"width": w, "resolution": r}) for w in (0.25, 0.5, 0.75, 1.3) for r in (128, 161)),
     *(("mobilenet_v1_cifar", {"resolution": r, "num_classes": 100}) for r in (32, 47)),
+    *(("mobilenet_v1_cifar", {"width": w}) for w in (0.25, 0.75, 1.3)),
     *(("mobilenet_v2", {"width": w, "resolution": r}) for w in (0.05, 0.35, 0.75, 1.4) for r in (96, 225)),
     *((f"mobilenet_v3_{s}", {"width": w, "resolution": 161}) for s in ("large", "small") for w in (0.1, 0.35, 0.75, 2)),
     *(("shufflenet_v1", {"groups": g, "width": w, "resolution": 160}) for g in (1, 2, 3, 4, 8) for w in (0.25, 1.5)),
