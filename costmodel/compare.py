@@ -138,6 +138,8 @@ def compare(
     [1.0, 0.5]
     """
     by_name = dict(models) if isinstance(models, Mapping) else {spec: spec for spec in models}
+    if isinstance(models, str) or not all(isinstance(name, str) for name in by_name):
+        raise InputError("models are a dict of name to model, or a list of spec strings such as ['vgg16', 'resnet50']")
     if not by_name:
         raise InputError("nothing to compare: give a dict of name to model, or a list of spec strings")
     if baseline is not None and baseline not in by_name:

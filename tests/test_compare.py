@@ -41,11 +41,14 @@ def test_specs_are_loaded() -> None:
 
 
 def test_wrong_arguments_are_told() -> None:
-    """A baseline that is not there, and nothing to compare."""
+    """A baseline that is not there, nothing to compare, and models without a name."""
     with pytest.raises(InputError, match="'c' is not among the models: a"):
         costmodel.compare({"a": linear(4)}, (1, 8), baseline="c")
     with pytest.raises(InputError, match="nothing to compare"):
         costmodel.compare([])
+    for unnamed in ("resnet18", [linear(4)]):
+        with pytest.raises(InputError, match="dict of name to model, or a list of spec strings"):
+            costmodel.compare(unnamed, (1, 8))  # type: ignore[arg-type]
 
 
 def test_progress_sees_every_name() -> None:
