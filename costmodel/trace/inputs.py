@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -27,15 +28,18 @@ class Input:
     def __post_init__(self) -> None:
         if not is_shape(self.shape):
             raise InputError(f"Input takes a shape, a tuple of non-negative ints, not {self.shape!r}")
-        object.__setattr__(self, "shape", tuple(self.shape))
+        if not isinstance(self.dtype, torch.dtype):
+            raise InputError(f"Input takes a dtype of torch's, such as torch.int64, not {self.dtype!r}")
+        object.__setattr__(self, "shape", tuple(map(int, self.shape)))
 
 
 def is_shape(value: Any) -> bool:
-    """Whether a value reads as a shape: a non-empty tuple, list or torch.Size of non-negative ints."""
+    """Whether a value reads as a shape: a non-empty tuple, list or torch.Size of non-negative ints, NumPy's too."""
     return (
         isinstance(value, (tuple, list))
         and len(value) > 0
-        and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in value)
+        and not any(isinstance(n, bool) for n in value)
+        and all(isinstance(n, Integral) and int(n) >= 0 for n in value)
     )
 
 
@@ -63,7 +67,7 @@ def arguments(
         if isinstance(value, Input):
             return make(value.shape, value.dtype)
         if is_shape(value):
-            return make(tuple(value), torch.get_default_dtype())
+            return make(tuple(map(int, value)), torch.get_default_dtype())
         if isinstance(value, Mapping):
             return {key: build(item) for key, item in value.items()}
         if isinstance(value, (tuple, list)):
