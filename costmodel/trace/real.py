@@ -61,17 +61,18 @@ class RealRecorder(Recorder):
 
 
 def buffers_cloned(model: nn.Module, recorder: Recorder) -> None:
-    """Lets the model run on copies of its buffers; ``model_kept`` puts its own back."""
+    """Lets the model run on copies of its buffers and plain tensors; ``model_kept`` puts its own back."""
     clones: dict[int, torch.Tensor] = {}
     for module in model.modules():
-        for name, buffer in module._buffers.items():
-            if buffer is None:
-                continue
-            clone = clones.get(id(buffer))
-            if clone is None:
-                clone = clones[id(buffer)] = buffer.clone()
-                recorder.stands_for(clone, recorder.spec(buffer))
-            module._buffers[name] = clone
+        for holder in (module._buffers, module.__dict__):
+            for name, buffer in holder.items():
+                if not isinstance(buffer, torch.Tensor):
+                    continue
+                clone = clones.get(id(buffer))
+                if clone is None:
+                    clone = clones[id(buffer)] = buffer.clone()
+                    recorder.stands_for(clone, recorder.spec(buffer))
+                holder[name] = clone
 
 
 def make_real(model: nn.Module) -> Make:

@@ -79,6 +79,7 @@ class WritesWhereItIsTold(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(4))
         self.count = nn.Buffer(torch.ones(4))
+        self.plain = torch.ones(4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Power iteration writes so, in torch's spectral norm."""
@@ -86,6 +87,8 @@ class WritesWhereItIsTold(nn.Module):
             torch.div(self.count, 2, out=self.count)
             torch.div(self.weight, 2, out=self.weight)
             torch.frexp(self.count, out=(self.count, torch.zeros(4, dtype=torch.int32)))  # has no rule
+            torch._foreach_mul_([self.count, self.weight], 2.0)  # nor has this
+            self.plain.mul_(2)
         return x * self.count
 
 
@@ -96,9 +99,10 @@ def test_what_an_op_is_told_to_write_into_stays(execution: Any) -> None:
     before = everything(model)
     profile = costmodel.profile(model, (2, 4), execution=execution)
     assert same(before, everything(model))
-    assert list(profile.coverage.unknown) == ["aten.frexp.Tensor_out"]
+    assert model.plain.tolist() == [1, 1, 1, 1]
+    assert list(profile.coverage.unknown) == ["aten.frexp.Tensor_out", "aten._foreach_mul_.Scalar"]
     assert profile.coverage.counted["aten.div.Tensor"] == 2
-    assert profile.flops == 4 + 4 + 2 * 4
+    assert profile.flops == 4 + 4 + 4 + 2 * 4
 
 
 def test_power_iteration_leaves_its_vectors() -> None:
