@@ -6,10 +6,10 @@ one of them about twice as slow to build); nobody changes them once the trace ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 Role: TypeAlias = Literal["activation", "input", "parameter", "buffer", "constant"]
@@ -146,10 +146,6 @@ class OpCall:
                         yield f"{name}[{i}]", item
 
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-"""No keyword arguments."""
-
-
 @dataclass(slots=True, eq=False)
 class LayerSpec:
     """What a closed form may know of a layer: its type's key and its hyper-parameters."""
@@ -176,7 +172,7 @@ class ModuleCall:
     model hides from its tree."""
     training: bool = False
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
     """The arguments as they were passed, tensors as ``TensorSpec``."""
     outputs: Any = None
     """What it returned, tensors as ``TensorSpec``, in the same nesting."""
@@ -215,14 +211,15 @@ class ModuleInfo:
     """Further names under which the same module is registered."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Graph:
     """One execution of one model."""
 
     model: str
     """The model's class name."""
     modules: Mapping[str, ModuleInfo]
-    calls: list[ModuleCall]
+    noted: Callable[[], list[ModuleCall]] = field(repr=False)
+    """Makes ``calls``, of what the trace noted: many questions are answered by the ops alone."""
     ops: list[OpCall]
     storages: list[Storage]
     inputs: tuple[Any, ...]
@@ -232,6 +229,16 @@ class Graph:
     mode: Literal["eval", "train"]
     reason: str = ""
     """Why it was run with real tensors, where it was."""
+
+    @cached_property
+    def calls(self) -> list[ModuleCall]:
+        """Every module call, in the order in which they began."""
+        calls = self.noted()
+        self.noted = list  # nothing else of the notes is needed any more
+        return calls
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "calls": self.calls, "noted": list}
 
     def parameters(self) -> dict[str, TensorSpec]:
         """Distinct parameters by first name. A tensor shared by several modules is one."""

@@ -256,7 +256,7 @@ def test_a_closed_form_that_fails_is_named() -> None:
 
     model = nn.Sequential(nn.Linear(4, 5), Swish())
     try:
-        with pytest.raises(costmodel.InputError, match=r"Swish failed on layer '1', given float32\[2, 5\].*missing"):
+        with pytest.raises(costmodel.InputError, match=r"Swish failed on .* float32\[2, 5\].*missing"):
             costmodel.profile(model, (2, 4))
         with pytest.raises(costmodel.ForwardError, match="layer '0'"):
             costmodel.profile(model, (2, 3))

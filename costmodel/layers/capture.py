@@ -18,22 +18,22 @@ Told = Callable[[ModuleCall], LayerSpec | None]
 """What was taken of a module, waiting for the record of its call."""
 
 
-def capture(module: nn.Module) -> Told | None:
+def capture(module: nn.Module, given: Any) -> Told | None:
     """Takes what the closed forms may know of a module that has just run, if its type has one.
 
-    It is taken at once, as the model may change the module afterwards; a record is made of it when the trace is over.
+    It is taken at once, as the model may change the module afterwards; a record is made of it when it is asked for.
     """
     plan = _PLANS.get(type(module), _UNSEEN)
     if plan is _UNSEEN:
         plan = _PLANS[type(module)] = _plan(type(module))
-    return None if plan is None or "forward" in module.__dict__ else plan(module)
+    return None if plan is None or "forward" in module.__dict__ else plan(module, given)
 
 
-Plan = Callable[[nn.Module], Told | None]
+Plan = Callable[[nn.Module, Any], Told | None]
 _PLANS: dict[type[nn.Module], Plan | None] = {}
 
 
-def _UNSEEN(module: nn.Module) -> None:  # noqa: N802  # a mark, not a function
+def _UNSEEN(module: nn.Module, given: Any) -> None:  # noqa: N802  # a mark, not a function
     """Stands for a type that was not met before."""
 
 
@@ -44,45 +44,43 @@ def _plan(module_type: type[nn.Module]) -> Plan | None:
     """
     own = next((USER_LAYERS[t] for t in module_type.__mro__ if t in USER_LAYERS), None)
     if own is not None:
-        return lambda module: partial(_tell_own, own, module)
+        return partial(_take_own, own)
     bases = (t for t in module_type.__mro__ if t in LAYERS)
     base = next((t for t in bases if t.forward is module_type.forward), None)
     return None if base is None else _known(base.__name__, LAYERS[base])
 
 
-def _tell_own(
-    function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, call: ModuleCall
-) -> LayerSpec | None:
-    first = next(tensors_in((call.args, call.kwargs)), None)
+def _take_own(
+    function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, given: Any
+) -> Told | None:
+    first = next(tensors_in(given), None)
     if first is None:
         return None
     try:
-        return LayerSpec("", {"cost": function(module, first.shape)})
+        spec = LayerSpec("", {"cost": function(module, first.shape)})
     except Exception as error:
         raise InputError(
-            f"the closed form registered for {type(module).__name__} failed on layer {call.name!r}, given {first}: "
+            f"the closed form registered for {type(module).__name__} failed on a layer that was given {first}: "
             f"{type(error).__name__}: {error}"
         ) from error
+    return lambda _: spec
 
 
 def _known(name: str, layer: Layer) -> Plan:
     names, kind = (*layer.hyper, *layer.present), layer.kind
     hyper, present = _values(layer.hyper), _values(layer.present)
 
-    def take(module: nn.Module) -> Told | None:
+    def take(module: nn.Module, _: Any) -> Told | None:
         try:
-            return partial(tell, hyper(module.__dict__), present(module._parameters))
+            return partial(tell, (*hyper(module.__dict__), *[p is not None for p in present(module._parameters)]))
         except KeyError:
             if any(_is_made(module, attribute) for attribute in layer.present):
                 return None
-            return partial(
-                tell,
-                tuple(getattr(module, attribute) for attribute in layer.hyper),
-                tuple(module._parameters.get(attribute) for attribute in layer.present),
-            )
+            values = [getattr(module, attribute) for attribute in layer.hyper]
+            return partial(tell, (*values, *[module._parameters.get(name) is not None for name in layer.present]))
 
-    def tell(values: tuple[Any, ...], parameters: tuple[Any, ...], _: ModuleCall) -> LayerSpec:
-        return LayerSpec(name, dict(zip(names, (*values, *[p is not None for p in parameters]), strict=True)), kind)
+    def tell(values: tuple[Any, ...], _: ModuleCall) -> LayerSpec:
+        return LayerSpec(name, dict(zip(names, values, strict=True)), kind)
 
     return take
 

@@ -31,12 +31,12 @@ def trace(
     *,
     mode: Mode = "eval",
     execution: Execution = "auto",
-    capture: Capture = lambda module: None,
+    capture: Capture = lambda module, given: None,
     recorder: Recorder | None = None,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``.
 
-    ``capture`` is asked after each module call what the closed forms may know of it. Raises ``ForwardError`` where
+    ``capture`` takes, after each module call, what the closed forms may know of it. Raises ``ForwardError`` where
     the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it asks for a tensor's value.
     """
     if not isinstance(model, nn.Module):
@@ -91,19 +91,18 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
                 lambda shape, dtype: torch.empty(shape, dtype=dtype, device=META),
                 twin_on_meta,
             )
+        calls = Calls(tree, recorder, capture)
         graph = Graph(
-            type(model).__name__, tree.modules, [], recorder.ops, recorder.storages,
+            type(model).__name__, tree.modules, calls.records, recorder.ops, recorder.storages,
             tuple(map_tensors(args, recorder.know_input)),
             map_tensors(kwargs, recorder.know_input),
             None, "real" if real else "meta", mode, reason,
         )  # fmt: skip
-        calls = Calls(tree, recorder, capture)
         output = None
         try:
             with calls, below_autograd(), recorder.autocast or nullcontext(), recorder:
                 output = model(*args, **kwargs)
             graph.outputs = map_tensors(output, recorder.spec)
-            graph.calls = calls.records()
         except CostModelError:
             raise
         except Exception as error:

@@ -18,8 +18,9 @@ from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import map_tensors
 
 Told = Callable[[ModuleCall], LayerSpec | None]
-Capture = Callable[[nn.Module], Told | None]
-"""Takes what the closed forms may know of a module. Given by the caller, so that the trace knows no formulas."""
+Capture = Callable[[nn.Module, Any], Told | None]
+"""Takes what the closed forms may know of a module that has just run on the given records of tensors, and nothing that
+keeps the module alive. Given by the caller, so that the trace knows no formulas."""
 
 
 _LAZY = (UninitializedParameter, UninitializedBuffer)
@@ -97,20 +98,26 @@ class Tree:
             specs.append(spec)
         return tuple(specs)
 
-    def names_of(self, module: nn.Module, parent: str) -> tuple[str, str | None]:
-        """The qualified name under which ``parent`` called the module, and its first, by which ``modules`` lists it.
+    def names_of(self, module: nn.Module) -> list[str]:
+        """The qualified names under which a module is registered: none where the model hides it in a plain list."""
+        return self._names.get(id(module), _HIDDEN)
 
-        A module that the model hides from its tree, in a plain list for instance, is put in <> and is not listed.
-        """
-        names = self._names.get(id(module))
-        if names is None:
-            return f"{parent and parent + '.'}<{type(module).__name__}>", None
-        first = names[0]
-        if len(names) > 1:
-            for name in names:
-                if name.startswith(parent + "."):
-                    return name, first
-        return first, first
+
+_HIDDEN: list[str] = []
+
+
+def _called_as(names: list[str], kind: str, parent: str) -> tuple[str, str | None]:
+    """The name under which ``parent`` called a module, and its first, by which ``Graph.modules`` lists it.
+
+    A hidden module's type is put in <>, and it is not listed.
+    """
+    if not names:
+        return f"{parent and parent + '.'}<{kind}>", None
+    if len(names) > 1:
+        for name in names:
+            if name.startswith(parent + "."):
+                return name, names[0]
+    return names[0], names[0]
 
 
 class Calls:
@@ -121,8 +128,8 @@ class Calls:
 
     def __init__(self, tree: Tree, recorder: Recorder, capture: Capture) -> None:
         self._tree, self._recorder, self._capture = tree, recorder, capture
-        self._begun: list[tuple[nn.Module, int, int, tuple[Any, ...], bool]] = []
-        """Of each call, in order: module, index of the enclosing call, first op, arguments, mode."""
+        self._begun: list[tuple[list[str], str, int, int, tuple[Any, ...], bool]] = []
+        """Of each call, in order: names, type, index of the enclosing call, first op, arguments, mode."""
         self._ended: dict[int, tuple[int, Mapping[str, Any] | None, Any, Told | None]] = {}
         """By index: end op, keyword arguments, outputs, what was captured."""
         self._open: list[int] = [-1]
@@ -139,28 +146,28 @@ class Calls:
         for hook in self._hooks:
             hook.remove()
 
-    def records(self, *, layers: bool = True) -> list[ModuleCall]:
-        """Every call in the order in which they began; with ``layers``, what was captured of their modules."""
+    def records(self) -> list[ModuleCall]:
+        """Every call in the order in which they began."""
         calls: list[ModuleCall] = []
-        for index, (module, parent, first_op, args, training) in enumerate(self._begun):
+        for index, (names, kind, parent, first_op, args, training) in enumerate(self._begun):
             within = ""
             if parent >= 0:
                 calls[parent].has_calls = True
                 within = calls[parent].name
-            name, owner = self._tree.names_of(module, within)
-            call = ModuleCall(index, name, type(module).__name__, parent, first_op, owner, training, args)
+            name, owner = _called_as(names, kind, within)
+            call = ModuleCall(index, name, kind, parent, first_op, owner, training, args)
             calls.append(call)
             if index in self._ended:
                 call.end_op, kwargs, call.outputs, told = self._ended[index]
                 if kwargs is not None:
                     call.kwargs = kwargs
-                if layers and told is not None:
+                if told is not None:
                     call.layer = told(call)
         return calls
 
     def broken(self) -> list[ModuleCall]:
         """The calls that have begun and not ended, outermost first: where an exception came from."""
-        records = self.records(layers=False)
+        records = self.records()
         return [records[index] for index in self._open[1:]]
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -170,18 +177,21 @@ class Calls:
         spec = recorder.specs.get(id(args[0])) if len(args) == 1 else None  # nearly always one tensor that is known
         given = (spec,) if spec is not None else tuple([map_tensors(value, recorder.spec) for value in args])
         index = recorder.module = len(begun)
-        begun.append((module, stack[-1], len(recorder.ops), given, module.training))
+        names, kind = self._tree.names_of(module), type(module).__name__
+        begun.append((names, kind, stack[-1], len(recorder.ops), given, module.training))
         stack.append(index)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if get_ident() != self._thread:
             return
         recorder, stack = self._recorder, self._open
-        spec = recorder.specs.get(id(output))
-        self._ended[stack.pop()] = (
-            len(recorder.ops),
-            map_tensors(kwargs, recorder.spec) if kwargs else None,
-            spec if spec is not None else map_tensors(output, recorder.spec),
-            self._capture(module),
-        )
+        index = stack.pop()
         recorder.module = stack[-1]
+        spec = recorder.specs.get(id(output))
+        given = map_tensors(kwargs, recorder.spec) if kwargs else None
+        self._ended[index] = (
+            len(recorder.ops),
+            given,
+            spec if spec is not None else map_tensors(output, recorder.spec),
+            self._capture(module, (self._begun[index][4], given)),
+        )

@@ -229,8 +229,9 @@ class _Reader:
             )
             for i, o in enumerate(g["ops"])
         ]  # fmt: skip
+        calls = [self.call(c) for c in g["calls"]]
         return Graph(
-            found["model"], modules, [self.call(c) for c in g["calls"]], ops, [Storage(*s) for s in g["storages"]],
+            found["model"], modules, lambda: calls, ops, [Storage(*s) for s in g["storages"]],
             self.value(g["inputs"]), self.value(g["kwargs"]), self.value(g["outputs"]), found["execution"],
             found["mode"], g["reason"],
         )  # fmt: skip

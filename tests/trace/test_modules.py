@@ -127,3 +127,20 @@ def test_keyword_and_nested_inputs() -> None:
 
     p = costmodel.profile(Takes(), {"x": (2, 3), "pair": ((2, 3), [(2, 3)]), "scale": 0.5})
     assert p.flops == 18
+
+
+def test_a_profile_goes_to_another_process_and_the_model_is_let_go() -> None:
+    """Records keep nothing of the model alive, and can be pickled, before any table was asked for."""
+    import gc
+    import pickle
+    import weakref
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    p = costmodel.profile(model, (1, 3, 8, 8))
+    watched = weakref.ref(model)
+    del model
+    gc.collect()
+    assert watched() is None
+    sent = pickle.loads(pickle.dumps(p))
+    assert sent.macs == p.macs
+    assert sent.layers.equals(p.layers)
