@@ -13,7 +13,7 @@ from costmodel.graph import Graph, tensors_in
 from costmodel.ops.defaults import default_float_is
 from costmodel.trace.autocast import Autocast, AutocastSeenError
 from costmodel.trace.inputs import Input, arguments, asked_of
-from costmodel.trace.keep import garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
+from costmodel.trace.keep import data_kept, garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
 from costmodel.trace.modules import Calls, Capture, Tree, home_of, named_modules
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder, below_autograd
@@ -74,6 +74,7 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
     with (
         garbage_kept(),
         model_kept(modules),
+        data_kept(modules) if real or home_of(modules) == "meta" else nullcontext(),
         randomness_kept(modules),
         plain_eager(modules),
         default_float_is(DTYPE_NAME[torch.get_default_dtype()]),
@@ -121,8 +122,8 @@ def _wants_values(error: Exception) -> bool:
     if isinstance(error, NotImplementedError):
         return True
     text = str(error).lower()
-    # The last is what tolist() says of a meta tensor.
-    told = any(words in text for words in ("meta", "numpy()", "unallocated storage"))
+    # What tolist() says of a meta tensor, and what assigning one to a real tensor's ``data`` says.
+    told = any(words in text for words in ("meta", "numpy()", "unallocated storage", "incompatible tensor type"))
     return told and isinstance(error, (RuntimeError, TypeError, ValueError))
 
 

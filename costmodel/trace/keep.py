@@ -82,6 +82,22 @@ def _restore(holders: Iterable[Any], sizes: Iterable[int], keys: Sequence[Any], 
 
 
 @contextmanager
+def data_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Parameters and buffers to which a forward assigns ``.data`` have their own again at the end.
+
+    Only a real run needs this, and a model on meta: torch lets nobody assign what is on meta to what is not.
+    """
+    own = (t for module in modules for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
+    kept = [(tensor, tensor.detach()) for tensor in own]
+    try:
+        yield
+    finally:
+        for now, before in kept:
+            if now.data_ptr() != before.data_ptr() or now.shape != before.shape or now.dtype != before.dtype:
+                now.data = before
+
+
+@contextmanager
 def mode_set(model: nn.Module, modules: Sequence[nn.Module], training: bool) -> Iterator[None]:
     """The whole model in training or evaluation mode, by its own ``train`` where it has one.
 

@@ -160,3 +160,31 @@ def test_the_model_is_not_held_alive() -> None:
     gc.collect()
     assert weight() is None
     assert p.params == 50 * 8 + 2 * (4 * 12 * (8 + 12 + 2)) + 2 * (4 * 12 * (24 + 12 + 2)) + 24 * 3 + 3
+
+
+class Quantises(nn.Module):
+    """Replaces the data of its weight and its buffer, as hand-written quantisation does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(300, 400)
+        self.register_buffer("scale", torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight, scale = self.linear.weight, self.get_buffer("scale")
+        weight.data = torch.sign(weight.data)
+        scale.data = scale.data * 2
+        return self.linear(x) * scale
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_data_that_a_forward_replaces_is_put_back(device: str) -> None:
+    """The parameter is the one it was, with the memory and the values it had."""
+    with torch.device(device):
+        model = Quantises()
+    tensors = [*model.parameters(), *model.buffers()]
+    before = [(t.data_ptr(), t.device.type, t.shape, t.detach().clone()) for t in tensors]
+    assert costmodel.profile(model, (2, 300)).macs == 2 * 300 * 400
+    for t, (pointer, home, shape, values) in zip(tensors, before, strict=True):
+        assert (t.data_ptr(), t.device.type, t.shape) == (pointer, home, shape)
+        assert t.is_meta or torch.equal(t, values)
