@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Number
 from typing import Any
 
 import torch
@@ -81,6 +81,8 @@ def arguments(
     if isinstance(inputs, (torch.Tensor, Input)) or is_shape(inputs):
         return [build(inputs)], {}
     if isinstance(inputs, (tuple, list)):
+        if inputs and all(isinstance(item, Number) for item in inputs):
+            raise InputError(f"a shape is a tuple of non-negative integers, not {tuple(inputs)}")
         return [build(item) for item in inputs], {}
     raise InputError(
         f"inputs must be a shape such as (1, 3, 224, 224), a tensor, a costmodel.Input, a tuple or list of those, or a "

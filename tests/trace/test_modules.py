@@ -144,3 +144,10 @@ def test_a_profile_goes_to_another_process_and_the_model_is_let_go() -> None:
     sent = pickle.loads(pickle.dumps(p))
     assert sent.macs == p.macs
     assert sent.layers.equals(p.layers)
+
+
+@pytest.mark.parametrize("shape", [(-1, 3), (1.5, 3), [1, 3, 8, -8]])
+def test_what_is_nearly_a_shape_is_told_so(shape: object) -> None:
+    """Negative or fractional sizes are named, and not taken for arguments of the forward."""
+    with pytest.raises(costmodel.InputError, match="non-negative integers, not"):
+        costmodel.profile(nn.ReLU(), shape)
