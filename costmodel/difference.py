@@ -8,7 +8,10 @@ from functools import cached_property
 
 from costmodel.profile import Profile
 
-TOTALS = ("params", "macs", "flops", "memory_access", "activations")
+QUANTITIES = ("params", "macs", "flops", "memory_access", "memory_access_bytes", "activations")
+"""What is compared layer by layer."""
+
+TOTALS = (*QUANTITIES, "peak_memory")
 """The totals that are compared."""
 
 
@@ -46,7 +49,7 @@ class Difference:
         A layer is the same one where it has the same name (and is called the same time, if several).
         """
         before, after = _by_name(self.old), _by_name(self.new)
-        nothing = dict.fromkeys(TOTALS, 0)
+        nothing = dict.fromkeys(QUANTITIES, 0)
         changes = []
         for key in dict.fromkeys((*before, *after)):
             was, now = before.get(key), after.get(key)
@@ -63,7 +66,7 @@ class Difference:
 
     def _weight(self, change: Change) -> Fraction:
         return max(
-            (Fraction(abs(change.difference(t)), max(was, now)) for t, (was, now) in self.totals.items() if was or now),
+            (Fraction(abs(change.difference(q)), max(self.totals[q])) for q in QUANTITIES if any(self.totals[q])),
             default=Fraction(0),
         )
 
@@ -79,6 +82,7 @@ def _by_name(p: Profile) -> dict[tuple[str, int], dict[str, int]]:
             "macs": work.macs,
             "flops": work.flops,
             "memory_access": layer.traffic.elements,
+            "memory_access_bytes": layer.traffic.bytes,
             "activations": sum(op.activations for op in layer.ops),
         }
     return found

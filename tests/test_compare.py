@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+import torch
 from torch import nn
 
 import costmodel
@@ -97,3 +98,17 @@ def test_growth_is_measured_exactly() -> None:
     assert "params" not in Difference(old, at).grown(Fraction(1, 100))
     assert "params" in Difference(old, over).grown(Fraction(1, 100))
     assert Difference(over, old).grown(Fraction(0)) == []
+
+
+def test_half_precision_is_a_difference_in_bytes_alone() -> None:
+    """As many elements, half the bytes, in the totals and in the layer."""
+    whole, half = (
+        costmodel.profile(linear(4).to(dtype), costmodel.Input((2, 8), dtype)) for dtype in (torch.float32, torch.half)
+    )
+    found = Difference(whole, half)
+    (layer,) = found.layers
+    for name in ("memory_access_bytes", "peak_memory"):
+        was, now = found.totals[name]
+        assert was == 2 * now, name
+    assert layer.difference("memory_access") == 0
+    assert layer.difference("memory_access_bytes") == -2 * (2 * 8 + 8 * 4 + 2 * 4)

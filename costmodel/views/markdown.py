@@ -273,7 +273,7 @@ def comparison(c: Comparison, figures: Mapping[str, str] | None = None) -> str:
 def difference(d: Difference, *, top: int = 20, limit: Fraction | None = None) -> str:
     """What changed, short enough for a comment on a pull request: totals, and the layers that caused it, ranked."""
     over = d.grown(limit) if limit is not None else []
-    same = all(was == now for was, now in d.totals.values())
+    same = len(set(d.totals["params"])) == 1
     old, new = escape(d.old.name), escape(d.new.name)
     title = f"### Costs of {new}" if old == new else f"### Costs: {old} → {new}"
     rows = []
@@ -290,7 +290,7 @@ def difference(d: Difference, *, top: int = 20, limit: Fraction | None = None) -
         parts.append("No layer changed." if same else "No layer changed; parameters that no layer uses did.")
     else:
         listed = d.layers[:top]
-        names = ("params", "macs", "memory_access")
+        names = ("params", "macs", "memory_access_bytes")
         cells = [[escape(c.name), c.what, *(units.signed(n, c.difference(n)) for n in names)] for c in listed]
         caused = table(["layer", "", *(f"{units.head(n)}" for n in names)], cells, left=2)
         more = len(d.layers) - len(listed)
