@@ -6,11 +6,11 @@ one of them about twice as slow to build); nobody changes them once the trace ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 Role: TypeAlias = Literal["activation", "input", "parameter", "buffer", "constant"]
 
@@ -35,6 +35,8 @@ class TensorSpec:
     role: Role = "activation"
     name: str = ""
     """The qualified name of a parameter or buffer."""
+    form: object = field(default=None, repr=False)
+    """While a trace runs, the same object for all tensors of one shape, dtype, strides and role."""
 
     @property
     def size(self) -> int:
@@ -122,7 +124,7 @@ Arguments: TypeAlias = dict[str, Any]
 """An op's arguments by its schema's names; tensors are ``TensorSpec``, all else is as it was passed."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class OpCall:
     """One aten op that ran."""
 
@@ -211,17 +213,62 @@ class ModuleInfo:
     """Further names under which the same module is registered."""
 
 
+class Tape(Protocol):
+    """What was written down while a model ran. Records are made of it when they are asked for: totals need few."""
+
+    def modules(self) -> dict[str, ModuleInfo]:
+        """The module tree by first name, depth first."""
+
+    def ops(self) -> list[OpCall]:
+        """Every op that ran, in order."""
+
+    def calls(self) -> list[ModuleCall]:
+        """Every module call, in the order in which they began."""
+
+    def storages(self) -> list[Storage]:
+        """Every allocation, by the index that tensors have of it."""
+
+    def tally(self) -> Iterable[tuple[OpCall, int]]:
+        """Ops that stand for all that ran, with how many each stands for: those do the same work as it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A tape of which all records are made."""
+
+    of_modules: dict[str, ModuleInfo]
+    of_ops: list[OpCall]
+    of_calls: list[ModuleCall]
+    of_storages: list[Storage]
+
+    def modules(self) -> dict[str, ModuleInfo]:
+        """The module tree by first name, depth first."""
+        return self.of_modules
+
+    def ops(self) -> list[OpCall]:
+        """Every op that ran, in order."""
+        return self.of_ops
+
+    def calls(self) -> list[ModuleCall]:
+        """Every module call, in the order in which they began."""
+        return self.of_calls
+
+    def storages(self) -> list[Storage]:
+        """Every allocation, by the index that tensors have of it."""
+        return self.of_storages
+
+    def tally(self) -> Iterable[tuple[OpCall, int]]:
+        """Every op, each for itself."""
+        return ((op, 1) for op in self.of_ops)
+
+
 @dataclass(eq=False)
 class Graph:
     """One execution of one model."""
 
     model: str
     """The model's class name."""
-    modules: Mapping[str, ModuleInfo]
-    noted: Callable[[], list[ModuleCall]] = field(repr=False)
-    """Makes ``calls``, of what the trace noted: many questions are answered by the ops alone."""
-    ops: list[OpCall]
-    storages: list[Storage]
+    tape: Tape = field(repr=False)
     inputs: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     outputs: Any
@@ -231,14 +278,28 @@ class Graph:
     """Why it was run with real tensors, where it was."""
 
     @cached_property
+    def modules(self) -> dict[str, ModuleInfo]:
+        """The module tree by first name, depth first."""
+        return self.tape.modules()
+
+    @cached_property
+    def ops(self) -> list[OpCall]:
+        """Every op that ran, in order."""
+        return self.tape.ops()
+
+    @cached_property
     def calls(self) -> list[ModuleCall]:
         """Every module call, in the order in which they began."""
-        calls = self.noted()
-        self.noted = list  # nothing else of the notes is needed any more
-        return calls
+        return self.tape.calls()
+
+    @cached_property
+    def storages(self) -> list[Storage]:
+        """Every allocation, by the index that tensors have of it."""
+        return self.tape.storages()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "calls": self.calls, "noted": list}
+        state = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return state | {"tape": Records(self.modules, self.ops, self.calls, self.storages)}
 
     def parameters(self) -> dict[str, TensorSpec]:
         """Distinct parameters by first name. A tensor shared by several modules is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 from costmodel.graph import Graph, ModuleCall, ModuleInfo, OpCall, TensorSpec, tensors_in
 from costmodel.ops import Rule, find
@@ -49,6 +50,20 @@ class PricedOp:
     def activations(self) -> int:
         """Output elements, if it is a convolution or a matrix product."""
         return self.call.outputs[0].size if self.kind in _PRODUCTS and self.call.outputs else 0
+
+
+_works: WeakKeyDictionary[OpCall, tuple[Rule, Work]] = WeakKeyDictionary()
+"""The work of ops that stand for others, which are the same from profile to profile, and the rule that said so."""
+
+
+def _work(call: OpCall) -> Work:
+    rule = find(call.op)
+    if rule is None:
+        return Work()
+    known = _works.get(call)
+    if known is None or known[0] is not rule:
+        known = _works[call] = rule, rule.work(call)
+    return known[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,18 +127,15 @@ class Pricing:
     def work(self) -> Work:
         """The whole model's arithmetic."""
         macs = adds = multiplies = divides = compares = transcendentals = on_padding = 0
-        for call in self.graph.ops:  # all that a profile's totals need: no ``PricedOp`` is made for it
-            rule = find(call.op)
-            if rule is None:
-                continue
-            w = rule.work(call)
-            macs += w.macs
-            adds += w.adds
-            multiplies += w.multiplies
-            divides += w.divides
-            compares += w.compares
-            transcendentals += w.transcendentals
-            on_padding += w.macs_on_padding
+        for call, n in self.graph.tape.tally():  # all that a profile's totals need: no ``PricedOp`` is made for it
+            w = _work(call)
+            macs += n * w.macs
+            adds += n * w.adds
+            multiplies += n * w.multiplies
+            divides += n * w.divides
+            compares += n * w.compares
+            transcendentals += n * w.transcendentals
+            on_padding += n * w.macs_on_padding
         return Work(
             macs=macs, adds=adds, multiplies=multiplies, divides=divides, compares=compares,
             transcendentals=transcendentals, macs_on_padding=on_padding,

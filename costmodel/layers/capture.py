@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from operator import itemgetter
+from itertools import repeat
+from operator import is_not, itemgetter
 from typing import Any
 
 from torch import nn
@@ -14,11 +15,11 @@ from costmodel.formulas import LayerCost
 from costmodel.graph import LayerSpec, ModuleCall, tensors_in
 from costmodel.layers.registry import LAYERS, USER_LAYERS, Layer
 
-Told = Callable[[ModuleCall], LayerSpec | None]
-"""What was taken of a module, waiting for the record of its call."""
+Tell = Callable[[ModuleCall, Any], LayerSpec]
+"""Makes a layer's record, from that of its call and from what was taken of the module."""
 
 
-def capture(module: nn.Module, given: Any) -> Told | None:
+def capture(module: nn.Module, given: Any) -> tuple[Tell, Any] | None:
     """Takes what the closed forms may know of a module that has just run, if its type has one.
 
     It is taken at once, as the model may change the module afterwards; a record is made of it when it is asked for.
@@ -29,7 +30,7 @@ def capture(module: nn.Module, given: Any) -> Told | None:
     return None if plan is None or "forward" in module.__dict__ else plan(module, given)
 
 
-Plan = Callable[[nn.Module, Any], Told | None]
+Plan = Callable[[nn.Module, Any], tuple[Tell, Any] | None]
 _PLANS: dict[type[nn.Module], Plan | None] = {}
 
 
@@ -52,44 +53,55 @@ def _plan(module_type: type[nn.Module]) -> Plan | None:
 
 def _take_own(
     function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, given: Any
-) -> Told | None:
+) -> tuple[Tell, LayerCost] | None:
     first = next(tensors_in(given), None)
     if first is None:
         return None
     try:
-        spec = LayerSpec("", {"cost": function(module, first.shape)})
+        return _tell_own, function(module, first.shape)
     except Exception as error:
         raise InputError(
             f"the closed form registered for {type(module).__name__} failed on a layer that was given {first}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    return lambda _: spec
+
+
+def _tell_own(_: ModuleCall, cost: LayerCost) -> LayerSpec:
+    return LayerSpec("", {"cost": cost})
 
 
 def _known(name: str, layer: Layer) -> Plan:
-    names, kind = (*layer.hyper, *layer.present), layer.kind
+    kind = layer.kind
     hyper, present = _values(layer.hyper), _values(layer.present)
 
-    def take(module: nn.Module, _: Any) -> Told | None:
+    def take(module: nn.Module, _: Any) -> tuple[Tell, Any] | None:
+        own = module.__dict__
         try:
-            return partial(tell, (*hyper(module.__dict__), *[p is not None for p in present(module._parameters)]))
+            # Whether parameters are there, not what they are: nothing may hold on to them.
+            return tell, (hyper(own), (*map(is_not, present(own["_parameters"]), _NONES),))
         except KeyError:
             if any(_is_made(module, attribute) for attribute in layer.present):
                 return None
             values = [getattr(module, attribute) for attribute in layer.hyper]
-            return partial(tell, (*values, *[module._parameters.get(name) is not None for name in layer.present]))
+            return tell, (values, [module._parameters.get(name) is not None for name in layer.present])
 
-    def tell(values: tuple[Any, ...], _: ModuleCall) -> LayerSpec:
-        return LayerSpec(name, dict(zip(names, values, strict=True)), kind)
+    def tell(_: ModuleCall, taken: tuple[tuple[Any, ...], tuple[bool, ...]]) -> LayerSpec:
+        hyper, present = taken
+        found = dict(zip(layer.hyper, hyper, strict=True)) | dict(zip(layer.present, present, strict=True))
+        return LayerSpec(name, found, kind)
 
-    return take
+    nothing = tell, ((), ())
+    return take if layer.hyper or layer.present else lambda _module, _given: nothing
+
+
+_NONES = repeat(None)
 
 
 def _values(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
     """What a mapping holds under the names."""
     if len(names) > 1:  # itemgetter of one name returns it bare
         return itemgetter(*names)
-    return lambda mapping: tuple([mapping[name] for name in names])
+    return (lambda mapping: (mapping[names[0]],)) if names else lambda _: ()
 
 
 def _is_made(module: nn.Module, attribute: str) -> bool:

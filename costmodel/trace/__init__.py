@@ -14,7 +14,7 @@ from costmodel.ops.defaults import default_float_is
 from costmodel.trace.autocast import Autocast, AutocastSeenError
 from costmodel.trace.inputs import Input, arguments, asked_of
 from costmodel.trace.keep import data_kept, garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
-from costmodel.trace.modules import Calls, Capture, Tree, home_of, named_modules
+from costmodel.trace.modules import Calls, Capture, home_of, named_modules, tree_taken
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder, below_autograd
 from costmodel.trace.specs import DTYPE_NAME, META, map_tensors, twin_on_meta
@@ -69,8 +69,8 @@ def trace(
 
 def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
     real = isinstance(recorder, RealRecorder)
-    named = list(named_modules(model))
-    modules = list({id(m): m for _, m in named}.values())
+    named = named_modules(model)
+    modules = list({id(module): module for _, module in named}.values())
     with (
         garbage_kept(),
         model_kept(modules),
@@ -81,7 +81,7 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
         torch.no_grad(),
         mode_set(model, modules, mode == "train"),
     ):
-        tree = Tree(named, recorder)
+        tree_taken(named, recorder)
         if isinstance(recorder, RealRecorder):
             buffers_cloned(model, recorder)
             args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone())
@@ -92,9 +92,9 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
                 lambda shape, dtype: torch.empty(shape, dtype=dtype, device=META),
                 twin_on_meta,
             )
-        calls = Calls(tree, recorder, capture)
+        calls = Calls(recorder, capture)
         graph = Graph(
-            type(model).__name__, tree.modules, calls.records, recorder.ops, recorder.storages,
+            type(model).__name__, recorder.tape,
             tuple(map_tensors(args, recorder.know_input)),
             map_tensors(kwargs, recorder.know_input),
             None, "real" if real else "meta", mode, reason,

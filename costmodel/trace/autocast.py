@@ -25,6 +25,7 @@ from costmodel.trace.signature import signature
 
 if TYPE_CHECKING:
     from costmodel.trace.handlers import Handler
+    from costmodel.trace.patterns import Dispatch
     from costmodel.trace.recorder import Recorder
 
 DEVICES = ("cpu", "cuda")
@@ -96,12 +97,12 @@ def watched(op: str, handler: Handler) -> Handler:
     if op != _CAST and not any(op in policies(device) for device in DEVICES):
         return handler
 
-    def handle(recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def handle(recorder: Recorder, call: Dispatch) -> Any:
         if recorder.autocast is not None:
-            return recorder.autocast.call(handler, recorder, func, args, kwargs)
-        if recorder.notices_autocast and _nesting():
+            return recorder.autocast.call(handler, recorder, call)
+        if recorder.notices_autocast and nesting():
             raise AutocastSeenError
-        return handler(recorder, func, args, kwargs)
+        return handler(recorder, call)
 
     return handle
 
@@ -123,20 +124,18 @@ class Autocast(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         self._on = torch.is_autocast_enabled(self.device)
-        if not _nesting():
+        if not nesting():
             self._cast_weights.clear()
         return func(*args, **(kwargs or {}))
 
-    def call(
-        self, handler: Handler, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Any:
+    def call(self, handler: Handler, recorder: Recorder, call: Dispatch) -> Any:
         """What a handler returns for the arguments that torch's autocast kernel passes on; the casts are recorded."""
         if not self._on:
-            return handler(recorder, func, args, kwargs)
-        args, kwargs = self._arguments(recorder, func, args, kwargs)
+            return handler(recorder, call)
+        call = recorder.dispatched(call.func, *self._arguments(recorder, call.func, call.args, call.kwargs))
         self._on = False  # as torch's kernel turns it off for what the op is made of
         try:
-            return handler(recorder, func, args, kwargs)
+            return handler(recorder, call)
         finally:
             self._on = True
 
@@ -186,7 +185,7 @@ def _eligible(value: Any) -> list[torch.Tensor]:
     return [tensor for item in value for tensor in _eligible(item)]
 
 
-def _nesting() -> int:
+def nesting() -> int:
     """In how many ``with torch.autocast(...)`` blocks this is, whether they turn it on or off."""
     torch.autocast_increment_nesting()
     return int(torch.autocast_decrement_nesting())

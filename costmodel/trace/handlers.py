@@ -1,26 +1,45 @@
-"""Which of the recorder's ways an op goes: chosen once for each op, then looked up."""
+"""Which of the recorder's ways an op goes: planned once for each op, then looked up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch._ops import OpOverload
 
+from costmodel.graph import Arguments, TensorSpec
 from costmodel.ops import RULES, Rule, Torch, find
 from costmodel.trace.autocast import watched
 from costmodel.trace.lowering import LOWERINGS, Lowering
+from costmodel.trace.patterns import Bind, Dispatch
 from costmodel.trace.signature import Signature, signature
 from costmodel.trace.temporaries import TEMPORARIES
 
 if TYPE_CHECKING:
     from costmodel.trace.recorder import Recorder
 
-Args: TypeAlias = Sequence[Any]
-Kwargs: TypeAlias = Mapping[str, Any]
-Handler: TypeAlias = Callable[["Recorder", OpOverload, Args, Kwargs], Any]
-"""Takes an op's call as it arrived, and returns what the op returns."""
+Handler: TypeAlias = Callable[["Recorder", Dispatch], Any]
+"""Takes a call as it arrived, and returns what the op returns."""
+
+
+def _nothing(bound: Arguments) -> Iterable[TensorSpec]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known of an op before any call of it."""
+
+    op: str
+    """The op that is recorded."""
+    bind: Bind
+    rule: Rule | None = None
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = _nothing
+    only_first: bool = False
+    """Whether its further outputs are received by nobody."""
+
 
 _READS = frozenset({"aten._local_scalar_dense.default", "aten.equal.default"})
 """Ops that hand a tensor's value to Python."""
@@ -54,7 +73,7 @@ def _choose(func: OpOverload) -> Handler:
     sig = signature(func)
     rule = find(op)
     if op in _READS:
-        return _by("read", op, sig)
+        return _by("read", Plan(op, sig.bind))
     if op == _CAST and rule is not None:
         return _moved(_ruled(op, rule, sig))
     if rule is not None:
@@ -62,14 +81,14 @@ def _choose(func: OpOverload) -> Handler:
     if op in LOWERINGS and LOWERINGS[op].core in RULES:
         return _lowered(LOWERINGS[op], RULES[LOWERINGS[op].core], sig)
     if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
-        return lambda recorder, func, args, kwargs: recorder.decompose(func, args, kwargs)
+        return lambda recorder, call: recorder.decompose(call)
     if sig.outs:
-        return _by("run", _without_out(func, sig), sig)
+        return _by("run", Plan(_without_out(func, sig), sig.bind))
     if sig.is_view:
-        return _by("view", op, sig)
+        return _by("view", Plan(op, sig.bind))
     if sig.is_inplace:
-        return _by("inplace", op, sig)
-    return _by("run", op, sig)
+        return _by("inplace", Plan(op, sig.bind))
+    return _by("run", Plan(op, sig.bind))
 
 
 def _without_out(func: OpOverload, sig: Signature) -> str:
@@ -79,61 +98,47 @@ def _without_out(func: OpOverload, sig: Signature) -> str:
     return next((str(twin) for twin in twins if signature(twin).takes == sig.takes and find(str(twin))), str(func))
 
 
-def _by(method: str, op: str, sig: Signature) -> Handler:
+def _by(method: str, plan: Plan) -> Handler:
     """The recorder's method of this name: a ``RealRecorder`` has others."""
-
-    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
-        return getattr(recorder, method)(op, func, args, kwargs, sig.bind(args, kwargs, recorder))
-
-    return handle
+    return lambda recorder, call: getattr(recorder, method)(plan, call, plan.bind(call.given, call.named))
 
 
 def _ruled(op: str, rule: Rule, sig: Signature) -> Handler:
-    if rule.outputs is Torch.VIEW:
-        return _by("view", op, sig)
-    if sig.is_inplace:
-        return _by("inplace", op, sig)
-    temporaries = TEMPORARIES.get(op)
-
-    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
-        bound = sig.bind(args, kwargs, recorder)
-        if temporaries is not None:
-            for spec in temporaries(bound):
-                recorder.passing(spec)
-        return recorder.answer(op, rule, func, args, kwargs, bound, False)
-
-    return handle
+    plan = Plan(op, sig.bind, rule, TEMPORARIES.get(op, _nothing))
+    return _by("view" if rule.outputs is Torch.VIEW else "inplace" if sig.is_inplace else "answer", plan)
 
 
 def _moved(handler: Handler) -> Handler:
     """A copy to another device or dtype. Where only the trace put a tensor elsewhere, the model moves nothing."""
 
-    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
-        (x,), device = args, kwargs.get("device")
+    def handle(recorder: Recorder, call: Dispatch) -> Any:
+        (x,), kwargs = call.args, call.kwargs
+        device = kwargs.get("device")
         if device is not None and torch.device(device).type in ("meta", recorder.home) and recorder.home != "meta":
             dtype, layout = kwargs.get("dtype"), kwargs.get("memory_format")
             if dtype in (None, x.dtype) and layout in (None, torch.preserve_format):
                 return x
-            kwargs = {name: value for name, value in kwargs.items() if name != "device"}
-        return handler(recorder, func, args, kwargs)
+            stays = {name: value for name, value in kwargs.items() if name != "device"}
+            return handler(recorder, recorder.dispatched(call.func, call.args, stays))
+        return handler(recorder, call)
 
     return handle
 
 
 def _lowered(lowering: Lowering, rule: Rule, sig: Signature) -> Handler:
-    core, passes, arguments = lowering.core, lowering.passes, lowering.arguments
-    temporaries = TEMPORARIES.get(core)
+    def bind(given: Any, named: Any) -> Arguments:
+        lowered = lowering.arguments(sig.bind(given, named))
+        assert lowered is not None  # the first call of the pattern was not decomposed
+        return lowered
 
-    def handle(recorder: Recorder, func: OpOverload, args: Args, kwargs: Kwargs) -> Any:
-        bound = sig.bind(args, kwargs, recorder)
-        if passes is not None and passes(bound):
-            return args[0]
-        lowered = arguments(bound)
-        if lowered is None:
-            return recorder.decompose(func, args, kwargs)
-        if temporaries is not None:
-            for spec in temporaries(lowered):
-                recorder.passing(spec)
-        return recorder.answer(core, rule, func, args, kwargs, lowered, True)
+    core = lowering.core
+    plan = Plan(core, bind, rule, TEMPORARIES.get(core, _nothing), only_first=True)
+
+    def handle(recorder: Recorder, call: Dispatch) -> Any:
+        bound = sig.bind(call.given, call.named)
+        if lowering.passes is not None and lowering.passes(bound):
+            return recorder.idle(plan, call, bound)
+        lowered = lowering.arguments(bound)
+        return recorder.decompose(call) if lowered is None else recorder.answer(plan, call, lowered)
 
     return handle

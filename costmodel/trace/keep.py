@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import filterfalse
+from itertools import chain, filterfalse
 from operator import is_
 from types import ModuleType
 from typing import Any
@@ -17,23 +17,20 @@ from typing import Any
 import torch
 from torch import nn
 
-_CONTAINERS = frozenset({dict, OrderedDict, list})
+_CONTAINERS = frozenset({dict, OrderedDict, list, set})
 
 
 @contextmanager
 def model_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Every attribute, parameter, buffer, hook and flag of every module is put back at the end.
 
-    Dictionaries and lists are copied, not tensors: a trace does not write to the model's tensors.
+    Dictionaries, lists and sets are copied, not tensors: a trace does not write to the model's tensors.
     """
-    holders: list[Any] = []
-    for module in modules:
-        own = module.__dict__
-        holders.append(own)
-        holders += [held for held in own.values() if type(held) in _CONTAINERS]
-    filled, empty = list(filter(None, holders)), list(filterfalse(None, holders))
-    sizes, keys, values = _contents(filled)
-    parameters = [p for module in modules for p in module._parameters.values() if p is not None]
+    own = [module.__dict__ for module in modules]
+    held = [value for value in _values_of(own) if type(value) in _CONTAINERS]
+    filled, empty = list(filter(None, held)), list(filterfalse(None, held))
+    sizes, keys, values = _contents(own, filled)
+    parameters = [p for module in modules if module._parameters for p in module._parameters.values() if p is not None]
     wants_grad = [p.requires_grad for p in parameters]
     try:
         yield
@@ -41,30 +38,33 @@ def model_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
         for holder in filter(None, empty):
             holder.clear()
         # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
-        now = _contents(filled)
+        now = _contents(own, filled)
         if now[0] != sizes or now[1] != keys or not all(map(is_, now[2], values)):
-            _restore(filled, sizes, keys, values)
-        for parameter, flag in zip(parameters, wants_grad, strict=True):
-            if parameter.requires_grad != flag:
+            _restore([*own, *filled], sizes, keys, values)
+        if [p.requires_grad for p in parameters] != wants_grad:
+            for parameter, flag in zip(parameters, wants_grad, strict=True):
                 parameter.requires_grad_(flag)
 
 
-def _contents(holders: Iterable[Any]) -> tuple[list[int], list[Any], list[Any]]:
-    """How much each dictionary or list holds; all their keys, a list's being its values' identities; their values.
+def _values_of(dictionaries: Iterable[dict[str, Any]]) -> list[Any]:
+    return list(chain.from_iterable(map(dict.values, dictionaries)))
+
+
+def _contents(own: list[dict[str, Any]], filled: Iterable[Any]) -> tuple[list[int], list[Any], list[Any]]:
+    """How much each dictionary, list or set holds; all their keys, or their values' identities; their values.
 
     One long list of all, as the comparison of two such lists is quick, and nearly always all that is needed.
     """
-    sizes: list[int] = []
-    keys: list[Any] = []
-    values: list[Any] = []
-    for holder in holders:
+    sizes, values = list(map(len, own)), _values_of(own)
+    keys: list[Any] = list(chain.from_iterable(own))
+    for holder in filled:
         sizes.append(len(holder))
-        if type(holder) is list:
-            keys += map(id, holder)
-            values += holder
-        else:
+        if isinstance(holder, dict):
             keys += holder
             values += holder.values()
+        else:
+            keys += map(id, holder)
+            values += holder
     return sizes, keys, values
 
 
@@ -72,8 +72,11 @@ def _restore(holders: Iterable[Any], sizes: Iterable[int], keys: Sequence[Any], 
     end = 0
     for holder, size in zip(holders, sizes, strict=True):
         begin, end = end, end + size
-        if type(holder) is list:
+        if isinstance(holder, list):
             holder[:] = values[begin:end]
+        elif isinstance(holder, set):
+            holder.clear()
+            holder.update(values[begin:end])
         elif not (
             len(holder) == size and all(map(is_, holder.values(), values[begin:end])) and [*holder] == keys[begin:end]
         ):

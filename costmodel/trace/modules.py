@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from threading import get_ident
 from types import TracebackType
 from typing import Any
@@ -13,11 +13,11 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from costmodel.errors import InputError
-from costmodel.graph import LayerSpec, ModuleCall, ModuleInfo, TensorSpec
+from costmodel.graph import ModuleCall, ModuleInfo, Role, TensorSpec
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import map_tensors
+from costmodel.trace.tape import Told
 
-Told = Callable[[ModuleCall], LayerSpec | None]
 Capture = Callable[[nn.Module, Any], Told | None]
 """Takes what the closed forms may know of a module that has just run on the given records of tensors, and nothing that
 keeps the module alive. Given by the caller, so that the trace knows no formulas."""
@@ -26,23 +26,24 @@ keeps the module alive. Given by the caller, so that the trace knows no formulas
 _LAZY = (UninitializedParameter, UninitializedBuffer)
 
 
-def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Every module, depth first; one that is registered under several names comes once with each of them.
 
     Below its further names a shared module is not entered again.
     """
+    found: list[tuple[str, nn.Module]] = []
     seen: set[int] = set()
     waiting: list[tuple[str, nn.Module]] = [("", model)]
     while waiting:
-        name, module = waiting.pop()
-        yield name, module
-        if id(module) in seen:
+        name, module = named = waiting.pop()
+        found.append(named)
+        children = module._modules
+        if not children or id(module) in seen:
             continue
         seen.add(id(module))
-        if module._modules:
-            prefix = name and name + "."
-            children = [(prefix + child, m) for child, m in module._modules.items() if m is not None]
-            waiting.extend(reversed(children))
+        prefix = name and name + "."
+        waiting += [(prefix + child, m) for child, m in reversed(children.items()) if m is not None]
+    return found
 
 
 def home_of(modules: Iterable[nn.Module]) -> str:
@@ -54,35 +55,11 @@ def home_of(modules: Iterable[nn.Module]) -> str:
     return "cpu"
 
 
-class Tree:
-    """Every module of a model by its qualified names, its parameters and buffers taken into the records."""
+def tree_taken(named: Iterable[tuple[str, nn.Module]], recorder: Recorder) -> None:
+    """Takes every module of a model by its qualified names, its parameters and buffers, into the records."""
+    infos, known = recorder.tape.infos, recorder.specs
 
-    def __init__(self, named: Iterable[tuple[str, nn.Module]], recorder: Recorder) -> None:
-        self.modules: dict[str, ModuleInfo] = {}
-        self._names: dict[int, list[str]] = {}
-        self._specs: dict[int, TensorSpec] = {}
-        for name, module in named:
-            names = self._names.get(id(module))
-            if names is not None:  # registered a second time under another name
-                names.append(name)
-                first = self.modules[names[0]]
-                first.aliases = (*first.aliases, name)
-                continue
-            self._names[id(module)] = [name]
-            prefix = name and name + "."
-            self.modules[name] = ModuleInfo(
-                name,
-                type(module).__name__,
-                self._take(module._parameters, prefix, recorder, "parameter"),
-                self._take(module._buffers, prefix, recorder, "buffer"),
-            )
-
-    def _take(
-        self, tensors: Mapping[str, torch.Tensor | None], prefix: str, recorder: Recorder, role: Any
-    ) -> tuple[TensorSpec, ...]:
-        if not tensors:
-            return ()
-        known = self._specs
+    def taken(tensors: Mapping[str, torch.Tensor | None], prefix: str, role: Role) -> tuple[TensorSpec, ...]:
         specs = []
         for name, tensor in tensors.items():
             if tensor is None:
@@ -94,104 +71,81 @@ class Tree:
                         f"{prefix + name} has no shape yet, its layer is lazy: run the model once on real input, or "
                         f"build it with explicit sizes"
                     )
-                spec = known[id(tensor)] = recorder.know_own(tensor, role, prefix + name)
+                spec = recorder.know_own(tensor, role, prefix + name)
             specs.append(spec)
         return tuple(specs)
 
-    def names_of(self, module: nn.Module) -> list[str]:
-        """The qualified names under which a module is registered: none where the model hides it in a plain list."""
-        return self._names.get(id(module), _HIDDEN)
-
-
-_HIDDEN: list[str] = []
-
-
-def _called_as(names: list[str], kind: str, parent: str) -> tuple[str, str | None]:
-    """The name under which ``parent`` called a module, and its first, by which ``Graph.modules`` lists it.
-
-    A hidden module's type is put in <>, and it is not listed.
-    """
-    if not names:
-        return f"{parent and parent + '.'}<{kind}>", None
-    if len(names) > 1:
-        for name in names:
-            if name.startswith(parent + "."):
-                return name, names[0]
-    return names[0], names[0]
+    for name, module in named:
+        info = infos.get(id(module))
+        if info is not None:  # registered a second time under another name
+            info.aliases = (*info.aliases, name)
+            continue
+        parameters, buffers = module._parameters, module._buffers
+        prefix = name and name + "."
+        infos[id(module)] = ModuleInfo(
+            name,
+            type(module).__name__,
+            taken(parameters, prefix, "parameter") if parameters else (),
+            taken(buffers, prefix, "buffer") if buffers else (),
+        )
 
 
 class Calls:
     """A context in which every module call of this thread is noted, by two global hooks.
 
-    The hooks note as little as they can, between two ops where everything is slow; ``records`` makes records of it.
+    The hooks note as little as they can, between two ops where everything is slow.
     """
 
-    def __init__(self, tree: Tree, recorder: Recorder, capture: Capture) -> None:
-        self._tree, self._recorder, self._capture = tree, recorder, capture
-        self._begun: list[tuple[list[str], str, int, int, tuple[Any, ...], bool]] = []
-        """Of each call, in order: names, type, index of the enclosing call, first op, arguments, mode."""
-        self._ended: dict[int, tuple[int, Mapping[str, Any] | None, Any, Told | None]] = {}
-        """By index: end op, keyword arguments, outputs, what was captured."""
+    def __init__(self, recorder: Recorder, capture: Capture) -> None:
+        self._recorder, self._capture = recorder, capture
         self._open: list[int] = [-1]
 
     def __enter__(self) -> Calls:
-        self._thread = get_ident()
-        self._hooks = (
-            register_module_forward_pre_hook(self._enter),
-            register_module_forward_hook(self._leave, with_kwargs=True),
-        )
+        enter, leave = self._noting()
+        self._hooks = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, with_kwargs=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for hook in self._hooks:
             hook.remove()
 
-    def records(self) -> list[ModuleCall]:
-        """Every call in the order in which they began."""
-        calls: list[ModuleCall] = []
-        for index, (names, kind, parent, first_op, args, training) in enumerate(self._begun):
-            within = ""
-            if parent >= 0:
-                calls[parent].has_calls = True
-                within = calls[parent].name
-            name, owner = _called_as(names, kind, within)
-            call = ModuleCall(index, name, kind, parent, first_op, owner, training, args)
-            calls.append(call)
-            if index in self._ended:
-                call.end_op, kwargs, call.outputs, told = self._ended[index]
-                if kwargs is not None:
-                    call.kwargs = kwargs
-                if told is not None:
-                    call.layer = told(call)
-        return calls
-
     def broken(self) -> list[ModuleCall]:
         """The calls that have begun and not ended, outermost first: where an exception came from."""
-        records = self.records()
+        records = self._recorder.tape.calls()
         return [records[index] for index in self._open[1:]]
 
-    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if get_ident() != self._thread:
-            return
-        recorder, begun, stack = self._recorder, self._begun, self._open
-        spec = recorder.specs.get(id(args[0])) if len(args) == 1 else None  # nearly always one tensor that is known
-        given = (spec,) if spec is not None else tuple([map_tensors(value, recorder.spec) for value in args])
-        index = recorder.module = len(begun)
-        names, kind = self._tree.names_of(module), type(module).__name__
-        begun.append((names, kind, stack[-1], len(recorder.ops), given, module.training))
-        stack.append(index)
+    def _noting(self) -> tuple[Callable[..., None], Callable[..., None]]:
+        thread, recorder, capture, stack = get_ident(), self._recorder, self._capture, self._open
+        tape, dead, spec_of = recorder.tape, recorder.dead, recorder.specs.get
+        begun, ended, noted, info_of = tape.begun, tape.ended, tape.noted, tape.infos.get
 
-    def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if get_ident() != self._thread:
-            return
-        recorder, stack = self._recorder, self._open
-        index = stack.pop()
-        recorder.module = stack[-1]
-        spec = recorder.specs.get(id(output))
-        given = map_tensors(kwargs, recorder.spec) if kwargs else None
-        self._ended[index] = (
-            len(recorder.ops),
-            given,
-            spec if spec is not None else map_tensors(output, recorder.spec),
-            self._capture(module, (self._begun[index][4], given)),
-        )
+        def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
+            if get_ident() != thread:
+                return
+            if dead:
+                recorder.bury()
+            spec = spec_of(id(args[0])) if len(args) == 1 else None  # nearly always one tensor that is known
+            given = (spec,) if spec is not None else tuple([map_tensors(value, recorder.spec) for value in args])
+            index = recorder.module = len(begun)
+            begun.append((
+                info_of(id(module)) or type(module).__name__, stack[-1], len(noted), given, module.training
+            ))  # fmt: skip
+            stack.append(index)
+
+        def leave(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+            if get_ident() != thread:
+                return
+            if dead:
+                recorder.bury()
+            index = stack.pop()
+            recorder.module = stack[-1]
+            given = map_tensors(kwargs, recorder.spec) if kwargs else None
+            spec = spec_of(id(output))
+            ended[index] = (
+                len(noted),
+                given,
+                spec if spec is not None else map_tensors(output, recorder.spec),
+                capture(module, (begun[index][3], given)),
+            )
+
+        return enter, leave

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._ops import OpOverload
 
 from costmodel.graph import Arguments
-from costmodel.ops import Rule, Torch
-from costmodel.trace.handlers import Args, Kwargs
+from costmodel.ops import Torch
+from costmodel.trace.forms import as_form
+from costmodel.trace.handlers import Plan
 from costmodel.trace.inputs import Make
+from costmodel.trace.patterns import Dispatch
 from costmodel.trace.recorder import Recorder, leaves, map_leaves
 from costmodel.trace.signature import signature
 
@@ -20,44 +21,46 @@ class RealRecorder(Recorder):
     """Records one execution with real tensors: every op is run by torch, and written down as on meta tensors."""
 
     notices_autocast = False
+    remembers = False
 
-    def answer(
-        self, op: str, rule: Rule, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments, only_first: bool
-    ) -> Any:
+    def answer(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """Runs the op; outputs that only the rule knows of are written down as the rule tells them."""
-        result = func(*args, **kwargs)
+        for spec in plan.temporaries(bound):
+            self.passing(as_form(spec))
+        result = call.func(*call.args, **call.kwargs)
         outputs = self.adopt(result)
-        if only_first and not isinstance(rule.outputs, Torch):
-            told = rule.outputs(bound)
+        if plan.only_first and plan.rule is not None and not isinstance(plan.rule.outputs, Torch):
+            told = plan.rule.outputs(bound)
             rest = told[1:] if isinstance(told, tuple) else ()
-            for spec in rest:
-                self.passing(spec)
-            outputs = (*outputs, *rest)
-        self.record(op, bound, outputs)
+            outputs = (*outputs, *[self.passing(as_form(spec)) for spec in rest])
+        self.record(plan.op, bound, outputs)
         return result
 
-    def run(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
+    def idle(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
+        """Nothing runs."""
+        return call.args[0]
+
+    def run(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """Runs an op without a rule, or one that writes into its arguments: into a copy of what is a parameter."""
-        spared = {
-            id(t): t.clone() for t in leaves(signature(func).written(args, kwargs)) if self.spec(t).role == "parameter"
-        }
-        given = map_leaves((args, dict(kwargs)), lambda t: spared.get(id(t), t))
-        result = func(*given[0], **given[1])
-        self.record(op, bound, self.adopt(result))
+        written = leaves(signature(call.func).written(call.args, call.kwargs))
+        spared = {id(t): t.clone() for t in written if self.spec(t).role == "parameter"}
+        given = map_leaves((call.args, dict(call.kwargs)), lambda t: spared.get(id(t), t))
+        result = call.func(*given[0], **given[1])
+        self.record(plan.op, bound, self.adopt(result))
         return result
 
-    def inplace(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
+    def inplace(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """Runs an in-place op, on anything but a parameter: buffers are clones, parameters must stay as they are."""
-        spec = self.spec(args[0])
+        spec = call.given[0]
         if spec.role != "parameter":
-            func(*args, **kwargs)
-        self.record(op, bound, (spec,), inplace=True)
-        return args[0]
+            call.func(*call.args, **call.kwargs)
+        self.record(plan.op, bound, (spec,), inplace=True)
+        return call.args[0]
 
-    def read(self, op: str, func: OpOverload, args: Args, kwargs: Kwargs, bound: Arguments) -> Any:
+    def read(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """Reads a value."""
-        self.record(op, bound, ())
-        return func(*args, **kwargs)
+        self.record(plan.op, bound, ())
+        return call.func(*call.args, **call.kwargs)
 
 
 def buffers_cloned(model: nn.Module, recorder: Recorder) -> None:

@@ -18,7 +18,8 @@ DTYPE: dict[str, torch.dtype] = {name: dtype for dtype, name in DTYPE_NAME.items
 
 META = torch.device("meta")
 
-_PLAIN = (bool, int, float, complex, str, type(None))
+PLAIN = frozenset({bool, int, float, complex, str, type(None)})
+"""Types of arguments that are their own record."""
 
 
 def spec_of(tensor: torch.Tensor) -> TensorSpec:
@@ -52,7 +53,7 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     """
     if isinstance(value, torch.Tensor):
         return change(value)
-    if type(value) in _PLAIN:
+    if type(value) in PLAIN:
         return value
     if isinstance(value, tuple):
         return tuple([map_tensors(item, change) for item in value])

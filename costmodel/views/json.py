@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import ConvertError
 from costmodel.formulas import LayerCost
-from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, OpCall, Storage, TensorSpec
+from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, OpCall, Records, Storage, TensorSpec
 from costmodel.profile import LAYER_COLUMNS, Profile
 from costmodel.quantities import Work
 
@@ -231,7 +231,7 @@ class _Reader:
         ]  # fmt: skip
         calls = [self.call(c) for c in g["calls"]]
         return Graph(
-            found["model"], modules, lambda: calls, ops, [Storage(*s) for s in g["storages"]],
+            found["model"], Records(modules, ops, calls, [Storage(*s) for s in g["storages"]]),
             self.value(g["inputs"]), self.value(g["kwargs"]), self.value(g["outputs"]), found["execution"],
             found["mode"], g["reason"],
         )  # fmt: skip

@@ -1,0 +1,161 @@
+"""Which record speaks for which tensor, and how long each storage lives."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+
+from costmodel.graph import Role, TensorSpec, tensors_in
+from costmodel.trace.forms import Form, form_of
+from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of
+from costmodel.trace.tape import Tape
+
+
+class _Death(weakref.ref):  # type: ignore[type-arg]  # weakref.ref is generic in stubs only
+    """A weak reference that knows which tensor's end it reports, and what its record was."""
+
+    __slots__ = ("key", "spec")
+    key: int
+    spec: TensorSpec
+
+
+class Ledger:
+    """Every tensor that lives during a trace."""
+
+    def __init__(self) -> None:
+        self.tape = Tape()
+        self.specs: dict[int, TensorSpec] = {}
+        """The record of every tensor that lives, by identity. ``bury`` before looking here, if anyone is ``dead``."""
+        self.dead: list[_Death] = []
+        """Tensors that ended, and still have a record."""
+        self._report = self.dead.append
+        self._deaths: list[_Death] = []
+        """A weak reference to every tensor that an op made."""
+        self._users: dict[int, int] = {}
+        """How many of those live on each storage, where it ever was more than one."""
+        self._held: dict[int, torch.Tensor] = {}
+        """Tensors from outside, which must not end, and their identities with them, before the trace does."""
+
+    def bury(self) -> None:
+        """Takes the records of tensors that ended away, before their identities can be mistaken for those of others.
+
+        That may wait until the next op or module call: no op runs between a tensor's end and then.
+        """
+        specs, users, tape = self.specs, self._users, self.tape
+        while self.dead:
+            death = self.dead.pop()
+            spec = death.spec
+            if specs.get(death.key) is spec:
+                del specs[death.key]
+            left = users.get(spec.storage, 1) - 1
+            if left:
+                users[spec.storage] = left
+            elif tape.born[spec.storage] >= 0:  # what was there before the first op is held by others
+                tape.freed[spec.storage] = len(tape.noted) - 1
+
+    def forget(self) -> None:
+        """Lets go of every tensor; the records stay."""
+        self.bury()
+        self._deaths.clear()
+        self._held.clear()
+        self.specs.clear()
+
+    # -- tensors that were there before -------------------------------------------------------------------------
+
+    def spec(self, tensor: torch.Tensor) -> TensorSpec:
+        """The record of a tensor."""
+        if self.dead:
+            self.bury()
+        spec = self.specs.get(id(tensor))
+        if spec is None:
+            # Made by the model before (a plain attribute), or by torch without an op.
+            spec = self.know(tensor, "activation" if tensor.is_meta else "constant")
+        return spec
+
+    def know(self, tensor: torch.Tensor, role: Role, name: str = "") -> TensorSpec:
+        """Takes a tensor that exists before the first op into the records, and holds it until the trace ends."""
+        spec = self._seen(tensor, role, name)
+        self.tape.store(spec, -1)
+        return self.stands_for(tensor, spec)
+
+    def know_own(self, tensor: torch.Tensor, role: Role, name: str) -> TensorSpec:
+        """Takes a parameter or buffer into the records; ``model_kept`` holds it."""
+        if tensor.layout is not torch.strided:
+            return self.know(tensor, role, name)
+        strides = None if tensor.is_contiguous() else tensor.stride()
+        form = form_of(tensor.shape, DTYPE_NAME[tensor.dtype], strides, role)
+        spec = TensorSpec(form.shape, form.dtype, strides, -1, role, name, form)
+        self.specs[id(tensor)] = spec
+        self.tape.store(spec, -1)
+        return spec
+
+    def know_input(self, tensor: torch.Tensor) -> TensorSpec:
+        """Takes one of the model's inputs into the records."""
+        return self.know(tensor, "input")
+
+    def stands_for(self, tensor: torch.Tensor, spec: TensorSpec) -> TensorSpec:
+        """Lets a record speak for a tensor, and holds the tensor until the trace ends."""
+        self.specs[id(tensor)] = spec
+        self._held[id(tensor)] = tensor
+        return spec
+
+    # -- tensors that an op makes -------------------------------------------------------------------------------
+
+    def make(self, form: Form) -> tuple[torch.Tensor, TensorSpec]:
+        """A new tensor on a storage of its own, and its record."""
+        tape = self.tape
+        spec = TensorSpec(form.shape, form.dtype, form.strides, len(tape.stored), form.role, "", form)
+        tape.stored.append(spec)
+        tape.born.append(len(tape.noted))
+        assert form.template is not None
+        tensor = form.template.data
+        self._watch(tensor, spec)
+        return tensor, spec
+
+    def passing(self, form: Form) -> TensorSpec:
+        """A tensor that an op allocates and nobody receives: freed as soon as the op has run."""
+        spec, tape = TensorSpec(form.shape, form.dtype, form.strides), self.tape
+        if 0 not in form.shape:
+            tape.store(spec, len(tape.noted))
+            tape.freed[spec.storage] = len(tape.noted)
+        return spec
+
+    def adopt(self, result: Any, base: TensorSpec | None = None) -> tuple[TensorSpec, ...]:
+        """Takes what a kernel of torch's returned into the records: on the storage of ``base``, or on a new one."""
+
+        def take(tensor: torch.Tensor) -> TensorSpec:
+            known = self.specs.get(id(tensor))
+            if known is not None:
+                return known
+            if base is not None:
+                return self.shares(tensor, base)
+            spec = self._seen(tensor, "activation" if tensor.is_meta else "constant")
+            self.tape.store(spec, len(self.tape.noted))
+            self._watch(tensor, spec)
+            return spec
+
+        if self.dead:
+            self.bury()
+        return tuple(tensors_in(map_tensors(result, take)))
+
+    def shares(self, tensor: torch.Tensor, base: TensorSpec) -> TensorSpec:
+        """A new record for a tensor that lies on the storage of another, or is that other under a new shape."""
+        spec = self._seen(tensor, base.role, base.name)
+        spec.storage = base.storage
+        self._users[spec.storage] = self._users.get(spec.storage, 1) + 1
+        self._watch(tensor, spec)
+        return spec
+
+    def _seen(self, tensor: torch.Tensor, role: Role, name: str = "") -> TensorSpec:
+        spec = spec_of(tensor)
+        spec.role, spec.name, spec.form = role, name, form_of(spec.shape, spec.dtype, spec.strides, role)
+        return spec
+
+    def _watch(self, tensor: torch.Tensor, spec: TensorSpec) -> None:
+        # Weak: the model decides how long a tensor lives, and so when its storage is freed.
+        death = _Death(tensor, self._report)
+        key = death.key = id(tensor)
+        death.spec = self.specs[key] = spec
+        self._deaths.append(death)

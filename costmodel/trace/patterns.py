@@ -1,0 +1,172 @@
+"""How ops are answered, and remembered: on tensors of the same shapes an op returns the same shapes again.
+
+A rule is asked once for each pattern of arguments. Networks repeat themselves, within a forward and from one to the
+next, so nearly every op of a second profile is answered without binding its arguments by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import torch
+from torch._ops import OpOverload
+
+from costmodel.graph import Arguments, OpCall
+from costmodel.ops import RULES
+from costmodel.ops.defaults import default_float
+from costmodel.trace.forms import Form
+
+if TYPE_CHECKING:
+    from costmodel.trace.recorder import Recorder
+
+
+@dataclass(slots=True, eq=False)
+class Dispatch:
+    """One call of an op, as torch dispatched it."""
+
+    func: OpOverload
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    given: list[Any]
+    """``args`` with records in the place of tensors."""
+    named: Mapping[str, Any]
+    """``kwargs``, likewise."""
+    key: tuple[Any, ...]
+    """All that the answer depends on: the op and its arguments, with forms in the place of tensors."""
+
+
+Bind: TypeAlias = Callable[[Sequence[Any], Mapping[str, Any]], Arguments]
+"""An op's arguments by name, from what was given by position and by keyword."""
+
+
+@dataclass(slots=True, eq=False)
+class Pattern:
+    """What all calls with the same key have in common."""
+
+    op: str
+    bind: Bind
+    first: OpCall | None = field(init=False, default=None)
+    """One of them, once somebody asked for it: the others do the same work."""
+    inplace: ClassVar[bool] = False
+
+    def answer(
+        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
+        named: Mapping[str, Any],
+    ) -> Any:  # fmt: skip
+        """What the op returns; the call is written down."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True, eq=False)
+class Makes(Pattern):
+    """An op that returns one new tensor."""
+
+    temporaries: tuple[Form, ...]
+    """What is allocated on the way, and freed before the op returns."""
+    result: Form
+    rest: tuple[Form, ...] = ()
+    """Further outputs, which nobody receives: the op is what another came down to."""
+
+    def answer(
+        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
+        named: Mapping[str, Any],
+    ) -> Any:  # fmt: skip
+        """A new tensor."""
+        for form in self.temporaries:
+            recorder.passing(form)
+        result, spec = recorder.make(self.result)
+        recorder.note(self, given, named, (spec, *map(recorder.passing, self.rest)) if self.rest else (spec,))
+        return result
+
+
+@dataclass(slots=True, eq=False)
+class MakesSeveral(Pattern):
+    """An op that returns several new tensors."""
+
+    temporaries: tuple[Form, ...]
+    results: tuple[Form, ...]
+    container: Callable[[list[torch.Tensor]], Any]
+
+    def answer(
+        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
+        named: Mapping[str, Any],
+    ) -> Any:  # fmt: skip
+        """New tensors, in a tuple or list."""
+        for form in self.temporaries:
+            recorder.passing(form)
+        made = [recorder.make(form) for form in self.results]
+        recorder.note(self, given, named, tuple([spec for _, spec in made]))
+        return self.container([tensor for tensor, _ in made])
+
+
+@dataclass(slots=True, eq=False)
+class Writes(Pattern):
+    """An op that writes into its first argument, which has no values."""
+
+    inplace: ClassVar[bool] = True
+
+    def answer(
+        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
+        named: Mapping[str, Any],
+    ) -> Any:  # fmt: skip
+        """That argument."""
+        recorder.note(self, given, named, (given[0],))
+        return args[0]
+
+
+@dataclass(slots=True, eq=False)
+class Views(Pattern):
+    """A view: torch's own kernel, on whatever tensor it is; the result shares its storage."""
+
+    def answer(
+        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
+        named: Mapping[str, Any],
+    ) -> Any:  # fmt: skip
+        """What torch returns."""
+        result = func(*args, **kwargs)
+        base = given[0]
+        if result is args[0]:  # an in-place change of shape, or a view that changes nothing
+            recorder.shares(result, base)
+        recorder.note(self, given, named, recorder.adopt(result, base))
+        return result
+
+
+@dataclass(slots=True, eq=False)
+class Passes(Pattern):
+    """A call that does nothing, such as dropout in evaluation mode."""
+
+    def answer(
+        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
+        named: Mapping[str, Any],
+    ) -> Any:  # fmt: skip
+        """Its first argument. There is nothing to write down."""
+        return args[0]
+
+
+class Patterns(dict[tuple[Any, ...], Pattern]):
+    """The patterns met so far, by key, as long as the rules stay as they are; at most so many."""
+
+    most = 1 << 14
+
+    def __init__(self) -> None:
+        self.changes = RULES.changes
+
+    def remember(self, call: Dispatch, pattern: Pattern) -> None:
+        """Lets the pattern answer all calls like this one."""
+        if len(self) >= self.most:
+            self.clear()
+        self[call.key] = pattern
+
+
+_patterns: dict[str, Patterns] = {}
+"""By the default dtype, which rules ask for as well."""
+
+
+def patterns() -> Patterns:
+    """The patterns that hold now: new ones where rules came, went or were replaced since."""
+    known = _patterns.get(default_float())
+    if known is None or known.changes != RULES.changes:
+        known = _patterns[default_float()] = Patterns()
+    return known
