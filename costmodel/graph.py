@@ -6,8 +6,9 @@ one of them about twice as slow to build); nobody changes them once the trace ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from math import prod
 from typing import Any, Literal, Protocol, TypeAlias
@@ -124,7 +125,11 @@ Arguments: TypeAlias = dict[str, Any]
 """An op's arguments by its schema's names; tensors are ``TensorSpec``, all else is as it was passed."""
 
 
-@dataclass(slots=True, eq=False, weakref_slot=True)
+STANDS_FOR_MANY = -2
+"""The index of an op that stands for all of a pattern, in this trace and in others."""
+
+
+@dataclass(slots=True, eq=False)
 class OpCall:
     """One aten op that ran."""
 
@@ -188,6 +193,16 @@ class ModuleCall:
     def is_leaf(self) -> bool:
         """Priced as one layer: it has a closed form, or calls no module."""
         return self.layer is not None or not self.has_calls
+
+
+Told: TypeAlias = tuple[Callable[[ModuleCall, Any], LayerSpec], Any]
+"""What was taken of a module for the closed forms, and before it what makes a record of that and of a call."""
+
+
+class AtCall(Enum):
+    """Says of a module that something can be taken of it only when it runs."""
+
+    YES = True
 
 
 @dataclass(slots=True, eq=False)

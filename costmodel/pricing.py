@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
-from costmodel.graph import Graph, ModuleCall, ModuleInfo, OpCall, TensorSpec, tensors_in
+from costmodel.graph import STANDS_FOR_MANY, Graph, ModuleCall, ModuleInfo, OpCall, TensorSpec, tensors_in
 from costmodel.ops import Rule, find
 from costmodel.quantities import Traffic, Work
 
@@ -52,16 +51,21 @@ class PricedOp:
         return self.call.outputs[0].size if self.kind in _PRODUCTS and self.call.outputs else 0
 
 
-_works: WeakKeyDictionary[OpCall, tuple[Rule, Work]] = WeakKeyDictionary()
-"""The work of ops that stand for others, which are the same from profile to profile, and the rule that said so."""
+_MOST = 1 << 14
+_works: dict[OpCall, tuple[Rule, Work]] = {}
+"""The work of ops that stand for many, and the rule that said so."""
 
 
 def _work(call: OpCall) -> Work:
     rule = find(call.op)
     if rule is None:
         return Work()
+    if call.index != STANDS_FOR_MANY:
+        return rule.work(call)
     known = _works.get(call)
     if known is None or known[0] is not rule:
+        if len(_works) >= _MOST:
+            _works.clear()
         known = _works[call] = rule, rule.work(call)
     return known[1]
 

@@ -13,8 +13,8 @@ from costmodel.graph import Graph, tensors_in
 from costmodel.ops.defaults import default_float_is
 from costmodel.trace.autocast import Autocast, AutocastSeenError
 from costmodel.trace.inputs import Input, arguments, asked_of
-from costmodel.trace.keep import data_kept, garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
-from costmodel.trace.modules import Calls, Capture, home_of, named_modules, tree_taken
+from costmodel.trace.keep import ModelKept, data_kept, garbage_kept, mode_set, plain_eager, randomness_kept
+from costmodel.trace.modules import Calls, Capture, home_of, survey
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder, below_autograd
 from costmodel.trace.specs import DTYPE_NAME, META, map_tensors, twin_on_meta
@@ -31,12 +31,12 @@ def trace(
     *,
     mode: Mode = "eval",
     execution: Execution = "auto",
-    capture: Capture = lambda module, given: None,
+    capture: Capture | None = None,
     recorder: Recorder | None = None,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``.
 
-    ``capture`` takes, after each module call, what the closed forms may know of it. Raises ``ForwardError`` where
+    ``capture`` takes what the closed forms may know of each module. Raises ``ForwardError`` where
     the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it asks for a tensor's value.
     """
     if not isinstance(model, nn.Module):
@@ -67,13 +67,21 @@ def trace(
         return _run(model, inputs, mode, capture, RealRecorder(), str(error))
 
 
-def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
+def _run(
+    model: nn.Module,
+    inputs: Any,
+    mode: Mode,
+    capture: Capture | None,
+    recorder: Recorder,
+    reason: str,
+    beforehand: bool = True,
+) -> Graph:
+    """``beforehand``: the closed forms' share is taken of all modules before they run, and not of each when it runs."""
     real = isinstance(recorder, RealRecorder)
-    named = named_modules(model)
-    modules = list({id(module): module for _, module in named}.values())
+    modules = survey(model, recorder)
     with (
         garbage_kept(),
-        model_kept(modules),
+        ModelKept(modules) as kept,
         data_kept(modules) if real or home_of(modules) == "meta" else nullcontext(),
         randomness_kept(modules),
         plain_eager(modules),
@@ -81,7 +89,6 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
         torch.no_grad(),
         mode_set(model, modules, mode == "train"),
     ):
-        tree_taken(named, recorder)
         if isinstance(recorder, RealRecorder):
             buffers_cloned(model, recorder)
             args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone())
@@ -92,7 +99,8 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
                 lambda shape, dtype: torch.empty(shape, dtype=dtype, device=META),
                 twin_on_meta,
             )
-        calls = Calls(recorder, capture)
+        told = {id(m): capture.before(m) for m in modules} if capture is not None and beforehand and not real else {}
+        calls = Calls(recorder, told, capture)
         graph = Graph(
             type(model).__name__, recorder.tape,
             tuple(map_tensors(args, recorder.know_input)),
@@ -104,6 +112,12 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
             with calls, below_autograd(), recorder.autocast or nullcontext(), recorder:
                 output = model(*args, **kwargs)
             graph.outputs = map_tensors(output, recorder.spec)
+            # A forward that sets its layers' hyper-parameters runs once more, to see what they were at each call.
+            stale = (
+                capture is not None
+                and kept.changed()
+                and any(capture.before(m) != told[id(m)] for m in modules if told)
+            )
         except CostModelError:
             raise
         except Exception as error:
@@ -114,6 +128,10 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
             torch.clear_autocast_cache()  # casts of real weights that were made on meta must not reach a real run
             recorder.forget()
             del output, args, kwargs
+    if stale:
+        again = type(recorder)()
+        again.autocast = recorder.autocast and Autocast(model)
+        return _run(model, inputs, mode, capture, again, reason, beforehand=False)
     return graph
 
 

@@ -134,11 +134,15 @@ def _lowered(lowering: Lowering, rule: Rule, sig: Signature) -> Handler:
     core = lowering.core
     plan = Plan(core, bind, rule, TEMPORARIES.get(core, _nothing), only_first=True)
 
+    is_view = rule.outputs is Torch.VIEW
+
     def handle(recorder: Recorder, call: Dispatch) -> Any:
         bound = sig.bind(call.given, call.named)
         if lowering.passes is not None and lowering.passes(bound):
             return recorder.idle(plan, call, bound)
         lowered = lowering.arguments(bound)
-        return recorder.decompose(call) if lowered is None else recorder.answer(plan, call, lowered)
+        if lowered is None:
+            return recorder.decompose(call)
+        return recorder.view(plan, call, lowered) if is_view else recorder.answer(plan, call, lowered)
 
     return handle

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain, filterfalse
-from operator import is_
-from types import ModuleType
+from operator import attrgetter, is_
+from types import ModuleType, TracebackType
 from typing import Any
 
 import torch
@@ -20,29 +20,43 @@ from torch import nn
 _CONTAINERS = frozenset({dict, OrderedDict, list, set})
 
 
-@contextmanager
-def model_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+class ModelKept:
     """Every attribute, parameter, buffer, hook and flag of every module is put back at the end.
 
     Dictionaries, lists and sets are copied, not tensors: a trace does not write to the model's tensors.
     """
-    own = [module.__dict__ for module in modules]
-    held = [value for value in _values_of(own) if type(value) in _CONTAINERS]
-    filled, empty = list(filter(None, held)), list(filterfalse(None, held))
-    sizes, keys, values = _contents(own, filled)
-    parameters = [p for module in modules if module._parameters for p in module._parameters.values() if p is not None]
-    wants_grad = [p.requires_grad for p in parameters]
-    try:
-        yield
-    finally:
-        for holder in filter(None, empty):
-            holder.clear()
-        # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
-        now = _contents(own, filled)
-        if now[0] != sizes or now[1] != keys or not all(map(is_, now[2], values)):
-            _restore([*own, *filled], sizes, keys, values)
-        if [p.requires_grad for p in parameters] != wants_grad:
-            for parameter, flag in zip(parameters, wants_grad, strict=True):
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self._own = [module.__dict__ for module in modules]
+        held = [value for value in _values_of(self._own) if type(value) in _CONTAINERS]
+        self._filled, self._empty = list(filter(None, held)), list(filterfalse(None, held))
+        self._before = _contents(self._own, self._filled)
+        self._parameters = [
+            p for module in modules if module._parameters for p in module._parameters.values() if p is not None
+        ]
+        self._want_grad = [p.requires_grad for p in self._parameters]
+        self._found: bool | None = None
+
+    def __enter__(self) -> ModelKept:
+        return self
+
+    def changed(self) -> bool:
+        """Whether anything is not what it was. The model is looked at once: it has run by then."""
+        if self._found is None:
+            sizes, keys, values = self._before
+            now = _contents(self._own, self._filled)
+            # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
+            same = now[0] == sizes and now[1] == keys and all(map(is_, now[2], values))
+            self._found = not same or any(self._empty)
+        return self._found
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.changed():
+            for holder in self._empty:
+                holder.clear()
+            _restore([*self._own, *self._filled], *self._before)
+        if [p.requires_grad for p in self._parameters] != self._want_grad:
+            for parameter, flag in zip(self._parameters, self._want_grad, strict=True):
                 parameter.requires_grad_(flag)
 
 
@@ -104,9 +118,9 @@ def data_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
 def mode_set(model: nn.Module, modules: Sequence[nn.Module], training: bool) -> Iterator[None]:
     """The whole model in training or evaluation mode, by its own ``train`` where it has one.
 
-    Setting it back is the business of ``model_kept``.
+    Setting it back is the business of ``ModelKept``.
     """
-    if any(module.training is not training for module in modules):
+    if (not training) in [module.training for module in modules]:
         model.train(training)
     yield
 
@@ -119,7 +133,7 @@ def randomness_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
     own source files know the generator by name.
     """
     numpy: Any = sys.modules.get("numpy")
-    sources = {type(module).__module__ for module in modules}
+    sources = {kind.__module__ for kind in set(map(type, modules))}
     python_state = random.getstate() if _know(sources, random) else None
     numpy_state = numpy.random.get_state() if numpy is not None and _know(sources, numpy) else None
     torch_state = torch.get_rng_state()
@@ -158,7 +172,8 @@ def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Modules run op by op: no fused inference paths of attention, which hide its matmuls, and nothing compiled."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    compiled = any("_compiled_call_impl" in m.__dict__ or type(m).__name__ == "OptimizedModule" for m in modules)
+    wrapped = any(kind.__name__ == "OptimizedModule" for kind in set(map(type, modules)))
+    compiled = wrapped or any(map(attrgetter("_compiled_call_impl"), modules))
     try:
         if compiled:
             with torch.compiler.set_stance("force_eager"):

@@ -81,14 +81,16 @@ class Ledger:
         return self.stands_for(tensor, spec)
 
     def know_own(self, tensor: torch.Tensor, role: Role, name: str) -> TensorSpec:
-        """Takes a parameter or buffer into the records; ``model_kept`` holds it."""
+        """Takes a parameter or buffer into the records; ``ModelKept`` holds it."""
         if tensor.layout is not torch.strided:
             return self.know(tensor, role, name)
         strides = None if tensor.is_contiguous() else tensor.stride()
         form = form_of(tensor.shape, DTYPE_NAME[tensor.dtype], strides, role)
-        spec = TensorSpec(form.shape, form.dtype, strides, -1, role, name, form)
+        tape = self.tape
+        spec = TensorSpec(form.shape, form.dtype, strides, len(tape.stored), role, name, form)
+        tape.stored.append(spec)
+        tape.born.append(-1)
         self.specs[id(tensor)] = spec
-        self.tape.store(spec, -1)
         return spec
 
     def know_input(self, tensor: torch.Tensor) -> TensorSpec:

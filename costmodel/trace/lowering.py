@@ -72,6 +72,21 @@ def _softmax(a: Arguments) -> Arguments | None:
     return {"self": a["self"], "dim": a["dim"], "half_to_float": False}
 
 
+def _flatten(a: Arguments) -> Arguments | None:
+    x: TensorSpec = a["self"]
+    rank = len(x.shape)
+    if x.strides is not None or rank == 0:
+        return None  # it may have to be copied
+    first, last = a["start_dim"] % rank, a["end_dim"] % rank
+    if first >= last:
+        return None
+    return {"self": x, "size": [*x.shape[:first], prod(x.shape[first : last + 1]), *x.shape[last + 1 :]]}
+
+
+def _reshape(a: Arguments) -> Arguments | None:
+    return None if a["self"].strides is not None else {"self": a["self"], "size": a["shape"]}
+
+
 def _same(a: Arguments) -> Arguments:
     return a
 
@@ -93,5 +108,7 @@ LOWERINGS: Mapping[str, Lowering] = {
     "aten.log_softmax.int": Lowering("aten._log_softmax.default", _softmax),
     "aten.adaptive_avg_pool2d.default": Lowering("aten._adaptive_avg_pool2d.default", _same),
     "aten.adaptive_avg_pool3d.default": Lowering("aten._adaptive_avg_pool3d.default", _same),
+    "aten.flatten.using_ints": Lowering("aten.view.default", _flatten),
+    "aten.reshape.default": Lowering("aten.view.default", _reshape),
     "aten.dropout.default": Lowering("aten.native_dropout.default", _same, passes=_dropout_is_idle),
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import torch
 from torch._ops import OpOverload
 
-from costmodel.graph import Arguments, OpCall
+from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import RULES
 from costmodel.ops.defaults import default_float
 from costmodel.trace.forms import Form
@@ -68,6 +68,8 @@ class Makes(Pattern):
     result: Form
     rest: tuple[Form, ...] = ()
     """Further outputs, which nobody receives: the op is what another came down to."""
+    empty: tuple[TensorSpec, ...] = ()
+    """Those of them that have no elements, and so take no memory that would have to be told apart."""
 
     def answer(
         self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
@@ -77,7 +79,8 @@ class Makes(Pattern):
         for form in self.temporaries:
             recorder.passing(form)
         result, spec = recorder.make(self.result)
-        recorder.note(self, given, named, (spec, *map(recorder.passing, self.rest)) if self.rest else (spec,))
+        outputs = (spec, *map(recorder.passing, self.rest), *self.empty) if self.rest else (spec, *self.empty)
+        recorder.tape.noted.append((self, given, named, outputs, recorder.module))
         return result
 
 
@@ -97,7 +100,7 @@ class MakesSeveral(Pattern):
         for form in self.temporaries:
             recorder.passing(form)
         made = [recorder.make(form) for form in self.results]
-        recorder.note(self, given, named, tuple([spec for _, spec in made]))
+        recorder.tape.noted.append((self, given, named, tuple([spec for _, spec in made]), recorder.module))
         return self.container([tensor for tensor, _ in made])
 
 
@@ -112,7 +115,7 @@ class Writes(Pattern):
         named: Mapping[str, Any],
     ) -> Any:  # fmt: skip
         """That argument."""
-        recorder.note(self, given, named, (given[0],))
+        recorder.tape.noted.append((self, given, named, (given[0],), recorder.module))
         return args[0]
 
 
@@ -129,7 +132,7 @@ class Views(Pattern):
         base = given[0]
         if result is args[0]:  # an in-place change of shape, or a view that changes nothing
             recorder.shares(result, base)
-        recorder.note(self, given, named, recorder.adopt(result, base))
+        recorder.tape.noted.append((self, given, named, recorder.adopt(result, base), recorder.module))
         return result
 
 

@@ -95,8 +95,7 @@ class Recorder(Ledger, TorchDispatchMode):
     ) -> Any:
         if self.dead:
             self.bury()
-        sig = SIGNATURES.get(id(func)) or signature(func)
-        given, named, key = sig.described(args, kwargs, self._known)
+        given, named, key = (SIGNATURES.get(id(func)) or signature(func)).described(args, kwargs, self._known)
         try:
             pattern = self._patterns.get(key)
         except TypeError:  # an argument that cannot be hashed
@@ -113,14 +112,8 @@ class Recorder(Ledger, TorchDispatchMode):
             self.spec(tensor)
         return Dispatch(func, args, kwargs, *signature(func).described(args, kwargs, self._known))
 
-    def note(
-        self, pattern: Pattern, given: list[Any], named: Mapping[str, Any], outputs: tuple[TensorSpec, ...]
-    ) -> None:
-        """Writes down an op that a pattern answered."""
-        self.tape.noted.append((pattern, given, named, outputs, self.module))
-
     def record(self, op: str, args: Arguments, outputs: tuple[TensorSpec, ...], inplace: bool = False) -> None:
-        """Writes down an op that none did."""
+        """Writes down an op that no pattern answers."""
         noted = self.tape.noted
         noted.append(OpCall(op, args, outputs, self.module, len(noted), inplace))
 
@@ -144,8 +137,10 @@ class Recorder(Ledger, TorchDispatchMode):
         if isinstance(outputs, TensorSpec):
             pattern = Makes(plan.op, plan.bind, temporaries, as_form(outputs))
         elif plan.only_first:
-            first, *rest = map(as_form, outputs)
-            pattern = Makes(plan.op, plan.bind, temporaries, first, tuple(rest))
+            first, *rest = outputs
+            sized = tuple([as_form(spec) for spec in rest if 0 not in spec.shape])
+            empty = tuple([spec for spec in rest if 0 in spec.shape])
+            pattern = Makes(plan.op, plan.bind, temporaries, as_form(first), sized, empty)
         else:
             container = list if signature(call.func).returns_list else tuple
             pattern = MakesSeveral(plan.op, plan.bind, temporaries, tuple(map(as_form, outputs)), container)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from costmodel.graph import LayerSpec, ModuleCall, ModuleInfo, OpCall, Storage, TensorSpec
+from costmodel.graph import STANDS_FOR_MANY, ModuleCall, ModuleInfo, OpCall, Storage, TensorSpec, Told
 
 if TYPE_CHECKING:
     from costmodel.trace.patterns import Pattern
 
-Told: TypeAlias = tuple[Callable[[ModuleCall, Any], LayerSpec], Any]
-"""What the closed forms may know of a module, taken when it ran; and what makes a record of it and of its call's."""
 
 Again: TypeAlias = tuple["Pattern", list[Any], Mapping[str, Any], tuple[TensorSpec, ...], int]
 """An op that was answered by a pattern: the pattern, the arguments, the outputs, index of the module call."""
@@ -63,13 +61,13 @@ class Tape:
     def tally(self) -> Iterator[tuple[OpCall, int]]:
         """Each op that no pattern answered, and the first of each pattern, with how many it stands for."""
         times: dict[Pattern, int] = {}
-        for index, note in enumerate(self.noted):
+        for note in self.noted:
             if isinstance(note, OpCall):
                 yield note, 1
                 continue
             pattern = note[0]
             if pattern.first is None:
-                pattern.first = _op(index, *note)
+                pattern.first = _op(STANDS_FOR_MANY, *note)
             times[pattern] = times.get(pattern, 0) + 1
         for pattern, n in times.items():
             assert pattern.first is not None
