@@ -12,12 +12,13 @@ from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValu
 from costmodel.graph import Graph, tensors_in
 from costmodel.ops.defaults import default_float_is
 from costmodel.trace.autocast import Autocast, AutocastSeenError
+from costmodel.trace.forms import new_on_meta
 from costmodel.trace.inputs import Input, arguments, asked_of
 from costmodel.trace.keep import ModelKept, data_kept, garbage_kept, mode_set, plain_eager, randomness_kept
 from costmodel.trace.modules import Calls, Capture, home_of, survey
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder, below_autograd
-from costmodel.trace.specs import DTYPE_NAME, META, map_tensors, twin_on_meta
+from costmodel.trace.specs import DTYPE_NAME, map_tensors, twin_on_meta
 
 __all__ = ["Execution", "Input", "Mode", "asked_of", "trace"]
 
@@ -96,7 +97,7 @@ def _run(
             recorder.home = home_of(modules)
             args, kwargs = arguments(
                 inputs,
-                lambda shape, dtype: torch.empty(shape, dtype=dtype, device=META),
+                lambda shape, dtype: new_on_meta(shape, DTYPE_NAME[dtype]),
                 twin_on_meta,
             )
         told = {id(m): capture.before(m) for m in modules} if capture is not None and beforehand and not real else {}

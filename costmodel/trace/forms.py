@@ -47,3 +47,10 @@ def as_form(spec: TensorSpec) -> Form:
         with torch.inference_mode(False):
             form.template = empty_meta(spec)
     return form
+
+
+def new_on_meta(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+    """A contiguous tensor without memory."""
+    template = as_form(TensorSpec(shape, dtype)).template
+    assert template is not None
+    return template.data

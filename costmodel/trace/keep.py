@@ -43,10 +43,9 @@ class ModelKept:
     def changed(self) -> bool:
         """Whether anything is not what it was. The model is looked at once: it has run by then."""
         if self._found is None:
-            sizes, keys, values = self._before
-            now = _contents(self._own, self._filled)
+            before, now = self._before, _contents(self._own, self._filled)
             # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
-            same = now[0] == sizes and now[1] == keys and all(map(is_, now[2], values))
+            same = now[:2] == before[:2] and all(map(is_, now[2], before[2]))
             self._found = not same or any(self._empty)
         return self._found
 

@@ -110,7 +110,6 @@ class Calls:
     ) -> None:
         """``told`` is what was captured of the modules beforehand, by their identities."""
         self._recorder, self._told, self._capture = recorder, told, capture
-        self._open: list[int] = [-1]
 
     def __enter__(self) -> Calls:
         enter, leave = self._noting()
@@ -123,11 +122,14 @@ class Calls:
 
     def broken(self) -> list[ModuleCall]:
         """The calls that have begun and not ended, outermost first: where an exception came from."""
-        records = self._recorder.tape.calls()
-        return [records[index] for index in self._open[1:]]
+        records, index, calls = self._recorder.tape.calls(), self._recorder.module, []
+        while index >= 0:
+            calls.append(records[index])
+            index = records[index].parent
+        return calls[::-1]
 
     def _noting(self) -> tuple[Callable[..., None], Callable[..., None]]:
-        thread, recorder, capture, stack = get_ident(), self._recorder, self._capture, self._open
+        thread, recorder, capture = get_ident(), self._recorder, self._capture
         tape, dead, spec_of = recorder.tape, recorder.dead, recorder.specs.get
         begun, ended, noted, info_of, told_of = tape.begun, tape.ended, tape.noted, tape.infos.get, self._told.get
 
@@ -138,24 +140,32 @@ class Calls:
                 recorder.bury()
             spec = spec_of(id(args[0])) if len(args) == 1 else None  # nearly always one tensor that is known
             given = (spec,) if spec is not None else tuple([map_tensors(value, recorder.spec) for value in args])
-            index = recorder.module = len(begun)
-            begun.append((
-                info_of(id(module)) or type(module).__name__, stack[-1], len(noted), given, module.training
-            ))  # fmt: skip
-            stack.append(index)
+            within, recorder.module = recorder.module, len(begun)
+            begun.append((info_of(id(module)) or type(module).__name__, within, len(noted), given, module.training))
 
         def leave(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
             if get_ident() != thread:
                 return
             if dead:
                 recorder.bury()
-            index = stack.pop()
-            recorder.module = stack[-1]
+            index = recorder.module
+            if begun[index][0] is not info_of(id(module)):
+                index = self._left(module)
+            call = begun[index]
+            recorder.module = call[1]
             given = map_tensors(kwargs, recorder.spec) if kwargs else None
             spec = spec_of(id(output))
             told = told_of(id(module), AtCall.YES)
             if told is AtCall.YES:
-                told = None if capture is None else capture.at_call(module, (begun[index][3], given))
+                told = None if capture is None else capture.at_call(module, (call[3], given))
             ended[index] = len(noted), given, spec if spec is not None else map_tensors(output, recorder.spec), told
 
         return enter, leave
+
+    def _left(self, module: nn.Module) -> int:
+        """The call of a module that ends now: not the innermost, if the model went on after one inside had raised."""
+        tape, index = self._recorder.tape, self._recorder.module
+        known = tape.infos.get(id(module)) or type(module).__name__
+        while tape.begun[index][0] is not known and tape.begun[index][1] >= 0:
+            index = tape.begun[index][1]
+        return index

@@ -151,3 +151,25 @@ def test_what_is_nearly_a_shape_is_told_so(shape: object) -> None:
     """Negative or fractional sizes are named, and not taken for arguments of the forward."""
     with pytest.raises(costmodel.InputError, match="non-negative integers, not"):
         costmodel.profile(nn.ReLU(), shape)
+
+
+def test_a_call_that_raised_and_was_forgiven_is_left() -> None:
+    """Where a forward goes on after an exception inside a module, what follows its end is not taken to be inside it."""
+
+    class Fails(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise ArithmeticError("no")
+
+    class Tries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fails, self.works = Fails(), nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            try:
+                return self.fails(x)
+            except ArithmeticError:
+                return self.works(x)
+
+    p = costmodel.profile(nn.Sequential(Tries(), nn.Linear(3, 3)), (2, 3))
+    assert list(p.modules.set_index("name").loc[["", "0", "1"], "macs"]) == [36, 18, 18]
