@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cached_property
 from math import prod
 from typing import Any, Literal, Protocol, TypeAlias
@@ -197,12 +196,6 @@ class ModuleCall:
 
 Told: TypeAlias = tuple[Callable[[ModuleCall, Any], LayerSpec], Any]
 """What was taken of a module for the closed forms, and before it what makes a record of that and of a call."""
-
-
-class AtCall(Enum):
-    """Says of a module that something can be taken of it only when it runs."""
-
-    YES = True
 
 
 @dataclass(slots=True, eq=False)

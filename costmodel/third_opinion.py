@@ -22,7 +22,7 @@ from costmodel.graph import Graph
 from costmodel.pricing import Pricing
 from costmodel.trace import asked_of
 from costmodel.trace.inputs import arguments
-from costmodel.trace.keep import ModelKept, mode_set, plain_eager, randomness_kept
+from costmodel.trace.keep import mode_set, model_kept, plain_eager, randomness_kept
 from costmodel.trace.real import make_real
 
 _PRODUCTS = frozenset({"conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", "baddbmm"})
@@ -115,7 +115,7 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, Counted]:
     given = asked_of(model) if inputs is None else inputs
     modules = list(model.modules())
     with (
-        ModelKept(modules),
+        model_kept(modules),
         _buffers_apart(modules),
         randomness_kept(modules),
         plain_eager(modules),
@@ -164,7 +164,7 @@ def _positional(model: nn.Module, args: list[Any], kwargs: dict[str, Any]) -> tu
 
 @contextmanager
 def _buffers_apart(modules: list[nn.Module]) -> Iterator[None]:
-    """The model runs on copies of its buffers, which a forward may write to; ``ModelKept`` puts its own back."""
+    """The model runs on copies of its buffers, which a forward may write to; ``model_kept`` puts its own back."""
     copies: dict[int, torch.Tensor] = {}
     for module in modules:
         for name, buffer in module._buffers.items():

@@ -192,6 +192,19 @@ def test_aliases_and_in_place_ops_share_their_storage() -> None:
     assert p.peak.curve[-1] == 400 + 400 + 4
 
 
+def test_an_input_lives_on_after_its_views() -> None:
+    """The caller holds the inputs: they count to the end, also where the model lets go of its views of them."""
+
+    def forward(model: Function, x: Tensor) -> Tensor:
+        y = x.view(10, 10)
+        z = y * 2
+        del y
+        return z + 1
+
+    p = costmodel.profile(Function(forward), (100,))
+    assert p.peak.curve == (400, 800, 1200)
+
+
 def test_the_peak_is_placed_and_broken_down() -> None:
     """The op and the module of the peak, what is live then, and parameters and buffers apart."""
     model = nn.Sequential(nn.Conv2d(1, 8, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 1))

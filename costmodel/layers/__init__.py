@@ -4,8 +4,8 @@ Nothing here knows an aten op; what the layer really ran is the business of the 
 fills the table ``LAYERS``.
 """
 
-from costmodel.layers import capture, torch_nn
-from costmodel.layers.capture import register_layer
+from costmodel.layers import torch_nn
+from costmodel.layers.capture import capture, register_layer
 from costmodel.layers.registry import LAYERS, USER_LAYERS, price
 
 __all__ = ["LAYERS", "USER_LAYERS", "capture", "price", "register_layer", "torch_nn"]

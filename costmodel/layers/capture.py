@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import repeat
 from operator import is_not, itemgetter
 from typing import Any
@@ -11,32 +12,26 @@ from torch import nn
 
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
-from costmodel.graph import AtCall, LayerSpec, ModuleCall, Told, tensors_in
+from costmodel.graph import LayerSpec, ModuleCall, Told, tensors_in
 from costmodel.layers.registry import LAYERS, USER_LAYERS, Layer
 
 
-def before(module: nn.Module) -> Told | AtCall | None:
-    """Takes what the closed forms may know of a module before it has run, if its type has one.
+def capture(module: nn.Module, given: Any) -> Told | None:
+    """Takes what the closed forms may know of a module that has just run, if its type has one.
 
-    A record is made of it when that is asked for, by which time the model may have changed the module.
+    It is taken at once, as the model may change the module afterwards; a record is made of it when it is asked for.
     """
     plan = _PLANS.get(type(module), _UNSEEN)
     if plan is _UNSEEN:
         plan = _PLANS[type(module)] = _plan(type(module))
-    return None if plan is None or "forward" in module.__dict__ else plan(module)
+    return None if plan is None or "forward" in module.__dict__ else plan(module, given)
 
 
-def at_call(module: nn.Module, given: Any) -> Told | None:
-    """Takes the same of a module that has just run on the given records of tensors."""
-    told = before(module)
-    return _take_own(module, given) if told is AtCall.YES else told
-
-
-Plan = Callable[[nn.Module], Told | AtCall | None]
+Plan = Callable[[nn.Module, Any], Told | None]
 _PLANS: dict[type[nn.Module], Plan | None] = {}
 
 
-def _UNSEEN(module: nn.Module) -> None:  # noqa: N802  # a mark, not a function
+def _UNSEEN(module: nn.Module, given: Any) -> None:  # noqa: N802  # a mark, not a function
     """Stands for a type that was not met before."""
 
 
@@ -45,20 +40,19 @@ def _plan(module_type: type[nn.Module]) -> Plan | None:
 
     A type that inherits its forward unchanged from one in the table is priced as that one.
     """
-    if _own(module_type) is not None:
-        return lambda _: AtCall.YES  # its closed form takes the shape
+    own = next((USER_LAYERS[t] for t in module_type.__mro__ if t in USER_LAYERS), None)
+    if own is not None:
+        return partial(_take_own, own)
     bases = (t for t in module_type.__mro__ if t in LAYERS)
     base = next((t for t in bases if t.forward is module_type.forward), None)
     return None if base is None else _known(base.__name__, LAYERS[base])
 
 
-def _own(module_type: type[nn.Module]) -> Callable[[nn.Module, tuple[int, ...]], LayerCost] | None:
-    return next((USER_LAYERS[t] for t in module_type.__mro__ if t in USER_LAYERS), None)
-
-
-def _take_own(module: nn.Module, given: Any) -> Told | None:
-    first, function = next(tensors_in(given), None), _own(type(module))
-    if first is None or function is None:
+def _take_own(
+    function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, given: Any
+) -> Told | None:
+    first = next(tensors_in(given), None)
+    if first is None:
         return None
     try:
         return _tell_own, function(module, first.shape)
@@ -77,7 +71,7 @@ def _known(name: str, layer: Layer) -> Plan:
     kind = layer.kind
     hyper, present = _values(layer.hyper), _values(layer.present)
 
-    def take(module: nn.Module) -> Told | None:
+    def take(module: nn.Module, _: Any) -> Told | None:
         own = module.__dict__
         try:
             # Whether parameters are there, not what they are: nothing may hold on to them.
@@ -86,7 +80,7 @@ def _known(name: str, layer: Layer) -> Plan:
             if any(_is_made(module, attribute) for attribute in layer.present):
                 return None
             values = [getattr(module, attribute) for attribute in layer.hyper]
-            return tell, (tuple(values), tuple([module._parameters.get(name) is not None for name in layer.present]))
+            return tell, (values, [module._parameters.get(name) is not None for name in layer.present])
 
     def tell(_: ModuleCall, taken: tuple[tuple[Any, ...], tuple[bool, ...]]) -> LayerSpec:
         hyper, present = taken
@@ -94,7 +88,7 @@ def _known(name: str, layer: Layer) -> Plan:
         return LayerSpec(name, found, kind)
 
     nothing = tell, ((), ())
-    return take if layer.hyper or layer.present else lambda _: nothing
+    return take if layer.hyper or layer.present else lambda _module, _given: nothing
 
 
 _NONES = repeat(None)

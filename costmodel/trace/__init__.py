@@ -14,7 +14,7 @@ from costmodel.ops.defaults import default_float_is
 from costmodel.trace.autocast import Autocast, AutocastSeenError
 from costmodel.trace.forms import new_on_meta
 from costmodel.trace.inputs import Input, arguments, asked_of
-from costmodel.trace.keep import ModelKept, data_kept, garbage_kept, mode_set, plain_eager, randomness_kept
+from costmodel.trace.keep import data_kept, garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
 from costmodel.trace.modules import Calls, Capture, home_of, survey
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder, below_autograd
@@ -32,12 +32,12 @@ def trace(
     *,
     mode: Mode = "eval",
     execution: Execution = "auto",
-    capture: Capture | None = None,
+    capture: Capture = lambda module, given: None,
     recorder: Recorder | None = None,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``.
 
-    ``capture`` takes what the closed forms may know of each module. Raises ``ForwardError`` where
+    ``capture`` takes, after each module call, what the closed forms may know of it. Raises ``ForwardError`` where
     the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it asks for a tensor's value.
     """
     if not isinstance(model, nn.Module):
@@ -68,21 +68,12 @@ def trace(
         return _run(model, inputs, mode, capture, RealRecorder(), str(error))
 
 
-def _run(
-    model: nn.Module,
-    inputs: Any,
-    mode: Mode,
-    capture: Capture | None,
-    recorder: Recorder,
-    reason: str,
-    beforehand: bool = True,
-) -> Graph:
-    """``beforehand``: the closed forms' share is taken of all modules before they run, and not of each when it runs."""
+def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
     real = isinstance(recorder, RealRecorder)
     modules = survey(model, recorder)
     with (
         garbage_kept(),
-        ModelKept(modules) as kept,
+        model_kept(modules),
         data_kept(modules) if real or home_of(modules) == "meta" else nullcontext(),
         randomness_kept(modules),
         plain_eager(modules),
@@ -100,8 +91,7 @@ def _run(
                 lambda shape, dtype: new_on_meta(shape, DTYPE_NAME[dtype]),
                 twin_on_meta,
             )
-        told = {id(m): capture.before(m) for m in modules} if capture is not None and beforehand and not real else {}
-        calls = Calls(recorder, told, capture)
+        calls = Calls(recorder, capture)
         graph = Graph(
             type(model).__name__, recorder.tape,
             tuple(map_tensors(args, recorder.know_input)),
@@ -113,12 +103,6 @@ def _run(
             with calls, below_autograd(), recorder.autocast or nullcontext(), recorder:
                 output = model(*args, **kwargs)
             graph.outputs = map_tensors(output, recorder.spec)
-            # A forward that sets its layers' hyper-parameters runs once more, to see what they were at each call.
-            stale = (
-                capture is not None
-                and kept.changed()
-                and any(capture.before(m) != told[id(m)] for m in modules if told)
-            )
         except CostModelError:
             raise
         except Exception as error:
@@ -129,10 +113,6 @@ def _run(
             torch.clear_autocast_cache()  # casts of real weights that were made on meta must not reach a real run
             recorder.forget()
             del output, args, kwargs
-    if stale:
-        again = type(recorder)()
-        again.autocast = recorder.autocast and Autocast(model)
-        return _run(model, inputs, mode, capture, again, reason, beforehand=False)
     return graph
 
 

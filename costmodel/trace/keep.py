@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import chain, filterfalse
 from operator import attrgetter, is_
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,42 +20,29 @@ from torch import nn
 _CONTAINERS = frozenset({dict, OrderedDict, list, set})
 
 
-class ModelKept:
+@contextmanager
+def model_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Every attribute, parameter, buffer, hook and flag of every module is put back at the end.
 
     Dictionaries, lists and sets are copied, not tensors: a trace does not write to the model's tensors.
     """
-
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        self._own = [module.__dict__ for module in modules]
-        held = [value for value in _values_of(self._own) if type(value) in _CONTAINERS]
-        self._filled, self._empty = list(filter(None, held)), list(filterfalse(None, held))
-        self._before = _contents(self._own, self._filled)
-        self._parameters = [
-            p for module in modules if module._parameters for p in module._parameters.values() if p is not None
-        ]
-        self._want_grad = [p.requires_grad for p in self._parameters]
-        self._found: bool | None = None
-
-    def __enter__(self) -> ModelKept:
-        return self
-
-    def changed(self) -> bool:
-        """Whether anything is not what it was. The model is looked at once: it has run by then."""
-        if self._found is None:
-            before, now = self._before, _contents(self._own, self._filled)
-            # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
-            same = now[:2] == before[:2] and all(map(is_, now[2], before[2]))
-            self._found = not same or any(self._empty)
-        return self._found
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self.changed():
-            for holder in self._empty:
-                holder.clear()
-            _restore([*self._own, *self._filled], *self._before)
-        if [p.requires_grad for p in self._parameters] != self._want_grad:
-            for parameter, flag in zip(self._parameters, self._want_grad, strict=True):
+    own = [module.__dict__ for module in modules]
+    held = [value for value in _values_of(own) if type(value) in _CONTAINERS]
+    filled, empty = list(filter(None, held)), list(filterfalse(None, held))
+    before = _contents(own, filled)
+    parameters = [p for module in modules if module._parameters for p in module._parameters.values() if p is not None]
+    wants_grad = [p.requires_grad for p in parameters]
+    try:
+        yield
+    finally:
+        for holder in filter(None, empty):
+            holder.clear()
+        now = _contents(own, filled)
+        # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
+        if now[:2] != before[:2] or not all(map(is_, now[2], before[2])):
+            _restore([*own, *filled], *before)
+        if [p.requires_grad for p in parameters] != wants_grad:
+            for parameter, flag in zip(parameters, wants_grad, strict=True):
                 parameter.requires_grad_(flag)
 
 
@@ -117,7 +104,7 @@ def data_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
 def mode_set(model: nn.Module, modules: Sequence[nn.Module], training: bool) -> Iterator[None]:
     """The whole model in training or evaluation mode, by its own ``train`` where it has one.
 
-    Setting it back is the business of ``ModelKept``.
+    Setting it back is the business of ``model_kept``.
     """
     if (not training) in [module.training for module in modules]:
         model.train(training)

@@ -81,7 +81,7 @@ class Ledger:
         return self.stands_for(tensor, spec)
 
     def know_own(self, tensor: torch.Tensor, role: Role, name: str) -> TensorSpec:
-        """Takes a parameter or buffer into the records; ``ModelKept`` holds it."""
+        """Takes a parameter or buffer into the records; ``model_kept`` holds it."""
         if tensor.layout is not torch.strided:
             return self.know(tensor, role, name)
         strides = None if tensor.is_contiguous() else tensor.stride()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -14,22 +14,13 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from costmodel.errors import InputError
-from costmodel.graph import AtCall, ModuleCall, ModuleInfo, Role, TensorSpec, Told
+from costmodel.graph import ModuleCall, ModuleInfo, Role, TensorSpec, Told
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import map_tensors
 
-
-class Capture(Protocol):
-    """Takes what the closed forms may know of a module, and nothing that keeps the module alive.
-
-    Given by the caller, so that the trace knows no formulas.
-    """
-
-    def before(self, module: nn.Module) -> Told | AtCall | None:
-        """Asked of each module before the model runs: in one go that takes a fifth of what it takes between ops."""
-
-    def at_call(self, module: nn.Module, given: Any) -> Told | None:
-        """Asked of a module that has just run on the given records of tensors, where there was no answer before."""
+Capture: TypeAlias = Callable[[nn.Module, Any], Told | None]
+"""Takes what the closed forms may know of a module that has just run on the given records of tensors, and nothing that
+keeps the module alive. Given by the caller, so that the trace knows no formulas."""
 
 
 _LAZY = (UninitializedParameter, UninitializedBuffer)
@@ -102,14 +93,8 @@ class Calls:
     The hooks note as little as they can, between two ops where everything is slow.
     """
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        told: Mapping[int, Told | AtCall | None],
-        capture: Capture | None,
-    ) -> None:
-        """``told`` is what was captured of the modules beforehand, by their identities."""
-        self._recorder, self._told, self._capture = recorder, told, capture
+    def __init__(self, recorder: Recorder, capture: Capture) -> None:
+        self._recorder, self._capture = recorder, capture
 
     def __enter__(self) -> Calls:
         enter, leave = self._noting()
@@ -131,7 +116,7 @@ class Calls:
     def _noting(self) -> tuple[Callable[..., None], Callable[..., None]]:
         thread, recorder, capture = get_ident(), self._recorder, self._capture
         tape, dead, spec_of = recorder.tape, recorder.dead, recorder.specs.get
-        begun, ended, noted, info_of, told_of = tape.begun, tape.ended, tape.noted, tape.infos.get, self._told.get
+        begun, ended, noted, info_of = tape.begun, tape.ended, tape.noted, tape.infos.get
 
         def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
             if get_ident() != thread:
@@ -155,9 +140,7 @@ class Calls:
             recorder.module = call[1]
             given = map_tensors(kwargs, recorder.spec) if kwargs else None
             spec = spec_of(id(output))
-            told = told_of(id(module), AtCall.YES)
-            if told is AtCall.YES:
-                told = None if capture is None else capture.at_call(module, (call[3], given))
+            told = capture(module, (call[3], given))
             ended[index] = len(noted), given, spec if spec is not None else map_tensors(output, recorder.spec), told
 
         return enter, leave

@@ -34,7 +34,7 @@ class Dispatch:
     named: Mapping[str, Any]
     """``kwargs``, likewise."""
     key: tuple[Any, ...]
-    """All that the answer depends on: the op and its arguments, with forms in the place of tensors."""
+    """All that the answer depends on, of the call: the op and its arguments, with forms in the place of tensors."""
 
 
 Bind: TypeAlias = Callable[[Sequence[Any], Mapping[str, Any]], Arguments]
@@ -163,13 +163,14 @@ class Patterns(dict[tuple[Any, ...], Pattern]):
         self[call.key] = pattern
 
 
-_patterns: dict[str, Patterns] = {}
-"""By the default dtype, which rules ask for as well."""
+_patterns: dict[tuple[str, str], Patterns] = {}
+"""By what answers depend on besides the call: the default dtype, and the type of device that the model lies on."""
 
 
-def patterns() -> Patterns:
+def patterns(home: str) -> Patterns:
     """The patterns that hold now: new ones where rules came, went or were replaced since."""
-    known = _patterns.get(default_float())
+    state = default_float(), home
+    known = _patterns.get(state)
     if known is None or known.changes != RULES.changes:
-        known = _patterns[default_float()] = Patterns()
+        known = _patterns[state] = Patterns()
     return known

@@ -64,7 +64,7 @@ class RealRecorder(Recorder):
 
 
 def buffers_cloned(model: nn.Module, recorder: Recorder) -> None:
-    """Lets the model run on copies of its buffers and plain tensors; ``ModelKept`` puts its own back."""
+    """Lets the model run on copies of its buffers and plain tensors; ``model_kept`` puts its own back."""
     clones: dict[int, torch.Tensor] = {}
     for module in model.modules():
         for holder in (module._buffers, module.__dict__):

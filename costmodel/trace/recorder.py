@@ -86,7 +86,7 @@ class Recorder(Ledger, TorchDispatchMode):
 
     def __enter__(self) -> Recorder:
         if self.remembers and self.autocast is None:
-            self._patterns = patterns()
+            self._patterns = patterns(self.home)
         super().__enter__()  # type: ignore[no-untyped-call]  # torch has not annotated it
         return self
 

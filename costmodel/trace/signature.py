@@ -117,7 +117,7 @@ def _source(kinds: Sequence[str]) -> str:
         a = f"a{i}"
         names.append(a)
         if "List[" in kind and "Tensor" in kind:
-            lines.append(f"    {a} = listed({a}, known)")
+            lines.append(f"    {a} = {a} and listed({a}, known)")
             parts.append(f"alike({a})")
         elif "Tensor" in kind:
             lines.append(f"    {a} = known(id({a}), {a})")

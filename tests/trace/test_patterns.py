@@ -171,7 +171,7 @@ class SetsItsDilation(nn.Module):
         self.conv = nn.Conv2d(2, 2, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for rate in (1, 2, 3):
+        for rate in (2, 3, 1):  # which leaves it as it was
             self.conv.dilation = self.conv.padding = (rate, rate)
             x = self.conv(x)
         return x
@@ -182,5 +182,25 @@ def test_hyper_parameters_are_those_of_each_call() -> None:
     model = SetsItsDilation()
     p = costmodel.profile(model, (1, 2, 9, 9))
     assert p.crosscheck().ok
-    assert [call.layer.hyper["dilation"] for call in p.graph.calls if call.layer] == [(1, 1), (2, 2), (3, 3)]
-    assert model.conv.dilation == (1, 1)
+    assert [call.layer.hyper["dilation"] for call in p.graph.calls if call.layer] == [(2, 2), (3, 3), (1, 1)]
+    assert model.conv.padding == (0, 0)
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_where_a_model_lies_is_not_mixed_up() -> None:
+    """A move to the CPU is one for a model on another device, and none for a model on the CPU."""
+    for home, moves in (("cpu", 0), ("meta", 1), ("cpu", 0)):
+        with torch.device(home):
+            model = nn.Sequential(nn.Linear(3, 3), Function(lambda x: x.to("cpu")))
+        assert [c.op for c in trace(model, (7, 3)).ops].count("aten._to_copy.default") == moves
+
+
+def test_a_list_of_tensors_may_be_left_out() -> None:
+    """An optional list of tensors of a custom op is None, or a list with None in it."""
+    library = torch.library.Library("costmodel_tests", "FRAGMENT")
+    library.define("some(Tensor x, Tensor[]? ys, Tensor?[] zs) -> Tensor")
+    library.impl("some", lambda x, ys, zs: torch.empty_like(x), "Meta")
+    some = torch.ops.costmodel_tests.some
+    for ys, zs in ((None, [None]), ([], []), ([torch.ones(2)], [None, torch.ones(2)])):
+        graph = trace(Function(lambda x, ys=ys, zs=zs: some(x, ys, zs)), (3, 4))
+        assert [c.op for c in graph.ops] == ["costmodel_tests.some.default"]
