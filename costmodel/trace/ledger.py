@@ -34,7 +34,10 @@ class Ledger:
         self._deaths: list[_Death] = []
         """A weak reference to every tensor that an op made."""
         self._users: dict[int, int] = {}
-        """How many of those live on each storage, where it ever was more than one."""
+        """How many of those live on each storage, where it ever was more than one.
+
+        A tensor that was there before the first op counts as one that never ends: others hold it.
+        """
         self._held: dict[int, torch.Tensor] = {}
         """Tensors from outside, which must not end, and their identities with them, before the trace does."""
 
@@ -52,7 +55,7 @@ class Ledger:
             left = users.get(spec.storage, 1) - 1
             if left:
                 users[spec.storage] = left
-            elif tape.born[spec.storage] >= 0:  # what was there before the first op is held by others
+            else:
                 tape.freed[spec.storage] = len(tape.noted) - 1
 
     def forget(self) -> None:

@@ -149,6 +149,6 @@ class Calls:
         """The call of a module that ends now: not the innermost, if the model went on after one inside had raised."""
         tape, index = self._recorder.tape, self._recorder.module
         known = tape.infos.get(id(module)) or type(module).__name__
-        while tape.begun[index][0] is not known and tape.begun[index][1] >= 0:
+        while tape.begun[index][0] != known and tape.begun[index][1] >= 0:
             index = tape.begun[index][1]
         return index

@@ -7,13 +7,14 @@ next, so nearly every op of a second profile is answered without binding its arg
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
 from torch._ops import OpOverload
 
-from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall
 from costmodel.ops import RULES
 from costmodel.ops.defaults import default_float
 from costmodel.trace.forms import Form
@@ -68,8 +69,6 @@ class Makes(Pattern):
     result: Form
     rest: tuple[Form, ...] = ()
     """Further outputs, which nobody receives: the op is what another came down to."""
-    empty: tuple[TensorSpec, ...] = ()
-    """Those of them that have no elements, and so take no memory that would have to be told apart."""
 
     def answer(
         self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
@@ -79,7 +78,7 @@ class Makes(Pattern):
         for form in self.temporaries:
             recorder.passing(form)
         result, spec = recorder.make(self.result)
-        outputs = (spec, *map(recorder.passing, self.rest), *self.empty) if self.rest else (spec, *self.empty)
+        outputs = (spec, *map(recorder.passing, self.rest)) if self.rest else (spec,)
         recorder.tape.noted.append((self, given, named, outputs, recorder.module))
         return result
 
@@ -157,10 +156,11 @@ class Patterns(dict[tuple[Any, ...], Pattern]):
         self.changes = RULES.changes
 
     def remember(self, call: Dispatch, pattern: Pattern) -> None:
-        """Lets the pattern answer all calls like this one."""
+        """Lets the pattern answer all calls like this one, unless it has an argument that cannot be looked up."""
         if len(self) >= self.most:
             self.clear()
-        self[call.key] = pattern
+        with suppress(TypeError):
+            self[call.key] = pattern
 
 
 _patterns: dict[tuple[str, str], Patterns] = {}

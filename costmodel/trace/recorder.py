@@ -137,10 +137,8 @@ class Recorder(Ledger, TorchDispatchMode):
         if isinstance(outputs, TensorSpec):
             pattern = Makes(plan.op, plan.bind, temporaries, as_form(outputs))
         elif plan.only_first:
-            first, *rest = outputs
-            sized = tuple([as_form(spec) for spec in rest if 0 not in spec.shape])
-            empty = tuple([spec for spec in rest if 0 in spec.shape])
-            pattern = Makes(plan.op, plan.bind, temporaries, as_form(first), sized, empty)
+            first, *rest = map(as_form, outputs)
+            pattern = Makes(plan.op, plan.bind, temporaries, first, tuple(rest))
         else:
             container = list if signature(call.func).returns_list else tuple
             pattern = MakesSeveral(plan.op, plan.bind, temporaries, tuple(map(as_form, outputs)), container)

@@ -162,6 +162,24 @@ def test_the_model_is_not_held_alive() -> None:
     assert p.params == 50 * 8 + 2 * (4 * 12 * (8 + 12 + 2)) + 2 * (4 * 12 * (24 + 12 + 2)) + 24 * 3 + 3
 
 
+def test_sets_are_put_back() -> None:
+    """A buffer that a forward registers is gone afterwards, and so is the note that it would not be saved."""
+
+    class Registers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen = {1, 2}
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.register_buffer("cache", x, persistent=False)
+            self.seen.add(x.shape[0])
+            return x + 1
+
+    model = Registers()
+    costmodel.profile(model, (7, 2))
+    assert (model.seen, model._non_persistent_buffers_set, dict(model.named_buffers())) == ({1, 2}, set(), {})
+
+
 class Quantises(nn.Module):
     """Replaces the data of its weight and its buffer, as hand-written quantisation does."""
 

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 import costmodel
 from costmodel.graph import Graph
 from costmodel.trace import trace
-from costmodel.trace.patterns import Patterns
+from costmodel.trace.patterns import Dispatch, Pattern, Patterns
+from costmodel.trace.recorder import Recorder
 from tests.trace.networks import Net, Recurrent, Transformer, UNet
 
 
@@ -65,10 +66,18 @@ def test_a_second_trace_tells_what_the_first_did(model: nn.Module, inputs: Any, 
 def test_a_second_trace_asks_no_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearly every op of it is answered from memory."""
     trace(Net(), (2, 3, 8, 8))
-    remembered: list[Any] = []
-    monkeypatch.setattr(Patterns, "remember", lambda self, call, pattern: remembered.append(call.func))
+    planned: list[str] = []
+    first = Recorder._first
+
+    def watched(self: Recorder, pattern: Pattern, call: Dispatch) -> Any:
+        planned.append(pattern.op)
+        return first(self, pattern, call)
+
+    monkeypatch.setattr(Recorder, "_first", watched)
     trace(Net(), (2, 3, 8, 8))
-    assert remembered == []
+    assert planned == []
+    trace(Net(), (2, 3, 10, 10))
+    assert "aten.convolution.default" in planned
 
 
 CALLS: dict[str, list[tuple[Callable[..., Any], str]]] = {
