@@ -36,9 +36,9 @@ def register_op(
         source: where the price is written down.
 
     The function takes an ``OpCall`` (``call.args`` by the op's own argument names, tensors with ``shape``, ``size``
-    and ``dtype``; ``call.outputs``) and returns ``costmodel.Work`` or a dict of its fields. It is asked once for all calls
-    with the same arguments on tensors of the same shapes, and so is ``outputs``. A rule that was registered before for
-    the same target is replaced.
+    and ``dtype``; ``call.outputs``) and returns ``costmodel.Work`` or a dict of its fields. It is asked once for all
+    calls with the same arguments on tensors of the same shapes, and so is ``outputs``. A rule that was registered
+    before for the same target is replaced.
 
     >>> from costmodel import Work
     >>> @register_op("mylib::scale", kind="multiply", fusible=True)
