@@ -110,12 +110,12 @@ class Ledger:
 
     def make(self, form: Form) -> tuple[torch.Tensor, TensorSpec]:
         """A new tensor on a storage of its own, and its record."""
-        tape = self.tape
+        tape, template = self.tape, form.template
+        assert template is not None
         spec = TensorSpec(form.shape, form.dtype, form.strides, len(tape.stored), form.role, "", form)
         tape.stored.append(spec)
         tape.born.append(len(tape.noted))
-        assert form.template is not None
-        tensor = form.template.data
+        tensor = template.data
         self._watch(tensor, spec)
         return tensor, spec
 

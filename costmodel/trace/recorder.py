@@ -95,7 +95,11 @@ class Recorder(Ledger, TorchDispatchMode):
     ) -> Any:
         if self.dead:
             self.bury()
-        given, named, key = (SIGNATURES.get(id(func)) or signature(func)).described(args, kwargs, self._known)
+        sig = SIGNATURES.get(id(func)) or signature(func)
+        if kwargs:
+            given, named, key = sig.described(args, kwargs, self._known)
+        else:
+            (given, key), named = sig.describe[len(args)](args, self._known), kwargs
         try:
             pattern = self._patterns.get(key)
         except TypeError:  # an argument that cannot be hashed
