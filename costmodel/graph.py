@@ -221,7 +221,7 @@ class ModuleInfo:
     """Further names under which the same module is registered."""
 
 
-class Tape(Protocol):
+class Recording(Protocol):
     """What was written down while a model ran. Records are made of it when they are asked for: totals need few."""
 
     def modules(self) -> dict[str, ModuleInfo]:
@@ -276,7 +276,7 @@ class Graph:
 
     model: str
     """The model's class name."""
-    tape: Tape = field(repr=False)
+    tape: Recording = field(repr=False)
     inputs: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     outputs: Any

@@ -21,21 +21,21 @@ def capture(module: nn.Module, given: Any) -> Told | None:
 
     It is taken at once, as the model may change the module afterwards; a record is made of it when it is asked for.
     """
-    plan = _PLANS.get(type(module), _UNSEEN)
-    if plan is _UNSEEN:
-        plan = _PLANS[type(module)] = _plan(type(module))
-    return None if plan is None or "forward" in module.__dict__ else plan(module, given)
+    take = _TAKES.get(type(module), _UNSEEN)
+    if take is _UNSEEN:
+        take = _TAKES[type(module)] = _take(type(module))
+    return None if take is None or "forward" in module.__dict__ else take(module, given)
 
 
-Plan = Callable[[nn.Module, Any], Told | None]
-_PLANS: dict[type[nn.Module], Plan | None] = {}
+Take = Callable[[nn.Module, Any], Told | None]
+_TAKES: dict[type[nn.Module], Take | None] = {}
 
 
 def _UNSEEN(module: nn.Module, given: Any) -> None:  # noqa: N802  # a mark, not a function
     """Stands for a type that was not met before."""
 
 
-def _plan(module_type: type[nn.Module]) -> Plan | None:
+def _take(module_type: type[nn.Module]) -> Take | None:
     """How modules of a type are captured: by a user's closed form, by the table, or not at all.
 
     A type that inherits its forward unchanged from one in the table is priced as that one.
@@ -67,7 +67,7 @@ def _tell_own(_: ModuleCall, cost: LayerCost) -> LayerSpec:
     return LayerSpec("", {"cost": cost})
 
 
-def _known(name: str, layer: Layer) -> Plan:
+def _known(name: str, layer: Layer) -> Take:
     kind = layer.kind
     hyper, present = _values(layer.hyper), _values(layer.present)
 
@@ -123,12 +123,12 @@ def register_layer(
     >>> @register_layer(Twice)
     ... def twice(module, shape):
     ...     return activation(name="relu", shape=shape)
-    >>> del USER_LAYERS[Twice]; _PLANS.clear()
+    >>> del USER_LAYERS[Twice]; _TAKES.clear()
     """
 
     def register(function: Callable[[Any, tuple[int, ...]], LayerCost]) -> Callable[[Any, tuple[int, ...]], LayerCost]:
         USER_LAYERS[module_type] = function
-        _PLANS.clear()  # subclasses may have been met before
+        _TAKES.clear()  # subclasses may have been met before
         return function
 
     return register

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
@@ -14,7 +15,7 @@ from costmodel.ops.defaults import default_float_is
 from costmodel.trace.autocast import Autocast, AutocastSeenError
 from costmodel.trace.forms import new_on_meta
 from costmodel.trace.inputs import Input, arguments, asked_of
-from costmodel.trace.keep import data_kept, garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
+from costmodel.trace.keep import garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
 from costmodel.trace.modules import Calls, Capture, home_of, survey
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder, below_autograd
@@ -73,8 +74,8 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
     modules = survey(model, recorder)
     with (
         garbage_kept(),
+        _disable_current_modes(),  # the caller's, which would see other ops, or make tensors of another kind
         model_kept(modules),
-        data_kept(modules) if real or home_of(modules) == "meta" else nullcontext(),
         randomness_kept(modules),
         plain_eager(modules),
         default_float_is(DTYPE_NAME[torch.get_default_dtype()]),

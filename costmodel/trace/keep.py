@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain, filterfalse
-from operator import attrgetter, is_
+from operator import attrgetter, is_, itemgetter
 from types import ModuleType
 from typing import Any
 
@@ -24,14 +24,19 @@ _CONTAINERS = frozenset({dict, OrderedDict, list, set})
 def model_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Every attribute, parameter, buffer, hook and flag of every module is put back at the end.
 
-    Dictionaries, lists and sets are copied, not tensors: a trace does not write to the model's tensors.
+    Dictionaries, lists and sets are copied, also those within others, and not tensors: a trace writes into none of the
+    model's. But a forward may give a parameter or buffer other ``data``: it has its own again at the end.
     """
     own = [module.__dict__ for module in modules]
-    held = [value for value in _values_of(own) if type(value) in _CONTAINERS]
+    held = _containers(_values_of(own))
+    before = _contents(own, filter(None, held))
+    within = _containers(before[2][sum(map(len, own)) :])
+    if within:
+        held += _reached(within)
+        before = _contents(own, filter(None, held))
     filled, empty = list(filter(None, held)), list(filterfalse(None, held))
-    before = _contents(own, filled)
-    parameters = [p for module in modules if module._parameters for p in module._parameters.values() if p is not None]
-    wants_grad = [p.requires_grad for p in parameters]
+    tensors = _tensors(own)
+    wants_grad, dtypes, data = _flags(tensors), _dtypes(tensors), [t.data for t in tensors]
     try:
         yield
     finally:
@@ -41,9 +46,51 @@ def model_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
         # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
         if now[:2] != before[:2] or not all(map(is_, now[2], before[2])):
             _restore([*own, *filled], *before)
-        if [p.requires_grad for p in parameters] != wants_grad:
-            for parameter, flag in zip(parameters, wants_grad, strict=True):
-                parameter.requires_grad_(flag)
+        if _dtypes(tensors) != dtypes or not _is_on(tensors, data):
+            for tensor, its_own in zip(tensors, data, strict=True):
+                tensor.data = its_own
+        if _flags(tensors) != wants_grad:
+            for tensor, flag in zip(tensors, wants_grad, strict=True):
+                tensor.requires_grad_(flag)
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if type(value) in _CONTAINERS]
+
+
+def _reached(containers: list[Any]) -> list[Any]:
+    """Containers and all containers within them, each once."""
+    found: dict[int, Any] = {}
+    while containers:
+        holder = containers.pop()
+        if id(holder) not in found:
+            found[id(holder)] = holder
+            containers += _containers(holder.values() if isinstance(holder, dict) else holder)
+    return list(found.values())
+
+
+def _tensors(own: Iterable[dict[str, Any]]) -> list[torch.Tensor]:
+    """Parameters and buffers, but for those that are made of other tensors and have no data of their own."""
+    registered = chain.from_iterable(map(itemgetter("_parameters", "_buffers"), own))
+    tensors = [t for t in _values_of(filter(None, registered)) if t is not None]
+    wrappers = {kind for kind in set(map(type, tensors)) if hasattr(kind, "__tensor_flatten__")}
+    return [t for t in tensors if type(t) not in wrappers] if wrappers else tensors
+
+
+def _flags(tensors: Iterable[torch.Tensor]) -> list[bool]:
+    return [t.requires_grad for t in tensors]
+
+
+def _dtypes(tensors: Iterable[torch.Tensor]) -> list[torch.dtype]:
+    return [t.dtype for t in tensors]
+
+
+def _is_on(tensors: Iterable[torch.Tensor], data: Iterable[torch.Tensor]) -> bool:
+    """Whether each tensor has the memory, and the layout in it, of the other: on meta, and of sparse ones, unknown."""
+    try:
+        return all(map(torch.Tensor.is_set_to, tensors, data))
+    except (NotImplementedError, RuntimeError):  # the second where one is on another device now
+        return False
 
 
 def _values_of(dictionaries: Iterable[dict[str, Any]]) -> list[Any]:
@@ -82,22 +129,6 @@ def _restore(holders: Iterable[Any], sizes: Iterable[int], keys: Sequence[Any], 
         ):
             holder.clear()
             holder.update(zip(keys[begin:end], values[begin:end], strict=True))
-
-
-@contextmanager
-def data_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Parameters and buffers to which a forward assigns ``.data`` have their own again at the end.
-
-    Only a real run needs this, and a model on meta: torch lets nobody assign what is on meta to what is not.
-    """
-    own = (t for module in modules for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
-    kept = [(tensor, tensor.detach()) for tensor in own]
-    try:
-        yield
-    finally:
-        for now, before in kept:
-            if now.data_ptr() != before.data_ptr() or now.shape != before.shape or now.dtype != before.dtype:
-                now.data = before
 
 
 @contextmanager

@@ -38,6 +38,9 @@ class Dispatch:
     """All that the answer depends on, of the call: the op and its arguments, with forms in the place of tensors."""
 
 
+Asked: TypeAlias = tuple[OpOverload, Sequence[Any], Mapping[str, Any], list[Any], Mapping[str, Any]]
+"""A ``Dispatch`` in a hurry, without its key."""
+
 Bind: TypeAlias = Callable[[Sequence[Any], Mapping[str, Any]], Arguments]
 """An op's arguments by name, from what was given by position and by keyword."""
 
@@ -52,10 +55,7 @@ class Pattern:
     """One of them, once somebody asked for it: the others do the same work."""
     inplace: ClassVar[bool] = False
 
-    def answer(
-        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
-        named: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+    def answer(self, recorder: Recorder, asked: Asked) -> Any:
         """What the op returns; the call is written down."""
         raise NotImplementedError
 
@@ -70,11 +70,9 @@ class Makes(Pattern):
     rest: tuple[Form, ...] = ()
     """Further outputs, which nobody receives: the op is what another came down to."""
 
-    def answer(
-        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
-        named: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+    def answer(self, recorder: Recorder, asked: Asked) -> Any:
         """A new tensor."""
+        _, _, _, given, named = asked
         for form in self.temporaries:
             recorder.passing(form)
         result, spec = recorder.make(self.result)
@@ -91,11 +89,9 @@ class MakesSeveral(Pattern):
     results: tuple[Form, ...]
     container: Callable[[list[torch.Tensor]], Any]
 
-    def answer(
-        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
-        named: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+    def answer(self, recorder: Recorder, asked: Asked) -> Any:
         """New tensors, in a tuple or list."""
+        _, _, _, given, named = asked
         for form in self.temporaries:
             recorder.passing(form)
         made = [recorder.make(form) for form in self.results]
@@ -109,11 +105,9 @@ class Writes(Pattern):
 
     inplace: ClassVar[bool] = True
 
-    def answer(
-        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
-        named: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+    def answer(self, recorder: Recorder, asked: Asked) -> Any:
         """That argument."""
+        _, args, _, given, named = asked
         recorder.tape.noted.append((self, given, named, (given[0],), recorder.module))
         return args[0]
 
@@ -122,11 +116,9 @@ class Writes(Pattern):
 class Views(Pattern):
     """A view: torch's own kernel, on whatever tensor it is; the result shares its storage."""
 
-    def answer(
-        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
-        named: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+    def answer(self, recorder: Recorder, asked: Asked) -> Any:
         """What torch returns."""
+        func, args, kwargs, given, named = asked
         result = func(*args, **kwargs)
         base = given[0]
         if result is args[0]:  # an in-place change of shape, or a view that changes nothing
@@ -139,12 +131,9 @@ class Views(Pattern):
 class Passes(Pattern):
     """A call that does nothing, such as dropout in evaluation mode."""
 
-    def answer(
-        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Any],
-        named: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+    def answer(self, recorder: Recorder, asked: Asked) -> Any:
         """Its first argument. There is nothing to write down."""
-        return args[0]
+        return asked[1][0]
 
 
 class Patterns(dict[tuple[Any, ...], Pattern]):

@@ -107,7 +107,7 @@ class Recorder(Ledger, TorchDispatchMode):
         if pattern is not None:
             _deeper()
             if not _back():  # no autocast
-                return pattern.answer(self, func, args, kwargs, given, named)
+                return pattern.answer(self, (func, args, kwargs, given, named))
         return self._handlers[func](self, self.dispatched(func, args, kwargs))
 
     def dispatched(self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Dispatch:
@@ -207,7 +207,7 @@ class Recorder(Ledger, TorchDispatchMode):
         """Lets a new pattern answer the call that it was made of, and from now on all that are like it."""
         if self.remembers and any(spec.role in _WITHOUT_VALUES for spec in tensors_in((call.given, call.named))):
             self._patterns.remember(call, pattern)
-        return pattern.answer(self, call.func, call.args, call.kwargs, call.given, call.named)
+        return pattern.answer(self, (call.func, call.args, call.kwargs, call.given, call.named))
 
     def _is_constant(self, call: Dispatch, bound: Arguments) -> bool:
         """Whether the op's inputs are all real, small and as the model believes, so that it may run for real."""

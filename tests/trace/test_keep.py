@@ -206,3 +206,51 @@ def test_data_that_a_forward_replaces_is_put_back(device: str) -> None:
     for t, (pointer, home, shape, values) in zip(tensors, before, strict=True):
         assert (t.data_ptr(), t.device.type, t.shape) == (pointer, home, shape)
         assert t.is_meta or torch.equal(t, values)
+
+
+@pytest.mark.parametrize(
+    "change", [torch.sign, lambda w: w.t(), lambda w: w.view(torch.int32)], ids=["values", "t", "i"]
+)
+def test_small_data_that_a_forward_replaces_is_put_back(change: Any) -> None:
+    """Small constants are computed for real, and so could be assigned for real; a transpose lies on the same memory."""
+
+    class Assigns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.arange(9.0).reshape(3, 3) - 4, requires_grad=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.weight.data = change(self.weight.data)
+            return x + 1
+
+    model = Assigns()
+    before = model.weight.clone(), model.weight.stride(), model.weight.dtype, model.weight.data_ptr()
+    assert costmodel.profile(model, (7, 3), execution="meta").flops >= 21
+    after = model.weight, model.weight.stride(), model.weight.dtype, model.weight.data_ptr()
+    assert torch.equal(after[0], before[0])
+    assert after[1:] == before[1:]
+
+
+def test_containers_within_containers_are_put_back() -> None:
+    """Lists in dictionaries, sets in lists, and what contains itself."""
+
+    class Collects(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: dict[str, Any] = {"shapes": [], "sizes": [{1}], "more": {"deep": {}}}
+            self.seen["itself"] = self.seen
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.seen["shapes"].append(x)
+            self.seen["sizes"][0].add(x.numel())
+            self.seen["more"]["deep"]["last"] = x
+            return x + 1
+
+    model = Collects()
+    deep = model.seen["more"]["deep"]
+    costmodel.profile(model, (7, 3))
+    assert {k: v for k, v in model.seen.items() if k != "itself"} == {
+        "shapes": [], "sizes": [{1}], "more": {"deep": {}}
+    }  # fmt: skip
+    assert model.seen["itself"] is model.seen
+    assert model.seen["more"]["deep"] is deep

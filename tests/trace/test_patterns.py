@@ -157,6 +157,24 @@ def test_inference_mode_leaves_nothing_behind() -> None:
     assert inside.flops == outside.flops == again.flops
 
 
+@pytest.mark.usefixtures("forgotten")
+def test_modes_of_the_caller_leave_nothing_behind() -> None:
+    """What a trace under somebody's FakeTensorMode remembered is plain outside of it."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    kinds: list[type] = []
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        y = x + 1
+        kinds.append(type(y))
+        return y * 2
+
+    with FakeTensorMode():
+        costmodel.profile(Function(function), (11, 13, 17), execution="meta")
+    costmodel.profile(Function(function), (11, 13, 17), execution="meta")
+    assert kinds[-1] is torch.Tensor
+
+
 def test_a_flattened_copy_is_still_a_copy() -> None:
     """Flattening and reshaping are free where memory allows, and copy where it does not."""
     for function in (lambda x: x.flatten(1), lambda x: x.reshape(2, -1), lambda x: F.relu(x).flatten(-2)):
