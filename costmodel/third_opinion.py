@@ -115,7 +115,7 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, Counted]:
     given = asked_of(model) if inputs is None else inputs
     modules = list(model.modules())
     with (
-        model_kept(modules),
+        model_kept(modules, [*model.parameters(), *model.buffers()]),
         _buffers_apart(modules),
         randomness_kept(modules),
         plain_eager(modules),

@@ -13,10 +13,11 @@ from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValu
 from costmodel.graph import Graph, tensors_in
 from costmodel.ops.defaults import default_float_is
 from costmodel.trace.autocast import Autocast, AutocastSeenError
+from costmodel.trace.calls import Calls, Capture
 from costmodel.trace.forms import new_on_meta
 from costmodel.trace.inputs import Input, arguments, asked_of
 from costmodel.trace.keep import garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
-from costmodel.trace.modules import Calls, Capture, home_of, survey
+from costmodel.trace.modules import survey
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder, below_autograd
 from costmodel.trace.specs import DTYPE_NAME, map_tensors, twin_on_meta
@@ -71,11 +72,11 @@ def trace(
 
 def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
     real = isinstance(recorder, RealRecorder)
-    modules = survey(model, recorder)
+    modules, tensors = survey(model, recorder)
     with (
         garbage_kept(),
         _disable_current_modes(),  # the caller's, which would see other ops, or make tensors of another kind
-        model_kept(modules),
+        model_kept(modules, tensors),
         randomness_kept(modules),
         plain_eager(modules),
         default_float_is(DTYPE_NAME[torch.get_default_dtype()]),
@@ -86,13 +87,14 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
             buffers_cloned(model, recorder)
             args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone())
         else:
-            recorder.home = home_of(modules)
+            recorder.home = tensors[0].device.type if tensors else "cpu"  # where the model takes its inputs
             args, kwargs = arguments(
                 inputs,
                 lambda shape, dtype: new_on_meta(shape, DTYPE_NAME[dtype]),
                 twin_on_meta,
             )
-        calls = Calls(recorder, capture)
+        # A real run may hand the modules' dictionaries on, to replicas on other devices.
+        calls = Calls(recorder, capture, () if real else modules)
         graph = Graph(
             type(model).__name__, recorder.tape,
             tuple(map_tensors(args, recorder.know_input)),

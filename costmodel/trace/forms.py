@@ -12,7 +12,7 @@ from costmodel.trace.specs import empty_meta
 
 @dataclass(slots=True, eq=False)
 class Form:
-    """A shape, dtype, strides and role: compared by identity, for there is one of each (``form_of``)."""
+    """A shape, dtype, strides and role: compared by identity, for there is one of each (``FORMS``)."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -25,24 +25,25 @@ class Form:
         return type(None), ()  # another process has forms of its own
 
 
-_MOST = 1 << 14
-_forms: dict[tuple[object, ...], Form] = {}
+class _Forms(dict[tuple[tuple[int, ...], str, tuple[int, ...] | None, Role], Form]):
+    """The one form of all tensors of a shape (a ``torch.Size`` is one like any other), dtype, strides and role."""
+
+    most = 1 << 14
+
+    def __missing__(self, key: tuple[tuple[int, ...], str, tuple[int, ...] | None, Role]) -> Form:
+        if len(self) >= self.most:
+            self.clear()
+        shape, dtype, strides, role = key
+        form = self[key] = Form(tuple(shape), dtype, strides, role)
+        return form
 
 
-def form_of(shape: tuple[int, ...], dtype: str, strides: tuple[int, ...] | None, role: Role) -> Form:
-    """The one form of all such tensors; a ``torch.Size`` is a shape like any other."""
-    key = shape, dtype, strides, role
-    form = _forms.get(key)
-    if form is None:
-        if len(_forms) >= _MOST:
-            _forms.clear()
-        form = _forms[key] = Form(tuple(shape), dtype, strides, role)
-    return form
+FORMS = _Forms()
 
 
 def as_form(spec: TensorSpec) -> Form:
     """The form of a tensor that is to be made, with a template of it."""
-    form = form_of(spec.shape, spec.dtype, spec.strides, spec.role)
+    form = FORMS[spec.shape, spec.dtype, spec.strides, spec.role]
     if form.template is None:
         with torch.inference_mode(False):
             form.template = empty_meta(spec)

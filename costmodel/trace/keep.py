@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import chain, filterfalse
-from operator import attrgetter, is_, itemgetter
+from itertools import chain, compress, islice
+from operator import attrgetter, is_, methodcaller
 from types import ModuleType
 from typing import Any
 
@@ -18,71 +18,97 @@ import torch
 from torch import nn
 
 _CONTAINERS = frozenset({dict, OrderedDict, list, set})
+_ORDINARY = frozenset({torch.Tensor, nn.Parameter})
 
 
 @contextmanager
-def model_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+def model_kept(modules: Iterable[nn.Module], tensors: Iterable[torch.Tensor]) -> Iterator[None]:
     """Every attribute, parameter, buffer, hook and flag of every module is put back at the end.
 
-    Dictionaries, lists and sets are copied, also those within others, and not tensors: a trace writes into none of the
-    model's. But a forward may give a parameter or buffer other ``data``: it has its own again at the end.
+    ``tensors`` are all its parameters and buffers: their flags and their ``data``, which a forward may replace, are put
+    back too. Their values need not be, for a trace writes into none of them.
     """
-    own = [module.__dict__ for module in modules]
-    held = _containers(_values_of(own))
-    before = _contents(own, filter(None, held))
-    within = _containers(before[2][sum(map(len, own)) :])
-    if within:
-        held += _reached(within)
-        before = _contents(own, filter(None, held))
-    filled, empty = list(filter(None, held)), list(filterfalse(None, held))
-    tensors = _tensors(own)
-    wants_grad, dtypes, data = _flags(tensors), _dtypes(tensors), [t.data for t in tensors]
+    contents = _contents_of(modules)
+    # Those that are made of other tensors have no data of their own.
+    tensors = [t for t in tensors if type(t) in _ORDINARY or not hasattr(t, "__tensor_flatten__")]
+    flags, data = _flags(tensors), [t.data for t in tensors]
     try:
         yield
     finally:
-        for holder in filter(None, empty):
-            holder.clear()
-        now = _contents(own, filled)
-        # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
-        if now[:2] != before[:2] or not all(map(is_, now[2], before[2])):
-            _restore([*own, *filled], *before)
-        if _dtypes(tensors) != dtypes or not _is_on(tensors, data):
-            for tensor, its_own in zip(tensors, data, strict=True):
+        for level in contents:
+            level.put_back()
+        if _flags(tensors) != flags or not _is_on(tensors, data):
+            for tensor, its_own, (_, wants_grad) in zip(tensors, data, flags, strict=True):
                 tensor.data = its_own
-        if _flags(tensors) != wants_grad:
-            for tensor, flag in zip(tensors, wants_grad, strict=True):
-                tensor.requires_grad_(flag)
+                tensor.requires_grad_(wants_grad)
 
 
-def _containers(values: Iterable[Any]) -> list[Any]:
-    return [value for value in values if type(value) in _CONTAINERS]
+def _contents_of(modules: Iterable[nn.Module]) -> list[_Contents]:
+    """Those of the modules, of the containers in them, of the containers in these, and so on."""
+    contents = [_Contents([module.__dict__ for module in modules])]
+    within = contents[0].containers()
+    while within:
+        contents.append(_Contents(within))
+        within = contents[-1].containers()
+        if within:
+            known = {id(holder) for level in contents for holder in level.holders}
+            within = [holder for holder in within if id(holder) not in known]
+    return contents
 
 
-def _reached(containers: list[Any]) -> list[Any]:
-    """Containers and all containers within them, each once."""
-    found: dict[int, Any] = {}
-    while containers:
-        holder = containers.pop()
-        if id(holder) not in found:
-            found[id(holder)] = holder
-            containers += _containers(holder.values() if isinstance(holder, dict) else holder)
-    return list(found.values())
+class _Contents:
+    """What dictionaries, lists and sets hold: to see later whether they still do, and to put it back where not."""
+
+    def __init__(self, holders: list[Any]) -> None:
+        self.holders = holders
+        self._sizes = list(map(len, holders))
+        filled = list(compress(holders, self._sizes))
+        self._dictionaries = [holder for holder in filled if isinstance(holder, dict)]
+        self._others = [holder for holder in filled if not isinstance(holder, dict)]
+        self._keys, self._values = self._now()
+
+    def containers(self) -> list[Any]:
+        """The dictionaries, lists and sets among what they hold."""
+        return [value for value in self._values if type(value) in _CONTAINERS]
+
+    def put_back(self) -> None:
+        """Leaves all as it was."""
+        if list(map(len, self.holders)) == self._sizes:
+            keys, values = self._now()
+            # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
+            if keys == self._keys and _are(values, self._values):
+                return
+        sizes = {id(holder): size for holder, size in zip(self.holders, self._sizes, strict=True)}
+        keys_left, values_left = iter(self._keys), iter(self._values)
+        for holder in self._dictionaries:
+            before = dict(islice(zip(keys_left, values_left, strict=False), sizes[id(holder)]))
+            if [*holder] != [*before] or not _are(holder.values(), before.values()):
+                holder.clear()
+                holder.update(before)
+        for holder in self._others:
+            items = list(islice(values_left, sizes[id(holder)]))
+            holder.clear()
+            (holder.extend if isinstance(holder, list) else holder.update)(items)
+        for holder in self.holders:
+            if not sizes[id(holder)]:
+                holder.clear()
+
+    def _now(self) -> tuple[list[Any], list[Any]]:
+        # One long list of all, as the comparison of two such lists is quick, and nearly always all that is needed.
+        values = map(_VALUES, self._dictionaries)
+        return list(chain.from_iterable(self._dictionaries)), list(chain.from_iterable(chain(values, self._others)))
 
 
-def _tensors(own: Iterable[dict[str, Any]]) -> list[torch.Tensor]:
-    """Parameters and buffers, but for those that are made of other tensors and have no data of their own."""
-    registered = chain.from_iterable(map(itemgetter("_parameters", "_buffers"), own))
-    tensors = [t for t in _values_of(filter(None, registered)) if t is not None]
-    wrappers = {kind for kind in set(map(type, tensors)) if hasattr(kind, "__tensor_flatten__")}
-    return [t for t in tensors if type(t) not in wrappers] if wrappers else tensors
+_VALUES = methodcaller("values")
 
 
-def _flags(tensors: Iterable[torch.Tensor]) -> list[bool]:
-    return [t.requires_grad for t in tensors]
+def _are(some: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Whether they are the same objects; of as many."""
+    return all(map(is_, some, others))
 
 
-def _dtypes(tensors: Iterable[torch.Tensor]) -> list[torch.dtype]:
-    return [t.dtype for t in tensors]
+def _flags(tensors: Iterable[torch.Tensor]) -> list[tuple[torch.dtype, bool]]:
+    return list(map(attrgetter("dtype", "requires_grad"), tensors))
 
 
 def _is_on(tensors: Iterable[torch.Tensor], data: Iterable[torch.Tensor]) -> bool:
@@ -91,44 +117,6 @@ def _is_on(tensors: Iterable[torch.Tensor], data: Iterable[torch.Tensor]) -> boo
         return all(map(torch.Tensor.is_set_to, tensors, data))
     except (NotImplementedError, RuntimeError):  # the second where one is on another device now
         return False
-
-
-def _values_of(dictionaries: Iterable[dict[str, Any]]) -> list[Any]:
-    return list(chain.from_iterable(map(dict.values, dictionaries)))
-
-
-def _contents(own: list[dict[str, Any]], filled: Iterable[Any]) -> tuple[list[int], list[Any], list[Any]]:
-    """How much each dictionary, list or set holds; all their keys, or their values' identities; their values.
-
-    One long list of all, as the comparison of two such lists is quick, and nearly always all that is needed.
-    """
-    sizes, values = list(map(len, own)), _values_of(own)
-    keys: list[Any] = list(chain.from_iterable(own))
-    for holder in filled:
-        sizes.append(len(holder))
-        if isinstance(holder, dict):
-            keys += holder
-            values += holder.values()
-        else:
-            keys += map(id, holder)
-            values += holder
-    return sizes, keys, values
-
-
-def _restore(holders: Iterable[Any], sizes: Iterable[int], keys: Sequence[Any], values: Sequence[Any]) -> None:
-    end = 0
-    for holder, size in zip(holders, sizes, strict=True):
-        begin, end = end, end + size
-        if isinstance(holder, list):
-            holder[:] = values[begin:end]
-        elif isinstance(holder, set):
-            holder.clear()
-            holder.update(values[begin:end])
-        elif not (
-            len(holder) == size and all(map(is_, holder.values(), values[begin:end])) and [*holder] == keys[begin:end]
-        ):
-            holder.clear()
-            holder.update(zip(keys[begin:end], values[begin:end], strict=True))
 
 
 @contextmanager

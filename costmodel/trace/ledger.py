@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from costmodel.errors import InputError
 from costmodel.graph import Role, TensorSpec, tensors_in
-from costmodel.trace.forms import Form, form_of
+from costmodel.trace.forms import FORMS, Form
 from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of
 from costmodel.trace.tape import Tape
+
+_LAZY = (UninitializedParameter, UninitializedBuffer)
 
 
 class _Death(weakref.ref):  # type: ignore[type-arg]  # weakref.ref is generic in stubs only
@@ -83,18 +88,31 @@ class Ledger:
         self.tape.store(spec, -1)
         return self.stands_for(tensor, spec)
 
-    def know_own(self, tensor: torch.Tensor, role: Role, name: str) -> TensorSpec:
-        """Takes a parameter or buffer into the records; ``model_kept`` holds it."""
-        if tensor.layout is not torch.strided:
-            return self.know(tensor, role, name)
-        strides = None if tensor.is_contiguous() else tensor.stride()
-        form = form_of(tensor.shape, DTYPE_NAME[tensor.dtype], strides, role)
-        tape = self.tape
-        spec = TensorSpec(form.shape, form.dtype, strides, len(tape.stored), role, name, form)
-        tape.stored.append(spec)
-        tape.born.append(-1)
-        self.specs[id(tensor)] = spec
-        return spec
+    def know_own(self, tensors: Mapping[str, torch.Tensor | None], prefix: str, role: Role) -> tuple[TensorSpec, ...]:
+        """Takes the parameters or the buffers of a module into the records; ``model_kept`` holds them."""
+        known, stored, born = self.specs, self.tape.stored, self.tape.born
+        specs = []
+        for name, tensor in tensors.items():
+            if tensor is None:
+                continue
+            spec = known.get(id(tensor))
+            if spec is None:
+                if type(tensor) in _LAZY:
+                    raise InputError(
+                        f"{prefix + name} has no shape yet, its layer is lazy: run the model once on real input, or "
+                        f"build it with explicit sizes"
+                    )
+                if tensor.layout is torch.strided:
+                    strides = None if tensor.is_contiguous() else tensor.stride()
+                    form = FORMS[tensor.shape, DTYPE_NAME[tensor.dtype], strides, role]
+                    spec = TensorSpec(form.shape, form.dtype, strides, len(stored), role, prefix + name, form)
+                    stored.append(spec)
+                    born.append(-1)
+                    known[id(tensor)] = spec
+                else:
+                    spec = self.know(tensor, role, prefix + name)
+            specs.append(spec)
+        return tuple(specs)
 
     def know_input(self, tensor: torch.Tensor) -> TensorSpec:
         """Takes one of the model's inputs into the records."""
@@ -155,7 +173,7 @@ class Ledger:
 
     def _seen(self, tensor: torch.Tensor, role: Role, name: str = "") -> TensorSpec:
         spec = spec_of(tensor)
-        spec.role, spec.name, spec.form = role, name, form_of(spec.shape, spec.dtype, spec.strides, role)
+        spec.role, spec.name, spec.form = role, name, FORMS[spec.shape, spec.dtype, spec.strides, role]
         return spec
 
     def _watch(self, tensor: torch.Tensor, spec: TensorSpec) -> None:
