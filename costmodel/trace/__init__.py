@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from threading import RLock
 from typing import Any, Literal
 
 import torch
@@ -26,6 +27,10 @@ __all__ = ["Execution", "Input", "Mode", "asked_of", "trace"]
 
 Mode = Literal["eval", "train"]
 Execution = Literal["auto", "meta", "real"]
+
+_ONE_AT_A_TIME = RLock()
+"""Random state, switches of torch and the modules' own dictionaries are changed for a while: two threads that traced
+one model would put back what the other had changed."""
 
 
 def trace(
@@ -71,6 +76,11 @@ def trace(
 
 
 def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
+    with _ONE_AT_A_TIME:
+        return _run_alone(model, inputs, mode, capture, recorder, reason)
+
+
+def _run_alone(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
     real = isinstance(recorder, RealRecorder)
     modules, tensors = survey(model, recorder)
     with (

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from torch import nn
 from torch.nn.modules.module import (
     _global_forward_hooks,
+    _global_forward_hooks_with_kwargs,
     _global_forward_pre_hooks,
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -35,29 +36,29 @@ class Calls:
     model hides, and those that have hooks, are noted by two global hooks: with those, torch takes a long way itself.
     """
 
+    _innermost: Calls | None = None
+    """A forward that is being traced may itself trace, and the outer trace must not take that for its own."""
+
     def __init__(self, recorder: Recorder, capture: Capture, tree: Iterable[nn.Module]) -> None:
         self._recorder, self._capture, self._tree = recorder, capture, tree
         self._raised: list[tuple[int, int]] = []
         """Calls that an exception has left, innermost first, and how far the trace was."""
-        self._taken: list[tuple[dict[str, Any], _Way | None]] = []
+        self._taken: list[dict[str, Any]] = []
 
     def __enter__(self) -> Calls:
+        self._outer, Calls._innermost = Calls._innermost, self
         enter, leave = self._hooks()
-        if self._tree and not (
-            _global_forward_pre_hooks or _global_forward_hooks
-        ):  # the user's, for all modules to run
-            self._take_slots(self._call())
+        self._take_slots(self._call())
         self._handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, with_kwargs=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for handle in self._handles:
             handle.remove()
-        for own, before in self._taken:
-            if before is None:
-                own.pop(_SLOT, None)
-            else:
-                own[_SLOT] = before
+            _global_forward_hooks_with_kwargs.pop(handle.id, None)  # torch forgets to, and takes it for a hook
+        for own in self._taken:
+            own.pop(_SLOT, None)
+        Calls._innermost = self._outer
 
     def broken(self) -> list[ModuleCall]:
         """The calls that an exception has just left, outermost first: where it came from."""
@@ -75,13 +76,12 @@ class Calls:
     def _take_slots(self, call: Callable[..., Any]) -> None:
         kinds: set[type[nn.Module]] = set(map(type, self._tree))
         plain = {kind for kind in kinds if kind._call_impl is nn.Module._call_impl}
-        for module, info in zip(self._tree, self._recorder.tape.infos.values(), strict=True):
+        infos = self._recorder.tape.infos
+        for module in self._tree:
             own = module.__dict__
-            before = own.get(_SLOT)
-            # Within a forward that is being traced, another trace may have its own there.
-            if type(module) in plain and "_call_impl" not in own and (before is None or type(before) is _Way):
-                self._taken.append((own, before))
-                own[_SLOT] = _Way(call, module, info)
+            if type(module) in plain and "_call_impl" not in own and own.get(_SLOT) is None:
+                self._taken.append(own)
+                own[_SLOT] = partial(call, module, infos[id(module)])
 
     def _call(self) -> Callable[..., Any]:
         """What is called in the place of a module's forward and hooks.
@@ -96,7 +96,7 @@ class Calls:
             if (
                 module._forward_pre_hooks or module._forward_hooks
                 or module._backward_pre_hooks or module._backward_hooks
-                or len(_global_forward_pre_hooks) + len(_global_forward_hooks) > 2  # the forward has set one
+                or len(_global_forward_pre_hooks) + len(_global_forward_hooks) > 2  # somebody else's too
                 or get_ident() != thread
             ):  # fmt: skip
                 return module._call_impl(*args, **kwargs)
@@ -131,13 +131,13 @@ class Calls:
         begun, ended, noted, info_of = tape.begun, tape.ended, tape.noted, tape.infos.get
 
         def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
-            if get_ident() == thread:
+            if self._hears(thread):
                 given = map_tensors(args, recorder.spec)
                 within, recorder.module = recorder.module, len(begun)
                 begun.append((info_of(id(module)) or type(module).__name__, within, len(noted), given, module.training))
 
         def leave(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
-            if get_ident() == thread:
+            if self._hears(thread):
                 index = recorder.module
                 if begun[index][0] is not info_of(id(module)):
                     index = self._left(module)
@@ -148,6 +148,9 @@ class Calls:
 
         return enter, leave
 
+    def _hears(self, thread: int) -> bool:
+        return get_ident() == thread and Calls._innermost is self
+
     def _left(self, module: nn.Module) -> int:
         """The call of a module that ends now: not the innermost, if the model went on after one inside had raised."""
         tape, index = self._recorder.tape, self._recorder.module
@@ -155,7 +158,3 @@ class Calls:
         while tape.begun[index][0] != known and tape.begun[index][1] >= 0:
             index = tape.begun[index][1]
         return index
-
-
-class _Way(partial):  # type: ignore[type-arg]  # partial is generic in stubs only
-    """The function of one trace, for one module."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -169,7 +174,131 @@ def test_a_call_that_raised_and_was_forgiven_is_left() -> None:
             try:
                 return self.fails(x)
             except ArithmeticError:
-                return self.works(x)
+                return self.works(x @ x.mT)
 
-    p = costmodel.profile(nn.Sequential(Tries(), nn.Linear(3, 3)), (2, 3))
-    assert list(p.modules.set_index("name").loc[["", "0", "1"], "macs"]) == [36, 18, 18]
+    p = costmodel.profile(nn.Sequential(Tries(), nn.Linear(3, 3)), (3, 3))
+    own = p.modules.set_index("name")["macs"]
+    assert list(own[["", "0", "0.fails", "0.works", "1"]]) == [81, 54, 0, 27, 27]
+
+
+class Twice(nn.Module):
+    """Something to look into while it runs."""
+
+    def __init__(self, meanwhile: Callable[[nn.Module], object] = lambda model: None) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.meanwhile = meanwhile
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Something happens between its two layers."""
+        x = self.first(x)
+        self.meanwhile(self)
+        return self.second(x)
+
+
+CALLS = ["", "first", "second"]
+
+
+def calls(profile: costmodel.Profile) -> list[str]:
+    """The names of what was called."""
+    assert profile.macs == 36
+    return [call.name for call in profile.graph.calls]
+
+
+def test_everybodys_hooks_are_run() -> None:
+    """A module's own hooks, everyone's, and those that a forward sets; a class's own way of calling itself."""
+    seen: list[str] = []
+
+    def note(module: nn.Module, *_: object) -> None:
+        seen.append(type(module).__name__)
+
+    def hooked(model: nn.Module) -> None:
+        model.second.register_forward_hook(note)
+
+    assert calls(costmodel.profile(Twice(hooked), (2, 3))) == CALLS
+    assert seen == ["Linear"]
+
+    model = Twice()
+    model.first.register_forward_pre_hook(note)
+    assert calls(costmodel.profile(model, (2, 3))) == CALLS
+    assert seen == ["Linear"] * 2
+
+    handle = nn.modules.module.register_module_forward_hook(note)
+    try:
+        assert calls(costmodel.profile(Twice(), (2, 3))) == CALLS
+    finally:
+        handle.remove()
+    assert seen == [*["Linear"] * 4, "Twice"]
+
+    handles: list[Any] = []
+    model = Twice(lambda _: handles.append(nn.modules.module.register_module_forward_pre_hook(note)))
+    try:
+        assert calls(costmodel.profile(model, (2, 3))) == CALLS
+    finally:
+        handles[0].remove()
+    assert seen[5:] == ["Linear"]
+
+    class OwnWay(nn.Linear):
+        def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+            note(self)
+            return super()._call_impl(*args, **kwargs)
+
+    model = Twice()
+    model.second = OwnWay(3, 3)
+    assert calls(costmodel.profile(model, (2, 3))) == CALLS
+    assert seen[6:] == ["OwnWay"]
+    assert not nn.modules.module._has_any_global_hook()
+
+
+def test_a_profile_within_a_forward() -> None:
+    """Each of the two sees its own calls, though both are of the same modules."""
+    inside: list[costmodel.Profile] = []
+
+    def again(model: nn.Module) -> None:
+        if not inside:
+            inside.append(costmodel.profile(model.first, (2, 3)))
+
+    model = Twice(again)
+    before = {name: dict(vars(module)) for name, module in model.named_modules()}
+    assert calls(costmodel.profile(model, (2, 3))) == CALLS
+    assert [call.name for call in inside[0].graph.calls] == [""]
+    assert inside[0].macs == 18
+    assert {name: dict(vars(module)) for name, module in model.named_modules()} == before
+
+
+def test_another_thread_runs_the_model_meanwhile() -> None:
+    """It computes what it would, and its calls are not taken for the trace's."""
+    outputs: list[torch.Tensor] = []
+    x = torch.ones(2, 3)
+
+    def elsewhere(model: nn.Module) -> None:
+        thread = threading.Thread(target=lambda: outputs.append(model.first(x)))
+        thread.start()
+        thread.join()
+
+    model = Twice(elsewhere)
+    assert calls(costmodel.profile(model, (2, 3))) == CALLS
+    assert torch.equal(outputs[0], model.first(x))
+
+
+def test_two_threads_profile_one_model() -> None:
+    """The second waits for the first, and both leave the model as it was."""
+    running, found = threading.Event(), []
+
+    def wait(model: nn.Module) -> None:
+        running.set()
+        time.sleep(0.05)
+
+    model = Twice(wait)
+    before = {name: dict(vars(module)) for name, module in model.named_modules()}
+
+    def run() -> None:
+        found.append(calls(costmodel.profile(model, (2, 3))))
+
+    first = threading.Thread(target=run)
+    first.start()
+    running.wait()
+    run()
+    first.join()
+    assert found == [CALLS, CALLS]
+    assert {name: dict(vars(module)) for name, module in model.named_modules()} == before

@@ -301,7 +301,7 @@ def test_big_inputs_take_no_memory() -> None:
 
 
 def test_concurrent_modules_of_other_threads_are_not_recorded() -> None:
-    """The two global hooks listen to the thread that traces, and to no other."""
+    """What notes the calls listens to the thread that traces, and to no other."""
     import threading
 
     other, stop = nn.Linear(2, 2), threading.Event()
