@@ -22,7 +22,7 @@ from costmodel.graph import Graph
 from costmodel.pricing import Pricing
 from costmodel.trace import asked_of
 from costmodel.trace.inputs import arguments
-from costmodel.trace.keep import mode_set, model_kept, plain_eager, randomness_kept
+from costmodel.trace.keep import mode_set, model_kept, one_at_a_time, plain_eager, randomness_kept
 from costmodel.trace.real import make_real
 
 _PRODUCTS = frozenset({"conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", "baddbmm"})
@@ -111,6 +111,7 @@ def reason(counted: Counted, *, macs: int, calls: int, with_macs: Set[str] = fro
     return "; ".join(reasons)
 
 
+@one_at_a_time()
 def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, Counted]:
     given = asked_of(model) if inputs is None else inputs
     modules = list(model.modules())

@@ -204,4 +204,5 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The body, and the shortcut."""
         y: Tensor = self.expand(self.act(self.conv(self.act(self.reduce(x)))))
-        return self.act(y + x if self.shortcut else y)  # type: ignore[no-any-return]
+        z: Tensor = self.act(y + x if self.shortcut else y)
+        return z

@@ -126,7 +126,7 @@ def _index_add_window(call: OpCall, output: int) -> Sight:
 
 def _index_put_window(call: OpCall, output: int) -> Sight:
     rank = len(call.args["self"].shape)
-    return {**everything(call, output), "self": tuple(map(Follow, range(rank)))}  # type: ignore[dict-item]
+    return {**everything(call, output), "self": tuple(map(Follow, range(rank)))}
 
 
 def _like_self(args: Arguments) -> TensorSpec:

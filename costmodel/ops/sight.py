@@ -28,7 +28,7 @@ def regrouped(arg: str = "self") -> Callable[[OpCall, int], Sight]:
     return lambda call, output: Regrouped(arg)
 
 
-def everything(call: OpCall, output: int) -> Sight:
+def everything(call: OpCall, output: int) -> dict[str, tuple[Tap, ...]]:
     """Every output element sees all of every input: the safe statement where positions are mixed."""
     return {name: (Whole(),) * len(t.shape) for name, t in call.tensors()}
 

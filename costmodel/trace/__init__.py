@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from threading import RLock
 from typing import Any, Literal
 
 import torch
@@ -17,7 +16,7 @@ from costmodel.trace.autocast import Autocast, AutocastSeenError
 from costmodel.trace.calls import Calls, Capture
 from costmodel.trace.forms import new_on_meta
 from costmodel.trace.inputs import Input, arguments, asked_of
-from costmodel.trace.keep import garbage_kept, mode_set, model_kept, plain_eager, randomness_kept
+from costmodel.trace.keep import garbage_kept, mode_set, model_kept, one_at_a_time, plain_eager, randomness_kept
 from costmodel.trace.modules import survey
 from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
 from costmodel.trace.recorder import Recorder, below_autograd
@@ -27,10 +26,6 @@ __all__ = ["Execution", "Input", "Mode", "asked_of", "trace"]
 
 Mode = Literal["eval", "train"]
 Execution = Literal["auto", "meta", "real"]
-
-_ONE_AT_A_TIME = RLock()
-"""Random state, switches of torch and the modules' own dictionaries are changed for a while: two threads that traced
-one model would put back what the other had changed."""
 
 
 def trace(
@@ -75,12 +70,8 @@ def trace(
         return _run(model, inputs, mode, capture, RealRecorder(), str(error))
 
 
+@one_at_a_time()
 def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
-    with _ONE_AT_A_TIME:
-        return _run_alone(model, inputs, mode, capture, recorder, reason)
-
-
-def _run_alone(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
     real = isinstance(recorder, RealRecorder)
     modules, tensors = survey(model, recorder)
     with (

@@ -92,7 +92,7 @@ class Calls:
         tape, dead, spec_of = recorder.tape, recorder.dead, recorder.specs.get
         begun, ended, noted = tape.begun, tape.ended, tape.noted
 
-        def call(module: nn.Module, info: ModuleInfo, *args: Any, **kwargs: Any) -> Any:
+        def call(module: nn.Module, info: ModuleInfo, /, *args: Any, **kwargs: Any) -> Any:
             if (
                 module._forward_pre_hooks or module._forward_hooks
                 or module._backward_pre_hooks or module._backward_hooks
@@ -125,7 +125,7 @@ class Calls:
         return call
 
     def _hooks(self) -> tuple[Callable[..., None], Callable[..., None]]:
-        """What torch calls before and after the forward of a module that has no ``_Way``."""
+        """What torch calls before and after the forward of a module whose slot is not taken."""
         thread, recorder, capture = get_ident(), self._recorder, self._capture
         tape = recorder.tape
         begun, ended, noted, info_of = tape.begun, tape.ended, tape.noted, tape.infos.get

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import random
 import sys
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain, compress, islice
 from operator import attrgetter, is_, methodcaller
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +21,16 @@ from torch import nn
 
 _CONTAINERS = frozenset({dict, OrderedDict, list, set})
 _ORDINARY = frozenset({torch.Tensor, nn.Parameter})
+
+
+_LOCK = RLock()
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Other threads wait: two that change one model for a while would put back what the other had changed."""
+    with _LOCK:
+        yield
 
 
 @contextmanager
@@ -181,7 +193,8 @@ def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
     compiled = wrapped or any(map(attrgetter("_compiled_call_impl"), modules))
     try:
         if compiled:
-            with torch.compiler.set_stance("force_eager"):
+            with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
                 yield
         else:
             yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 import torch
 from torch import nn
@@ -28,7 +28,10 @@ def survey(model: nn.Module, recorder: Recorder) -> tuple[list[nn.Module], list[
             info.aliases = (*info.aliases, name)
             continue
         modules.append(module)
-        parameters, buffers, children = _registered(module.__dict__)
+        try:
+            parameters, buffers, children = _registered_in(module.__dict__)
+        except KeyError:  # a module of torch.jit.trace's, which asks another for them
+            parameters, buffers, children = _registered(module)
         prefix = name and name + "."
         infos[id(module)] = ModuleInfo(
             name,
@@ -43,4 +46,5 @@ def survey(model: nn.Module, recorder: Recorder) -> tuple[list[nn.Module], list[
     return modules, [tensor for tensor in tensors if tensor is not None]
 
 
-_registered = itemgetter("_parameters", "_buffers", "_modules")
+_registered_in = itemgetter("_parameters", "_buffers", "_modules")
+_registered = attrgetter("_parameters", "_buffers", "_modules")

@@ -6,6 +6,7 @@ next, so nearly every op of a second profile is answered without binding its arg
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ Bind: TypeAlias = Callable[[Sequence[Any], Mapping[str, Any]], Arguments]
 
 
 @dataclass(slots=True, eq=False)
-class Pattern:
+class Pattern(ABC):
     """What all calls with the same key have in common."""
 
     op: str
@@ -55,9 +56,9 @@ class Pattern:
     """One of them, once somebody asked for it: the others do the same work."""
     inplace: ClassVar[bool] = False
 
+    @abstractmethod
     def answer(self, recorder: Recorder, asked: Asked) -> Any:
         """What the op returns; the call is written down."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True, eq=False)

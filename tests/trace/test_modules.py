@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -266,6 +268,50 @@ def test_a_profile_within_a_forward() -> None:
     assert {name: dict(vars(module)) for name, module in model.named_modules()} == before
 
 
+def test_keywords_of_any_name() -> None:
+    """What a module is given by keyword is its own business."""
+
+    class Names(nn.Module):
+        def forward(self, module: torch.Tensor, info: torch.Tensor) -> torch.Tensor:
+            return module @ info
+
+    class Gives(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.names = Names()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.names(module=x, info=x.mT)  # type: ignore[no-any-return]  # as every module call
+
+    assert costmodel.profile(Gives(), (2, 3)).macs == 12
+
+
+def test_an_exception_within_hooked_modules_is_left() -> None:
+    """The end of a module that has hooks is its own, though one inside had raised and was forgiven."""
+
+    class Fails(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise ArithmeticError("no")
+
+    class Tries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fails = Fails()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with suppress(ArithmeticError):
+                self.fails(x)
+            return x + x
+
+    model = nn.Sequential(Tries(), nn.Linear(3, 3))
+    for module in model.modules():
+        module.register_forward_hook(lambda *_: None)
+    p = costmodel.profile(model, (2, 3))
+    own = p.modules.set_index("name")["macs"]
+    assert list(own[["", "0", "1"]]) == [18, 0, 18]
+    assert [(call.name, call.parent) for call in p.graph.calls] == [("", -1), ("0", 0), ("0.fails", 1), ("1", 0)]
+
+
 def test_another_thread_runs_the_model_meanwhile() -> None:
     """It computes what it would, and its calls are not taken for the trace's."""
     outputs: list[torch.Tensor] = []
@@ -297,8 +343,29 @@ def test_two_threads_profile_one_model() -> None:
 
     first = threading.Thread(target=run)
     first.start()
-    running.wait()
+    assert running.wait(60)
     run()
     first.join()
     assert found == [CALLS, CALLS]
     assert {name: dict(vars(module)) for name, module in model.named_modules()} == before
+
+
+def test_a_thread_profiles_what_fvcore_counts_in_another() -> None:
+    """The third opinion runs the model too, and changes it meanwhile."""
+    counting, ran = threading.Event(), []
+
+    def wait(model: nn.Module) -> None:
+        ran.append(threading.get_ident())
+        if len(ran) == 2:  # the first was the trace that is to be checked
+            counting.set()
+        time.sleep(0.05)
+
+    model = Twice(wait).train()
+    check = partial(costmodel.crosscheck, model, (2, 3), against="fvcore")
+    thread = threading.Thread(target=check, daemon=True)
+    thread.start()
+    assert counting.wait(60)
+    assert calls(costmodel.profile(model, (2, 3))) == CALLS
+    thread.join()
+    assert ran[-1] == threading.get_ident()
+    assert all(module.training for module in model.modules())
