@@ -73,10 +73,10 @@ class _Contents:
 
     def __init__(self, holders: list[Any]) -> None:
         self.holders = holders
-        self._sizes = list(map(len, holders))
-        filled = list(compress(holders, self._sizes))
-        self._dictionaries = [holder for holder in filled if isinstance(holder, dict)]
-        self._others = [holder for holder in filled if not isinstance(holder, dict)]
+        self._filled = list(compress(holders, holders))  # few of a module's containers
+        self._sizes = list(map(len, self._filled))
+        self._dictionaries = [holder for holder in self._filled if isinstance(holder, dict)]
+        self._others = [holder for holder in self._filled if not isinstance(holder, dict)]
         self._keys, self._values = self._now()
 
     def containers(self) -> list[Any]:
@@ -85,24 +85,24 @@ class _Contents:
 
     def put_back(self) -> None:
         """Leaves all as it was."""
-        if list(map(len, self.holders)) == self._sizes:
+        if list(map(len, compress(self.holders, self.holders))) == self._sizes:
             keys, values = self._now()
             # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
             if keys == self._keys and _are(values, self._values):
                 return
-        sizes = {id(holder): size for holder, size in zip(self.holders, self._sizes, strict=True)}
+        size_of = {id(holder): size for holder, size in zip(self._filled, self._sizes, strict=True)}
         keys_left, values_left = iter(self._keys), iter(self._values)
         for holder in self._dictionaries:
-            before = dict(islice(zip(keys_left, values_left, strict=False), sizes[id(holder)]))
+            before = dict(islice(zip(keys_left, values_left, strict=False), size_of[id(holder)]))
             if [*holder] != [*before] or not _are(holder.values(), before.values()):
                 holder.clear()
                 holder.update(before)
         for holder in self._others:
-            items = list(islice(values_left, sizes[id(holder)]))
+            items = list(islice(values_left, size_of[id(holder)]))
             holder.clear()
             (holder.extend if isinstance(holder, list) else holder.update)(items)
         for holder in self.holders:
-            if not sizes[id(holder)]:
+            if id(holder) not in size_of:
                 holder.clear()
 
     def _now(self) -> tuple[list[Any], list[Any]]:
