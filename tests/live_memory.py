@@ -25,13 +25,13 @@ def measured_peak(run: Callable[..., object], inputs: Sequence[torch.Tensor]) ->
     """
     with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         result = run(*inputs)
-    events: list[tuple[int, int, int, float]] = []  # when, bytes, address, end of the op that asked
+    events: list[tuple[int, int, int, int]] = []  # when, bytes, address, end of the op that asked
 
     def walk(node: Any, inside: list[Any]) -> None:
         fields = node.extra_fields
         if type(fields).__name__ == "_ExtraFields_Allocation" and fields.device == inputs[0].device:
             asked = next((n for n in reversed(inside) if n.name not in _ALLOCATES), None)
-            until = float("-inf") if asked is None else float(asked.end_time_ns)
+            until = -1 if asked is None else asked.end_time_ns
             events.append((node.start_time_ns, fields.alloc_size, fields.ptr, until))
         for child in node.children:
             walk(child, [*inside, node])
@@ -39,8 +39,8 @@ def measured_peak(run: Callable[..., object], inputs: Sequence[torch.Tensor]) ->
     for root in recorded.profiler.kineto_results.experimental_event_tree():  # type: ignore[union-attr]  # it has run
         walk(root, [])
     del result
-    begun: dict[int, tuple[int, int, float]] = {}
-    steps: list[tuple[float, int]] = []
+    begun: dict[int, tuple[int, int, int]] = {}
+    steps: list[tuple[int, int]] = []
     for when, size, address, until in sorted(events):
         if size > 0:
             begun[address] = when, size, until

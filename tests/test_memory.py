@@ -273,6 +273,48 @@ def test_copies_into_the_layout_that_a_kernel_wants(layer: nn.Module, batch: int
     assert costmodel.profile(model, x).peak_memory == measured_peak(model, [x])
 
 
+def _heads(rows: Tensor, layout: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value in dimensions or layouts that no fused kernel takes, out of (2, 3, 16, 24) elements."""
+    if layout == "rows":
+        q = rows.view(6, 16, 24)
+        return q, q, q
+    if layout == "columns":
+        q = rows.view(2, 3, 24, 16).mT
+        return q, q, q
+    if layout == "one key head":
+        return rows, rows[:, :1], rows[:, :1]
+    if layout == "windows":
+        q, k, v = rows.view(2, 3, 16, 3, 2, 4).permute(3, 0, 1, 4, 2, 5).unbind()
+        return q, k, v
+    q = rows.view(2, 3, 4, 4, 24).transpose(2, 3)
+    return q, q[..., :2, :], q[..., :2, :1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("layout", ["rows", "columns", "one key head", "windows", "narrow values"])
+def test_live_memory_of_attention_without_a_fused_kernel(layout: str, is_causal: bool, dtype: torch.dtype) -> None:
+    """Two products and a softmax: scaled factors, their copies where batches cannot be seen as one, scores, casts."""
+
+    def run(rows: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(*_heads(rows, layout), is_causal=is_causal)
+
+    rows = torch.randn(2, 3, 16, 24, dtype=dtype)
+    p = costmodel.profile(Function(lambda model, rows: run(rows)), rows)
+    assert p.peak_memory == measured_peak(run, [rows])
+
+
+def test_live_memory_of_grouped_queries() -> None:
+    """Heads of keys and values are repeated first, where a dropout rules the fused kernels out."""
+    q, k = torch.randn(2, 4, 4, 16), torch.randn(2, 2, 4, 16)
+
+    def run(q: Tensor, k: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(q, k, k, dropout_p=0.5, enable_gqa=True)
+
+    p = costmodel.profile(Function(lambda model, q, k: run(q, k)), (q, k))
+    assert p.peak_memory == measured_peak(run, [q, k])
+
+
 @pytest.mark.parametrize("op", TEMPORARIES)
 def test_what_composite_ops_allocate_on_the_way(op: str) -> None:
     """Each example of an op that allocates what nobody receives peaks as the real op does."""

@@ -10,13 +10,14 @@ booleans).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from math import prod
 
 from costmodel.graph import Arguments, TensorSpec, channels_last_strides, is_channels_last
 from costmodel.ops import find
 from costmodel.ops.attention import fits_fused_kernel
-from costmodel.ops.layout import normal, suggested_channels_last
+from costmodel.ops.layout import elementwise_strides, normal, preserved_strides, suggested_channels_last
 
 
 def _outputs(op: str, args: Arguments) -> tuple[TensorSpec, ...]:
@@ -33,19 +34,61 @@ def _indices(op: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
 
 
 def _attention(args: Arguments) -> Iterable[TensorSpec]:
-    """The fused kernel's log-sum-exp of each row; without it the scaled factors and two score matrices."""
-    q, k, mask = args["query"], args["key"], args["attn_mask"]
-    rows = q.shape[:-1]
+    """The fused kernel's log-sum-exp of each row; without it all that matrix products and a softmax take."""
+    q, mask = args["query"], args["attn_mask"]
     if mask is not None and mask.dtype == "bool":
         yield TensorSpec(mask.shape, q.dtype)  # added as minus infinity
     if fits_fused_kernel(args):
-        yield TensorSpec(rows, "float64" if q.dtype == "float64" else "float32")
-        return
-    y = _outputs("aten.scaled_dot_product_attention.default", args)[0].size
-    scores = q.size // q.shape[-1] * k.shape[-2]
-    # sqrt(scale) q is kept; sqrt(scale) k goes once the scores are there, the scores once their softmax is, and only
-    # then comes y, which is counted beside these.
-    yield TensorSpec((max(k.size + scores - y, 2 * scores - y, scores) + q.size,), q.dtype)
+        yield TensorSpec(q.shape[:-1], "float64" if q.dtype == "float64" else "float32")
+    else:
+        yield TensorSpec((_bytes_of_unfused_attention(args),), "uint8")
+
+
+def _bytes_of_unfused_attention(args: Arguments) -> int:
+    """What is live beside the result at the worst moment.
+
+    Source: ``_scaled_dot_product_attention_math`` in aten/src/ATen/native/transformers/attention.cpp.
+    """
+    factors: list[TensorSpec] = [args["query"], args["key"], args["value"]]
+    q, k, v = factors
+    y = _outputs("aten.scaled_dot_product_attention.default", args)[0]
+    batch, keys = y.shape[:-2], k.shape[-2]
+    rows = prod(y.shape[:-1])
+    scores = rows * keys
+    held = 0  # elements that live from the beginning to the end
+    if q.dtype in ("float16", "bfloat16"):
+        q, k, v = (TensorSpec(t.shape, "float32", preserved_strides(t.shape, (t,))) for t in (q, k, v))
+        held += q.size + k.size + v.size
+    if args["is_causal"]:
+        held += q.shape[-2] * keys
+    if args.get("enable_gqa") and not q.shape[-3] == k.shape[-3] == v.shape[-3]:
+        k, v = (TensorSpec((*t.shape[:-3], q.shape[-3], *t.shape[-2:]), t.dtype) for t in (k, v))
+        held += k.size + v.size
+    copies = sum(
+        _copied_for_products(TensorSpec(t.shape, t.dtype, elementwise_strides(t.shape, (t,), number=True)), batch)
+        for t in (q, _turned(k))  # each is scaled first
+    )
+    products = (k.size + copies + scores) * q.itemsize
+    softmax = (2 * scores + 1) * q.itemsize + scores + rows  # a byte a score, and a row: is it all minus infinity?
+    weighted, narrowed = _copied_for_products(v, batch) * q.itemsize, 0
+    if y.dtype != q.dtype:
+        weighted, narrowed = max(weighted, y.nbytes), scores * y.itemsize  # the weights are cast too, for nobody
+    weighted += (scores + y.size) * q.itemsize + narrowed
+    return held * q.itemsize + q.nbytes + max(products, softmax, weighted) - y.nbytes
+
+
+def _turned(t: TensorSpec) -> TensorSpec:
+    """The last two dimensions transposed."""
+    (*batch, n, m), (*outer, a, b) = t.shape, t.full_strides
+    shape = (*batch, m, n)
+    return TensorSpec(shape, t.dtype, normal((*outer, b, a), shape))
+
+
+def _copied_for_products(t: TensorSpec, batch: tuple[int, ...]) -> int:
+    """Elements of the copy of a batch of matrices whose leading dimensions cannot be seen as one."""
+    missing = (0,) * (len(batch) + 2 - len(t.shape))
+    own = [0 if n != whole else s for n, whole, s in zip(t.shape, batch[len(missing) :], t.full_strides, strict=False)]
+    return 0 if _are_one(batch, (*missing, *own)) else prod(batch) * t.shape[-2] * t.shape[-1]
 
 
 def _instance_norm(args: Arguments) -> Iterable[TensorSpec]:
@@ -95,11 +138,14 @@ def _convolution(args: Arguments) -> Iterable[TensorSpec]:
 def _linear(args: Arguments) -> Iterable[TensorSpec]:
     """A matrix of rows, where the leading dimensions cannot be seen as one."""
     x: TensorSpec = args["input"]
-    if x.strides is None:
-        return
-    rows = [(n, stride) for n, stride in zip(x.shape[:-1], x.strides, strict=False) if n != 1]
-    if any(outer != n * stride for (_, outer), (n, stride) in pairwise(rows)):
+    if x.strides is not None and not _are_one(x.shape[:-1], x.strides[:-1]):
         yield _copy(x)
+
+
+def _are_one(sizes: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether dimensions lie in memory as a single one would."""
+    steps = [(n, stride) for n, stride in zip(sizes, strides, strict=True) if n != 1]
+    return all(outer == n * stride for (_, outer), (n, stride) in pairwise(steps))
 
 
 def _roll(args: Arguments) -> Iterable[TensorSpec]:
