@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from costmodel.graph import Arguments, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, free, no_work, register
 from costmodel.ops.sight import nothing
+from costmodel.quantities import Work
 
 _ONE = TensorSpec((), "int64")
 _X = TensorSpec((2, 3))
@@ -12,6 +13,10 @@ _X = TensorSpec((2, 3))
 
 def _no_tensor(args: Arguments) -> Outputs:
     return ()
+
+
+def _compares(call: OpCall) -> Work:
+    return Work(compares=call.args["self"].size)
 
 
 register(
@@ -29,6 +34,11 @@ register(
         targets=("aten._assert_async.msg",), kind=always("other"), outputs=_no_tensor, work=no_work,
         traffic=every_argument, window=nothing, fusible=False, source="torch._assert_async: one value is read",
         free_because=None, examples=(example(TensorSpec(()), "text"),),
+    ),
+    Rule(
+        targets=("aten.equal.default",), kind=always("other"), outputs=_no_tensor, work=_compares,
+        traffic=every_argument, window=nothing, fusible=False, source="torch.equal: element by element, to the first "
+        "that differs, which is taken to be none", free_because=None, examples=(example(_X, _X),),
     ),
     free("aten._assert_scalar.default", because="a number is checked, not a tensor", kind="other", outputs=_no_tensor,
          window=nothing, examples=(example(True, "text"),)),

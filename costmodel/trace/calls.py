@@ -106,7 +106,7 @@ class Calls:
             given = (spec,) if spec is not None else map_tensors(args, recorder.spec)
             within = recorder.module
             index = recorder.module = len(begun)
-            begun.append((info, within, len(noted), given, module.training))
+            begun.append((info, within, len(noted), given, getattr(module, "training", False)))  # torch.jit.freeze
             try:
                 output = module.forward(*args, **kwargs)
             except BaseException:
@@ -134,7 +134,8 @@ class Calls:
             if self._hears(thread):
                 given = map_tensors(args, recorder.spec)
                 within, recorder.module = recorder.module, len(begun)
-                begun.append((info_of(id(module)) or type(module).__name__, within, len(noted), given, module.training))
+                info, training = info_of(id(module)) or type(module).__name__, getattr(module, "training", False)
+                begun.append((info, within, len(noted), given, training))
 
         def leave(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
             if self._hears(thread):

@@ -133,13 +133,16 @@ def _is_on(tensors: Iterable[torch.Tensor], data: Iterable[torch.Tensor]) -> boo
 
 @contextmanager
 def mode_set(model: nn.Module, modules: Sequence[nn.Module], training: bool) -> Iterator[None]:
-    """The whole model in training or evaluation mode, by its own ``train`` where it has one.
-
-    Setting it back is the business of ``model_kept``.
-    """
-    if (not training) in [module.training for module in modules]:
+    """The whole model in training or evaluation mode, by its own ``train`` where it has one."""
+    before = [getattr(module, "training", None) for module in modules]  # one that torch.jit froze has none
+    if (not training) in before:
         model.train(training)
-    yield
+    try:
+        yield
+    finally:
+        for module, was in zip(modules, before, strict=True):
+            if was is not None and module.training is not was:
+                module.training = was  # torch.jit's modules have theirs elsewhere than ``model_kept`` looks
 
 
 @contextmanager

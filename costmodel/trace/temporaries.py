@@ -66,22 +66,14 @@ def _bytes_of_unfused_attention(args: Arguments) -> int:
         held += k.size + v.size
     copies = sum(
         _copied_for_products(TensorSpec(t.shape, t.dtype, elementwise_strides(t.shape, (t,), number=True)), batch)
-        for t in (q, _turned(k))  # each is scaled first
+        for t in (q, k)  # each is scaled first
     )
     products = (k.size + copies + scores) * q.itemsize
     softmax = (2 * scores + 1) * q.itemsize + scores + rows  # a byte a score, and a row: is it all minus infinity?
-    weighted, narrowed = _copied_for_products(v, batch) * q.itemsize, 0
-    if y.dtype != q.dtype:
-        weighted, narrowed = max(weighted, y.nbytes), scores * y.itemsize  # the weights are cast too, for nobody
-    weighted += (scores + y.size) * q.itemsize + narrowed
+    back = y.dtype != q.dtype  # cast, and the weights with it, though nobody receives them
+    weighted = (scores + y.size) * q.itemsize + back * scores * y.itemsize
+    weighted += max(_copied_for_products(v, batch) * q.itemsize, back * y.nbytes)
     return held * q.itemsize + q.nbytes + max(products, softmax, weighted) - y.nbytes
-
-
-def _turned(t: TensorSpec) -> TensorSpec:
-    """The last two dimensions transposed."""
-    (*batch, n, m), (*outer, a, b) = t.shape, t.full_strides
-    shape = (*batch, m, n)
-    return TensorSpec(shape, t.dtype, normal((*outer, b, a), shape))
 
 
 def _copied_for_products(t: TensorSpec, batch: tuple[int, ...]) -> int:
