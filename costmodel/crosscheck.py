@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from costmodel.third_opinion import ThirdOpinion
 
 QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
-"""What is compared for every leaf module call that has a closed form."""
+"""What is compared for every leaf module call that has a closed form; ``params`` only where the module is registered in
+the model, which has no parameters of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +157,6 @@ def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[Comparison]:
         (cost.memory_access, traffic.elements),
     )
     for quantity, (derived, traced) in zip(QUANTITIES, pairs, strict=True):
+        if quantity == "params" and layer.module.owner is None:
+            continue
         yield Comparison(layer.name, layer.type, quantity, derived, traced, bool(derived == traced))

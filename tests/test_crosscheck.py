@@ -42,6 +42,23 @@ def test_both_wings_agree_and_functional_ops_are_traced_only() -> None:
     assert set(found.rows["quantity"]) == {"output shape", "params", "macs", "flops", "memory_access"}
 
 
+def test_a_layer_that_the_model_hides() -> None:
+    """It is checked as any other, but for its parameters: the model has none of them."""
+
+    class Hides(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = [nn.Linear(4, 4)]  # not a ModuleList
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.layers[0](x)
+            return y
+
+    check = crosscheck(Hides(), (2, 4))
+    assert (check.ok, check.checked) == (True, 1)
+    assert list(check.rows["quantity"]) == ["output shape", "macs", "flops", "memory_access"]
+
+
 def test_a_rule_that_forgets_groups_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The traced wing is broken: the layer and the quantities are named."""
     name = "aten.convolution.default"
