@@ -254,3 +254,36 @@ def test_containers_within_containers_are_put_back() -> None:
     }  # fmt: skip
     assert model.seen["itself"] is model.seen
     assert model.seen["more"]["deep"] is deep
+
+
+def test_a_models_own_way_into_a_mode_is_taken() -> None:
+    """A ``train`` or ``__setattr__`` of a class, or a ``train`` of one module, decides which modules change."""
+
+    class Frozen(nn.BatchNorm1d):
+        def train(self, mode: bool = True) -> Frozen:
+            super().train(False)
+            return self
+
+    class Noted(nn.Linear):
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "training":
+                noted.append(value)
+            super().__setattr__(name, value)
+
+    noted: list[object] = []
+    plain = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    for layer in (Frozen(4), Noted(4, 4), nn.BatchNorm1d(4)):
+        model = nn.Sequential(plain, layer)
+        model.train()
+        if type(layer) is nn.BatchNorm1d:
+            layer.eval()
+            layer.train = lambda mode=True, layer=layer: layer  # type: ignore  # as those do who freeze a part
+        modes = [module.training for module in model.modules()]
+        noted.clear()
+        for mode in ("train", "eval"):
+            graph = costmodel.profile(model, (2, 4), mode=mode).graph
+            trained = {call.name for call in graph.calls if call.training}
+            frozen = {"1"} if isinstance(layer, nn.BatchNorm1d) else set()
+            assert trained == ({"", "0", "0.0", "0.1", "1"} - frozen if mode == "train" else set())
+            assert [module.training for module in model.modules()] == modes
+        assert noted == ([False] if isinstance(layer, Noted) else [])
