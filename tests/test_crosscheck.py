@@ -42,6 +42,13 @@ def test_both_wings_agree_and_functional_ops_are_traced_only() -> None:
     assert set(found.rows["quantity"]) == {"output shape", "params", "macs", "flops", "memory_access"}
 
 
+def test_layers_that_are_given_nothing() -> None:
+    """No formula is of no elements: the layer is traced only, and what it holds is still shown."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    check = crosscheck(model, (0, 3, 8, 8))
+    assert (check.ok, check.checked, len(check.traced_only)) == (True, 0, 4)
+
+
 def test_a_layer_that_the_model_hides() -> None:
     """It is checked as any other, but for its parameters: the model has none of them."""
 

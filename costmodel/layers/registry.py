@@ -75,4 +75,6 @@ def price(call: ModuleCall) -> LayerCost | None:
     if "cost" in call.layer.hyper:
         cost: LayerCost = call.layer.hyper["cost"]
         return cost
+    if any(0 in t.shape for t in tensors_in((call.args, call.kwargs, call.outputs))):
+        return None  # formulas are of at least one element
     return _BY_NAME[call.layer.key].price(Call(call.layer.hyper, call))

@@ -44,6 +44,11 @@ def _outputs(args: Arguments) -> TensorSpec:
             f"has {given[1]}"
         )
     if transposed:
+        if any(o >= s and o >= d for _, _, s, _, d, o in _axes(args)):
+            raise ValueError(
+                f"output_padding {tuple(args['output_padding'])} must be smaller than the stride "
+                f"{tuple(args['stride'])} or the dilation {tuple(args['dilation'])}"
+            )
         size = [(n - 1) * s - 2 * p + d * (k - 1) + 1 + o for n, k, s, p, d, o in _axes(args)]
     else:
         size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d, _ in _axes(args)]
@@ -52,6 +57,7 @@ def _outputs(args: Arguments) -> TensorSpec:
             f"the kernel {kernel[2:]} (dilation {tuple(args['dilation'])}) does not fit into the input {given} "
             f"with padding {tuple(args['padding'])}: the output would be {tuple(size)}"
         )
+    layout.of_one_dtype("a convolution", x, w, args["bias"])
     shape = (given[0], c_out, *size)
     if x.strides is None and w.strides is None:
         return TensorSpec(shape, x.dtype)

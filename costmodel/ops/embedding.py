@@ -13,10 +13,15 @@ _SUM, _MEAN, _MAX = 0, 1, 2
 
 
 def _outputs(args: Arguments) -> TensorSpec:
-    w = args["weight"]
+    w, indices = args["weight"], args["indices"]
     if len(w.shape) != 2:
         raise ValueError(f"an embedding table is (rows, features), got {w.shape}")
-    return TensorSpec((*args["indices"].shape, w.shape[1]), w.dtype)
+    if indices.dtype not in ("int64", "int32"):
+        raise ValueError(
+            f"an embedding takes int64 or int32 indices, got {indices}; an input of indices is "
+            f"costmodel.Input({indices.shape}, torch.int64)"
+        )
+    return TensorSpec((*indices.shape, w.shape[1]), w.dtype)
 
 
 def _rows_read(call: OpCall, *further: TensorSpec | None) -> Traffic:

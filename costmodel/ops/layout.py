@@ -19,6 +19,16 @@ Shape = tuple[int, ...]
 Strides = tuple[int, ...]
 
 
+def of_one_dtype(what: str, *tensors: TensorSpec | None) -> None:
+    """Raises ``ValueError`` where factors of a product differ in dtype: torch multiplies no such."""
+    dtypes = list(dict.fromkeys(t.dtype for t in tensors if t is not None))
+    if len(dtypes) > 1:
+        raise ValueError(
+            f"{what} takes tensors of one dtype, got {' and '.join(dtypes)}; an input of another dtype is "
+            f"costmodel.Input(shape, torch.{dtypes[-1]})"
+        )
+
+
 def suggested_channels_last(t: TensorSpec) -> bool:
     """What torch's ``suggest_memory_format`` says: strides that order as channels-last ones do."""
     if t.strides is None or len(t.shape) not in (4, 5):

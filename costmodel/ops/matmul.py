@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops.layout import of_one_dtype
 from costmodel.ops.rule import Example, Rule, always, every_argument, example, moved, register
 from costmodel.ops.sight import aligned
 from costmodel.quantities import Traffic, Work
@@ -16,6 +17,7 @@ _ROWS, _COLUMNS = (Follow(0), Whole()), (Whole(), Follow(1))
 def _contracted(a: TensorSpec, b: TensorSpec, k_a: int, k_b: int) -> None:
     if k_a != k_b:
         raise ValueError(f"a product of {a.shape} and {b.shape} does not fit: it would contract {k_a} with {k_b}")
+    of_one_dtype("a product of matrices", a, b)
 
 
 def _mm(a: TensorSpec, b: TensorSpec) -> TensorSpec:
@@ -103,6 +105,7 @@ def _linear(args: Arguments) -> TensorSpec:
     x, w = args["input"], args["weight"]
     if not x.shape or x.shape[-1] != w.shape[-1]:
         raise ValueError(f"the linear layer's weight {w.shape} takes {w.shape[-1]} features, the input has {x.shape}")
+    of_one_dtype("a linear layer", x, w, args["bias"])
     return TensorSpec(x.shape[:-1] + w.shape[:-1], x.dtype)
 
 

@@ -86,10 +86,11 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
     ):
         if isinstance(recorder, RealRecorder):
             buffers_cloned(model, recorder)
-            args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone())
+            args, kwargs = arguments(model, inputs, make_real(model), lambda t: t.detach().clone())
         else:
             recorder.home = tensors[0].device.type if tensors else "cpu"  # where the model takes its inputs
             args, kwargs = arguments(
+                model,
                 inputs,
                 lambda shape, dtype: new_on_meta(shape, DTYPE_NAME[dtype]),
                 twin_on_meta,
@@ -106,10 +107,14 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
         try:
             with calls, below_autograd(), recorder.autocast or nullcontext(), recorder:
                 output = model(*args, **kwargs)
+            if recorder.wanted is not None:
+                raise recorder.wanted
             graph.outputs = map_tensors(output, recorder.spec)
         except CostModelError:
             raise
         except Exception as error:
+            if recorder.wanted is not None:
+                raise recorder.wanted from error
             if not real and _wants_values(error):
                 raise NeedsValuesError(f"{_where(calls, model)}: {_first_line(error)}") from error
             raise ForwardError(_explain(calls, model, graph, error)) from error
@@ -121,13 +126,16 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
 
 
 def _wants_values(error: Exception) -> bool:
-    """Whether an exception comes of tensors having no values, rather than of the model or its input."""
+    """Whether an exception comes of tensors having no values, or none on their device, rather than of the model."""
     if isinstance(error, NotImplementedError):
         return True
     text = str(error).lower()
-    # What tolist() says of a meta tensor, and what assigning one to a real tensor's ``data`` says.
-    told = any(words in text for words in ("meta", "numpy()", "unallocated storage", "incompatible tensor type"))
-    return told and isinstance(error, (RuntimeError, TypeError, ValueError))
+    return isinstance(error, (RuntimeError, TypeError, ValueError, KeyError)) and any(word in text for word in _OF_META)
+
+
+_OF_META = ("meta", "numpy()", "unallocated storage", "incompatible tensor type", "tensor.__format__", "no fake impl")
+"""What torch says where a tensor without values is asked for them: of ``tolist()``, of assigning one to a real tensor's
+``data``, of ``f"{tensor:.3f}"``, of an op of the user's without a fake implementation."""
 
 
 def _first_line(error: Exception) -> str:
@@ -150,5 +158,14 @@ def _explain(calls: Calls, model: nn.Module, graph: Graph, error: Exception) -> 
     return (
         f"the forward of {type(model).__name__} failed {_where(calls, model)}"
         f"{f', which was given {taken}' if taken else ''}: {type(error).__name__}: {_first_line(error)}. "
-        f"The model's inputs were {given}; pass the shapes that it takes."
+        f"The model's inputs were {given}; {_remedy(error)}."
     )
+
+
+def _remedy(error: Exception) -> str:
+    text = str(error)
+    if "does not require grad" in text:
+        return "a forward that differentiates cannot be traced, for ops are seen below autograd"
+    if "HigherOrderOperator" in text:
+        return "torch's operators that take functions cannot be traced"
+    return "pass the shapes that it takes"

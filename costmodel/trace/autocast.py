@@ -101,7 +101,7 @@ def watched(op: str, handler: Handler) -> Handler:
         if recorder.autocast is not None:
             return recorder.autocast.call(handler, recorder, call)
         if recorder.notices_autocast and nesting():
-            raise AutocastSeenError
+            raise recorder.wants(AutocastSeenError())
         return handler(recorder, call)
 
     return handle

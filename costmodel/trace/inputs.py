@@ -16,7 +16,7 @@ from costmodel.errors import InputError
 
 @dataclass(frozen=True)
 class Input:
-    """The shape and dtype of an input, where a bare shape (of float32) does not say enough.
+    """The shape and dtype of an input, where a bare shape, of the model's own floating dtype, does not say enough.
 
     >>> Input((1, 128), torch.int64)
     Input(shape=(1, 128), dtype=torch.int64)
@@ -46,17 +46,21 @@ def is_shape(value: Any) -> bool:
 Make = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
 
 
+_FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+
+
 def arguments(
-    inputs: Any, make: Make, keep: Callable[[torch.Tensor], torch.Tensor]
+    model: nn.Module, inputs: Any, make: Make, keep: Callable[[torch.Tensor], torch.Tensor]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Positional and keyword arguments for the forward: shapes made into tensors, given tensors passed to ``keep``.
 
     >>> make = lambda shape, dtype: torch.empty(shape, dtype=dtype, device="meta")
-    >>> args, kwargs = arguments(((1, 3, 8, 8), [(2, 4)]), make, lambda t: t)
+    >>> args, kwargs = arguments(nn.Identity(), ((1, 3, 8, 8), [(2, 4)]), make, lambda t: t)
     >>> args[0].shape, args[1][0].shape, kwargs
     (torch.Size([1, 3, 8, 8]), torch.Size([2, 4]), {})
     """
     kept: dict[int, torch.Tensor] = {}
+    floating = next((p.dtype for p in model.parameters() if p.dtype in _FLOATING), torch.get_default_dtype())
 
     def build(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
@@ -67,7 +71,7 @@ def arguments(
         if isinstance(value, Input):
             return make(value.shape, value.dtype)
         if is_shape(value):
-            return make(tuple(map(int, value)), torch.get_default_dtype())
+            return make(tuple(map(int, value)), floating)
         if isinstance(value, Mapping):
             return {key: build(item) for key, item in value.items()}
         if isinstance(value, (tuple, list)):

@@ -6,9 +6,9 @@ import gc
 import random
 import sys
 import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from itertools import chain, compress, islice
 from operator import attrgetter, is_, methodcaller
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-_CONTAINERS = frozenset({dict, OrderedDict, list, set})
+_CONTAINERS = frozenset({dict, OrderedDict, defaultdict, Counter, list, deque, set})
 _ORDINARY = frozenset({torch.Tensor, nn.Parameter})
 
 
@@ -34,13 +34,13 @@ def one_at_a_time() -> Iterator[None]:
 
 
 @contextmanager
-def model_kept(modules: Iterable[nn.Module], tensors: Iterable[torch.Tensor]) -> Iterator[None]:
+def model_kept(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor]) -> Iterator[None]:
     """Every attribute, parameter, buffer, hook and flag of every module is put back at the end.
 
     ``tensors`` are all its parameters and buffers: their flags and their ``data``, which a forward may replace, are put
     back too. Their values need not be, for a trace writes into none of them.
     """
-    contents = _contents_of(modules)
+    contents, scripted = _contents_of(modules), _scripted(modules)
     # Those that are made of other tensors have no data of their own.
     tensors = [t for t in tensors if type(t) in _ORDINARY or not hasattr(t, "__tensor_flatten__")]
     flags, data = _flags(tensors), [t.data for t in tensors]
@@ -49,6 +49,9 @@ def model_kept(modules: Iterable[nn.Module], tensors: Iterable[torch.Tensor]) ->
     finally:
         for level in contents:
             level.put_back()
+        for module, name, tensor in scripted:
+            if getattr(module, name) is not tensor:
+                module._c.setattr(name, tensor)
         if _flags(tensors) != flags or not _is_on(tensors, data):
             for tensor, its_own, (_, wants_grad) in zip(tensors, data, flags, strict=True):
                 tensor.data = its_own
@@ -66,6 +69,16 @@ def _contents_of(modules: Iterable[nn.Module]) -> list[_Contents]:
             known = {id(holder) for level in contents for holder in level.holders}
             within = [holder for holder in within if id(holder) not in known]
     return contents
+
+
+def _scripted(modules: Sequence[nn.Module]) -> list[tuple[Any, str, torch.Tensor]]:
+    """The parameters and buffers of torch.jit's modules, by module and name: they lie in C++, in no container."""
+    kinds = {kind for kind in set(map(type, modules)) if issubclass(kind, torch.jit.ScriptModule)}
+    scripted: list[Any] = [module for module in modules if type(module) in kinds] if kinds else []
+    return [
+        (module, name, tensor) for module in scripted for held in (module._parameters, module._buffers)
+        for name, tensor in held.items()
+    ]  # fmt: skip
 
 
 class _Contents:
@@ -100,7 +113,7 @@ class _Contents:
         for holder in self._others:
             items = list(islice(values_left, size_of[id(holder)]))
             holder.clear()
-            (holder.extend if isinstance(holder, list) else holder.update)(items)
+            (holder.update if isinstance(holder, set) else holder.extend)(items)
         for holder in self.holders:
             if id(holder) not in size_of:
                 holder.clear()
@@ -136,11 +149,15 @@ def mode_set(model: nn.Module, modules: Sequence[nn.Module], training: bool) -> 
     """The whole model in training or evaluation mode, by its own ``train`` where it has one."""
     before = [getattr(module, "training", None) for module in modules]  # one that torch.jit froze has none
     if (not training) in before:
-        if _has_plain_mode(modules):
+        try:
+            plain = _has_plain_mode(modules)
+            if not plain:
+                model.train(training)
+        except Exception:  # it refuses, as that of an exported program does
+            plain = True
+        if plain:
             for module in modules:
                 module.__dict__["training"] = training
-        else:
-            model.train(training)
     try:
         yield
     finally:
@@ -201,22 +218,24 @@ def _knows(source: str, generator: ModuleType) -> bool:
     return False
 
 
+_COMPILE = "torch._dynamo", "torch.nn.attention.flex_attention"
+
+
 @contextmanager
 def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Modules run op by op: no fused inference paths of attention, which hide its matmuls, and nothing compiled."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    wrapped = any(kind.__name__ == "OptimizedModule" for kind in set(map(type, modules)))
-    compiled = wrapped or any(map(attrgetter("_compiled_call_impl"), modules))
-    try:
-        if compiled:
-            with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
-                warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
-                yield
-        else:
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, before)
+        if any(
+            name in sys.modules for name in _COMPILE
+        ):  # only then anything is compiled, be it a function out of sight
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if any(kind.__name__ == "OptimizedModule" for kind in set(map(type, modules))):
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
+        yield
 
 
 @contextmanager

@@ -101,6 +101,12 @@ LOWERINGS: Mapping[str, Lowering] = {
         f"aten.conv_transpose{n}d.{overload}": Lowering("aten.convolution.default", _convolution(n, True))
         for n, overload in ((1, "default"), (2, "input"), (3, "input"))
     },
+    **{  # as torch.jit.trace writes a convolution down
+        f"aten._convolution.{overload}": Lowering(
+            "aten.convolution.default", _without("benchmark", "deterministic", "cudnn_enabled", "allow_tf32")
+        )
+        for overload in ("default", "deprecated")
+    },
     "aten.batch_norm.default": Lowering("aten.native_batch_norm.default", _without("cudnn_enabled")),
     "aten.layer_norm.default": Lowering("aten.native_layer_norm.default", _without("cudnn_enable")),
     "aten.group_norm.default": Lowering("aten.native_group_norm.default", _group_norm),

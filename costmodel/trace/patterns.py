@@ -113,6 +113,16 @@ class Writes(Pattern):
         return args[0]
 
 
+class WritesOnly(Writes):
+    """One that returns nothing."""
+
+    __slots__ = ()
+
+    def answer(self, recorder: Recorder, asked: Asked) -> None:
+        """Nothing."""
+        super().answer(recorder, asked)
+
+
 @dataclass(slots=True, eq=False)
 class Views(Pattern):
     """A view: torch's own kernel, on whatever tensor it is; the result shares its storage."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from costmodel.trace.forms import as_form
 from costmodel.trace.handlers import Plan
 from costmodel.trace.inputs import Make
 from costmodel.trace.patterns import Dispatch
-from costmodel.trace.recorder import Recorder, leaves, map_leaves
+from costmodel.trace.recorder import Recorder, leaves, returned
 from costmodel.trace.signature import signature
 
 
@@ -23,10 +25,17 @@ class RealRecorder(Recorder):
     notices_autocast = False
     remembers = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._written: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        """Storages from before the first op that the model wrote into, and what they held."""
+
     def answer(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """Runs the op; outputs that only the rule knows of are written down as the rule tells them."""
         for spec in plan.temporaries(bound):
             self.passing(as_form(spec))
+        if "running_mean" in bound:  # a norm may write its statistics, and its schema does not say so
+            self._keep(leaves(call.args[1:]))
         result = call.func(*call.args, **call.kwargs)
         outputs = self.adopt(result)
         if plan.only_first and plan.rule is not None and not isinstance(plan.rule.outputs, Torch):
@@ -41,33 +50,49 @@ class RealRecorder(Recorder):
         return call.args[0]
 
     def run(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
-        """Runs an op without a rule, or one that writes into its arguments: into a copy of what is a parameter."""
-        written = leaves(signature(call.func).written(call.args, call.kwargs))
-        spared = {id(t): t.clone() for t in written if self.spec(t).role == "parameter"}
-        given = map_leaves((call.args, dict(call.kwargs)), lambda t: spared.get(id(t), t))
-        result = call.func(*given[0], **given[1])
+        """Runs an op without a rule, or one that writes into its arguments."""
+        self._keep(leaves(signature(call.func).written(call.args, call.kwargs)))
+        result = call.func(*call.args, **call.kwargs)
         self.record(plan.op, bound, self.adopt(result))
         return result
 
     def inplace(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
-        """Runs an in-place op, on anything but a parameter: buffers are clones, parameters must stay as they are."""
-        spec = call.given[0]
-        if spec.role != "parameter":
-            call.func(*call.args, **call.kwargs)
-        self.record(plan.op, bound, (spec,), inplace=True)
-        return call.args[0]
+        """Runs an in-place op."""
+        self._keep(call.args[:1])
+        call.func(*call.args, **call.kwargs)
+        self.record(plan.op, bound, (call.given[0],), inplace=True)
+        return returned(call)
 
     def read(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """Reads a value."""
         self.record(plan.op, bound, ())
         return call.func(*call.args, **call.kwargs)
 
+    def forget(self) -> None:
+        """Lets go of every tensor, and puts values back that are the user's."""
+        for storage, before in self._written.values():
+            storage.copy_(before)
+        self._written.clear()
+        super().forget()
+
+    def _keep(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Notes what tensors hold that an op is about to write into, where they are from before the first op."""
+        for tensor in tensors:
+            spec = self.spec(tensor)
+            if self.tape.born[spec.storage] < 0 and spec.storage not in self._written:
+                with suppress(RuntimeError):  # sparse tensors, and those made of others, have no storage of their own
+                    storage = tensor.untyped_storage()
+                    self._written[spec.storage] = storage, storage.clone()
+
 
 def buffers_cloned(model: nn.Module, recorder: Recorder) -> None:
     """Lets the model run on copies of its buffers and plain tensors; ``model_kept`` puts its own back."""
     clones: dict[int, torch.Tensor] = {}
     for module in model.modules():
-        for holder in (module._buffers, module.__dict__):
+        holders: list[Any] = [module._buffers, module.__dict__]
+        for holder in holders:
+            if not isinstance(holder, dict):
+                continue  # torch.jit's modules hold theirs in C++
             for name, buffer in holder.items():
                 if not isinstance(buffer, torch.Tensor):
                     continue

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from costmodel.errors import NeedsValuesError
+from costmodel.errors import CostModelError, NeedsValuesError
 from costmodel.graph import Arguments, OpCall, Role, TensorSpec, tensors_in
 from costmodel.ops import Torch
 from costmodel.trace.autocast import Autocast
@@ -30,6 +30,7 @@ from costmodel.trace.patterns import (
     Patterns,
     Views,
     Writes,
+    WritesOnly,
     patterns,
 )
 from costmodel.trace.signature import SIGNATURES, signature
@@ -64,8 +65,12 @@ class Recorder(Ledger, TorchDispatchMode):
     remembers = True
     """Whether an op is answered as before on tensors of the same shapes."""
 
+    wanted: CostModelError | None = None
+    """Why this trace cannot tell what the model runs."""
     home = "cpu"
     """The type of device that the model lies on; its inputs are on meta instead."""
+    supports_higher_order_operators = True
+    """torch asks."""
     module = -1
     """Index of the innermost module call."""
 
@@ -95,7 +100,11 @@ class Recorder(Ledger, TorchDispatchMode):
     ) -> Any:
         if self.dead:
             self.bury()
-        sig = SIGNATURES.get(id(func)) or signature(func)
+        sig = SIGNATURES.get(id(func))
+        if sig is None:
+            if isinstance(func, HigherOrderOperator):
+                return self._higher(func, args, kwargs)
+            sig = signature(func)
         if kwargs:
             given, named, key = sig.described(args, kwargs, self._known)
         else:
@@ -109,6 +118,11 @@ class Recorder(Ledger, TorchDispatchMode):
             if not _back():  # no autocast
                 return pattern.answer(self, (func, args, kwargs, given, named))
         return self._handlers[func](self, self.dispatched(func, args, kwargs))
+
+    def wants(self, error: CostModelError) -> CostModelError:
+        """An error that calls for another way of tracing, to be raised now, and after the forward if that caught it."""
+        self.wanted = error
+        return error
 
     def dispatched(self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Dispatch:
         """A call with records for all its tensors, those that were not known included."""
@@ -135,7 +149,10 @@ class Recorder(Ledger, TorchDispatchMode):
         if outputs_of is Torch.META or self._is_constant(call, bound):
             return self.run(plan, call, bound)
         assert not isinstance(outputs_of, Torch)  # a view has gone another way
-        outputs = outputs_of(bound)
+        try:
+            outputs = outputs_of(bound)
+        except ValueError as error:
+            raise RuntimeError(str(error)) from error  # which is what torch raises, and a model may expect
         temporaries = tuple([as_form(spec) for spec in plan.temporaries(bound)])
         pattern: Pattern
         if isinstance(outputs, TensorSpec):
@@ -144,7 +161,8 @@ class Recorder(Ledger, TorchDispatchMode):
             first, *rest = map(as_form, outputs)
             pattern = Makes(plan.op, plan.bind, temporaries, first, tuple(rest))
         else:
-            container = list if signature(call.func).returns_list else tuple
+            sig = signature(call.func)
+            container = _nothing if sig.returns_nothing else list if sig.returns_list else tuple
             pattern = MakesSeveral(plan.op, plan.bind, temporaries, tuple(map(as_form, outputs)), container)
         return self._first(pattern, call)
 
@@ -161,8 +179,8 @@ class Recorder(Ledger, TorchDispatchMode):
             else:
                 self._touched.add(spec.storage)
             self.record(plan.op, bound, (spec,), inplace=True)
-            return call.args[0]
-        return self._first(Writes(plan.op, plan.bind), call)
+            return returned(call)
+        return self._first((WritesOnly if signature(call.func).returns_nothing else Writes)(plan.op, plan.bind), call)
 
     def idle(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """A call that does nothing and returns its first argument."""
@@ -177,14 +195,14 @@ class Recorder(Ledger, TorchDispatchMode):
             result = func(*args, **kwargs)
         else:
             if any(tag in func.tags for tag in _DATA_DEPENDENT):
-                raise NeedsValuesError(f"{plan.op} needs the values of its inputs")
+                raise self.wants(NeedsValuesError(f"{plan.op} needs the values of its inputs"))
             meta_args, meta_kwargs = map_leaves(args, self._twin), map_leaves(dict(kwargs), self._twin)
             if "device" in meta_kwargs:
                 meta_kwargs["device"] = META
             try:
                 result = func(*meta_args, **meta_kwargs)
             except NotImplementedError as error:
-                raise NeedsValuesError(f"{plan.op} cannot run without values: {error}") from error
+                raise self.wants(NeedsValuesError(f"{plan.op} cannot run without values: {error}")) from error
             result = map_leaves(result, lambda t: self._untwin(t, (args, kwargs)))
             self._touched.update(spec.storage for spec in written)
         self.record(plan.op, bound, self.adopt(result))
@@ -193,7 +211,7 @@ class Recorder(Ledger, TorchDispatchMode):
     def read(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """A tensor's value, where it is real and untouched."""
         if not self._is_constant(call, bound):
-            raise NeedsValuesError(f"{plan.op} reads the value of a tensor that the trace does not compute")
+            raise self.wants(NeedsValuesError(f"{plan.op} reads the value of a tensor that the trace does not compute"))
         self.record(plan.op, bound, ())
         return call.func(*call.args, **call.kwargs)
 
@@ -202,6 +220,17 @@ class Recorder(Ledger, TorchDispatchMode):
         # The C++ kernel, as eager torch runs it; ``func.decompose`` would prefer Python decompositions where there are.
         with self:
             return call.func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *call.args, **call.kwargs)
+
+    def _higher(self, func: HigherOrderOperator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """An op that takes functions: torch's own way through them, whose ops come back here."""
+        kernel = func.py_kernels.get(torch._C.DispatchKey.CompositeExplicitAutograd)
+        if kernel is None:
+            raise RuntimeError(f"HigherOrderOperator {func.name()} has no way through its functions")
+        with self:
+            if func.name() != "cond":
+                return kernel(*args, **kwargs)
+            condition, then, otherwise, operands = args  # its kernel wants no mode
+            return (then if condition else otherwise)(*operands)
 
     def _first(self, pattern: Pattern, call: Dispatch) -> Any:
         """Lets a new pattern answer the call that it was made of, and from now on all that are like it."""
@@ -237,6 +266,15 @@ class Recorder(Ledger, TorchDispatchMode):
             if self._twins.get(id(original)) is tensor:
                 return original
         return tensor
+
+
+def returned(call: Dispatch) -> Any:
+    """What an in-place op returns: its first argument, or nothing."""
+    return None if signature(call.func).returns_nothing else call.args[0]
+
+
+def _nothing(made: list[torch.Tensor]) -> None:
+    """What is returned of no tensors."""
 
 
 def leaves(value: Any) -> Iterable[torch.Tensor]:

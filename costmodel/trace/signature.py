@@ -41,6 +41,7 @@ class Signature:
         self.omitted = tuple(_OMITTED & kinds.keys())
         first = arguments[0].alias_info if arguments else None
         self.is_inplace = first is not None and first.is_write and str(arguments[0].type) == "Tensor"
+        self.returns_nothing = not op._schema.returns
         self.returns_list = any(str(r.type).startswith("List") for r in op._schema.returns)
         self.is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in op._schema.returns)
 

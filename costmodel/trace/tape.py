@@ -94,7 +94,22 @@ class Tape:
                 if told is not None:
                     tell, taken = told
                     call.layer = tell(call, taken)
+        if len(self.ended) < len(calls):
+            self._end(calls)
         return calls
+
+    def _end(self, calls: list[ModuleCall]) -> None:
+        """Ends those calls that an exception left, and that the model went on after, with the last op inside."""
+        ends = [call.first_op for call in calls]
+        for index, note in enumerate(self.noted, 1):
+            module = note.module if isinstance(note, OpCall) else note[-1]
+            if module >= 0:
+                ends[module] = index
+        for call in reversed(calls):
+            if call.index not in self.ended:
+                call.end_op = ends[call.index]
+            if call.parent >= 0:
+                ends[call.parent] = max(ends[call.parent], ends[call.index])
 
 
 def _op(

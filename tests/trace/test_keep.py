@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -287,3 +291,66 @@ def test_a_models_own_way_into_a_mode_is_taken() -> None:
             assert trained == ({"", "0", "0.0", "0.1", "1"} - frozen if mode == "train" else set())
             assert [module.training for module in model.modules()] == modes
         assert noted == ([False] if isinstance(layer, Noted) else [])
+
+
+@dataclass
+class Pair:
+    """What a model may be given."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+
+
+def test_values_out_of_sight_are_put_back() -> None:
+    """A real run writes what the model holds in lists, objects and hidden modules, and into parameters; then not."""
+
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = [nn.BatchNorm1d(4)]
+            self.held = [torch.zeros(4)]
+            self.object = SimpleNamespace(held=torch.zeros(6))
+            self.scale = nn.Parameter(torch.ones(4))
+
+        def forward(self, pair: Pair) -> torch.Tensor:
+            pair.a.mul_(2)
+            torch.add(pair.a, 1, out=pair.b)
+            self.held[0] += pair.a.mean(0)
+            self.object.held[1:].add_(1)
+            with torch.no_grad():
+                self.scale.mul_(2)
+            assert self.scale.sum() == 8  # which also asks for a value
+            return self.hidden[0](pair.a) * self.scale  # type: ignore[no-any-return]  # as every module call
+
+    model, pair = Writes(), Pair(torch.ones(2, 4), torch.zeros(2, 4))
+    held = [pair.a, pair.b, *model.held, model.object.held, model.scale, *model.hidden[0].state_dict().values()]
+    values, versions = [tensor.clone() for tensor in held], [tensor._version for tensor in held]
+    assert costmodel.profile(model, (pair,), mode="train").execution == "real"
+    assert all(map(torch.equal, held, values))
+    assert [tensor._version for tensor in held] == versions
+
+
+def test_every_container_is_put_back() -> None:
+    """Queues and counters too."""
+
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.queue = deque([1, 2], maxlen=2)
+            self.none: deque[torch.Tensor] = deque()
+            self.lists: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
+            self.counter = Counter(a=2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.queue.append(3)
+            self.none.append(x)
+            self.lists["x"].append(x)
+            self.counter.update("ab")
+            return x
+
+    model = Counts()
+    held = [model.queue, model.none, model.lists, model.counter]
+    before = copy.deepcopy(held)
+    costmodel.profile(model, (2, 4))
+    assert held == before
+    assert [model.queue, model.none, model.lists, model.counter] == held
