@@ -123,8 +123,8 @@ def compare(
     """Profiles several models and sets them side by side.
 
     Args:
-        models: a dict of name to model (a module, or a spec string as ``costmodel.load`` takes it), or a list of spec
-            strings.
+        models: a dict of name to model (a module, a spec string as ``costmodel.load`` takes it, or its ``Profile``), or
+            a list of spec strings.
         inputs: as for ``profile``, for all of them; ``None`` asks each model what it takes.
         baseline: the name of the model that ratios are taken to.
         progress: goes through the names, to show how far it is.
@@ -144,5 +144,9 @@ def compare(
         raise InputError("nothing to compare: give a dict of name to model, or a list of spec strings")
     if baseline is not None and baseline not in by_name:
         raise InputError(f"the baseline {baseline!r} is not among the models: {', '.join(by_name)}")
-    profiles = {name: renamed(profile(by_name[name], inputs, **options), name) for name in progress(list(by_name))}
+
+    def profiled(model: Any) -> Profile:
+        return model if isinstance(model, Profile) else profile(model, inputs, **options)
+
+    profiles = {name: renamed(profiled(by_name[name]), name) for name in progress(list(by_name))}
     return Comparison(profiles, baseline)

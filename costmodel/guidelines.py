@@ -13,6 +13,7 @@ from math import gcd, sqrt
 from typing import TYPE_CHECKING
 
 from costmodel.fusion import Fusion, is_elementwise
+from costmodel.graph import tensors_in
 from costmodel.pricing import PricedOp, Pricing
 
 if TYPE_CHECKING:
@@ -242,8 +243,9 @@ def _fragmentation(
     if len(parallel) < 2 or set.intersection(*parallel):
         return None  # a shortcut beside one path, or a gate that reads what it scales
     given = (
-        pricing.ops[fork].call.outputs[0] if fork >= 0 else pricing.graph.inputs[0] if pricing.graph.inputs else None
-    )
+        pricing.ops[fork].call.outputs[0] if fork >= 0
+        else next(tensors_in((pricing.graph.inputs, pricing.graph.kwargs)), None)
+    )  # fmt: skip
     if given is None:
         return None
     op = pricing.ops[join]

@@ -470,7 +470,12 @@ def profile(
         result = Profile(priced(model, traced, weights=execution == "real"), model)
     else:
         result = Profile(traced(model), type(model).__name__)
-    if strict and not result.is_exact:
+    return strictly(result) if strict else result
+
+
+def strictly(result: Profile) -> Profile:
+    """The same profile, if every op that ran has a rule; raises ``UnknownOpError`` if not."""
+    if not result.is_exact:
         raise UnknownOpError(_unknown_message(result))
     return result
 

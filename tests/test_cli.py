@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import costmodel
@@ -377,3 +378,23 @@ def test_progress_stays_off_what_is_no_terminal(capsys: pytest.CaptureFixture[st
     """Piped standard error stays clean, and every name comes through."""
     assert list(console.progress(["a", "b"])) == ["a", "b"]
     assert capsys.readouterr().err == ""
+
+
+def test_saved_profiles_are_compared_as_models_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A .json stands for the model that it was made of."""
+    saved = tmp_path / "small.json"
+    costmodel.profile("mobilenet_v3_small").save(saved)
+    with pytest.raises(SystemExit) as left:
+        main(["compare", str(saved), "mobilenet_v3_large", "--json"])
+    assert left.value.code == 0
+    assert str(saved) in capsys.readouterr().out
+
+
+def test_strict_reads_a_saved_profile_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says which operation has no rule."""
+    saved = tmp_path / "unknown.json"
+    costmodel.profile(torch.nn.FractionalMaxPool2d(2, output_size=2), (1, 1, 8, 8)).save(saved)
+    with pytest.raises(SystemExit) as left:
+        main(["profile", str(saved), "--strict"])
+    assert left.value.code == 2
+    assert "no rule for 'aten.fractional_max_pool2d.default'" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import costmodel
 from costmodel import crosscheck
 from costmodel.errors import ForwardError, InputError
 from costmodel.formulas import convolution
@@ -42,11 +43,60 @@ def test_both_wings_agree_and_functional_ops_are_traced_only() -> None:
     assert set(found.rows["quantity"]) == {"output shape", "params", "macs", "flops", "memory_access"}
 
 
+class Padded(nn.Conv2d):
+    """What its forward calls is its own."""
+
+    def _conv_forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return nn.functional.conv2d(nn.functional.pad(x, (1, 1, 1, 1)), weight, bias)
+
+
+def packed(x: torch.Tensor) -> Any:
+    """Sequences of different lengths."""
+    return nn.utils.rnn.pack_padded_sequence(x, torch.tensor([4, 2]), batch_first=True)
+
+
+@pytest.mark.parametrize(("layer", "shape", "given"), [
+    (nn.Flatten(), (2, 3, 4, 4), lambda x: x.to(memory_format=torch.channels_last)),
+    (nn.Flatten(0), (2, 3), torch.sum),
+    (nn.Softmax(0), (2, 3), torch.sum),
+    (nn.Conv2d(3, 8, 3), (1, 1, 8, 8), lambda x: x.expand(-1, 3, -1, -1)),
+    (nn.LayerNorm(8), (1, 5, 8), lambda x: x.expand(4, -1, -1)),
+    (nn.LSTM(6, 9, batch_first=True), (2, 4, 6), packed),
+    (nn.GRU(6, 9, batch_first=True, bidirectional=True), (2, 4, 6), packed),
+    (nn.EmbeddingBag(10, 8), costmodel.Input((3, 4), torch.int64), torch.t),
+    (Padded(3, 4, 3), (1, 3, 8, 8), lambda x: x),
+], ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "")  # fmt: skip
+def test_what_no_formula_describes_is_traced_only(layer: nn.Module, shape: Any, given: Callable[..., Any]) -> None:
+    """Copies that a layout asks for, tensors that repeat themselves in memory, lengths that no shape tells."""
+
+    class Gives(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.layer(given(x))
+
+    check = crosscheck(Gives(), shape)
+    assert (check.ok, check.checked) == (True, 0)
+    assert "layer" in check.traced_only
+
+
+def test_a_norm_without_its_bias() -> None:
+    """torch has such since 2.13; the formula is of both or none."""
+    try:
+        layer = nn.BatchNorm2d(8, bias=False)  # type: ignore[call-arg]
+    except TypeError:
+        pytest.skip("this torch has no norms without bias")
+    assert crosscheck(layer, (1, 8, 4, 4)).ok
+
+
 def test_layers_that_are_given_nothing() -> None:
     """No formula is of no elements: the layer is traced only, and what it holds is still shown."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
     check = crosscheck(model, (0, 3, 8, 8))
     assert (check.ok, check.checked, len(check.traced_only)) == (True, 0, 4)
+    assert costmodel.profile(nn.GroupNorm(2, 4), (0, 4, 3, 3)).flops == 0
 
 
 def test_a_layer_that_the_model_hides() -> None:

@@ -29,6 +29,17 @@ def test_equal_widths_are_no_finding() -> None:
     assert costmodel.profile(nn.Conv2d(64, 64, 1), (1, 64, 9, 9)).guidelines().findings == ()
 
 
+def test_images_in_a_list_fork_as_any_input_does() -> None:
+    """As detectors take them."""
+
+    class Listed(Fork):
+        def forward(self, x: list[Tensor]) -> Tensor:  # type: ignore[override]
+            return super().forward(*x)
+
+    listed = costmodel.profile(Listed(), ([(1, 4, 8, 8)],)).guidelines().findings
+    assert listed == costmodel.profile(Fork(), (1, 4, 8, 8)).guidelines().findings
+
+
 @pytest.mark.parametrize(("c_in", "c_out"), [(52, 312), (36, 432), (90, 180)])
 def test_unequal_widths(c_in: int, c_out: int) -> None:
     """G1 of a 1x1 convolution is its closed form against the paper's bound at the same multiply-accumulates."""

@@ -16,7 +16,7 @@ from costmodel.errors import CostModelError
 
 EPILOG = (
     "Exit status: 0 done; 1 a check failed; 2 the command, a model or its input is at fault; 3 costmodel itself is. "
-    "With --traceback an error is shown whole."
+    "With --traceback an error is shown whole, and the status of any is 1, which is Python's."
 )
 
 app = typer.Typer(

@@ -100,11 +100,11 @@ def is_saved(model: str) -> bool:
 
 def profiled(model: str, inputs: list[str] | None, *, train: bool = False, strict: bool = False) -> Profile:
     """The profile of what a model argument names: of a spec, or read from a saved one."""
-    from costmodel.profile import profile
+    from costmodel.profile import profile, strictly
     from costmodel.views.json import read_json
 
     if is_saved(model):
         if inputs or train:
             raise InputError(f"{model} is a saved profile: its inputs and mode are settled")
-        return read_json(model)
+        return strictly(read_json(model)) if strict else read_json(model)
     return profile(model, read_inputs(inputs), mode="train" if train else "eval", strict=strict)

@@ -74,8 +74,9 @@ def compare(
     from costmodel.compare import compare as compared
     from costmodel.views import text
 
+    sides = {model: profiled(model, None, strict=strict) if is_saved(model) else model for model in models}
     c = compared(
-        list(dict.fromkeys(models)), read_inputs(inputs), baseline, progress=console.progress,
+        sides, read_inputs(inputs), baseline, progress=console.progress,
         mode="train" if train else "eval", strict=strict,
     )  # fmt: skip
     if not written(c, json=json, csv=csv, markdown=markdown):

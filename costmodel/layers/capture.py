@@ -44,8 +44,12 @@ def _take(module_type: type[nn.Module]) -> Take | None:
     if own is not None:
         return partial(_take_own, own)
     bases = (t for t in module_type.__mro__ if t in LAYERS)
-    base = next((t for t in bases if t.forward is module_type.forward), None)
+    base = next((t for t in bases if _ways(t) == _ways(module_type)), None)
     return None if base is None else _known(base.__name__, LAYERS[base])
+
+
+def _ways(module_type: type[nn.Module]) -> tuple[Any, Any]:
+    return module_type.forward, getattr(module_type, "_conv_forward", None)  # which a convolution's forward calls
 
 
 def _take_own(

@@ -89,7 +89,9 @@ add(
 )  # fmt: skip
 
 
-def _batch_norm(call: Call) -> LayerCost:
+def _batch_norm(call: Call) -> LayerCost | None:
+    if call["weight"] and not call["bias"]:
+        return None
     batch, channels, *size = call.shape
     cost = f.batch_norm(
         channels=channels, size=tuple(size), batch=batch, affine=call["weight"], training=call.training,
@@ -121,6 +123,8 @@ def _group_norm(call: Call) -> LayerCost | None:
     (x,) = call.inputs
     if x.strides is not None and not is_channels_last(x):
         return None  # torch copies such an input first
+    if call["weight"] and not call["bias"]:
+        return None
     batch, channels, *size = x.shape
     return f.group_norm(
         channels=channels, groups=call["num_groups"], size=tuple(size), batch=batch, affine=call["weight"]
@@ -184,7 +188,7 @@ add(
 def _along_an_axis(name: str) -> Price:
     # dim=None is torch's deprecated guess: no closed form is offered for it.
     return lambda call: (
-        None if call["dim"] is None else f.activation(name=name, shape=call.shape, dim=call["dim"])
+        None if call["dim"] is None or not call.shape else f.activation(name=name, shape=call.shape, dim=call["dim"])
     )  # fmt: skip
 
 
@@ -248,8 +252,8 @@ for _axes, (_max, _avg, _adaptive_avg, _adaptive_max, _lp) in enumerate(_POOLS, 
 def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Price:
     def priced(call: Call) -> LayerCost | None:
         shape = call.shape
-        if len(shape) not in (2, 3) or "data" in call.record.kwargs:
-            return None
+        if len(shape) not in (2, 3) or any(isinstance(given, tuple) for given in call.record.args[:1]):
+            return None  # the second is a packed sequence, whose lengths no shape tells
         bare = len(shape) == 2
         length, batch = shape[:2] if not bare else (shape[0], 1)
         if call["batch_first"] and not bare:
@@ -282,6 +286,8 @@ add(
 def _embedding_bag(call: Call) -> LayerCost | None:
     if len(call.inputs) > 1 or len(call.shape) != 2 or call["max_norm"] is not None:
         return None  # with offsets or weights, bags have sizes that no shape tells
+    if call.inputs[0].strides is not None:
+        return None  # torch copies the indices first
     bags, bag_size = call.shape
     return f.embedding_bag(
         num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], bags=bags, bag_size=bag_size,
@@ -367,8 +373,10 @@ add(nn.PixelUnshuffle, hyper="downscale_factor", price=_shuffled(f.pixel_unshuff
 add(nn.ChannelShuffle, hyper="groups", price=_shuffled(f.channel_shuffle, "groups", "groups"))
 
 
-def _flatten(call: Call) -> LayerCost:
+def _flatten(call: Call) -> LayerCost | None:
     shape = call.shape
+    if not shape or call.inputs[0].strides is not None:
+        return None  # a number; or what may have to be copied
     first, last = call["start_dim"] % len(shape), call["end_dim"] % len(shape)
     return f.activation(name="identity", shape=(*shape[:first], prod(shape[first : last + 1]), *shape[last + 1 :]))
 

@@ -128,7 +128,7 @@ def _group_norm(args: Arguments) -> tuple[TensorSpec, ...]:
 
 def _group_norm_work(call: OpCall) -> Work:
     groups = call.args["N"] * call.args["group"]
-    return _standardised(groups=groups, n=call.args["input"].size // groups) + _affine(call)
+    return _standardised(groups=groups, n=call.args["input"].size // groups if groups else 0) + _affine(call)
 
 
 def _group_norm_window(call: OpCall, output: int) -> Sight:

@@ -43,6 +43,7 @@ class Plan:
 
 _READS = frozenset({"aten._local_scalar_dense.default", "aten.equal.default"})
 """Ops that hand a tensor's value to Python."""
+_RESIZES = frozenset({"aten.resize_.default", "aten.resize_as_.default"})
 _CAST = "aten._to_copy.default"
 
 
@@ -76,6 +77,8 @@ def _choose(func: OpOverload) -> Handler:
         return lambda recorder, call: call.func(*call.args, **call.kwargs)
     if op in _READS:
         return _by("read", Plan(op, sig.bind))
+    if op in _RESIZES:
+        return _by("resize", Plan(op, sig.bind))
     if op == _CAST and rule is not None:
         return _moved(_ruled(op, rule, sig))
     if rule is not None:

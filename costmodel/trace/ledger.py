@@ -150,7 +150,7 @@ class Ledger:
 
         def take(tensor: torch.Tensor) -> TensorSpec:
             known = self.specs.get(id(tensor))
-            if known is not None:
+            if known is not None and known.shape == tensor.shape:  # not, where the kernel resized what it was given
                 return known
             if base is not None:
                 return self.shares(tensor, base)

@@ -182,6 +182,10 @@ class Recorder(Ledger, TorchDispatchMode):
             return returned(call)
         return self._first((WritesOnly if signature(call.func).returns_nothing else Writes)(plan.op, plan.bind), call)
 
+    def resize(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
+        """An op that changes its first argument's shape, and with it its memory."""
+        raise self.wants(NeedsValuesError(f"{plan.op} resizes a tensor"))
+
     def idle(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """A call that does nothing and returns its first argument."""
         return self._first(Passes(plan.op, plan.bind), call)
@@ -264,6 +268,8 @@ class Recorder(Ledger, TorchDispatchMode):
         # A kernel that returned (the twin of) its argument returned the argument.
         for original in leaves(given):
             if self._twins.get(id(original)) is tensor:
+                if original.shape != tensor.shape:
+                    raise self.wants(NeedsValuesError("an op resizes a tensor that it is given"))
                 return original
         return tensor
 

@@ -12,6 +12,7 @@ from costmodel.ops.rule import example
 from costmodel.quantities import Traffic, Work
 
 X = TensorSpec((2, 3, 4))
+ROWS = TensorSpec((5,), "int64")
 
 
 def priced(op: torch._ops.OpOverload, *args: object, **kwargs: object) -> tuple[Work, Traffic]:
@@ -36,6 +37,12 @@ def priced(op: torch._ops.OpOverload, *args: object, **kwargs: object) -> tuple[
         (torch.ops.aten.all.default, (X,), Work()),
         (torch.ops.aten.native_dropout.default, (X, 0.5, True), Work(multiplies=48)),
         (torch.ops.aten.sum.dim_IntList, (TensorSpec((2, 0)), [1]), Work()),
+        (torch.ops.aten.index_put.default, (X, [TensorSpec((5,), "int64")], TensorSpec((5, 3, 4))), Work()),
+        (
+            torch.ops.aten.index_put.default,
+            (X, [TensorSpec((5,), "int64")], TensorSpec((5, 3, 4)), True),
+            Work(adds=60),
+        ),
     ],
 )
 def test_work(op: torch._ops.OpOverload, args: tuple[object, ...], work: Work) -> None:
