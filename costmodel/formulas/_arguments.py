@@ -42,9 +42,11 @@ def as_shape(value: Count) -> tuple[Count, ...]:
 
 
 def require(*, least: int = 1, **named: Count) -> None:
-    """Every concrete int among the values is at least ``least``."""
+    """Every concrete int among the values is at least ``least``, and none is a float or a text."""
     for name, value in named.items():
         for part in as_shape(value):
+            if isinstance(part, float | str):
+                raise ValueError(f"{name}={value!r}: must be a whole number")
             if isinstance(part, int) and part < least:
                 raise ValueError(f"{name}={value}: must be at least {least}")
 

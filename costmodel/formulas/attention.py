@@ -45,7 +45,7 @@ def scaled_dot_product_attention(
     leading = as_shape(batch)
     width = head_dim if value_dim is None else value_dim
     shared = heads if kv_heads is None else kv_heads
-    require(heads=heads, kv_heads=shared, queries=queries, keys=keys, head_dim=head_dim, batch=leading)
+    require(heads=heads, kv_heads=shared, queries=queries, keys=keys, head_dim=head_dim, value_dim=width, batch=leading)
     require_divisible(heads=heads, by="kv_heads", divisor=shared)
     if mask is not None:
         require_one_of(mask=mask, choices=("bool", "float"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from costmodel.formulas._arguments import agreed, ceil_div, keeps_shape, require_divisible
+from costmodel.formulas._arguments import agreed, ceil_div, keeps_shape, require, require_divisible
 from costmodel.formulas._path import Path
 from costmodel.formulas.activation import activation as activate
 from costmodel.formulas.convolution import pointwise_conv
@@ -83,6 +83,7 @@ def ghost_module(
     True
     """
     path = Path(channels=c_in, size=size, batch=batch, norm=norm)
+    require(ratio=ratio)
     intrinsic = ceil_div(c_out, ratio)
     ghosts = intrinsic * (ratio - 1)
     path.conv("primary", intrinsic, kernel=kernel, stride=stride, act=activation)

@@ -89,6 +89,7 @@ def concat(*, channels: Sequence[Count], size: Sequence[Count], batch: Count = 1
     >>> concat(channels=(64, 128, 32, 32), size=(28, 28)).output_shape
     (1, 256, 28, 28)
     """
+    require(channels=channels, size=size, batch=batch)
     shape = (batch, sum(channels), *size)
     return pointwise_kernel("concat", shape, reads=prod(shape))
 

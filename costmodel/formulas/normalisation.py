@@ -75,7 +75,7 @@ def batch_norm(
     >>> batch_norm(channels=64, size=(112, 112)).flops
     1605632
     """
-    require(channels=channels, batch=batch)
+    require(channels=channels, batch=batch, size=size)
     shape = (batch, channels, *size)
     kernel = _batch_norm_kernel(
         channels=channels,
@@ -136,7 +136,7 @@ def group_norm(
     >>> group_norm(channels=64, groups=32, size=(56, 56)).flops == 7 * 64 * 56 * 56 + 2 * 32
     True
     """
-    require(channels=channels, groups=groups, batch=batch)
+    require(channels=channels, groups=groups, batch=batch, size=size)
     require_divisible(channels=channels, by="groups", divisor=groups)
     shape = (batch, channels, *size)
     return _norm_of_groups(
@@ -196,7 +196,7 @@ def instance_norm(
     >>> instance_norm(channels=3, size=(4, 4)).memory_access
     96
     """
-    require(channels=channels, batch=batch)
+    require(channels=channels, batch=batch, size=size)
     shape = (batch, channels, *size)
     elements = prod(shape)
     weights = 2 * channels if affine else 0

@@ -35,6 +35,7 @@ def _recurrent(
     projected.
     """
     require(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, length=length, batch=batch)
+    require(proj_size=proj_size, least=0)
     projected = not (isinstance(proj_size, int) and proj_size == 0)
     shown = proj_size if projected else hidden_size
     directions = 2 if bidirectional else 1

@@ -221,6 +221,12 @@ def test_norms_move_their_input_and_output_once() -> None:
         (lambda: f.rnn(input_size=1, hidden_size=1, length=1, nonlinearity="gelu"), "choose one of tanh, relu"),
         (lambda: f.embedding_bag(num_embeddings=1, embedding_dim=1, bags=1, bag_size=1, mode="min"), "sum, mean, max"),
         (lambda: f.linear(in_features=0, out_features=1), "in_features=0: must be at least 1"),
+        (lambda: f.linear(in_features=2.5, out_features=1), "in_features=2.5: must be a whole number"),
+        (lambda: f.linear(in_features="3", out_features=1), "in_features='3': must be a whole number"),
+        (lambda: f.conv(c_in=1, c_out=1, kernel=3.0, size=(8,)), "must be a whole number"),
+        (lambda: f.batch_norm(channels=8, size=(-1, 5)), "must be at least 1"),
+        (lambda: f.concat(channels=(8, -3), size=(4, 4)), "must be at least 1"),
+        (lambda: f.ghost_module(c_in=8, c_out=16, size=(8, 8), ratio=0), "ratio=0: must be at least 1"),
         (lambda: f.total([]), "layers is empty: a total needs at least one layer"),
     ],
 )
