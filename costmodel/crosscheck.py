@@ -25,6 +25,9 @@ QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
 """What is compared for every leaf module call that has a closed form; ``params`` only where the module is registered in
 the model, which has no parameters of others."""
 
+_CAST = "aten._to_copy.default"
+"""What autocast puts before a layer's own op, and no layer runs by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -148,13 +151,13 @@ def crosscheck(
 def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[Comparison]:
     assert layer.module is not None
     first = next(tensors_in(layer.module.outputs), TensorSpec(()))
-    work, traffic = layer.work, layer.traffic
+    work, moved = layer.work, sum(op.traffic.elements for op in layer.ops if op.call.op != _CAST)
     pairs = (
         (tuple(cost.output_shape), first.shape),
         (cost.params, sum(p.size for p in layer.parameters)),
         (cost.macs, work.macs),
         (cost.flops, work.flops),
-        (cost.memory_access, traffic.elements),
+        (cost.memory_access, moved),
     )
     for quantity, (derived, traced) in zip(QUANTITIES, pairs, strict=True):
         if quantity == "params" and layer.module.owner is None:

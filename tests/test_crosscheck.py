@@ -82,6 +82,16 @@ def test_what_no_formula_describes_is_traced_only(layer: nn.Module, shape: Any, 
     assert "layer" in check.traced_only
 
 
+def test_what_autocast_casts_is_no_part_of_a_layer() -> None:
+    """It stays in the layer's memory access, and no closed form knows of it."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        p = costmodel.profile(model, (1, 3, 8, 8))
+    cast = 3 * 64 + 4 * 3 * 9 + 4  # input, weight, bias: read and written
+    assert p.layers["memory_access"][0] == 2 * cast + 3 * 64 + 4 * 3 * 9 + 4 + 4 * 36
+    assert (p.crosscheck().ok, p.crosscheck().checked) == (True, 5)
+
+
 def test_a_norm_without_its_bias() -> None:
     """torch has such since 2.13; the formula is of both or none."""
     try:
