@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import prod
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from costmodel.receptive_field.arms import NOTHING, Arm, Law, Shape, Value, axis
 from costmodel.receptive_field.reshape import reshaped
 from costmodel.receptive_field.taps import through, unmoved
 from costmodel.window import Fitted, Fixed, Follow, Piece, Regrouped, Rolled, Sight, Tap, Whole
+
+_LARGEST = 1 << 18
+"""Entries of a table that a write into a part of a tensor may need, which no other op makes so large."""
+_COARSE = "a write into a part of a large tensor is taken to reach all of it, and to replace nothing"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,6 +232,8 @@ def _overwritten(old: Value, shape: Shape, new: Value, view: Shape, sight: Sight
 
 def _without(arm: Arm, shape: Shape, covered: Sequence[slice], partial: Sequence[int]) -> Arm:
     sizes = tuple(shape[d] if d in partial else n for d, n in enumerate(arm.low.shape))
+    if prod(sizes) > _LARGEST:
+        return replace(arm, notes=arm.notes | {_COARSE})
     low, high = np.broadcast_to(arm.low, sizes).copy(), np.broadcast_to(arm.high, sizes).copy()
     hole = tuple(c if d in partial else slice(None) for d, c in enumerate(covered))
     low[hole], high[hole] = NOTHING, -NOTHING
@@ -244,8 +251,13 @@ def _laid(arm: Arm, taps: Sequence[Tap], shape: Shape, covered: Sequence[slice],
             law = arm.carriers[tap.dim]
             carriers[d] = Law(law.stride / (Fraction(tap.slope) or 1)) if d in partial else law
     full = tuple(shape[d] if d in partial else n for d, n in enumerate(sizes))
+    shown = [table.transpose([*order, *rest]).reshape(sizes) for table in (arm.low, arm.high)]
+    if prod(full) > _LARGEST:
+        over = tuple(d for d in partial if sizes[d] > 1)
+        carriers = {d: law for d, law in carriers.items() if d not in over}
+        low, high = shown[0].min(axis=over, keepdims=True), shown[1].max(axis=over, keepdims=True)
+        return replace(arm, low=low, high=high, carriers=carriers, notes=arm.notes | {_COARSE})
     low, high = np.full(full, NOTHING, np.int64), np.full(full, -NOTHING, np.int64)
     hole = tuple(c if d in partial else slice(None) for d, c in enumerate(covered))
-    low[hole] = arm.low.transpose([*order, *rest]).reshape(sizes)
-    high[hole] = arm.high.transpose([*order, *rest]).reshape(sizes)
+    low[hole], high[hole] = shown
     return replace(arm, low=low, high=high, carriers=carriers)

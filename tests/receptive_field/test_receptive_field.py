@@ -346,3 +346,24 @@ def test_an_op_without_a_rule_is_taken_to_see_everything_and_said_to() -> None:
     told = profile(Odd(), (1, 1, 8)).receptive_field("")
     assert (told.size, told.is_global) == ((8,), True)
     assert any("unheard_of" in note and "no rule" in note for note in told.notes)
+
+
+def test_a_write_into_a_part_of_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tables would fill the memory, a field is never too small, and says that it may be too large."""
+
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.conv(x)
+            y[..., 2:] += self.conv(y)[..., :-2]
+            return y
+
+    exact = profile(Writes(), (1, 1, 8, 8)).receptive_field("")
+    monkeypatch.setattr("costmodel.receptive_field.flow._LARGEST", 4)
+    coarse = profile(Writes(), (1, 1, 8, 8)).receptive_field("")
+    assert all(c >= e for c, e in zip(coarse.size, exact.size, strict=True))
+    assert coarse.size != exact.size
+    assert ["large tensor" in " ".join(field.notes) for field in (exact, coarse)] == [False, True]
