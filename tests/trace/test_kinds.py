@@ -91,7 +91,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_module_is_traced_and_left_as_it_was(kind: str) -> None:
     """Its product is counted once, under its own name, and its attributes are as before."""
@@ -108,7 +108,7 @@ def test_every_kind_of_module_is_traced_and_left_as_it_was(kind: str) -> None:
     assert all(value is after[name][key] for name, own in before.items() for key, value in own.items())
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_the_mode_of_a_scripted_module_is_put_back() -> None:
     """It is no attribute of the Python object."""
     model = nn.Sequential(torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.Dropout())))
@@ -119,7 +119,7 @@ def test_the_mode_of_a_scripted_module_is_put_back() -> None:
             assert {module.training for module in model.modules()} == {training}
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize(("mode", "execution"), [("eval", "meta"), ("train", "meta"), ("train", "real")])
 def test_what_a_scripted_module_holds_is_put_back(mode: Any, execution: Any) -> None:
     """Its buffers lie in C++, and are written or replaced there."""
@@ -131,7 +131,7 @@ def test_what_a_scripted_module_holds_is_put_back(mode: Any, execution: Any) -> 
         assert torch.equal(buffer, before[name][1])
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_convolution_as_torch_jit_traces_it() -> None:
     """It has the arguments of a back end with it, and costs what any convolution does."""
     traced = torch.jit.trace(nn.Conv2d(3, 4, 3), torch.ones(1, 3, 8, 8))
