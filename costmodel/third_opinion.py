@@ -127,7 +127,7 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, Counted]:
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 
-        args, kwargs = arguments(model, given, make_real(model), lambda t: t.detach().clone())
+        args, kwargs = arguments(given, make_real(model), lambda t: t.detach().clone(), model.parameters())
         analysis = FlopCountAnalysis(model, _positional(model, args, kwargs))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         try:

@@ -86,14 +86,14 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
     ):
         if isinstance(recorder, RealRecorder):
             buffers_cloned(model, recorder)
-            args, kwargs = arguments(model, inputs, make_real(model), lambda t: t.detach().clone())
+            args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone(), tensors)
         else:
             recorder.home = tensors[0].device.type if tensors else "cpu"  # where the model takes its inputs
             args, kwargs = arguments(
-                model,
                 inputs,
                 lambda shape, dtype: new_on_meta(shape, DTYPE_NAME[dtype]),
                 twin_on_meta,
+                tensors,
             )
         # A real run may hand the modules' dictionaries on, to replicas on other devices.
         calls = Calls(recorder, capture, () if real else modules)

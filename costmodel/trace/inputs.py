@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Number
 from typing import Any
@@ -50,17 +50,19 @@ _FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float
 
 
 def arguments(
-    model: nn.Module, inputs: Any, make: Make, keep: Callable[[torch.Tensor], torch.Tensor]
+    inputs: Any, make: Make, keep: Callable[[torch.Tensor], torch.Tensor], own: Iterable[torch.Tensor]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Positional and keyword arguments for the forward: shapes made into tensors, given tensors passed to ``keep``.
 
+    ``own`` are the model's own tensors: a bare shape takes their floating dtype.
+
     >>> make = lambda shape, dtype: torch.empty(shape, dtype=dtype, device="meta")
-    >>> args, kwargs = arguments(nn.Identity(), ((1, 3, 8, 8), [(2, 4)]), make, lambda t: t)
+    >>> args, kwargs = arguments(((1, 3, 8, 8), [(2, 4)]), make, lambda t: t, own=[])
     >>> args[0].shape, args[1][0].shape, kwargs
     (torch.Size([1, 3, 8, 8]), torch.Size([2, 4]), {})
     """
     kept: dict[int, torch.Tensor] = {}
-    floating = next((p.dtype for p in model.parameters() if p.dtype in _FLOATING), torch.get_default_dtype())
+    floating = next((t.dtype for t in own if t.dtype in _FLOATING), torch.get_default_dtype())
 
     def build(value: Any) -> Any:
         if isinstance(value, torch.Tensor):

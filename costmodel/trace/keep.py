@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from itertools import chain, compress, islice
 from operator import attrgetter, is_, methodcaller
@@ -148,16 +148,18 @@ def _is_on(tensors: Iterable[torch.Tensor], data: Iterable[torch.Tensor]) -> boo
 def mode_set(model: nn.Module, modules: Sequence[nn.Module], training: bool) -> Iterator[None]:
     """The whole model in training or evaluation mode, by its own ``train`` where it has one."""
     before = [getattr(module, "training", None) for module in modules]  # one that torch.jit froze has none
-    if (not training) in before:
-        try:
-            plain = _has_plain_mode(modules)
-            if not plain:
-                model.train(training)
-        except Exception:  # it refuses, as that of an exported program does
-            plain = True
-        if plain:
-            for module in modules:
-                module.__dict__["training"] = training
+    if (not training) not in before:
+        yield
+        return
+    try:
+        plain = _has_plain_mode(modules)
+        if not plain:
+            model.train(training)
+    except Exception:  # it refuses, as that of an exported program does
+        plain = True
+    if plain:
+        for module in modules:
+            module.__dict__["training"] = training
     try:
         yield
     finally:
@@ -226,16 +228,15 @@ def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Modules run op by op: no fused inference paths of attention, which hide its matmuls, and nothing compiled."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    with ExitStack() as stack:
-        stack.callback(torch.backends.mha.set_fastpath_enabled, before)
-        if any(
-            name in sys.modules for name in _COMPILE
-        ):  # only then anything is compiled, be it a function out of sight
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        if any(kind.__name__ == "OptimizedModule" for kind in set(map(type, modules))):
-            stack.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
-        yield
+    try:
+        if any(name in sys.modules for name in _COMPILE):  # only then anything is, be it a function out of sight
+            with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
+                yield
+        else:
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager
