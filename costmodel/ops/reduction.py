@@ -191,6 +191,8 @@ register(
               examples=(*_ALL, example(_X, dim=1), example(_X, dim=-1, keepdim=True))),
     reduction("aten.all.default", "aten.any.default", work=_nothing, outputs=_boolean, examples=_ALL,
               source="bit operations, not arithmetic"),
+    reduction("aten._is_all_true.default", "aten._is_any_true.default", work=_nothing, outputs=_boolean,
+              examples=(example(TensorSpec((2, 3), "bool")),), source="bit operations, not arithmetic"),
     reduction("aten.all.dim", "aten.any.dim", work=_nothing, outputs=_boolean, source="bit operations, not arithmetic"),
     reduction("aten.all.dims", "aten.any.dims", work=_nothing, outputs=_boolean,
               examples=(example(_X, [1, -1]), example(_X, None, True)), source="bit operations, not arithmetic"),

@@ -37,13 +37,15 @@ def one_at_a_time() -> Iterator[None]:
 def model_kept(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor]) -> Iterator[None]:
     """Every attribute, parameter, buffer, hook and flag of every module is put back at the end.
 
-    ``tensors`` are all its parameters and buffers: their flags and their ``data``, which a forward may replace, are put
-    back too. Their values need not be, for a trace writes into none of them.
+    ``tensors`` are all its parameters and buffers: their flags, their ``grad`` and their ``data``, which a forward may
+    replace, are put back too. Their values need not be, for a trace writes into none of them.
     """
     contents, scripted = _contents_of(modules), _scripted(modules)
     # Those that are made of other tensors have no data of their own.
     tensors = [t for t in tensors if type(t) in _ORDINARY or not hasattr(t, "__tensor_flatten__")]
     flags, data = _flags(tensors), [t.data for t in tensors]
+    learning = [t for t, (_, wants_grad) in zip(tensors, flags, strict=True) if wants_grad and t.is_leaf]
+    grads = [t.grad for t in learning]
     try:
         yield
     finally:
@@ -56,6 +58,9 @@ def model_kept(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor]) ->
             for tensor, its_own, (_, wants_grad) in zip(tensors, data, flags, strict=True):
                 tensor.data = its_own
                 tensor.requires_grad_(wants_grad)
+        for tensor, grad in zip(learning, grads, strict=True):
+            if tensor.grad is not grad:
+                tensor.grad = grad
 
 
 def _contents_of(modules: Iterable[nn.Module]) -> list[_Contents]:

@@ -330,6 +330,26 @@ def test_values_out_of_sight_are_put_back() -> None:
     assert [tensor._version for tensor in held] == versions
 
 
+@pytest.mark.parametrize("execution", ["meta", "real"])
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_gradients_are_put_back(set_to_none: bool, execution: Any) -> None:
+    """Of a forward that forgets or zeroes them."""
+
+    class Forgets(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.zero_grad(set_to_none)
+            return super().forward(x)
+
+    model = Forgets(4, 4)
+    model(torch.ones(2, 4)).sum().backward()
+    grads = [model.weight.grad, model.bias.grad]
+    values = [grad.clone() for grad in grads if grad is not None]
+    costmodel.profile(model, (2, 4), execution=execution)
+    assert [model.weight.grad is grads[0], model.bias.grad is grads[1]] == [True, True]
+    assert torch.equal(model.weight.grad, values[0])
+    assert torch.equal(model.bias.grad, values[1])
+
+
 def test_every_container_is_put_back() -> None:
     """Queues and counters too."""
 

@@ -17,17 +17,16 @@ Way = Callable[[Any, torch.Tensor], Any]
 class Forgives(nn.Module):
     """A forward that catches what goes wrong inside."""
 
-    def __init__(
-        self, attempt: Callable[[Any, torch.Tensor], Any], instead: Callable[[Any, torch.Tensor], Any]
-    ) -> None:
+    def __init__(self, attempt: Way, instead: Way, caught: type[Exception] = RuntimeError) -> None:
         super().__init__()
+        self.caught = caught
         self.fits, self.unfit = nn.Linear(4, 4), nn.Linear(3, 3)
         self.attempt, self.instead = attempt, instead
 
     def forward(self, x: torch.Tensor) -> Any:
         try:
             y = self.attempt(self, x)
-        except RuntimeError:
+        except self.caught:
             y = self.instead(self, x)
         return self.fits(y)
 
@@ -51,16 +50,17 @@ def test_a_value_that_a_forward_could_do_without() -> None:
     def twice_if_positive(model: Any, x: torch.Tensor) -> Any:
         return model.fits(x) if x.abs().sum() > 0 else x
 
-    p = costmodel.profile(Forgives(twice_if_positive, lambda m, x: x), (2, 4))
-    assert (p.execution, p.macs) == ("real", 64)
+    for instead in (lambda m, x: x, lambda m, x: m.unfit(x)):
+        p = costmodel.profile(Forgives(twice_if_positive, instead, Exception), (2, 4))
+        assert (p.execution, p.macs) == ("real", 64)
     with pytest.raises(costmodel.NeedsValuesError):
-        costmodel.profile(Forgives(twice_if_positive, lambda m, x: x), (2, 4), execution="meta")
+        costmodel.profile(Forgives(twice_if_positive, lambda m, x: x, Exception), (2, 4), execution="meta")
 
     def in_low_precision(model: Any, x: torch.Tensor) -> Any:
         with torch.autocast("cpu", torch.bfloat16):
             return model.fits(x).float()
 
-    assert costmodel.profile(Forgives(in_low_precision, lambda m, x: x), (2, 4)).macs == 64
+    assert costmodel.profile(Forgives(in_low_precision, lambda m, x: x, Exception), (2, 4)).macs == 64
 
 
 @torch.library.custom_op("costmodel_tests::add_one_", mutates_args=("x",))
