@@ -398,3 +398,12 @@ def test_strict_reads_a_saved_profile_too(tmp_path: Path, capsys: pytest.Capture
         main(["profile", str(saved), "--strict"])
     assert left.value.code == 2
     assert "no rule for 'aten.fractional_max_pool2d.default'" in capsys.readouterr().err
+
+
+def test_a_difference_is_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not written into a file of another kind."""
+    with pytest.raises(SystemExit) as left:
+        main(["diff", "vgg11", "vgg13", "--save", str(tmp_path / "d.html")])
+    assert left.value.code == 2
+    assert "a file named .md" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

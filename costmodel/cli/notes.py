@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from costmodel.cli import console
-from costmodel.cli.options import Json, Save
+from costmodel.cli.options import Json, SaveClaims
 from costmodel.errors import ConvertError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def notes(
     claims: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="Claims such as 004-13, told whole; all without.")
     ] = None,
-    save: Save = None,
+    save: SaveClaims = None,
     json: Json = False,
 ) -> None:
     """Every claim of the five study notes, computed: does it hold, and what is right?"""

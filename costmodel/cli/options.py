@@ -48,6 +48,10 @@ Save = Annotated[
     list[Path] | None,
     typer.Option("--save", "-o", metavar="FILE", help="Write to .html .md .json .csv .tex or .txt; may be repeated."),
 ]
+SaveClaims = Annotated[
+    list[Path] | None,
+    typer.Option("--save", "-o", metavar="FILE", help="Write to .html .md or .json; may be repeated."),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Csv = Annotated[bool, typer.Option("--csv", help="CSV on standard output.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Markdown on standard output.")]

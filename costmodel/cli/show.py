@@ -99,6 +99,8 @@ def diff(
     from costmodel.views import markdown, units
 
     limit = None if fail_over is None else units.parse_share(fail_over)
+    if save is not None and save.suffix != ".md":
+        raise InputError(f"--save {save}: a difference is written as Markdown, to a file named .md")
     found = Difference(_side(old, inputs), _side(new, inputs))
     report = markdown.difference(found, top=top, limit=limit)
     console.write(report)

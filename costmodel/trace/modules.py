@@ -7,6 +7,7 @@ from operator import attrgetter, itemgetter
 import torch
 from torch import nn
 
+from costmodel.errors import InputError
 from costmodel.graph import ModuleInfo
 from costmodel.trace.recorder import Recorder
 
@@ -31,7 +32,13 @@ def survey(model: nn.Module, recorder: Recorder) -> tuple[list[nn.Module], list[
         try:
             parameters, buffers, children = _registered_in(module.__dict__)
         except KeyError:  # a module of torch.jit.trace's, which asks another for them
-            parameters, buffers, children = _registered(module)
+            try:
+                parameters, buffers, children = _registered(module)
+            except AttributeError as error:
+                raise InputError(
+                    f"{name or 'the model'} ({type(module).__name__}) is no whole module: its __init__ does not call "
+                    f"super().__init__()"
+                ) from error
         prefix = name and name + "."
         infos[id(module)] = ModuleInfo(
             name,

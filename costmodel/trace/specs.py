@@ -62,5 +62,5 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     if isinstance(value, Mapping):
         return {key: map_tensors(item, change) for key, item in value.items()}
     if hasattr(value, "__dataclass_fields__"):
-        return {name: map_tensors(getattr(value, name), change) for name in value.__dataclass_fields__}
+        return {name: map_tensors(getattr(value, name, None), change) for name in value.__dataclass_fields__}
     return f"<{type(value).__name__}>"

@@ -162,3 +162,14 @@ def test_what_is_resized_is_known_by_its_new_shape(
         p = costmodel.profile(Resizes(), (2, 4), execution=execution)
         assert (p.macs, p.is_exact) == (2 * 2 * 4, is_exact)
         assert p.graph.outputs.size == 4
+
+
+def test_a_module_that_is_not_whole() -> None:
+    """The most usual reason is told."""
+
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(costmodel.InputError, match=r"\(Half\) is no whole module: its __init__ does not call super"):
+        costmodel.profile(Half(), (1, 2))
