@@ -44,8 +44,8 @@ def model_kept(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor]) ->
     # Those that are made of other tensors have no data of their own.
     tensors = [t for t in tensors if type(t) in _ORDINARY or not hasattr(t, "__tensor_flatten__")]
     flags, data = _flags(tensors), [t.data for t in tensors]
-    learning = [t for t, (_, wants_grad) in zip(tensors, flags, strict=True) if wants_grad and t.is_leaf]
-    grads = [t.grad for t in learning]
+    learning = [t for t in tensors if type(t) is nn.Parameter]
+    grads = list(map(_GRAD, learning))
     try:
         yield
     finally:
@@ -58,8 +58,8 @@ def model_kept(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor]) ->
             for tensor, its_own, (_, wants_grad) in zip(tensors, data, flags, strict=True):
                 tensor.data = its_own
                 tensor.requires_grad_(wants_grad)
-        for tensor, grad in zip(learning, grads, strict=True):
-            if tensor.grad is not grad:
+        if not _are(map(_GRAD, learning), grads):
+            for tensor, grad in zip(learning, grads, strict=True):
                 tensor.grad = grad
 
 
@@ -130,6 +130,7 @@ class _Contents:
 
 
 _VALUES = methodcaller("values")
+_GRAD = attrgetter("grad")
 
 
 def _are(some: Iterable[Any], others: Iterable[Any]) -> bool:
@@ -235,13 +236,23 @@ def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         if any(name in sys.modules for name in _COMPILE):  # only then anything is, be it a function out of sight
-            with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
-                warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
+            with torch.compiler.set_stance("force_eager"), _without_complaint(modules):
                 yield
         else:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _without_complaint(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """torch warns that it will not see our hooks when it compiles a model that it will not compile."""
+    if any(kind.__name__ == "OptimizedModule" for kind in set(map(type, modules))):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
+            yield
+    else:
+        yield
 
 
 @contextmanager
