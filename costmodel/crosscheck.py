@@ -14,6 +14,7 @@ from costmodel.graph import TensorSpec, tensors_in
 from costmodel.load import priced
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.trace import Execution, Mode, trace
+from costmodel.trace.autocast import CAST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
 """What is compared for every leaf module call that has a closed form; ``params`` only where the module is registered in
 the model, which has no parameters of others."""
-
-_CAST = "aten._to_copy.default"
-"""What autocast puts before a layer's own op, and no layer runs by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +149,8 @@ def crosscheck(
 def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[Comparison]:
     assert layer.module is not None
     first = next(tensors_in(layer.module.outputs), TensorSpec(()))
-    work, moved = layer.work, sum(op.traffic.elements for op in layer.ops if op.call.op != _CAST)
+    # Autocast puts casts before a layer's own op, and no layer casts by itself.
+    work, moved = layer.work, sum(op.traffic.elements for op in layer.ops if op.call.op != CAST)
     pairs = (
         (tuple(cost.output_shape), first.shape),
         (cost.params, sum(p.size for p in layer.parameters)),

@@ -44,14 +44,14 @@ Inputs = Annotated[
     ),
 ]  # fmt: skip
 Train = Annotated[bool, typer.Option("--train", help="Price the forward of training instead of inference.")]
-Save = Annotated[
-    list[Path] | None,
-    typer.Option("--save", "-o", metavar="FILE", help="Write to .html .md .json .csv .tex or .txt; may be repeated."),
-]
-SaveClaims = Annotated[
-    list[Path] | None,
-    typer.Option("--save", "-o", metavar="FILE", help="Write to .html .md or .json; may be repeated."),
-]
+
+
+def _into(suffixes: str) -> Any:
+    return typer.Option("--save", "-o", metavar="FILE", help=f"Write to {suffixes}; may be repeated.")
+
+
+Save = Annotated[list[Path] | None, _into(".html .md .json .csv .tex or .txt")]
+SaveClaims = Annotated[list[Path] | None, _into(".html .md or .json")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Csv = Annotated[bool, typer.Option("--csv", help="CSV on standard output.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Markdown on standard output.")]
@@ -110,5 +110,6 @@ def profiled(model: str, inputs: list[str] | None, *, train: bool = False, stric
     if is_saved(model):
         if inputs or train:
             raise InputError(f"{model} is a saved profile: its inputs and mode are settled")
-        return strictly(read_json(model)) if strict else read_json(model)
+        result = read_json(model)
+        return strictly(result) if strict else result
     return profile(model, read_inputs(inputs), mode="train" if train else "eval", strict=strict)

@@ -75,8 +75,8 @@ def price(call: ModuleCall) -> LayerCost | None:
     if "cost" in call.layer.hyper:
         cost: LayerCost = call.layer.hyper["cost"]
         return cost
-    if any(0 in t.shape for t in tensors_in((call.args, call.kwargs, call.outputs))):
-        return None  # formulas are of at least one element
-    if any(t.distinct != t.size for t in tensors_in((call.args, call.kwargs))):
-        return None  # and of inputs whose every element lies in memory, which those of an expanded one do not
+    if any(0 in t.shape or t.distinct != t.size for t in tensors_in((call.args, call.kwargs, call.outputs))):
+        return (
+            None  # formulas are of at least one element, and of elements that all lie in memory: not of expanded ones
+        )
     return _BY_NAME[call.layer.key].price(Call(call.layer.hyper, call))

@@ -91,7 +91,7 @@ add(
 
 def _batch_norm(call: Call) -> LayerCost | None:
     if call["weight"] and not call["bias"]:
-        return None
+        return None  # the formula is of both or none
     batch, channels, *size = call.shape
     cost = f.batch_norm(
         channels=channels, size=tuple(size), batch=batch, affine=call["weight"], training=call.training,
@@ -124,7 +124,7 @@ def _group_norm(call: Call) -> LayerCost | None:
     if x.strides is not None and not is_channels_last(x):
         return None  # torch copies such an input first
     if call["weight"] and not call["bias"]:
-        return None
+        return None  # the formula is of both or none
     batch, channels, *size = x.shape
     return f.group_norm(
         channels=channels, groups=call["num_groups"], size=tuple(size), batch=batch, affine=call["weight"]

@@ -85,7 +85,7 @@ def policies(device: str) -> Mapping[str, Policy]:
 
 
 _KEY = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
-_CAST = "aten._to_copy.default"
+CAST = "aten._to_copy.default"
 
 
 class AutocastSeenError(CostModelError):
@@ -94,7 +94,7 @@ class AutocastSeenError(CostModelError):
 
 def watched(op: str, handler: Handler) -> Handler:
     """The handler of an op on the lists, or of the cast that torch's own autocast makes of a real weight."""
-    if op != _CAST and not any(op in policies(device) for device in DEVICES):
+    if op != CAST and not any(op in policies(device) for device in DEVICES):
         return handler
 
     def handle(recorder: Recorder, call: Dispatch) -> Any:

@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 
 from costmodel.graph import Arguments, TensorSpec
 from costmodel.ops import RULES, Rule, Torch, find
-from costmodel.trace.autocast import watched
+from costmodel.trace.autocast import CAST, watched
 from costmodel.trace.lowering import LOWERINGS, Lowering
 from costmodel.trace.patterns import Bind, Dispatch
 from costmodel.trace.signature import Signature, signature
@@ -44,7 +44,6 @@ class Plan:
 _READS = frozenset({"aten._local_scalar_dense.default", "aten.equal.default"})
 """Ops that hand a tensor's value to Python."""
 _RESIZES = frozenset({"aten.resize_.default", "aten.resize_as_.default"})
-_CAST = "aten._to_copy.default"
 
 
 class Handlers(dict[OpOverload, Handler]):
@@ -79,7 +78,7 @@ def _choose(func: OpOverload) -> Handler:
         return _by("read", Plan(op, sig.bind))
     if op in _RESIZES:
         return _by("resize", Plan(op, sig.bind))
-    if op == _CAST and rule is not None:
+    if op == CAST and rule is not None:
         return _moved(_ruled(op, rule, sig))
     if rule is not None:
         return _ruled(op, rule, sig)

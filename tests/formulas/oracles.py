@@ -92,7 +92,7 @@ class Tally(Counter[str]):
         self["compares"] += 1
         return a.value > limit
 
-    def total(self, terms: Sequence[Number]) -> Number:  # type: ignore[override]
+    def total(self, terms: Sequence[Number]) -> Number:  # type: ignore[override]  # a Counter has a total of its own
         """Their sum."""
         result = terms[0]
         for term in terms[1:]:

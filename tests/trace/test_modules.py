@@ -160,12 +160,15 @@ def test_what_is_nearly_a_shape_is_told_so(shape: object) -> None:
         costmodel.profile(nn.ReLU(), shape)
 
 
+class Fails(nn.Module):
+    """Never returns."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise ArithmeticError("no")
+
+
 def test_a_call_that_raised_and_was_forgiven_is_left() -> None:
     """Where a forward goes on after an exception inside a module, what follows its end is not taken to be inside it."""
-
-    class Fails(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            raise ArithmeticError("no")
 
     class Tries(nn.Module):
         def __init__(self) -> None:
@@ -288,10 +291,6 @@ def test_keywords_of_any_name() -> None:
 
 def test_an_exception_within_hooked_modules_is_left() -> None:
     """The end of a module that has hooks is its own, though one inside had raised and was forgiven."""
-
-    class Fails(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            raise ArithmeticError("no")
 
     class Tries(nn.Module):
         def __init__(self) -> None:
