@@ -26,11 +26,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from costmodel.access import All, Reshaped
 from costmodel.graph import TensorSpec
 from costmodel.ops.rule import unique
 from costmodel.pricing import PricedOp, Pricing
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Regrouped, Whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,8 +190,8 @@ def is_elementwise(op: PricedOp) -> bool:
     """
     if op.rule is None or not op.rule.fusible or not op.call.outputs:
         return False
-    sight = op.rule.window(op.call, 0)
-    return not (isinstance(sight, Regrouped) or any(isinstance(tap, Whole) for taps in sight.values() for tap in taps))
+    access = op.rule.access(op.call, 0)
+    return not (isinstance(access, Reshaped) or any(isinstance(tap, All) for taps in access.values() for tap in taps))
 
 
 def _less(traffic: Traffic, read: TensorSpec | None = None, written: TensorSpec | None = None) -> Traffic:

@@ -1,4 +1,4 @@
-"""What one aten op does: its outputs, work, traffic and window. One family of ops a file.
+"""What one aten op does: its outputs, work, traffic and access map. One family of ops a file.
 
 Importing this package fills the registry; ``find`` looks an op up.
 """

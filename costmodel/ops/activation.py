@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import each, elementwise
 from costmodel.ops.rule import Rule, always, every_argument, example, register
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, Whole
 
 _X = TensorSpec((2, 6, 4))
 _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
@@ -144,12 +144,12 @@ def _glu(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, x.dtype, layout.elementwise_strides(shape, (half,)))
 
 
-def _glu_window(call: OpCall, output: int) -> Sight:
+def _glu_window(call: OpCall, output: int) -> AccessMap:
     # Output i of the halved dimension sees inputs i and i + half.
     x = call.args["self"]
     halved = call.args["dim"] % len(x.shape)
     half = x.shape[halved] // 2
-    return {"self": tuple(Follow(d, last=half) if d == halved else Follow(d) for d in range(len(x.shape)))}
+    return {"self": tuple(Affine(d, last=half) if d == halved else Affine(d) for d in range(len(x.shape)))}
 
 
 def _softmax(args: Arguments) -> TensorSpec:
@@ -176,16 +176,16 @@ def _log_softmax_work(call: OpCall) -> Work:
     return Work(compares=n - 1, adds=n + n - 1 + n, transcendentals=n + 1).times(rows)
 
 
-def _softmax_window(call: OpCall, output: int) -> Sight:
+def _softmax_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     along = call.args["dim"] % max(rank, 1)
-    return {"self": tuple(Whole() if d == along else Follow(d) for d in range(rank))}
+    return {"self": tuple(All() if d == along else Affine(d) for d in range(rank))}
 
 
 def _softmax_rule(*targets: str, work: Callable[[OpCall], Work], arguments: tuple[object, ...]) -> Rule:
     return Rule(
         targets=targets, kind=always("activation"), outputs=_softmax, work=work, traffic=every_argument,
-        window=_softmax_window, fusible=False, source="torch.nn.Softmax, made stable by subtracting the maximum",
+        access=_softmax_window, fusible=False, source="torch.nn.Softmax, made stable by subtracting the maximum",
         free_because=None, examples=(example(_X, *arguments),),
     )  # fmt: skip
 
@@ -193,7 +193,7 @@ def _softmax_rule(*targets: str, work: Callable[[OpCall], Work], arguments: tupl
 register(
     Rule(
         targets=("aten.glu.default",), kind=always("activation"), outputs=_glu,
-        work=_times(_SIGMOID + Work(multiplies=1)), traffic=every_argument, window=_glu_window, fusible=False,
+        work=_times(_SIGMOID + Work(multiplies=1)), traffic=every_argument, access=_glu_window, fusible=False,
         source="torch.nn.GLU: a sigmoid(b) of the halves a and b", free_because=None,
         examples=(example(_X, 1), example(_X)),
     ),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.rule import Rule, always, example, moved, register
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Fixed, Follow, Sight, Tap, Whole
 
 
 def _mask(args: Arguments) -> TensorSpec | None:
@@ -83,24 +83,24 @@ def _traffic(call: OpCall) -> Traffic:
     return moved((t for _, t in call.tensors()), call.outputs[:1])
 
 
-def _window(call: OpCall, output: int) -> Sight:
+def _access(call: OpCall, output: int) -> AccessMap:
     y = call.outputs[0].shape
 
-    def taps(name: str, tokens: Tap) -> tuple[Tap, ...]:
+    def axis_maps(name: str, tokens: AxisMap) -> tuple[AxisMap, ...]:
         shape = call.args[name].shape
         missing = len(y) - len(shape)
         # With grouped queries one key head serves several query heads: not said more precisely than "all heads".
-        batch: list[Tap] = [
-            Follow(d + missing) if n == y[d + missing] else Fixed(0) if n == 1 else Whole()
+        batch: list[AxisMap] = [
+            Affine(d + missing) if n == y[d + missing] else Fixed(0) if n == 1 else All()
             for d, n in enumerate(shape[:-2])
         ]
-        return (*batch, tokens, Whole())
+        return (*batch, tokens, All())
 
     if output == 1:
         # The log-sum-exp of every row of scores.
-        return {"query": taps("query", Follow(len(y) - 2)), "key": taps("key", Whole())}
-    value = (*taps("value", Whole())[:-1], Follow(len(y) - 1))
-    return {"query": taps("query", Follow(len(y) - 2)), "key": taps("key", Whole()), "value": value}
+        return {"query": axis_maps("query", Affine(len(y) - 2)), "key": axis_maps("key", All())}
+    value = (*axis_maps("value", All())[:-1], Affine(len(y) - 1))
+    return {"query": axis_maps("query", Affine(len(y) - 2)), "key": axis_maps("key", All()), "value": value}
 
 
 _Q, _K = TensorSpec((2, 4, 5, 8)), TensorSpec((2, 4, 7, 8))
@@ -109,7 +109,7 @@ _PAPER = "Vaswani et al., Attention Is All You Need, arXiv:1706.03762, section 3
 register(
     Rule(
         targets=("aten.scaled_dot_product_attention.default",), kind=always("attention"), outputs=_outputs, work=_work,
-        traffic=_traffic, window=_window, fusible=False, source=_PAPER, free_because=None,
+        traffic=_traffic, access=_access, fusible=False, source=_PAPER, free_because=None,
         examples=(
             example(_Q, _K, _K), example(_Q, _K, _K, None, 0.0, True), example(_Q, _K, TensorSpec((2, 4, 7, 3))),
             example(_Q, _K, _K, TensorSpec((5, 7))), example(_Q, _K, _K, TensorSpec((2, 1, 5, 7), "bool"), scale=1.0),
@@ -120,7 +120,7 @@ register(
     ),
     Rule(
         targets=("aten._scaled_dot_product_flash_attention_for_cpu.default",), kind=always("attention"),
-        outputs=_cpu_kernel_outputs, work=_work, traffic=_traffic, window=_window, fusible=False, source=_PAPER,
+        outputs=_cpu_kernel_outputs, work=_work, traffic=_traffic, access=_access, fusible=False, source=_PAPER,
         free_because=None, examples=(example(_Q, _K, _K), example(_Q, _K, _K, attn_mask=TensorSpec((5, 7)))),
     ),
 )  # fmt: skip

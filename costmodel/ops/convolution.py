@@ -7,11 +7,11 @@ from functools import lru_cache
 from math import prod
 from typing import TypeAlias
 
+from costmodel.access import AccessMap, Affine, grouped, sliding, transposed
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.rule import Rule, every_argument, example, register
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, grouped, sliding, transposed
 
 Axis: TypeAlias = tuple[int, int, int, int, int, int]
 
@@ -101,13 +101,13 @@ def _kind(call: OpCall) -> str:
     return "pointwise conv" if all(k == 1 for k in w.shape[2:]) else "standard conv"
 
 
-def _window(call: OpCall, output: int) -> Sight:
+def _access(call: OpCall, output: int) -> AccessMap:
     spread = transposed if call.args["transposed"] else sliding
     spatial = tuple(
         spread(i + 2, size=k, stride=s, pad=p, dilation=d) for i, (_, k, s, p, d, _) in enumerate(_axes(call.args))
     )
     x, y = call.args["input"].shape, call.outputs[0].shape
-    return {"input": (Follow(0), grouped(1, size_in=x[1], size_out=y[1], groups=call.args["groups"]), *spatial)}
+    return {"input": (Affine(0), grouped(1, size_in=x[1], size_out=y[1], groups=call.args["groups"]), *spatial)}
 
 
 _X = TensorSpec((2, 4, 9, 8))
@@ -119,7 +119,7 @@ register(
         outputs=_outputs,
         work=_work,
         traffic=every_argument,
-        window=_window,
+        access=_access,
         fusible=False,
         source="Dumoulin & Visin, A guide to convolution arithmetic for deep learning, arXiv:1603.07285",
         free_because=None,

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
+from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides
 from costmodel.ops import layout
+from costmodel.ops.access import nothing
 from costmodel.ops.defaults import default_float
 from costmodel.ops.movement import in_memory_format
 from costmodel.ops.rule import Example, Rule, always, example, free, moved, no_work, outputs_only, register
-from costmodel.ops.sight import nothing
 from costmodel.quantities import Traffic
-from costmodel.window import Sight
 
 _X = TensorSpec((2, 3, 4))
 _ALLOCATION = "an allocation: memory is reserved, nothing is written"
@@ -100,7 +100,7 @@ def _value_read(call: OpCall) -> Traffic:
     return moved([call.args["value"]], call.outputs)
 
 
-def _value_seen(call: OpCall, output: int) -> Sight:
+def _value_seen(call: OpCall, output: int) -> AccessMap:
     return {"value": ()}
 
 
@@ -109,19 +109,19 @@ def fill(
     outputs: Callable[[Arguments], TensorSpec],
     examples: tuple[Example, ...],
     traffic: Callable[[OpCall], Traffic] = outputs_only,
-    window: Callable[[OpCall, int], Sight] = nothing,
+    access: Callable[[OpCall, int], AccessMap] = nothing,
     source: str = "a fill: every element is written once",
 ) -> Rule:
     """The rule of an op that writes a tensor and reads none."""
     return Rule(
-        targets=targets, kind=always("other"), outputs=outputs, work=no_work, traffic=traffic, window=window,
+        targets=targets, kind=always("other"), outputs=outputs, work=no_work, traffic=traffic, access=access,
         fusible=False, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
 
 def allocation(*targets: str, outputs: Callable[[Arguments], TensorSpec], examples: tuple[Example, ...]) -> Rule:
     """The rule of an op that only reserves memory."""
-    return free(*targets, because=_ALLOCATION, kind="other", outputs=outputs, window=nothing, examples=examples)
+    return free(*targets, because=_ALLOCATION, kind="other", outputs=outputs, access=nothing, examples=examples)
 
 
 _SIZES = (example([2, 3]), example([2, 3], dtype="int64"), example([]))
@@ -143,7 +143,7 @@ register(
     fill("aten.new_zeros.default", "aten.new_ones.default", outputs=_new, examples=_NEW),
     fill("aten.new_full.default", outputs=_new, examples=(example(_X, [3, 2], 1),)),
     fill("aten.fill_.Scalar", "aten.fill.Scalar", outputs=_filled, examples=(example(_X, 1),)),
-    fill("aten.fill_.Tensor", "aten.fill.Tensor", outputs=_filled, traffic=_value_read, window=_value_seen,
+    fill("aten.fill_.Tensor", "aten.fill.Tensor", outputs=_filled, traffic=_value_read, access=_value_seen,
          examples=(example(_X, TensorSpec(())),)),
     fill("aten.zero_.default", "aten.zero.default", outputs=_filled, examples=(example(_X),)),
     fill("aten.arange.default", outputs=_arange, examples=(example(5), example(2.5), example(3, dtype="float32"))),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall
+from costmodel.ops.access import everything
 from costmodel.ops.rule import RULES, Outputs, Rule, Torch, always, every_argument, register
-from costmodel.ops.sight import everything
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Sight
 
 OpWork: TypeAlias = Callable[[OpCall], Work | Mapping[str, int]]
 
@@ -19,7 +19,7 @@ def register_op(
     kind: str = "other",
     outputs: Callable[[Arguments], Outputs] | Torch = Torch.META,
     traffic: Callable[[OpCall], Traffic] = every_argument,
-    window: Callable[[OpCall, int], Sight] = everything,
+    access: Callable[[OpCall, int], AccessMap] = everything,
     fusible: bool = False,
     source: str = "the user",
 ) -> Callable[[OpWork], OpWork]:
@@ -31,7 +31,7 @@ def register_op(
         kind: the field's word for it, one of ``costmodel.ops.KINDS``.
         outputs: shapes of what it returns, from its arguments; by default torch's meta kernel is asked.
         traffic: what it reads and writes; by default every tensor argument once and every output once.
-        window: what its outputs see of its inputs; by default everything.
+        access: what its outputs see of its inputs; by default everything.
         fusible: whether it could join the kernel that makes its input.
         source: where the price is written down.
 
@@ -66,7 +66,7 @@ def register_op(
             del RULES[name]
         register(
             Rule(
-                targets=names, kind=always(kind), outputs=outputs, work=work, traffic=traffic, window=window,
+                targets=names, kind=always(kind), outputs=outputs, work=work, traffic=traffic, access=access,
                 fusible=fusible, source=source, free_because=None, examples=(),
             )
         )  # fmt: skip

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from math import prod
 
+from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops.access import everything
 from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, register
-from costmodel.ops.sight import everything
 from costmodel.ops.sorting import sort_compares
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, Tap, Whole
 
 _IMAGE = TensorSpec((2, 8, 9, 7))
 _BOXES = TensorSpec((3, 5))
@@ -74,10 +74,10 @@ def _average_work(call: OpCall) -> Work:
     return Work(adds=call.outputs[0].size, divides=call.outputs[0].size)
 
 
-def _region_window(call: OpCall, output: int) -> Sight:
+def _region_window(call: OpCall, output: int) -> AccessMap:
     # Which image, and where in it, stands in the box.
-    channel = Follow(1) if call.outputs[0].shape[1] == call.args["input"].shape[1] else Whole()
-    return {"input": (Whole(), channel, Whole(), Whole()), "rois": (Follow(0), Whole())}
+    channel = Affine(1) if call.outputs[0].shape[1] == call.args["input"].shape[1] else All()
+    return {"input": (All(), channel, All(), All()), "rois": (Affine(0), All())}
 
 
 def _deformable(args: Arguments) -> TensorSpec:
@@ -104,36 +104,36 @@ def _deformable_kind(call: OpCall) -> str:
     return "grouped conv" if call.args["groups"] > 1 else "standard conv"
 
 
-def _deformable_window(call: OpCall, output: int) -> Sight:
+def _deformable_window(call: OpCall, output: int) -> AccessMap:
     # The offsets may point anywhere; they themselves follow the output.
-    taps: tuple[Tap, ...] = (Follow(0), Whole(), Follow(2), Follow(3))
-    sight = {"input": (Follow(0), Whole(), Whole(), Whole()), "offset": taps}
-    return {**sight, "mask": taps} if call.args["use_mask"] else sight
+    taps: tuple[AxisMap, ...] = (Affine(0), All(), Affine(2), Affine(3))
+    access = {"input": (Affine(0), All(), All(), All()), "offset": taps}
+    return {**access, "mask": taps} if call.args["use_mask"] else access
 
 
 _ALIGN = "He et al., Mask R-CNN, arXiv:1703.06870, section 3"
 
 register(
     Rule(targets=("torchvision.nms.default",), kind=always("other"), outputs=_kept, work=_nms_work,
-         traffic=every_argument, window=everything, fusible=False,
+         traffic=every_argument, access=everything, fusible=False,
          source="greedy non-maximum suppression, its worst case",
          free_because=None, examples=(example(TensorSpec((4, 4)), TensorSpec((4,)), 0.5),)),
     Rule(targets=("torchvision.roi_align.default",), kind=always("pool"), outputs=_align, work=_align_work,
-         traffic=every_argument, window=_region_window, fusible=False, source=_ALIGN, free_because=None,
+         traffic=every_argument, access=_region_window, fusible=False, source=_ALIGN, free_because=None,
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2, 2, False), example(_IMAGE, _BOXES, 0.5, 3, 2, -1, True))),
     Rule(targets=("torchvision.roi_pool.default",), kind=always("pool"), outputs=_pool, work=_pool_work,
-         traffic=every_argument, window=_region_window, fusible=False, free_because=None,
+         traffic=every_argument, access=_region_window, fusible=False, free_because=None,
          source="Girshick, Fast R-CNN, arXiv:1504.08083, section 2.1; a lower bound, boxes tell the bins' sizes",
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2),)),
     Rule(targets=("torchvision.ps_roi_align.default",), kind=always("pool"), outputs=_position_sensitive,
-         work=_align_work, traffic=every_argument, window=_region_window, fusible=False, source=_ALIGN,
+         work=_align_work, traffic=every_argument, access=_region_window, fusible=False, source=_ALIGN,
          free_because=None, examples=(example(_IMAGE, _BOXES, 1.0, 2, 2, 2),)),
     Rule(targets=("torchvision.ps_roi_pool.default",), kind=always("pool"), outputs=_position_sensitive,
-         work=_average_work, traffic=every_argument, window=_region_window, fusible=False, free_because=None,
+         work=_average_work, traffic=every_argument, access=_region_window, fusible=False, free_because=None,
          source="Dai et al., R-FCN, arXiv:1605.06409; a lower bound, boxes tell the bins' sizes",
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2),)),
     Rule(targets=("torchvision.deform_conv2d.default",), kind=_deformable_kind, outputs=_deformable,
-         work=_deformable_work, traffic=every_argument, window=_deformable_window, fusible=False,
+         work=_deformable_work, traffic=every_argument, access=_deformable_window, fusible=False,
          source="Dai et al., Deformable Convolutional Networks, arXiv:1703.06211", free_because=None,
          examples=(
              example(_IMAGE, TensorSpec((4, 8, 3, 3)), TensorSpec((2, 18, 9, 7)), TensorSpec((2, 9, 9, 7)),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.rule import Example, Rule, always, example, no_work, register
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Follow, Sight, Whole
 
 _SUM, _MEAN, _MAX = 0, 1, 2
 
@@ -37,8 +37,8 @@ def _rows_read(call: OpCall, *further: TensorSpec | None) -> Traffic:
     )
 
 
-def _window(call: OpCall, output: int) -> Sight:
-    return {"indices": tuple(Follow(d) for d in range(len(call.args["indices"].shape)))}
+def _access(call: OpCall, output: int) -> AccessMap:
+    return {"indices": tuple(Affine(d) for d in range(len(call.args["indices"].shape)))}
 
 
 def _bags(args: Arguments) -> int:
@@ -86,7 +86,7 @@ def _bag_rule(target: str, *, counts_last_offset: bool) -> Rule:
         targets=(target,), kind=always("embedding"), outputs=_bag_outputs(counts_last_offset=counts_last_offset),
         work=_bag_work,
         traffic=lambda call: _rows_read(call, call.args["offsets"], call.args["per_sample_weights"]),
-        window=lambda call, output: {"indices": (Whole(),)}, fusible=False, source="torch.nn.EmbeddingBag",
+        access=lambda call, output: {"indices": (All(),)}, fusible=False, source="torch.nn.EmbeddingBag",
         free_because=None, examples=examples,
     )  # fmt: skip
 
@@ -94,7 +94,7 @@ def _bag_rule(target: str, *, counts_last_offset: bool) -> Rule:
 register(
     Rule(
         targets=("aten.embedding.default",), kind=always("embedding"), outputs=_outputs, work=no_work,
-        traffic=_rows_read, window=_window, fusible=False, source="torch.nn.Embedding: a table look-up, no arithmetic",
+        traffic=_rows_read, access=_access, fusible=False, source="torch.nn.Embedding: a table look-up, no arithmetic",
         free_because=None, examples=(example(TensorSpec((10, 4)), TensorSpec((2, 3), "int64")),),
     ),
     _bag_rule("aten._embedding_bag.default", counts_last_offset=False),

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.access import everything
 from costmodel.ops.movement import copy
 from costmodel.ops.rule import Rule, Torch, always, example, moved, register
-from costmodel.ops.sight import everything
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Follow, Sight, Tap, Whole
 
 _X = TensorSpec((2, 3, 4))
 _INDEX = TensorSpec((2, 1, 4), "int64")
@@ -67,7 +67,7 @@ def _index(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, x.dtype, layout.strides_of_operands(shape, [TensorSpec(shape, x.dtype, table), *aligned]))
 
 
-def _index_window(call: OpCall, output: int) -> Sight:
+def _index_window(call: OpCall, output: int) -> AccessMap:
     x, indices = call.args["self"], call.args["indices"]
     dims, _ = _positions(indices)
     if any(i is not None and i.dtype in ("bool", "uint8") for i in indices):
@@ -75,14 +75,14 @@ def _index_window(call: OpCall, output: int) -> Sight:
     _, begin = _indexed(x, indices)
     rank = len(layout.broadcast([indices[d].shape for d in dims]))
     outside = iter([*range(begin), *range(begin + rank, len(call.outputs[0].shape))])
-    sight: dict[str, tuple[Tap, ...]] = {
-        "self": tuple(Whole() if d in dims else Follow(next(outside)) for d in range(len(x.shape)))
+    access: dict[str, tuple[AxisMap, ...]] = {
+        "self": tuple(All() if d in dims else Affine(next(outside)) for d in range(len(x.shape)))
     }
     for d in dims:
         shape = indices[d].shape
         last = begin + rank - len(shape)
-        sight[f"indices[{d}]"] = tuple(Whole() if n == 1 else Follow(last + i) for i, n in enumerate(shape))
-    return sight
+        access[f"indices[{d}]"] = tuple(All() if n == 1 else Affine(last + i) for i, n in enumerate(shape))
+    return access
 
 
 def _index_select(args: Arguments) -> TensorSpec:
@@ -93,40 +93,40 @@ def _index_select(args: Arguments) -> TensorSpec:
     return TensorSpec((*x.shape[:dim], index.size, *x.shape[dim + 1 :]), x.dtype)
 
 
-def _mixed(call: OpCall, *names: str) -> dict[str, tuple[Tap, ...]]:
+def _mixed(call: OpCall, *names: str) -> dict[str, tuple[AxisMap, ...]]:
     # Which position along ``dim`` is meant stands in the index: any of them.
     rank = len(call.args["self"].shape)
     dim = call.args["dim"] % rank if rank else 0
-    taps: tuple[Tap, ...] = tuple(Whole() if d == dim else Follow(d) for d in range(rank))
-    return {name: taps for name in names if type(call.args.get(name)) is TensorSpec}
+    axis_maps: tuple[AxisMap, ...] = tuple(All() if d == dim else Affine(d) for d in range(rank))
+    return {name: axis_maps for name in names if type(call.args.get(name)) is TensorSpec}
 
 
-def _index_select_window(call: OpCall, output: int) -> Sight:
+def _index_select_window(call: OpCall, output: int) -> AccessMap:
     dim = call.args["dim"] % max(len(call.args["self"].shape), 1)
-    return {**_mixed(call, "self"), "index": (Follow(dim),) * len(call.args["index"].shape)}
+    return {**_mixed(call, "self"), "index": (Affine(dim),) * len(call.args["index"].shape)}
 
 
 def _gather(args: Arguments) -> TensorSpec:
     return TensorSpec(args["index"].shape, args["self"].dtype)
 
 
-def _gather_window(call: OpCall, output: int) -> Sight:
-    return {**_mixed(call, "self"), "index": tuple(map(Follow, range(len(call.args["index"].shape))))}
+def _gather_window(call: OpCall, output: int) -> AccessMap:
+    return {**_mixed(call, "self"), "index": tuple(map(Affine, range(len(call.args["index"].shape))))}
 
 
-def _scatter_window(call: OpCall, output: int) -> Sight:
+def _scatter_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
-    return {"self": tuple(map(Follow, range(rank))), **_mixed(call, "index", "src")}
+    return {"self": tuple(map(Affine, range(rank))), **_mixed(call, "index", "src")}
 
 
-def _index_add_window(call: OpCall, output: int) -> Sight:
+def _index_add_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
-    return {"self": tuple(map(Follow, range(rank))), **_mixed(call, "source"), "index": (Whole(),)}
+    return {"self": tuple(map(Affine, range(rank))), **_mixed(call, "source"), "index": (All(),)}
 
 
-def _index_put_window(call: OpCall, output: int) -> Sight:
+def _index_put_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
-    return {**everything(call, output), "self": tuple(map(Follow, range(rank)))}
+    return {**everything(call, output), "self": tuple(map(Affine, range(rank)))}
 
 
 def _like_self(args: Arguments) -> TensorSpec:
@@ -216,43 +216,43 @@ def _index_put_work(call: OpCall) -> Work:
 _SOURCE = "torch.Tensor indexing: a copy by index"
 
 register(
-    copy("aten.index.Tensor", "aten._unsafe_index.Tensor", outputs=_index, window=_index_window, traffic=looked_up,
+    copy("aten.index.Tensor", "aten._unsafe_index.Tensor", outputs=_index, access=_index_window, traffic=looked_up,
          source=_SOURCE, examples=(
              example(_X, [None, _ROWS]), example(_X, [TensorSpec((2, 1), "int64"), None, TensorSpec((3,), "int64")]),
              example(_X, [_ROWS, _ROWS]), example(_X, [TensorSpec((2, 2), "int64")]),
          )),
-    copy("aten.index_select.default", outputs=_index_select, window=_index_select_window, traffic=looked_up,
+    copy("aten.index_select.default", outputs=_index_select, access=_index_select_window, traffic=looked_up,
          source=_SOURCE, examples=(example(_X, 1, _ROWS), example(_X, -1, _ROWS))),
-    copy("aten.gather.default", outputs=_gather, window=_gather_window, traffic=looked_up, source=_SOURCE,
+    copy("aten.gather.default", outputs=_gather, access=_gather_window, traffic=looked_up, source=_SOURCE,
          examples=(example(_X, 1, _INDEX),)),
-    copy("aten.take.default", outputs=_gather, window=everything, traffic=looked_up, source=_SOURCE,
+    copy("aten.take.default", outputs=_gather, access=everything, traffic=looked_up, source=_SOURCE,
          examples=(example(_X, _ROWS),)),
-    copy("aten.masked_select.default", outputs=Torch.META, window=everything, source=_SOURCE,
+    copy("aten.masked_select.default", outputs=Torch.META, access=everything, source=_SOURCE,
          examples=(example(_X, TensorSpec((2, 3, 4), "bool")),)),
-    copy("aten.nonzero.default", outputs=Torch.META, window=everything, source=_SOURCE, examples=(example(_X),)),
-    copy("aten.repeat_interleave.Tensor", outputs=Torch.META, window=everything, source=_SOURCE,
+    copy("aten.nonzero.default", outputs=Torch.META, access=everything, source=_SOURCE, examples=(example(_X),)),
+    copy("aten.repeat_interleave.Tensor", outputs=Torch.META, access=everything, source=_SOURCE,
          examples=(example(_ROWS),)),
-    copy("aten.scatter.src", "aten.scatter_.src", outputs=_contiguous, window=_scatter_window, traffic=_scatter_traffic,
+    copy("aten.scatter.src", "aten.scatter_.src", outputs=_contiguous, access=_scatter_window, traffic=_scatter_traffic,
          source=_SOURCE, examples=(example(_X, 1, _INDEX, _X),)),
-    copy("aten.scatter.value", "aten.scatter_.value", outputs=_contiguous, window=_scatter_window,
+    copy("aten.scatter.value", "aten.scatter_.value", outputs=_contiguous, access=_scatter_window,
          traffic=_scatter_traffic, source=_SOURCE, examples=(example(_X, -2, _INDEX, 1.0),)),
     Rule(targets=("aten.index_put.default", "aten.index_put_.default", "aten._index_put_impl_.default",
                   "aten._unsafe_index_put.default"), kind=always("other"), outputs=_like_self, work=_index_put_work,
-         traffic=_index_put_traffic, window=_index_put_window, fusible=False, source=_SOURCE, free_because=None,
+         traffic=_index_put_traffic, access=_index_put_window, fusible=False, source=_SOURCE, free_because=None,
          examples=(example(_X, [None, _ROWS], TensorSpec((5, 4))), example(_X, [_MASK], TensorSpec(())),
                    example(_X, [None, _ROWS], TensorSpec((5, 4)), True))),
-    copy("aten.index_copy.default", "aten.index_copy_.default", outputs=_contiguous, window=_index_add_window,
+    copy("aten.index_copy.default", "aten.index_copy_.default", outputs=_contiguous, access=_index_add_window,
          traffic=_index_add_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),)),
-    copy("aten.index_fill.int_Scalar", "aten.index_fill_.int_Scalar", outputs=_like_self, window=_index_add_window,
+    copy("aten.index_fill.int_Scalar", "aten.index_fill_.int_Scalar", outputs=_like_self, access=_index_add_window,
          traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, 2.0),)),
     copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_masked_scatter,
-         window=_index_put_window,
+         access=_index_put_window,
          traffic=_masked_scatter_traffic, source=_SOURCE, examples=(example(_X, TensorSpec((3, 1), "bool"), _X),)),
     *(
-        Rule(targets=targets, kind=always("other"), outputs=_contiguous, work=work, traffic=traffic, window=window,
+        Rule(targets=targets, kind=always("other"), outputs=_contiguous, work=work, traffic=traffic, access=access,
              fusible=False, source="torch.Tensor.scatter_reduce, index_add: one operation an element scattered",
              free_because=None, examples=examples)
-        for targets, work, traffic, window, examples in (
+        for targets, work, traffic, access, examples in (
             (("aten.scatter_add.default", "aten.scatter_add_.default"), _scatter_add_work, _scatter_traffic,
              _scatter_window, (example(_X, 1, _INDEX, _X),)),
             (("aten.scatter_reduce.two", "aten.scatter_reduce_.two"), _scatter_work, _scatter_traffic,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops.access import aligned
 from costmodel.ops.layout import of_one_dtype
 from costmodel.ops.rule import Example, Rule, always, every_argument, example, moved, register
-from costmodel.ops.sight import aligned
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Follow, Sight, Tap, Whole
 
-_ROWS, _COLUMNS = (Follow(0), Whole()), (Whole(), Follow(1))
+_ROWS, _COLUMNS = (Affine(0), All()), (All(), Affine(1))
 
 
 def _contracted(a: TensorSpec, b: TensorSpec, k_a: int, k_b: int) -> None:
@@ -57,7 +57,7 @@ def _product(
     factors: tuple[str, str],
     output: Callable[[TensorSpec, TensorSpec], TensorSpec],
     contracted: tuple[int, ...],
-    taps: tuple[tuple[Tap, ...], tuple[Tap, ...]],
+    taps: tuple[tuple[AxisMap, ...], tuple[AxisMap, ...]],
     examples: tuple[Example, ...],
 ) -> Rule:
     """The rule of ``y = a @ b`` or ``y = beta * self + alpha * (a @ b)``.
@@ -89,14 +89,14 @@ def _product(
         read = [call.args[left], call.args[right]]
         return moved([*read, call.args["self"]] if adds_self(call) else read, call.outputs)
 
-    def window(call: OpCall, index: int) -> Sight:
-        sight = dict(zip(factors, taps, strict=True))
+    def access(call: OpCall, index: int) -> AccessMap:
+        access = dict(zip(factors, taps, strict=True))
         if adds_self(call):
-            sight["self"] = aligned(call.args["self"], call.outputs[index])
-        return sight
+            access["self"] = aligned(call.args["self"], call.outputs[index])
+        return access
 
     return Rule(
-        targets=targets, kind=always("matmul"), outputs=outputs, work=work, traffic=traffic, window=window,
+        targets=targets, kind=always("matmul"), outputs=outputs, work=work, traffic=traffic, access=access,
         fusible=False, source="torch.Tensor.matmul and torch.addmm", free_because=None, examples=examples,
     )  # fmt: skip
 
@@ -115,9 +115,9 @@ def _linear_work(call: OpCall) -> Work:
     return Work(macs=y.size * call.args["weight"].shape[-1], adds=y.size if call.args["bias"] is not None else 0)
 
 
-def _linear_window(call: OpCall, output: int) -> Sight:
+def _linear_window(call: OpCall, output: int) -> AccessMap:
     x = call.args["input"]
-    return {"input": (*(Follow(d) for d in range(len(x.shape) - 1)), Whole())}
+    return {"input": (*(Affine(d) for d in range(len(x.shape) - 1)), All())}
 
 
 def _bilinear(args: Arguments) -> TensorSpec:
@@ -134,8 +134,8 @@ def _bilinear_work(call: OpCall) -> Work:
     return Work(macs=y.size * (n1 * n2 + n2), adds=y.size if call.args["bias"] is not None else 0)
 
 
-def _bilinear_window(call: OpCall, output: int) -> Sight:
-    taps: tuple[Tap, ...] = (*(Follow(d) for d in range(len(call.args["input1"].shape) - 1)), Whole())
+def _bilinear_window(call: OpCall, output: int) -> AccessMap:
+    taps: tuple[AxisMap, ...] = (*(Affine(d) for d in range(len(call.args["input1"].shape) - 1)), All())
     return {"input1": taps, "input2": taps}
 
 
@@ -147,35 +147,35 @@ register(
     _product("aten.mm.default", factors=("self", "mat2"), output=_mm, contracted=(1,), taps=(_ROWS, _COLUMNS),
              examples=(example(_A, _B),)),
     _product("aten.bmm.default", factors=("self", "mat2"), output=_bmm, contracted=(2,),
-             taps=((Follow(0), Follow(1), Whole()), (Follow(0), Whole(), Follow(2))),
+             taps=((Affine(0), Affine(1), All()), (Affine(0), All(), Affine(2))),
              examples=(example(_BATCH_A, _BATCH_B),)),
-    _product("aten.mv.default", factors=("self", "vec"), output=_mv, contracted=(1,), taps=(_ROWS, (Whole(),)),
+    _product("aten.mv.default", factors=("self", "vec"), output=_mv, contracted=(1,), taps=(_ROWS, (All(),)),
              examples=(example(_A, _V),)),
     _product("aten.dot.default", factors=("self", "tensor"), output=_dot, contracted=(0,),
-             taps=((Whole(),), (Whole(),)), examples=(example(_V, _V),)),
+             taps=((All(),), (All(),)), examples=(example(_V, _V),)),
     _product("aten.vdot.default", factors=("self", "other"), output=_dot, contracted=(0,),
-             taps=((Whole(),), (Whole(),)), examples=(example(_V, _V),)),
+             taps=((All(),), (All(),)), examples=(example(_V, _V),)),
     _product("aten.addmm.default", "aten.addmm_.default", factors=("mat1", "mat2"), output=_mm, contracted=(1,),
              taps=(_ROWS, _COLUMNS),
              examples=(example(TensorSpec((3, 5)), _A, _B), example(TensorSpec((3, 5)), _A, _B, beta=0, alpha=2),
                        example(TensorSpec((3, 5)), _A, _B, beta=0.5))),
     _product("aten.baddbmm.default", "aten.baddbmm_.default", factors=("batch1", "batch2"), output=_bmm,
-             contracted=(2,), taps=((Follow(0), Follow(1), Whole()), (Follow(0), Whole(), Follow(2))),
+             contracted=(2,), taps=((Affine(0), Affine(1), All()), (Affine(0), All(), Affine(2))),
              examples=(example(TensorSpec((2, 3, 5)), _BATCH_A, _BATCH_B, alpha=0.5),)),
     _product("aten.addbmm.default", "aten.addbmm_.default", factors=("batch1", "batch2"), output=_addbmm,
-             contracted=(0, 2), taps=((Whole(), Follow(0), Whole()), (Whole(), Whole(), Follow(1))),
+             contracted=(0, 2), taps=((All(), Affine(0), All()), (All(), All(), Affine(1))),
              examples=(example(TensorSpec((3, 5)), _BATCH_A, _BATCH_B),)),
     _product("aten.addmv.default", "aten.addmv_.default", factors=("mat", "vec"), output=_mv, contracted=(1,),
-             taps=(_ROWS, (Whole(),)), examples=(example(TensorSpec((3,)), _A, _V),)),
+             taps=(_ROWS, (All(),)), examples=(example(TensorSpec((3,)), _A, _V),)),
     Rule(
         targets=("aten.linear.default",), kind=always("linear"), outputs=_linear, work=_linear_work,
-        traffic=every_argument, window=_linear_window, fusible=False, source="torch.nn.Linear: y = x A^T + b",
+        traffic=every_argument, access=_linear_window, fusible=False, source="torch.nn.Linear: y = x A^T + b",
         free_because=None,
         examples=(example(_BATCH_A, TensorSpec((5, 4)), TensorSpec((5,))), example(_A, TensorSpec((5, 4)))),
     ),
     Rule(
         targets=("aten.bilinear.default",), kind=always("linear"), outputs=_bilinear, work=_bilinear_work,
-        traffic=every_argument, window=_bilinear_window, fusible=False, source="torch.nn.Bilinear: y = x1^T A x2 + b",
+        traffic=every_argument, access=_bilinear_window, fusible=False, source="torch.nn.Bilinear: y = x1^T A x2 + b",
         free_because=None,
         examples=(example(_A, TensorSpec((3, 2)), TensorSpec((5, 4, 2)), TensorSpec((5,))),),
     ),

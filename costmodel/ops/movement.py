@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Rolled, Slice
 from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides
 from costmodel.ops import layout
+from costmodel.ops.access import aligned, everything, pointwise
 from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, every_argument, example, moved, no_work, register
 from costmodel.ops.shape import slice_start, unfolded
-from costmodel.ops.sight import aligned, everything, pointwise
 from costmodel.quantities import Traffic
-from costmodel.window import Fixed, Follow, Piece, Rolled, Sight, Tap, Whole
 
 _X = TensorSpec((2, 3, 4))
 _IMAGE = TensorSpec((2, 3, 5, 4))
@@ -21,7 +21,7 @@ _IMAGE = TensorSpec((2, 3, 5, 4))
 def copy(
     *targets: str,
     outputs: Callable[[Arguments], Outputs] | Torch,
-    window: Callable[[OpCall, int], Sight],
+    access: Callable[[OpCall, int], AccessMap],
     examples: tuple[Example, ...],
     kind: str = "other",
     traffic: Callable[[OpCall], Traffic] = every_argument,
@@ -30,7 +30,7 @@ def copy(
 ) -> Rule:
     """The rule of an op that only moves elements."""
     return Rule(
-        targets=targets, kind=always(kind), outputs=outputs, work=no_work, traffic=traffic, window=window,
+        targets=targets, kind=always(kind), outputs=outputs, work=no_work, traffic=traffic, access=access,
         fusible=fusible, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
@@ -77,18 +77,18 @@ def _cat(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, dtype, _common_format(real, shape))
 
 
-def _cat_window(call: OpCall, output: int) -> Sight:
+def _cat_window(call: OpCall, output: int) -> AccessMap:
     (y,) = call.outputs
     dim = call.args["dim"] % len(y.shape)
-    sight: dict[str, tuple[Tap, ...]] = {}
+    access: dict[str, tuple[AxisMap, ...]] = {}
     offset = 0
     for name, t in call.tensors():
         if t.shape == (0,) != y.shape:
-            sight[name] = (Whole(),)
+            access[name] = (All(),)
             continue
-        sight[name] = tuple(Piece(d, 1, -offset, -offset) if d == dim else Follow(d) for d in range(len(t.shape)))
+        access[name] = tuple(Slice(d, 1, -offset, -offset) if d == dim else Affine(d) for d in range(len(t.shape)))
         offset += t.shape[dim]
-    return sight
+    return access
 
 
 def _stack(args: Arguments) -> TensorSpec:
@@ -104,10 +104,10 @@ def _stack(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, dtype)
 
 
-def _stack_window(call: OpCall, output: int) -> Sight:
+def _stack_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.outputs[0].shape)
     dim = call.args["dim"] % rank
-    taps = tuple(Follow(d) for d in range(rank) if d != dim)
+    taps = tuple(Affine(d) for d in range(rank) if d != dim)
     return {name: taps for name, _ in call.tensors()}
 
 
@@ -116,7 +116,7 @@ def _overwritten(call: OpCall) -> Traffic:
     return moved([call.args["src"]], call.outputs)
 
 
-def _copied(call: OpCall, output: int) -> Sight:
+def _copied(call: OpCall, output: int) -> AccessMap:
     return {"src": aligned(call.args["src"], call.outputs[0])}
 
 
@@ -139,11 +139,11 @@ def _roll(args: Arguments) -> TensorSpec:
     return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape) if args["dims"] else None)
 
 
-def _roll_window(call: OpCall, output: int) -> Sight:
+def _roll_window(call: OpCall, output: int) -> AccessMap:
     x, dims = call.args["self"], _as_list(call.args["dims"])
     if not dims:
         return everything(call, output)  # the flattened tensor is rolled
-    taps: list[Tap] = [Follow(d) for d in range(len(x.shape))]
+    taps: list[AxisMap] = [Affine(d) for d in range(len(x.shape))]
     for dim, shift in zip(dims, _as_list(call.args["shifts"]), strict=True):
         before = taps[dim]
         shift += before.shift if isinstance(before, Rolled) else 0
@@ -151,10 +151,10 @@ def _roll_window(call: OpCall, output: int) -> Sight:
     return {"self": tuple(taps)}
 
 
-def _flip_window(call: OpCall, output: int) -> Sight:
+def _flip_window(call: OpCall, output: int) -> AccessMap:
     x = call.args["self"]
     dims = {d % len(x.shape) for d in call.args["dims"]}
-    return {"self": tuple(Follow(d, -1, n - 1, n - 1) if d in dims else Follow(d) for d, n in enumerate(x.shape))}
+    return {"self": tuple(Affine(d, -1, n - 1, n - 1) if d in dims else Affine(d) for d, n in enumerate(x.shape))}
 
 
 def _repeat(args: Arguments) -> TensorSpec:
@@ -165,7 +165,7 @@ def _repeat(args: Arguments) -> TensorSpec:
     return TensorSpec(tuple(n * r for n, r in zip(padded, repeats, strict=True)), x.dtype)
 
 
-def _repeat_window(call: OpCall, output: int) -> Sight:
+def _repeat_window(call: OpCall, output: int) -> AccessMap:
     x = call.args["self"]
     new = len(call.args["repeats"]) - len(x.shape)
     return {"self": tuple(Fixed(0) if n == 1 else Rolled(d + new, 0, n) for d, n in enumerate(x.shape))}
@@ -178,49 +178,49 @@ def _unfold_copy(args: Arguments) -> TensorSpec:
     return TensorSpec((*x.shape[:dim], windows, *x.shape[dim + 1 :], size), x.dtype)
 
 
-def _slice_scatter_window(call: OpCall, output: int) -> Sight:
+def _slice_scatter_window(call: OpCall, output: int) -> AccessMap:
     x, src, step = call.args["self"], call.args["src"], call.args["step"]
     dim = call.args["dim"] % len(x.shape)
     start = slice_start(call.args["start"], x.shape[dim])
-    back = Piece(dim, Fraction(1, step), Fraction(-start, step), Fraction(-start, step))
+    back = Slice(dim, Fraction(1, step), Fraction(-start, step), Fraction(-start, step))
     return {
-        "self": tuple(Follow(d) for d in range(len(x.shape))),
-        "src": tuple(back if d == dim else Follow(d) for d in range(len(src.shape))),
+        "self": tuple(Affine(d) for d in range(len(x.shape))),
+        "src": tuple(back if d == dim else Affine(d) for d in range(len(src.shape))),
     }
 
 
-def _select_scatter_window(call: OpCall, output: int) -> Sight:
+def _select_scatter_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     dim = call.args["dim"] % rank
-    return {"self": tuple(map(Follow, range(rank))), "src": tuple(Follow(d) for d in range(rank) if d != dim)}
+    return {"self": tuple(map(Affine, range(rank))), "src": tuple(Affine(d) for d in range(rank) if d != dim)}
 
 
 register(
-    copy("aten.cat.default", kind="concat", outputs=_cat, window=_cat_window, examples=(
+    copy("aten.cat.default", kind="concat", outputs=_cat, access=_cat_window, examples=(
         example([_X, TensorSpec((2, 1, 4))], 1),
         example([_X, TensorSpec((2, 3, 2), "int64")], -1),
         example([TensorSpec((0,)), _X, _X]),
     )),
-    copy("aten.stack.default", kind="concat", outputs=_stack, window=_stack_window,
+    copy("aten.stack.default", kind="concat", outputs=_stack, access=_stack_window,
          examples=(example([_X, _X], 1), example([_X, _X, _X], -1))),
-    copy("aten.clone.default", outputs=_clone, window=pointwise, fusible=True,
+    copy("aten.clone.default", outputs=_clone, access=pointwise, fusible=True,
          examples=(example(_IMAGE), example(_IMAGE, memory_format="channels_last"))),
-    copy("aten._to_copy.default", outputs=_clone, window=pointwise, fusible=True,
+    copy("aten._to_copy.default", outputs=_clone, access=pointwise, fusible=True,
          examples=(example(_X, dtype="float16"), example(_IMAGE, memory_format="channels_last"))),
-    copy("aten.copy_.default", "aten.copy.default", outputs=_same, window=_copied, traffic=_overwritten, fusible=True,
+    copy("aten.copy_.default", "aten.copy.default", outputs=_same, access=_copied, traffic=_overwritten, fusible=True,
          examples=(example(_X, TensorSpec((3, 1))), example(_X, _X))),
     copy("aten.lift.default", "aten._conj_physical.default", "aten.conj_physical.default", outputs=_same,
-         window=pointwise, fusible=True, examples=(example(TensorSpec((2, 3), "complex64")),)),
-    copy("aten.roll.default", outputs=_roll, window=_roll_window,
+         access=pointwise, fusible=True, examples=(example(TensorSpec((2, 3), "complex64")),)),
+    copy("aten.roll.default", outputs=_roll, access=_roll_window,
          examples=(example(_IMAGE, [1, -2], [2, 3]), example(_X, [3], [0]), example(_X, [3]))),
-    copy("aten.flip.default", outputs=_same, window=_flip_window, examples=(example(_X, [0, -1]),)),
-    copy("aten.repeat.default", outputs=_repeat, window=_repeat_window,
+    copy("aten.flip.default", outputs=_same, access=_flip_window, examples=(example(_X, [0, -1]),)),
+    copy("aten.repeat.default", outputs=_repeat, access=_repeat_window,
          examples=(example(_X, [2, 1, 1, 3]), example(TensorSpec((1, 3)), [2, 1]))),
     copy("aten.tril.default", "aten.triu.default", "aten.tril_.default", "aten.triu_.default", outputs=_contiguous,
-         window=pointwise, examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
-    copy("aten.unfold_copy.default", outputs=_unfold_copy, window=unfolded, examples=(example(_X, 2, 2, 1),)),
-    copy("aten.slice_scatter.default", outputs=_same, window=_slice_scatter_window,
+         access=pointwise, examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
+    copy("aten.unfold_copy.default", outputs=_unfold_copy, access=unfolded, examples=(example(_X, 2, 2, 1),)),
+    copy("aten.slice_scatter.default", outputs=_same, access=_slice_scatter_window,
          examples=(example(_X, TensorSpec((2, 2, 4)), 1, 1), example(_X, TensorSpec((2, 3, 2)), -1, 0, 4, 2))),
-    copy("aten.select_scatter.default", outputs=_same, window=_select_scatter_window,
+    copy("aten.select_scatter.default", outputs=_same, access=_select_scatter_window,
          examples=(example(_X, TensorSpec((2, 4)), 1, 2),)),
 )  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
+from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Statistic
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, moved, register
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Fixed, Follow, Gated, Sight, Tap, Whole
 
 
 def _given(call: OpCall, *names: str) -> list[TensorSpec]:
@@ -70,23 +70,23 @@ def _batch_norm_traffic(call: OpCall) -> Traffic:
     return moved(read, [*call.outputs, *running] if _trains(call.args) else call.outputs)
 
 
-def _statistic(d: int, output: int) -> Tap:
+def _statistic(d: int, output: int) -> AxisMap:
     """What the result, or the saved mean and deviation, see of a dimension that these are taken over."""
-    return Gated(d) if output == 0 else Whole()
+    return Statistic(d) if output == 0 else All()
 
 
-def _batch_norm_window(call: OpCall, output: int) -> Sight:
+def _batch_norm_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["input"].shape)
     if _trains(call.args):
-        channel = Follow(1 if output == 0 else 0)
+        channel = Affine(1 if output == 0 else 0)
         return {"input": tuple(channel if d == 1 else _statistic(d, output) for d in range(rank))}
-    return {"input": tuple(Follow(d) for d in range(rank))} if output == 0 else {}
+    return {"input": tuple(Affine(d) for d in range(rank))} if output == 0 else {}
 
 
 def _batch_norm_rule(target: str, examples: tuple[Example, ...]) -> Rule:
     return Rule(
         targets=(target,), kind=always("norm"), outputs=_batch_norm, work=_batch_norm_work,
-        traffic=_batch_norm_traffic, window=_batch_norm_window, fusible=True,
+        traffic=_batch_norm_traffic, access=_batch_norm_window, fusible=True,
         source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, algorithms 1 and 2", free_because=None,
         examples=examples,
     )  # fmt: skip
@@ -110,10 +110,10 @@ def _layer_norm_work(call: OpCall) -> Work:
     return _standardised(groups=call.args["input"].size // n, n=n) + _affine(call)
 
 
-def _over_trailing(call: OpCall, output: int) -> Sight:
+def _over_trailing(call: OpCall, output: int) -> AccessMap:
     x = call.args["input"]
     leading = len(x.shape) - len(call.args["normalized_shape"])
-    return {"input": tuple(Follow(d) if d < leading else _statistic(d, output) for d in range(len(x.shape)))}
+    return {"input": tuple(Affine(d) if d < leading else _statistic(d, output) for d in range(len(x.shape)))}
 
 
 def _group_norm(args: Arguments) -> tuple[TensorSpec, ...]:
@@ -131,11 +131,11 @@ def _group_norm_work(call: OpCall) -> Work:
     return _standardised(groups=groups, n=call.args["input"].size // groups if groups else 0) + _affine(call)
 
 
-def _group_norm_window(call: OpCall, output: int) -> Sight:
+def _group_norm_window(call: OpCall, output: int) -> AccessMap:
     x, groups = call.args["input"], call.args["group"]
     # A channel sees its group: exact where a group is one channel or all; else the taps cannot say where it begins.
-    channel = Follow(1) if groups == x.shape[1] else _statistic(1, output)
-    return {"input": (Follow(0), channel, *(_statistic(d, output) for d in range(2, len(x.shape))))}
+    channel = Affine(1) if groups == x.shape[1] else _statistic(1, output)
+    return {"input": (Affine(0), channel, *(_statistic(d, output) for d in range(2, len(x.shape))))}
 
 
 def _main_traffic(call: OpCall) -> Traffic:
@@ -169,10 +169,10 @@ def _instance_norm_traffic(call: OpCall) -> Traffic:
     return moved(read, [*call.outputs, *running] if call.args["use_input_stats"] else call.outputs)
 
 
-def _instance_norm_window(call: OpCall, output: int) -> Sight:
+def _instance_norm_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["input"].shape)
     whole = call.args["use_input_stats"]
-    return {"input": tuple(_statistic(d, output) if whole and d > 1 else Follow(d) for d in range(rank))}
+    return {"input": tuple(_statistic(d, output) if whole and d > 1 else Affine(d) for d in range(rank))}
 
 
 def _rms_norm(args: Arguments) -> TensorSpec:
@@ -208,11 +208,11 @@ def _weight_norm_work(call: OpCall) -> Work:
     return Work(multiplies=n + n, adds=n - 1, transcendentals=1, divides=1).times(slices)
 
 
-def _weight_norm_window(call: OpCall, output: int) -> Sight:
+def _weight_norm_window(call: OpCall, output: int) -> AccessMap:
     rank, dim = len(call.args["v"].shape), call.args["dim"] % len(call.args["v"].shape)
     return {
-        "v": tuple(Follow(d) if d == dim else _statistic(d, output) for d in range(rank)),
-        "g": tuple(Follow(d) if d == dim else Fixed(0) for d in range(rank)),
+        "v": tuple(Affine(d) if d == dim else _statistic(d, output) for d in range(rank)),
+        "g": tuple(Affine(d) if d == dim else Fixed(0) for d in range(rank)),
     }
 
 
@@ -220,13 +220,13 @@ def _sample_rule(
     *targets: str,
     outputs: Callable[[Arguments], Outputs],
     work: Callable[[OpCall], Work],
-    window: Callable[[OpCall, int], Sight],
+    access: Callable[[OpCall, int], AccessMap],
     source: str,
     examples: tuple[Example, ...],
     traffic: Callable[[OpCall], Traffic] = _main_traffic,
 ) -> Rule:
     return Rule(
-        targets=targets, kind=always("norm"), outputs=outputs, work=work, traffic=traffic, window=window,
+        targets=targets, kind=always("norm"), outputs=outputs, work=work, traffic=traffic, access=access,
         fusible=False, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
@@ -253,18 +253,18 @@ register(
         "aten._native_batch_norm_legit_no_training.default", examples=(example(_X, _C, _C, _C, _C, 0.1, 1e-5),),
     ),
     _sample_rule(
-        "aten.native_layer_norm.default", outputs=_layer_norm, work=_layer_norm_work, window=_over_trailing,
+        "aten.native_layer_norm.default", outputs=_layer_norm, work=_layer_norm_work, access=_over_trailing,
         source="Ba, Kiros & Hinton, Layer Normalization, arXiv:1607.06450",
         examples=(example(_X, [6], _LAST, _LAST, 1e-5), example(_X, [5, 6], None, None, 1e-5)),
     ),
     _sample_rule(
-        "aten.native_group_norm.default", outputs=_group_norm, work=_group_norm_work, window=_group_norm_window,
+        "aten.native_group_norm.default", outputs=_group_norm, work=_group_norm_work, access=_group_norm_window,
         source="Wu & He, Group Normalization, arXiv:1803.08494",
         examples=(example(_X, _C, _C, 2, 4, 30, 2, 1e-5), example(_X, None, None, 2, 4, 30, 4, 1e-5)),
     ),
     _sample_rule(
         "aten.instance_norm.default", outputs=_instance_norm, work=_instance_norm_work,
-        window=_instance_norm_window, traffic=_instance_norm_traffic,
+        access=_instance_norm_window, traffic=_instance_norm_traffic,
         source="Ulyanov, Vedaldi & Lempitsky, Instance Normalization, arXiv:1607.08022",
         examples=(
             example(_X, _C, _C, None, None, True, 0.1, 1e-5, False),
@@ -273,18 +273,18 @@ register(
         ),
     ),
     _sample_rule(
-        "aten.rms_norm.default", outputs=_rms_norm, work=_rms_norm_work, window=_over_trailing,
+        "aten.rms_norm.default", outputs=_rms_norm, work=_rms_norm_work, access=_over_trailing,
         source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
         examples=(example(_X, [6], _LAST, 1e-5), example(_X, [5, 6])),
     ),
     Rule(
         targets=("aten._weight_norm_interface.default",), kind=always("norm"), outputs=_weight_norm,
-        work=_weight_norm_work, traffic=every_argument, window=_weight_norm_window, fusible=False,
+        work=_weight_norm_work, traffic=every_argument, access=_weight_norm_window, fusible=False,
         source="Salimans & Kingma, Weight Normalization, arXiv:1602.07868, equation 2", free_because=None,
         examples=(example(_X, TensorSpec((2, 1, 1, 1)), 0), example(_X, TensorSpec((1, 1, 1, 6)), 3)),
     ),
     _sample_rule(
-        "aten._fused_rms_norm.default", outputs=_fused_rms_norm, work=_rms_norm_work, window=_over_trailing,
+        "aten._fused_rms_norm.default", outputs=_fused_rms_norm, work=_rms_norm_work, access=_over_trailing,
         source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
         examples=(example(_X, [6], _LAST, 1e-5),),
     ),

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import prod
 
+from costmodel.access import AccessMap, Affine, All, AxisMap, GridAxis, Reflected, Wrapped
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.movement import copy
 from costmodel.ops.rule import Rule, always, every_argument, example, register
 from costmodel.quantities import Work
-from costmodel.window import Folded, Follow, Mirrored, Sight, Tap, Whole, Wrapped
 
 _IMAGE = TensorSpec((2, 3, 5, 4))
 
@@ -51,31 +51,31 @@ def _circular(args: Arguments) -> TensorSpec:
     return TensorSpec(_padded_shape(args["self"], args["pad"]), args["self"].dtype)
 
 
-def _shifted(call: OpCall, output: int) -> Sight:
+def _shifted(call: OpCall, output: int) -> AccessMap:
     x = call.args["self"]
-    return {"self": tuple(Follow(d, 1, -a, -a) for d, (a, _) in enumerate(_sides(call.args["pad"], len(x.shape))))}
+    return {"self": tuple(Affine(d, 1, -a, -a) for d, (a, _) in enumerate(_sides(call.args["pad"], len(x.shape))))}
 
 
-def _bordering(repeats_edge: bool) -> Callable[[OpCall, int], Sight]:
+def _bordering(repeats_edge: bool) -> Callable[[OpCall, int], AccessMap]:
     """Each position sees the one it was copied from; on the border that lies inside the input."""
 
-    def window(call: OpCall, output: int) -> Sight:
+    def access(call: OpCall, output: int) -> AccessMap:
         x = call.args["self"]
         return {
             "self": tuple(
-                Mirrored(d, 1, -a, -a, length=x.shape[d], repeats_edge=repeats_edge) if a or b else Follow(d)
+                Reflected(d, 1, -a, -a, length=x.shape[d], repeats_edge=repeats_edge) if a or b else Affine(d)
                 for d, (a, b) in enumerate(_sides(call.args["padding"], len(x.shape)))
             )
         }
 
-    return window
+    return access
 
 
-def _wrapped(call: OpCall, output: int) -> Sight:
+def _wrapped(call: OpCall, output: int) -> AccessMap:
     x = call.args["self"]
-    taps: list[Tap] = []
+    taps: list[AxisMap] = []
     for d, (before, after) in enumerate(_sides(call.args["pad"], len(x.shape))):
-        taps.append(Wrapped(d, before, x.shape[d]) if before or after else Follow(d))
+        taps.append(Wrapped(d, before, x.shape[d]) if before or after else Affine(d))
     return {"self": tuple(taps)}
 
 
@@ -92,18 +92,18 @@ def _im2col(args: Arguments) -> TensorSpec:
     return TensorSpec((*batch, channels * patch, _blocks((height, width), args)), x.dtype)
 
 
-def _im2col_window(call: OpCall, output: int) -> Sight:
+def _im2col_window(call: OpCall, output: int) -> AccessMap:
     # Output channel c * patch + tap sees input channel c; the patches' rows and columns are joined into one axis.
     args, shape = call.args, call.args["self"].shape
     first = len(shape) - 3
-    channel = Follow(first, Fraction(1, prod(args["kernel_size"])))
+    channel = Affine(first, Fraction(1, prod(args["kernel_size"])))
     axes = list(zip(args["kernel_size"], args["stride"], args["padding"], args["dilation"], strict=True))
     down, across = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, (k, s, p, d) in zip(shape[-2:], axes, strict=True))
     patches = (
-        Folded(first + 1, s, -p, d * (k - 1) - p, d, inner=inner, length=length)
+        GridAxis(first + 1, s, -p, d * (k - 1) - p, d, inner=inner, length=length)
         for (k, s, p, d), inner, length in zip(axes, (across, 1), (down, across), strict=True)
     )
-    return {"self": (*(Follow(d) for d in range(first)), channel, *patches)}
+    return {"self": (*(Affine(d) for d in range(first)), channel, *patches)}
 
 
 def _col2im(args: Arguments) -> TensorSpec:
@@ -122,39 +122,39 @@ def _col2im_work(call: OpCall) -> Work:
     return Work(adds=call.args["self"].size)
 
 
-def _col2im_window(call: OpCall, output: int) -> Sight:
+def _col2im_window(call: OpCall, output: int) -> AccessMap:
     first, patch = len(call.args["self"].shape) - 2, prod(call.args["kernel_size"])
-    return {"self": (*(Follow(d) for d in range(first)), Follow(first, patch, 0, patch - 1), Whole())}
+    return {"self": (*(Affine(d) for d in range(first)), Affine(first, patch, 0, patch - 1), All())}
 
 
 def _border(mode: str, axes: int, keeps_format: bool) -> Rule:
     x = TensorSpec((2, 3, 6, 5, 4)[: 2 + axes])
     sides = [1, 2, 0, 1, 2, 1][: 2 * axes]
     return copy(
-        f"aten.{mode}_pad{axes}d.default", outputs=_bordered(keeps_format), window=_bordering(mode == "replication"),
+        f"aten.{mode}_pad{axes}d.default", outputs=_bordered(keeps_format), access=_bordering(mode == "replication"),
         examples=(example(x, sides),), source=f"torch.nn.functional.pad, mode {mode}: one copy, nothing computed",
     )  # fmt: skip
 
 
 register(
     copy(
-        "aten.constant_pad_nd.default", outputs=_constant, window=_shifted,
+        "aten.constant_pad_nd.default", outputs=_constant, access=_shifted,
         examples=(example(_IMAGE, [1, 2, 0, 3]), example(_IMAGE, [0, -1]), example(_IMAGE, [1, 0, -1, 0, 2, 1], 1.5)),
         source="torch.nn.functional.pad: one copy, nothing computed",
     ),
     *(_border(mode, axes, axes >= 2) for mode in ("reflection", "replication") for axes in (1, 2, 3)),
     copy(
-        "aten._pad_circular.default", outputs=_circular, window=_wrapped, examples=(example(_IMAGE, [1, 2, 0, 3]),),
+        "aten._pad_circular.default", outputs=_circular, access=_wrapped, examples=(example(_IMAGE, [1, 2, 0, 3]),),
         source="torch.nn.functional.pad, mode circular: one copy, nothing computed",
     ),
     copy(
-        "aten.im2col.default", outputs=_im2col, window=_im2col_window,
+        "aten.im2col.default", outputs=_im2col, access=_im2col_window,
         examples=(example(_IMAGE, [3, 2], [1, 1], [1, 0], [2, 1]), example(_IMAGE, [2, 2], [2, 1], [0, 0], [1, 1])),
         source="torch.nn.Unfold: one copy, nothing computed",
     ),
     Rule(
         targets=("aten.col2im.default",), kind=always("other"), outputs=_col2im, work=_col2im_work,
-        traffic=every_argument, window=_col2im_window, fusible=False,
+        traffic=every_argument, access=_col2im_window, fusible=False,
         source="torch.nn.Fold: overlapping patches are summed",
         free_because=None, examples=(example(TensorSpec((2, 12, 12)), [5, 4], [2, 2], [1, 1], [0, 0], [1, 1]),),
     ),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
+from costmodel.access import AccessMap, Affine, adaptive, sliding
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.layout import Shape, Strides
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, adaptive, sliding
 
 
 def _each(value: Sequence[int], axes: int) -> Sequence[int]:
@@ -100,16 +100,16 @@ def _average_work(axes: int) -> Callable[[OpCall], Work]:
     return work
 
 
-def _sliding_window(axes: int) -> Callable[[OpCall, int], Sight]:
-    def window(call: OpCall, output: int) -> Sight:
+def _sliding_window(axes: int) -> Callable[[OpCall, int], AccessMap]:
+    def access(call: OpCall, output: int) -> AccessMap:
         leading = len(call.args["self"].shape) - axes
         spatial = (
             sliding(leading + i, size=k, stride=s, pad=p, dilation=d)
             for i, (k, s, p, d) in enumerate(_grid(call.args, axes))
         )
-        return {"self": (*(Follow(d) for d in range(leading)), *spatial)}
+        return {"self": (*(Affine(d) for d in range(leading)), *spatial)}
 
-    return window
+    return access
 
 
 def _adaptive_outputs(axes: int, format_of: Format) -> Callable[[Arguments], TensorSpec]:
@@ -143,25 +143,25 @@ def _adaptive_work(axes: int, *, average: bool) -> Callable[[OpCall], Work]:
     return work
 
 
-def _adaptive_window(axes: int) -> Callable[[OpCall, int], Sight]:
-    def window(call: OpCall, output: int) -> Sight:
+def _adaptive_window(axes: int) -> Callable[[OpCall, int], AccessMap]:
+    def access(call: OpCall, output: int) -> AccessMap:
         x, y = call.args["self"].shape, call.outputs[0].shape
         leading = len(x) - axes
         spatial = (adaptive(d, size_in=x[d], size_out=y[d]) for d in range(leading, len(x)))
-        return {"self": (*(Follow(d) for d in range(leading)), *spatial)}
+        return {"self": (*(Affine(d) for d in range(leading)), *spatial)}
 
-    return window
+    return access
 
 
 def _rule(
     target: str,
     outputs: Callable[[Arguments], Outputs],
     work: Callable[[OpCall], Work],
-    window: Callable[[OpCall, int], Sight],
+    access: Callable[[OpCall, int], AccessMap],
     examples: tuple[Example, ...],
 ) -> Rule:
     return Rule(
-        targets=(target,), kind=always("pool"), outputs=outputs, work=work, traffic=every_argument, window=window,
+        targets=(target,), kind=always("pool"), outputs=outputs, work=work, traffic=every_argument, access=access,
         fusible=False, source="torch.nn.MaxPool2d, AvgPool2d and AdaptiveAvgPool2d, and their kin", free_because=None,
         examples=examples,
     )  # fmt: skip
@@ -179,16 +179,16 @@ for _axes in (1, 2, 3):
     _maximum = (*_plain, example(_x, [2], [1], [0], [2]), example(_x, [2], [3], [1], [1], True))
     _unbatched = example(TensorSpec(_x.shape[1:]), [2], [3], [1], True)
     _average = (*_plain, _unbatched, example(_x, [2], [3], [1], True, False))
-    _window = _sliding_window(_axes)
+    _access = _sliding_window(_axes)
     _adapted = (example(_x, [4] * _axes), example(TensorSpec(_x.shape[1:]), [1] * _axes))
     register(
         _rule(f"aten.max_pool{_axes}d.default", _pool_outputs(1, _contiguous) if _axes == 1 else _max,
-              _max_work(_axes), _window, _maximum),
+              _max_work(_axes), _access, _maximum),
         _rule(
-            f"aten.max_pool{_axes}d_with_indices.default", _with_indices(_max), _max_work(_axes), _window,
+            f"aten.max_pool{_axes}d_with_indices.default", _with_indices(_max), _max_work(_axes), _access,
             _maximum,
         ),
-        _rule(f"aten.avg_pool{_axes}d.default", _pool_outputs(_axes, _mostly), _average_work(_axes), _window, _average),
+        _rule(f"aten.avg_pool{_axes}d.default", _pool_outputs(_axes, _mostly), _average_work(_axes), _access, _average),
         _rule(
             f"aten.adaptive_max_pool{_axes}d.default", _with_indices(_adaptive_outputs(_axes, _mostly)),
             _adaptive_work(_axes, average=False), _adaptive_window(_axes), _adapted,

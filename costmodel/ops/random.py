@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.access import pointwise
 from costmodel.ops.creation import fill
 from costmodel.ops.defaults import default_float
 from costmodel.ops.movement import in_memory_format
 from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, register
-from costmodel.ops.sight import pointwise
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, Whole
 
 _X = TensorSpec((2, 3, 4))
 _DRAW = "a random draw is not arithmetic: every element is written once"
@@ -55,7 +55,7 @@ def _dropout_work(call: OpCall) -> Work:
     return Work(multiplies=2 * call.outputs[0].size) if call.args["train"] is not False else Work()
 
 
-def _dropout_window(call: OpCall, output: int) -> Sight:
+def _dropout_window(call: OpCall, output: int) -> AccessMap:
     return pointwise(call, output) if output == 0 else {}
 
 
@@ -71,9 +71,9 @@ def _multinomial_work(call: OpCall) -> Work:
     return Work(adds=rows * (n - 1), divides=x.size, compares=call.outputs[0].size * (n - 1).bit_length())
 
 
-def _rows(call: OpCall, output: int) -> Sight:
+def _rows(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
-    return {"self": (*(Follow(d) for d in range(rank - 1)), Whole())}
+    return {"self": (*(Affine(d) for d in range(rank - 1)), All())}
 
 
 register(
@@ -95,19 +95,19 @@ register(
     fill("aten.random_.from", outputs=_like, source=_DRAW, examples=(example(_X, 1, 5),)),
     fill("aten.random_.to", outputs=_like, source=_DRAW, examples=(example(_X, 5),)),
     Rule(targets=("aten.bernoulli.default",), kind=always("other"), outputs=_contiguous,
-         work=lambda call: Work(compares=call.outputs[0].size), traffic=every_argument, window=pointwise, fusible=True,
+         work=lambda call: Work(compares=call.outputs[0].size), traffic=every_argument, access=pointwise, fusible=True,
          source="one uniform draw compared with each probability", free_because=None, examples=(example(_X),)),
     Rule(targets=("aten.bernoulli_.Tensor",), kind=always("other"), outputs=_like,
-         work=lambda call: Work(compares=call.outputs[0].size), traffic=every_argument, window=pointwise, fusible=True,
+         work=lambda call: Work(compares=call.outputs[0].size), traffic=every_argument, access=pointwise, fusible=True,
          source="one uniform draw compared with each probability", free_because=None, examples=(example(_X, _X),)),
     Rule(targets=("aten.normal.Tensor_float",), kind=always("other"), outputs=_normal,
          work=lambda call: Work(multiplies=call.outputs[0].size, adds=call.outputs[0].size), traffic=every_argument,
-         window=pointwise, fusible=True, source="mean + std * draw", free_because=None, examples=(example(_X, 2.0),)),
+         access=pointwise, fusible=True, source="mean + std * draw", free_because=None, examples=(example(_X, 2.0),)),
     Rule(targets=("aten.multinomial.default",), kind=always("other"), outputs=_multinomial, work=_multinomial_work,
-         traffic=every_argument, window=_rows, fusible=False, source="inverse transform sampling", free_because=None,
+         traffic=every_argument, access=_rows, fusible=False, source="inverse transform sampling", free_because=None,
          examples=(example(TensorSpec((2, 5)), 3, True),)),
     Rule(targets=("aten.native_dropout.default",), kind=always("other"), outputs=_dropout, work=_dropout_work,
-         traffic=every_argument, window=_dropout_window, fusible=True,
+         traffic=every_argument, access=_dropout_window, fusible=True,
 
          source="Srivastava et al., Dropout, JMLR 15 (2014): times the mask, times 1 / (1 - p); the mask is stored",
          free_because=None, examples=(example(_X, 0.5, True),)),

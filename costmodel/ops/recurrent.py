@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, Tap, Whole
 
 _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
 _TANH = Work(transcendentals=1)
@@ -86,15 +86,15 @@ def _outputs(args: Arguments) -> tuple[TensorSpec, ...]:
     return TensorSpec(shape, x.dtype, strides), *(TensorSpec(h.shape, h.dtype) for h in states)
 
 
-def _window(call: OpCall, output: int) -> Sight:
-    # An output sees the steps before it (and after it, with two directions): the taps' word for that is "all".
+def _access(call: OpCall, output: int) -> AccessMap:
+    # An output sees the steps before it (and after it, with two directions): the axis_maps' word for that is "all".
     if "data" in call.args:
-        return {"data": (Whole(), Whole())}
+        return {"data": (All(), All())}
     batch_first = call.args["batch_first"]
     # The final states are (layers, batch, features), whatever the layout of the input.
-    batch = Follow(0 if batch_first and output == 0 else 1)
-    taps: tuple[Tap, ...] = (batch, Whole(), Whole()) if batch_first else (Whole(), batch, Whole())
-    return {"input": taps}
+    batch = Affine(0 if batch_first and output == 0 else 1)
+    axis_maps: tuple[AxisMap, ...] = (batch, All(), All()) if batch_first else (All(), batch, All())
+    return {"input": axis_maps}
 
 
 def _cell_work(cell: str) -> Callable[[OpCall], Work]:
@@ -120,19 +120,19 @@ def _cell_outputs(cell: str) -> Callable[[Arguments], Outputs]:
     return outputs
 
 
-def _cell_window(call: OpCall, output: int) -> Sight:
-    return {name: (Follow(0), Whole()) for name in ("input", "hx", "hx[0]", "hx[1]") if name in dict(call.tensors())}
+def _cell_window(call: OpCall, output: int) -> AccessMap:
+    return {name: (Affine(0), All()) for name in ("input", "hx", "hx[0]", "hx[1]") if name in dict(call.tensors())}
 
 
 def _rule(
     target: str,
     outputs: Callable[[Arguments], Outputs],
     work: Callable[[OpCall], Work],
-    window: Callable[[OpCall, int], Sight],
+    access: Callable[[OpCall, int], AccessMap],
     examples: tuple[Example, ...],
 ) -> Rule:
     return Rule(
-        targets=(target,), kind=always("recurrent"), outputs=outputs, work=work, traffic=every_argument, window=window,
+        targets=(target,), kind=always("recurrent"), outputs=outputs, work=work, traffic=every_argument, access=access,
         fusible=False, source="torch.nn.LSTM, torch.nn.GRU and torch.nn.RNN: the equations of their documentation",
         free_because=None, examples=examples,
     )  # fmt: skip
@@ -179,8 +179,8 @@ def _cell_examples(cell: str) -> tuple[Example, ...]:
 
 for _cell in _GATES:
     register(
-        _rule(f"aten.{_cell}.input", _outputs, _work(_cell), _window, _examples(_cell)),
-        _rule(f"aten.{_cell}.data", _outputs, _work(_cell), _window, (_packed_example(_cell),)),
+        _rule(f"aten.{_cell}.input", _outputs, _work(_cell), _access, _examples(_cell)),
+        _rule(f"aten.{_cell}.data", _outputs, _work(_cell), _access, (_packed_example(_cell),)),
         _rule(
             f"aten.{_cell}_cell.default", _cell_outputs(_cell), _cell_work(_cell), _cell_window, _cell_examples(_cell)
         ),

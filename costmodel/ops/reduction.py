@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.access import all_of, reduced
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
-from costmodel.ops.sight import reduced, whole_dims
 from costmodel.quantities import Work
-from costmodel.window import Sight
 
 _X = TensorSpec((2, 3, 4))
 _I = TensorSpec((2, 3, 4), "int64")
@@ -119,7 +119,7 @@ def _log_sum_exp(n: int) -> Work:
     return Work(compares=n - 1, adds=n + (n - 1) + 1, transcendentals=n + 1)
 
 
-def _window(call: OpCall, output: int) -> Sight:
+def _access(call: OpCall, output: int) -> AccessMap:
     return reduced("self", dims_of(call.args), bool(call.args.get("keepdim")), call)
 
 
@@ -128,13 +128,13 @@ def reduction(
     work: Callable[[OpCall], Work],
     outputs: Callable[[Arguments], Outputs] = _same_dtype,
     examples: tuple[Example, ...] = _DIM,
-    window: Callable[[OpCall, int], Sight] = _window,
+    access: Callable[[OpCall, int], AccessMap] = _access,
     kind: str = "other",
     source: str = "the definition, summed from left to right: n - 1 operations join n numbers",
 ) -> Rule:
     """The rule of an op that joins the elements along some dimensions."""
     return Rule(
-        targets=targets, kind=always(kind), outputs=outputs, work=work, traffic=every_argument, window=window,
+        targets=targets, kind=always(kind), outputs=outputs, work=work, traffic=every_argument, access=access,
         fusible=False, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
@@ -170,9 +170,9 @@ def _running_extremes(args: Arguments) -> Outputs:
     return TensorSpec(args["self"].shape, args["self"].dtype), TensorSpec(args["self"].shape, "int64")
 
 
-def _running_window(call: OpCall, output: int) -> Sight:
+def _running_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
-    return whole_dims("self", [call.args["dim"]] if rank else [])(call, output)
+    return all_of("self", [call.args["dim"]] if rank else [])(call, output)
 
 
 register(
@@ -212,12 +212,12 @@ register(
               examples=(example(_X, 2, [1]), example(_X, None, [-1], True))),
     reduction("aten.logsumexp.default", work=per_result(_log_sum_exp), examples=_DIMS[:2]),
     reduction("aten.cumsum.default", "aten.cumsum_.default", work=_cumulative(Work(adds=1)), outputs=_running,
-              window=_running_window, examples=(example(_X, 1), example(_X, -1))),
+              access=_running_window, examples=(example(_X, 1), example(_X, -1))),
     reduction("aten.cumprod.default", "aten.cumprod_.default", work=_cumulative(Work(multiplies=1)), outputs=_running,
-              window=_running_window, examples=(example(_X, 1), example(_X, -1))),
+              access=_running_window, examples=(example(_X, 1), example(_X, -1))),
     reduction("aten.cummax.default", "aten.cummin.default", work=_cumulative(Work(compares=1)),
-              outputs=_running_extremes, window=_running_window, examples=(example(_X, 1),)),
+              outputs=_running_extremes, access=_running_window, examples=(example(_X, 1),)),
     reduction("aten.logcumsumexp.default", work=_cumulative(Work(compares=1, adds=3, transcendentals=2)),
-              outputs=_running, window=_running_window, examples=(example(_X, 1),),
+              outputs=_running, access=_running_window, examples=(example(_X, 1),),
               source="each step is log(exp(a - m) + exp(b - m)) + m with m = max(a, b), as log1p(exp(-|a - b|)) + m"),
 )  # fmt: skip

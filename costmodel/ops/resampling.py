@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
+from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.rule import Example, Rule, always, every_argument, example, no_work, register
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, Whole
 
 _SCALES = {1: ("scales",), 2: ("scales_h", "scales_w"), 3: ("scales_d", "scales_h", "scales_w")}
 
@@ -44,17 +44,17 @@ Reach = Callable[[Arguments, Fraction], tuple[Fraction, Fraction]]
 """From the arguments and an axis's ratio: the first and the last input position that output position 0 reads."""
 
 
-def _taps(call: OpCall, axes: int, reach: Reach) -> list[Follow]:
+def _taps(call: OpCall, axes: int, reach: Reach) -> list[Affine]:
     """What each axis of the output sees of the input's."""
     taps = []
     for i in range(axes):
         ratio = _ratio(call.args, i, axes, call.outputs[0].shape[i + 2])
-        taps.append(Follow(i + 2, ratio, *reach(call.args, ratio)))
+        taps.append(Affine(i + 2, ratio, *reach(call.args, ratio)))
     return taps
 
 
-def _window(axes: int, reach: Reach) -> Callable[[OpCall, int], Sight]:
-    return lambda call, output: {"self": (Follow(0), Follow(1), *_taps(call, axes, reach))}
+def _access(axes: int, reach: Reach) -> Callable[[OpCall, int], AccessMap]:
+    return lambda call, output: {"self": (Affine(0), Affine(1), *_taps(call, axes, reach))}
 
 
 def _nearest(args: Arguments, ratio: Fraction) -> tuple[Fraction, Fraction]:
@@ -117,7 +117,7 @@ def _upsampling(
     examples: tuple[Example, ...] = tuple(example(x, [7] * axes, *a) for a in arguments)
     return Rule(
         targets=tuple(f"aten.{name}.default" for name in names), kind=always("resample"), outputs=_resized(axes),
-        work=work, traffic=every_argument, window=_window(axes, reach), fusible=False,
+        work=work, traffic=every_argument, access=_access(axes, reach), fusible=False,
         source="torch.nn.functional.interpolate; aten/src/ATen/native/UpSample.h", free_because=None,
         examples=examples,
     )  # fmt: skip
@@ -162,17 +162,17 @@ def _pixel_unshuffle(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape))
 
 
-def _shuffle_window(call: OpCall, output: int) -> Sight:
+def _shuffle_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     c, h, w = rank - 3, rank - 2, rank - 1
     if "upscale_factor" in call.args:
         r = call.args["upscale_factor"]
         # Output channel c is woven from the inputs c r r .. c r r + r r - 1.
-        taps = Follow(c, r * r, 0, r * r - 1), Follow(h, Fraction(1, r)), Follow(w, Fraction(1, r))
+        taps = Affine(c, r * r, 0, r * r - 1), Affine(h, Fraction(1, r)), Affine(w, Fraction(1, r))
     else:
         r = call.args["downscale_factor"]
-        taps = Follow(c, Fraction(1, r * r)), Follow(h, r, 0, r - 1), Follow(w, r, 0, r - 1)
-    return {"self": (*(Follow(d) for d in range(c)), *taps)}
+        taps = Affine(c, Fraction(1, r * r)), Affine(h, r, 0, r - 1), Affine(w, r, 0, r - 1)
+    return {"self": (*(Affine(d) for d in range(c)), *taps)}
 
 
 def _channel_shuffle(args: Arguments) -> TensorSpec:
@@ -182,19 +182,19 @@ def _channel_shuffle(args: Arguments) -> TensorSpec:
     return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape))
 
 
-def _channel_window(call: OpCall, output: int) -> Sight:
+def _channel_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
-    return {"self": tuple(Whole() if d == 1 else Follow(d) for d in range(rank))}
+    return {"self": tuple(All() if d == 1 else Affine(d) for d in range(rank))}
 
 
 def _shuffle(
     *targets: str,
     outputs: Callable[[Arguments], TensorSpec],
-    window: Callable[[OpCall, int], Sight],
+    access: Callable[[OpCall, int], AccessMap],
     examples: tuple[Example, ...],
 ) -> Rule:
     return Rule(
-        targets=targets, kind=always("resample"), outputs=outputs, work=no_work, traffic=every_argument, window=window,
+        targets=targets, kind=always("resample"), outputs=outputs, work=no_work, traffic=every_argument, access=access,
         fusible=False, source="torch.nn.PixelShuffle and ChannelShuffle: one copy in another order, no arithmetic",
         free_because=None, examples=examples,
     )  # fmt: skip
@@ -203,10 +203,10 @@ def _shuffle(
 _PIXELS = TensorSpec((2, 8, 4, 6))
 
 register(
-    _shuffle("aten.pixel_shuffle.default", outputs=_pixel_shuffle, window=_shuffle_window,
+    _shuffle("aten.pixel_shuffle.default", outputs=_pixel_shuffle, access=_shuffle_window,
              examples=(example(_PIXELS, 2),)),
-    _shuffle("aten.pixel_unshuffle.default", outputs=_pixel_unshuffle, window=_shuffle_window,
+    _shuffle("aten.pixel_unshuffle.default", outputs=_pixel_unshuffle, access=_shuffle_window,
              examples=(example(_PIXELS, 2),)),
     _shuffle("aten.channel_shuffle.default", "aten.native_channel_shuffle.default", outputs=_channel_shuffle,
-             window=_channel_window, examples=(example(_PIXELS, 4),)),
+             access=_channel_window, examples=(example(_PIXELS, 4),)),
 )  # fmt: skip

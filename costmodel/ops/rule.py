@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
+from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Sight
 
 
 class Torch(Enum):
@@ -48,7 +48,7 @@ class Rule:
     It raises ``NeedsValuesError`` where only values tell them, ``ValueError`` where the arguments do not fit."""
     work: Callable[[OpCall], Work]
     traffic: Callable[[OpCall], Traffic]
-    window: Callable[[OpCall, int], Sight]
+    access: Callable[[OpCall, int], AccessMap]
     """What the output of the given index sees of each input."""
     fusible: bool
     """Whether it can join the kernel that makes its input: elementwise ops and inference batch norms."""
@@ -144,11 +144,11 @@ def free(
     because: str,
     kind: str,
     outputs: Callable[[Arguments], Outputs] | Torch,
-    window: Callable[[OpCall, int], Sight],
+    access: Callable[[OpCall, int], AccessMap],
     examples: tuple[Example, ...],
 ) -> Rule:
     """The rule of an op that neither computes nor moves anything, with the reason."""
     return Rule(
-        targets=targets, kind=always(kind), outputs=outputs, work=no_work, traffic=nothing_moves, window=window,
+        targets=targets, kind=always(kind), outputs=outputs, work=no_work, traffic=nothing_moves, access=access,
         fusible=False, source="aten/src/ATen/native", free_because=because, examples=examples,
     )  # fmt: skip

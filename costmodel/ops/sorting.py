@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.access import all_of, everything, reduced
 from costmodel.ops.reduction import reduced_shape, reduction
 from costmodel.ops.rule import Outputs, Rule, Torch, always, every_argument, example, register
-from costmodel.ops.sight import everything, reduced, whole_dims
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, Tap, Whole
 
 _X = TensorSpec((2, 3, 4))
 _I = TensorSpec((2, 3), "int64")
@@ -78,8 +78,8 @@ def _topk(args: Arguments) -> Outputs:
     return TensorSpec(shape, x.dtype), TensorSpec(shape, "int64")
 
 
-def _along_dim(call: OpCall, output: int) -> Sight:
-    return whole_dims("self", [call.args.get("dim", -1)] if call.args["self"].shape else [])(call, output)
+def _along_dim(call: OpCall, output: int) -> AccessMap:
+    return all_of("self", [call.args.get("dim", -1)] if call.args["self"].shape else [])(call, output)
 
 
 def _one_of(args: Arguments) -> Outputs:
@@ -87,7 +87,7 @@ def _one_of(args: Arguments) -> Outputs:
     return TensorSpec(shape, args["self"].dtype), TensorSpec(shape, "int64")
 
 
-def _one_of_window(call: OpCall, output: int) -> Sight:
+def _one_of_window(call: OpCall, output: int) -> AccessMap:
     return reduced("self", [call.args["dim"]], call.args["keepdim"], call)
 
 
@@ -105,14 +105,14 @@ def _bisection_work(sequence: str) -> Callable[[OpCall], Work]:
     return work
 
 
-def _bisection_window(call: OpCall, output: int) -> Sight:
-    sight: dict[str, tuple[Tap, ...]] = {}
+def _bisection_window(call: OpCall, output: int) -> AccessMap:
+    access: dict[str, tuple[AxisMap, ...]] = {}
     for name, t in call.tensors():
         rank = len(t.shape)
         values = name == "self"
         # One row of bounds for all values, or a row of bounds for each row of values.
-        sight[name] = tuple(Follow(d) if values or d < rank - 1 else Whole() for d in range(rank))
-    return sight
+        access[name] = tuple(Affine(d) if values or d < rank - 1 else All() for d in range(rank))
+    return access
 
 
 def _membership(args: Arguments) -> TensorSpec:
@@ -127,11 +127,9 @@ def _membership_work(call: OpCall) -> Work:
     return Work(compares=call.outputs[0].size * (tests.size if type(tests) is TensorSpec else 1))
 
 
-def _membership_window(call: OpCall, output: int) -> Sight:
-    tap = {"elements": Follow}
-    return {
-        name: tuple(Follow(d) if name in tap else Whole() for d in range(len(t.shape))) for name, t in call.tensors()
-    }
+def _membership_window(call: OpCall, output: int) -> AccessMap:
+    tap = {"elements": Affine}
+    return {name: tuple(Affine(d) if name in tap else All() for d in range(len(t.shape))) for name, t in call.tensors()}
 
 
 def _unique_work(call: OpCall) -> Work:
@@ -140,19 +138,19 @@ def _unique_work(call: OpCall) -> Work:
 
 
 register(
-    reduction("aten.sort.default", work=_sort_work, outputs=_sorted, window=_along_dim, source=_MERGE,
+    reduction("aten.sort.default", work=_sort_work, outputs=_sorted, access=_along_dim, source=_MERGE,
               examples=(example(_X), example(_X, 1, True))),
-    reduction("aten.sort.stable", work=_sort_work, outputs=_sorted, window=_along_dim, source=_MERGE,
+    reduction("aten.sort.stable", work=_sort_work, outputs=_sorted, access=_along_dim, source=_MERGE,
               examples=(example(_X, stable=True, dim=0),)),
-    reduction("aten.topk.default", work=_selection(lambda args, n: args["k"]), outputs=_topk, window=_along_dim,
+    reduction("aten.topk.default", work=_selection(lambda args, n: args["k"]), outputs=_topk, access=_along_dim,
               source=_TOURNAMENT, examples=(example(_X, 2), example(_X, 1, 1, False))),
     reduction("aten.kthvalue.default", work=_selection(lambda args, n: args["k"]), outputs=_one_of,
-              window=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 2), example(_X, 1, 0, True))),
+              access=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 2), example(_X, 1, 0, True))),
     reduction("aten.median.dim", work=_selection(lambda args, n: (n + 1) // 2), outputs=_one_of,
-              window=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 1), example(_X, -1, True))),
+              access=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 1), example(_X, -1, True))),
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_positions, work=_bisection_work(sequence),
-             traffic=every_argument, window=_bisection_window, fusible=False, source=_BISECTION, free_because=None,
+             traffic=every_argument, access=_bisection_window, fusible=False, source=_BISECTION, free_because=None,
              examples=examples)
         for target, sequence, examples in (
             ("aten.bucketize.Tensor", "boundaries", (example(_X, _SORTED), example(_X, _SORTED, out_int32=True))),
@@ -163,7 +161,7 @@ register(
     ),
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_membership, work=_membership_work,
-             traffic=every_argument, window=_membership_window, fusible=False,
+             traffic=every_argument, access=_membership_window, fusible=False,
              source="every element compared with every candidate, as the CPU kernel does for few candidates",
              free_because=None, examples=(case,))
         for target, case in (
@@ -173,6 +171,6 @@ register(
         )
     ),
     Rule(targets=("aten._unique2.default",), kind=always("other"), outputs=Torch.META, work=_unique_work,
-         traffic=every_argument, window=everything, fusible=False, source=_MERGE, free_because=None,
+         traffic=every_argument, access=everything, fusible=False, source=_MERGE, free_because=None,
          examples=(example(_I),)),
 )  # fmt: skip

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import each, elementwise
 from costmodel.ops.rule import Rule, always, every_argument, example, register
-from costmodel.window import Follow, Sight, Tap, Whole
 
 _X = TensorSpec((2, 3, 4))
 _Y = TensorSpec((3, 1))
@@ -44,11 +44,11 @@ def _complex(args: Arguments) -> TensorSpec:
     return TensorSpec(y.shape, whole.get(y.dtype, "complex32"), y.strides)
 
 
-def _cross_window(call: OpCall, output: int) -> Sight:
+def _cross_window(call: OpCall, output: int) -> AccessMap:
     rank = len(call.outputs[0].shape)
     dim = call.args["dim"] % rank
-    taps: tuple[Tap, ...] = tuple(Whole() if d == dim else Follow(d) for d in range(rank))
-    return {name: taps for name, _ in call.tensors()}
+    axis_maps: tuple[AxisMap, ...] = tuple(All() if d == dim else Affine(d) for d in range(rank))
+    return {name: axis_maps for name, _ in call.tensors()}
 
 
 def _cross(args: Arguments) -> TensorSpec:
@@ -136,7 +136,7 @@ register(
     ),
     Rule(
         targets=("aten.linalg_cross.default",), kind=always("other"), outputs=_cross, work=each(multiplies=2, adds=1),
-        traffic=every_argument, window=_cross_window, fusible=False,
+        traffic=every_argument, access=_cross_window, fusible=False,
         source="each of three components is a difference of two products", free_because=None,
         examples=(example(TensorSpec((2, 3)), TensorSpec((2, 3))),),
     ),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import OpCall, TensorSpec
+from costmodel.ops.access import all_of
 from costmodel.ops.rule import Rule, Torch, always, every_argument, example, register
-from costmodel.ops.sight import whole_dims
 from costmodel.ops.sorting import log2_ceil
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, Whole
 
 _COMPLEX = TensorSpec((2, 4, 8), "complex64")
 _HALF = TensorSpec((2, 4, 5), "complex64")
@@ -41,18 +41,18 @@ def _to_real_work(call: OpCall) -> Work:
     return _work(call.outputs[0].shape, call, real=True)
 
 
-def _window(call: OpCall, output: int) -> Sight:
+def _access(call: OpCall, output: int) -> AccessMap:
     if call.args["self"].shape == call.outputs[0].shape:
-        return whole_dims("self", call.args["dim"])(call, output)
+        return all_of("self", call.args["dim"])(call, output)
     rank = len(call.args["self"].shape)
     mixed = {d % rank for d in call.args["dim"]}
-    return {"self": tuple(Whole() if d in mixed else Follow(d) for d in range(rank))}
+    return {"self": tuple(All() if d in mixed else Affine(d) for d in range(rank))}
 
 
 register(
     *(
         Rule(targets=(target,), kind=always("other"), outputs=Torch.META, work=work, traffic=every_argument,
-             window=_window, fusible=False, source="Cooley & Tukey, Math. Comp. 19 (1965): 10 operations a butterfly",
+             access=_access, fusible=False, source="Cooley & Tukey, Math. Comp. 19 (1965): 10 operations a butterfly",
              free_because=None, examples=(case,))
         for target, work, case in (
             ("aten._fft_c2c.default", _complex_work, example(_COMPLEX, [1, 2], 0, True)),

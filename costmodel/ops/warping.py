@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
+from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.rule import Rule, always, every_argument, example, register
 from costmodel.quantities import Work
-from costmodel.window import Follow, Sight, Tap, Whole
 
 _NEAREST, _CUBIC = 1, 2
 """``interpolation_mode``; 0 is linear."""
@@ -53,11 +53,11 @@ def _sampling_work(axes: int) -> Callable[[OpCall], Work]:
     return work
 
 
-def _sampling_window(call: OpCall, output: int) -> Sight:
+def _sampling_window(call: OpCall, output: int) -> AccessMap:
     # Any output position may see any input position: where, only the grid's values say.
     axes = len(call.args["grid"].shape) - 2
-    grid: tuple[Tap, ...] = (Follow(0), *(Follow(d + 2) for d in range(axes)), Whole())
-    return {"input": (Follow(0), Follow(1), *(Whole(),) * axes), "grid": grid}
+    grid: tuple[AxisMap, ...] = (Affine(0), *(Affine(d + 2) for d in range(axes)), All())
+    return {"input": (Affine(0), Affine(1), *(All(),) * axes), "grid": grid}
 
 
 def _affine_grid(args: Arguments) -> TensorSpec:
@@ -71,15 +71,15 @@ def _affine_grid_work(call: OpCall) -> Work:
     return Work(macs=batch * prod(size) * len(size) * (len(size) + 1))
 
 
-def _affine_grid_window(call: OpCall, output: int) -> Sight:
-    return {"theta": (Follow(0), Follow(len(call.outputs[0].shape) - 1), Whole())}
+def _affine_grid_window(call: OpCall, output: int) -> AccessMap:
+    return {"theta": (Affine(0), Affine(len(call.outputs[0].shape) - 1), All())}
 
 
 def _sampler(axes: int) -> Rule:
     x, grid = TensorSpec((2, 3, *(5, 6, 7)[:axes])), TensorSpec((2, *(4, 3, 2)[:axes], axes))
     return Rule(
         targets=(f"aten.grid_sampler_{axes}d.default",), kind=always("resample"), outputs=_sampled(axes),
-        work=_sampling_work(axes), traffic=every_argument, window=_sampling_window, fusible=False,
+        work=_sampling_work(axes), traffic=every_argument, access=_sampling_window, fusible=False,
         source="Jaderberg et al., Spatial Transformer Networks, arXiv:1506.02025, section 3.3", free_because=None,
         examples=tuple(
             example(x, grid, mode, 0, corners)
@@ -93,7 +93,7 @@ register(
     _sampler(3),
     Rule(
         targets=("aten.affine_grid_generator.default",), kind=always("resample"), outputs=_affine_grid,
-        work=_affine_grid_work, traffic=every_argument, window=_affine_grid_window, fusible=False,
+        work=_affine_grid_work, traffic=every_argument, access=_affine_grid_window, fusible=False,
         source="Jaderberg et al., Spatial Transformer Networks, arXiv:1506.02025, section 3.2", free_because=None,
         examples=(
             example(TensorSpec((2, 2, 3)), [2, 3, 5, 6], False), example(TensorSpec((2, 3, 4)), [2, 1, 4, 5, 6], True),

@@ -13,12 +13,12 @@ from math import prod
 
 import numpy as np
 
+from costmodel.access import AccessMap, Adaptive, Affine, All, AxisMap, Fixed, Reshaped, Rolled, Slice
 from costmodel.graph import TensorSpec
 from costmodel.pricing import PricedOp, Pricing
 from costmodel.receptive_field.arms import NOTHING, Arm, Law, Shape, Value, axis_itself, compressed, union
 from costmodel.receptive_field.reshape import reshaped
 from costmodel.receptive_field.taps import through, unmoved
-from costmodel.window import Fitted, Fixed, Follow, Piece, Regrouped, Rolled, Sight, Tap, Whole
 
 _LARGEST = 1 << 18
 """Entries of a table that a write into a part of a tensor may need, which no other op makes so large."""
@@ -28,7 +28,7 @@ _COARSE = "a write into a part of a large tensor is taken to reach all of it, an
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
     base: TensorSpec
-    sight: Sight
+    access: AccessMap
 
 
 @dataclass(slots=True, eq=False)
@@ -68,7 +68,7 @@ class Flow:
             return value
         view = self._views.get(id(spec))
         if view is not None:
-            value = self._seen({"": view.base}, spec.shape, view.sight)
+            value = self._seen({"": view.base}, spec.shape, view.access)
         self._set(spec, value)
         return value
 
@@ -83,10 +83,10 @@ class Flow:
             return
         for i, y in enumerate(call.outputs):
             if op.rule is None:
-                sight: Sight = {name: (Whole(),) * len(t.shape) for name, t in tensors.items()}
+                access: AccessMap = {name: (All(),) * len(t.shape) for name, t in tensors.items()}
             else:
-                sight = op.rule.window(call, i)
-            value = self._seen(tensors, y.shape, sight)
+                access = op.rule.access(call, i)
+            value = self._seen(tensors, y.shape, access)
             if op.rule is None:
                 note = f"{call.op!r} has no rule: it is taken to see everything"
                 value = tuple(tuple(replace(arm, notes=arm.notes | {note}) for arm in arms) for arms in value)
@@ -103,30 +103,30 @@ class Flow:
         for i, y in enumerate(call.outputs):
             for name, base in tensors.items():
                 if base is not y and base.storage == y.storage and id(y) not in self._views:
-                    sight = op.rule.window(call, i)
-                    if isinstance(sight, Regrouped):
-                        self._views[id(y)] = _View(base, Regrouped(""))
-                    elif name in sight:
-                        self._views[id(y)] = _View(base, {"": sight[name]})
+                    access = op.rule.access(call, i)
+                    if isinstance(access, Reshaped):
+                        self._views[id(y)] = _View(base, Reshaped(""))
+                    elif name in access:
+                        self._views[id(y)] = _View(base, {"": access[name]})
                     break
 
     # -- what one output sees ---------------------------------------------------------------------------------
 
-    def _seen(self, tensors: Mapping[str, TensorSpec], out: Shape, sight: Sight) -> Value:
+    def _seen(self, tensors: Mapping[str, TensorSpec], out: Shape, access: AccessMap) -> Value:
         if 0 in out:
             return ()
-        if isinstance(sight, Regrouped):
-            base = tensors[sight.arg]
+        if isinstance(access, Reshaped):
+            base = tensors[access.arg]
             value = self.value(base)
             return value if base.shape == out else reshaped(value, base.shape, out, real=self.real)
         read = [
             (tensors[name], _plain(taps, out), value)
-            for name, taps in sight.items()
+            for name, taps in access.items()
             if any(value := self.value(tensors[name]))
         ]
         if len(read) == 1 and unmoved(read[0][1], read[0][0].shape, out):
             return read[0][2]
-        pieces = {t.dim for _, taps, _ in read for t in taps if isinstance(t, Piece)}
+        pieces = {t.dim for _, taps, _ in read for t in taps if isinstance(t, Slice)}
         result = []
         for axis in range(len(self.axes)):
             arms: list[Arm] = []
@@ -150,14 +150,14 @@ class Flow:
         return tuple(result)
 
     def _contracted(
-        self, axis: int, arms: list[Arm], read: Sequence[tuple[TensorSpec, tuple[Tap, ...], Value]], summed: bool
+        self, axis: int, arms: list[Arm], read: Sequence[tuple[TensorSpec, tuple[AxisMap, ...], Value]], summed: bool
     ) -> list[Arm]:
         """The arms, where arguments that were summed up along the axis before are contracted with others now."""
         kinds = {
             arm.kind
             for spec, taps, value in read
             if not any(arm.carriers for arm in value[axis])
-            and any(isinstance(tap, Whole) and n > 1 for tap, n in zip(taps, spec.shape, strict=True))
+            and any(isinstance(tap, All) and n > 1 for tap, n in zip(taps, spec.shape, strict=True))
             for arm in value[axis]
         }
         if "mixed" in kinds and summed:
@@ -168,7 +168,7 @@ class Flow:
             return [replace(arm, kind="mixed") if arm.kind == "reduced" else arm for arm in arms]
         return arms
 
-    def _is_alike(self, axis: int, read: Sequence[tuple[TensorSpec, tuple[Tap, ...], Value]], out: Shape) -> bool:
+    def _is_alike(self, axis: int, read: Sequence[tuple[TensorSpec, tuple[AxisMap, ...], Value]], out: Shape) -> bool:
         """Whether an output that sums the axis up is the same along all its dimensions, as far as the axis goes.
 
         It is not where an output dimension is new (a dense layer's features) or follows the axis by another path (the
@@ -178,9 +178,9 @@ class Flow:
         for spec, taps, value in read:
             carried = {d for arm in value[axis] for d in arm.carriers if spec.shape[d] > 1}
             for d, tap in enumerate(taps):
-                if isinstance(tap, (Follow, Rolled)) and d not in carried:
+                if isinstance(tap, (Affine, Rolled)) and d not in carried:
                     free.add(tap.dim)
-                elif isinstance(tap, (Follow, Rolled)):
+                elif isinstance(tap, (Affine, Rolled)):
                     return False
         return all(n == 1 or e in free for e, n in enumerate(out))
 
@@ -191,7 +191,7 @@ class Flow:
         child, new = spec, value
         chain.append((spec, value))
         while (view := self._views.get(id(child))) is not None:
-            new = _overwritten(self.value(view.base), view.base.shape, new, child.shape, view.sight, self.real)
+            new = _overwritten(self.value(view.base), view.base.shape, new, child.shape, view.access, self.real)
             chain.append((view.base, new))
             child = view.base
         self._writes[spec.storage] = self._writes.get(spec.storage, 0) + 1
@@ -199,22 +199,22 @@ class Flow:
             self._set(written, now)
 
 
-def _plain(taps: tuple[Tap, ...], out: Shape) -> tuple[Tap, ...]:
+def _plain(taps: tuple[AxisMap, ...], out: Shape) -> tuple[AxisMap, ...]:
     """The taps, with a share of the input that is all of it called by its name."""
-    if any(isinstance(tap, Fitted) and out[tap.dim] == 1 for tap in taps):
-        return tuple(Whole() if isinstance(tap, Fitted) and out[tap.dim] == 1 else tap for tap in taps)
+    if any(isinstance(tap, Adaptive) and out[tap.dim] == 1 for tap in taps):
+        return tuple(All() if isinstance(tap, Adaptive) and out[tap.dim] == 1 else tap for tap in taps)
     return taps
 
 
-def _overwritten(old: Value, shape: Shape, new: Value, view: Shape, sight: Sight, real: bool) -> Value:
+def _overwritten(old: Value, shape: Shape, new: Value, view: Shape, access: AccessMap, real: bool) -> Value:
     """The base's value after the elements that a view of it shows were given new ones."""
-    if isinstance(sight, Regrouped):
+    if isinstance(access, Reshaped):
         return reshaped(new, view, shape, real=real)
-    taps = sight[""]
+    taps = access[""]
     axes = max(len(old), len(new))
     covered: list[slice] = []
     for d, tap in enumerate(taps):
-        if isinstance(tap, Follow) and tap.slope >= 1 and tap.first == tap.last:
+        if isinstance(tap, Affine) and tap.slope >= 1 and tap.first == tap.last:
             first, step = int(tap.first), int(tap.slope)
             covered.append(slice(first, first + step * (view[tap.dim] - 1) + 1, step))
         elif isinstance(tap, Fixed):
@@ -241,13 +241,13 @@ def _without(arm: Arm, shape: Shape, covered: Sequence[slice], partial: Sequence
     return replace(arm, low=low, high=high, carriers=laws)
 
 
-def _laid(arm: Arm, taps: Sequence[Tap], shape: Shape, covered: Sequence[slice], partial: Sequence[int]) -> Arm:
-    order = [tap.dim for tap in taps if isinstance(tap, Follow)]
+def _laid(arm: Arm, taps: Sequence[AxisMap], shape: Shape, covered: Sequence[slice], partial: Sequence[int]) -> Arm:
+    order = [tap.dim for tap in taps if isinstance(tap, Affine)]
     rest = [e for e in range(arm.low.ndim) if e not in order]
-    sizes = [arm.low.shape[tap.dim] if isinstance(tap, Follow) else 1 for tap in taps]
+    sizes = [arm.low.shape[tap.dim] if isinstance(tap, Affine) else 1 for tap in taps]
     carriers = {}
     for d, tap in enumerate(taps):
-        if isinstance(tap, Follow) and tap.dim in arm.carriers:
+        if isinstance(tap, Affine) and tap.dim in arm.carriers:
             law = arm.carriers[tap.dim]
             carriers[d] = Law(law.stride / (Fraction(tap.slope) or 1)) if d in partial else law
     full = tuple(shape[d] if d in partial else n for d, n in enumerate(sizes))

@@ -11,8 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from costmodel.access import (
+    Adaptive,
+    Affine,
+    All,
+    AxisMap,
+    Fixed,
+    GridAxis,
+    Reflected,
+    Rolled,
+    Slice,
+    Sparse,
+    Statistic,
+    Wrapped,
+)
 from costmodel.receptive_field.arms import NOTHING, Arm, Arms, Law, Mask, Shape, Table
-from costmodel.window import Fitted, Fixed, Folded, Follow, Gated, Mirrored, Piece, Rolled, Sparse, Tap, Whole, Wrapped
 
 # -- the positions behind one tap ----------------------------------------------------------------------------------
 
@@ -30,7 +43,7 @@ class _Look:
 
 
 @lru_cache(maxsize=4096)
-def _look(tap: Follow | Rolled, n_in: int, n_out: int, real: bool) -> _Look:
+def _look(tap: Affine | Rolled, n_in: int, n_out: int, real: bool) -> _Look:
     out = np.arange(n_out, dtype=np.int64)
     valid: Mask | None = None
     if isinstance(tap, Rolled):
@@ -38,7 +51,7 @@ def _look(tap: Follow | Rolled, n_in: int, n_out: int, real: bool) -> _Look:
         if real or not isinstance(tap, Wrapped):
             index = index % tap.length
     else:
-        if isinstance(tap, Folded):
+        if isinstance(tap, GridAxis):
             out = out // tap.inner % tap.length
         slope, first, last = Fraction(tap.slope), Fraction(tap.first), Fraction(tap.last)
         scale = lcm(slope.denominator, first.denominator, last.denominator)
@@ -49,14 +62,14 @@ def _look(tap: Follow | Rolled, n_in: int, n_out: int, real: bool) -> _Look:
         valid = index <= high[:, None]
         if isinstance(tap, Sparse):
             valid &= (out[:, None] + tap.offset - tap.spread * index) % tap.modulus == 0
-        if isinstance(tap, Mirrored) and real:
+        if isinstance(tap, Reflected) and real:
             index = np.clip(index, 0, n_in - 1) if tap.repeats_edge else _mirrored(index, n_in)
         if valid.all():
             valid = None
     within: Mask = (index >= 0) & (index < n_in)
     inside = None if within.all() else within
     met = valid
-    if inside is not None and (real or isinstance(tap, Piece)):
+    if inside is not None and (real or isinstance(tap, Slice)):
         met = inside if valid is None else valid & inside
     sees: Mask | None = None if met is None or met.any(axis=1).all() else np.asarray(met.any(axis=1))
     return _Look(index, valid, inside, sees)
@@ -68,13 +81,13 @@ def _mirrored(index: Table, n: int) -> Table:
     return mirrored
 
 
-def _moved(arm: Arm, d: int, tap: Follow | Rolled, n_in: int, n_out: int, real: bool) -> Arm:
+def _moved(arm: Arm, d: int, tap: Affine | Rolled, n_in: int, n_out: int, real: bool) -> Arm:
     """The arm with dimension ``d`` replaced by the output dimension that the tap follows, in the same place."""
     law = arm.carriers.get(d)
-    period = None if law is None or isinstance(tap, Piece) else law.period
+    period = None if law is None or isinstance(tap, Slice) else law.period
     if period is not None and period > n_in:
         period = None
-    if not real and period is None and isinstance(tap, (Wrapped, Mirrored)):
+    if not real and period is None and isinstance(tap, (Wrapped, Reflected)):
         real = True
     look = _look(tap, n_in, n_out, real)
     index, valid, rise = look.index, look.valid, None
@@ -99,13 +112,13 @@ def _moved(arm: Arm, d: int, tap: Follow | Rolled, n_in: int, n_out: int, real: 
     return replace(arm, low=gather(arm.low, NOTHING, np.min), high=gather(arm.high, -NOTHING, np.max))
 
 
-def _law_after(law: Law, tap: Follow | Rolled, n_in: int, n_out: int) -> Law:
+def _law_after(law: Law, tap: Affine | Rolled, n_in: int, n_out: int) -> Law:
     """The law along a carrier after a tap on it."""
     if isinstance(tap, Rolled):
         stays = isinstance(tap, Wrapped) or (tap.shift % n_in == 0 and n_in == n_out)
         return law if stays else Law(law.stride)
     slope = Fraction(tap.slope)
-    if law.period is None or isinstance(tap, (Piece, Folded)) or tap.unit != 1 or slope == 0:
+    if law.period is None or isinstance(tap, (Slice, GridAxis)) or tap.unit != 1 or slope == 0:
         return Law(law.stride * slope)
     # The tap moves by ``slope.numerator`` inputs every ``slope.denominator`` outputs; after how many of these moves
     # is that a multiple of the arm's own period?
@@ -117,22 +130,24 @@ def _law_after(law: Law, tap: Follow | Rolled, n_in: int, n_out: int) -> Law:
 # -- one op --------------------------------------------------------------------------------------------------------
 
 
-def through(arms: Arms, taps: Sequence[Tap], shape: Shape, out: Shape, *, real: bool, alike: bool) -> list[Arm]:
+def through(arms: Arms, taps: Sequence[AxisMap], shape: Shape, out: Shape, *, real: bool, alike: bool) -> list[Arm]:
     """What an output sees of an axis through one argument of ``shape``.
 
     ``alike``: where an axis is summed up, whether the result is the same for every output position.
     """
     result: list[Arm] = []
     for arm in arms:
-        gated = {d for d, tap in enumerate(taps) if isinstance(tap, Gated)}
+        gated = {d for d, tap in enumerate(taps) if isinstance(tap, Statistic)}
         if arm.carriers and arm.carriers.keys() <= gated:
             # The element itself, and apart from it the statistic over all of them.
-            result.append(_placed(arm, [Follow(t.dim) if isinstance(t, Gated) else t for t in taps], shape, out, real))
-            joined = _placed(arm, [Whole() if isinstance(t, Gated) else t for t in taps], shape, out, real)
+            result.append(
+                _placed(arm, [Affine(t.dim) if isinstance(t, Statistic) else t for t in taps], shape, out, real)
+            )
+            joined = _placed(arm, [All() if isinstance(t, Statistic) else t for t in taps], shape, out, real)
             result.append(replace(joined, kind="reduced"))
             continue
         placed = _placed(arm, taps, shape, out, real)
-        if any(isinstance(taps[d], Whole) for d in arm.carriers):
+        if any(isinstance(taps[d], All) for d in arm.carriers):
             if not placed.carriers:
                 placed = replace(placed, kind="reduced" if alike else "mixed")
             elif _spans(arm, taps, shape, out):
@@ -141,7 +156,7 @@ def through(arms: Arms, taps: Sequence[Tap], shape: Shape, out: Shape, *, real: 
     return result
 
 
-def _spans(arm: Arm, taps: Sequence[Tap], shape: Shape, out: Shape) -> bool:
+def _spans(arm: Arm, taps: Sequence[AxisMap], shape: Shape, out: Shape) -> bool:
     """Whether a sum over a part of what holds the axis, for every output position, spans most of the axis.
 
     A sum within windows does not: windows lie side by side. One over every n-th position (grid attention) does.
@@ -152,18 +167,18 @@ def _spans(arm: Arm, taps: Sequence[Tap], shape: Shape, out: Shape) -> bool:
     return 2 * shared > int(middle.max()) - int(middle.min())
 
 
-def _placed(arm: Arm, taps: Sequence[Tap], shape: Shape, out: Shape, real: bool) -> Arm:
+def _placed(arm: Arm, taps: Sequence[AxisMap], shape: Shape, out: Shape, real: bool) -> Arm:
     place: dict[int, int] = {}  # output dimension -> the argument's dimension that follows it
     for d, tap in enumerate(taps):
-        if isinstance(tap, (Follow, Rolled)) and (tap.dim not in place or d in arm.carriers):
+        if isinstance(tap, (Affine, Rolled)) and (tap.dim not in place or d in arm.carriers):
             place[tap.dim] = d
     carriers: dict[int, Law] = {}
     for d, tap in enumerate(taps):
         n = shape[d]
-        if isinstance(tap, (Follow, Rolled)) and place[tap.dim] == d:
+        if isinstance(tap, (Affine, Rolled)) and place[tap.dim] == d:
             if d in arm.carriers:
                 carriers[tap.dim] = arm.carriers[d]
-                arm = replace(arm, fitted=True) if isinstance(tap, Fitted) else arm
+                arm = replace(arm, fitted=True) if isinstance(tap, Adaptive) else arm
             if _is_identity(tap, n, out[tap.dim]):
                 continue
             if d in arm.carriers:
@@ -193,15 +208,15 @@ def _placed(arm: Arm, taps: Sequence[Tap], shape: Shape, out: Shape, real: bool)
     )  # fmt: skip
 
 
-def _is_identity(tap: Tap, n_in: int, n_out: int) -> bool:
+def _is_identity(tap: AxisMap, n_in: int, n_out: int) -> bool:
     return (
-        type(tap) is Follow and n_in == n_out and tap.slope == 1 and tap.first == 0 and tap.last == 0 and tap.unit == 1
+        type(tap) is Affine and n_in == n_out and tap.slope == 1 and tap.first == 0 and tap.last == 0 and tap.unit == 1
     )
 
 
-def unmoved(taps: Sequence[Tap], shape: Shape, out: Shape) -> bool:
+def unmoved(taps: Sequence[AxisMap], shape: Shape, out: Shape) -> bool:
     """Whether every output element sees the argument's element at its own place, and nothing else."""
     return shape == out and all(
-        isinstance(tap, Follow) and tap.dim == d and _is_identity(tap, n, n)
+        isinstance(tap, Affine) and tap.dim == d and _is_identity(tap, n, n)
         for d, (tap, n) in enumerate(zip(taps, shape, strict=True))
     )

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from _binding import RealCall, resolve, spec_of
 
+from costmodel.access import Affine, AxisMap, Fixed, Rolled
 from costmodel.graph import OpCall, TensorSpec
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Fixed, Follow, Rolled, Tap
 
 
 def record(target: str, **arguments: Any) -> OpCall:
@@ -53,9 +53,9 @@ def readers(run: Callable[[torch.Tensor], torch.Tensor], length: int) -> list[li
     return [poisoned[:, o].nonzero().flatten().tolist() for o in range(poisoned.shape[1])]
 
 
-def touches(tap: Tap, position: int, at: tuple[int, ...]) -> bool:
+def touches(tap: AxisMap, position: int, at: tuple[int, ...]) -> bool:
     """Whether a tap says that the output position ``at`` sees the input's ``position``."""
-    if isinstance(tap, Follow):
+    if isinstance(tap, Affine):
         low, high = tap.pull(at[tap.dim], at[tap.dim])
         return low <= position <= high
     if isinstance(tap, Rolled):

@@ -73,7 +73,7 @@ def test_glu_gates_one_half_by_the_other() -> None:
     assert traffic("aten.glu.default", self=x, dim=-2) == expected
     call = record("aten.glu.default", self=x, dim=1)
     # Output 1 of 3 reads inputs 1 and 4.
-    assert RULES[call.op].window(call, 0)["self"][1].pull(1, 1) == (1, 4)  # type: ignore[index, union-attr]
+    assert RULES[call.op].access(call, 0)["self"][1].pull(1, 1) == (1, 4)  # type: ignore[index, union-attr]
     with pytest.raises(ValueError, match=r"halves dimension 0 of \(3, 4\), which is odd"):
         RULES["aten.glu.default"].outputs({"self": TensorSpec((3, 4)), "dim": 0})  # type: ignore[operator]
 

@@ -13,9 +13,9 @@ from _asking import positions, readers, record, traffic, work
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from costmodel.access import Affine
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Follow
 
 CONV = "aten.convolution.default"
 
@@ -132,10 +132,10 @@ def test_the_window_is_what_the_kernel_reads(layer: Layer) -> None:
     """On each axis the taps span what is read: from the first position to the last, padding cut off."""
     assume(fits(layer))
     asked = record(CONV, **layer.arguments())
-    sight = RULES[CONV].window(asked, 0)
-    assert isinstance(sight, dict)
-    for axis, tap in enumerate(sight["input"][2:]):
-        assert isinstance(tap, Follow)
+    access = RULES[CONV].access(asked, 0)
+    assert isinstance(access, dict)
+    for axis, tap in enumerate(access["input"][2:]):
+        assert isinstance(tap, Affine)
         alone = [[value[axis]] for value in (layer.stride, layer.padding, layer.dilation, layer.output_padding)]
         weight = torch.ones(1, 1, layer.kernel[axis], dtype=torch.float64)
 

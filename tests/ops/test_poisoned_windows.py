@@ -9,6 +9,7 @@ import torch
 from _asking import positions, touches
 from _binding import RealCall, resolve
 
+from costmodel.access import Reshaped
 from costmodel.ops import (
     RULES,
     activation,
@@ -21,7 +22,6 @@ from costmodel.ops import (
     resampling,
     warping,
 )
-from costmodel.window import Regrouped
 
 MODULES = [
     activation, attention, convolution, matmul, normalisation, pooling, recurrent, resampling, warping,
@@ -46,7 +46,7 @@ def examples() -> list[tuple[str, int]]:
     return [
         (target, i)
         for target, rule in RULES.items()
-        if {f.__module__ for f in (rule.work, rule.window, rule.outputs) if callable(f)} & OURS
+        if {f.__module__ for f in (rule.work, rule.access, rule.outputs) if callable(f)} & OURS
         for i in range(len(rule.examples))
     ]
 
@@ -64,10 +64,10 @@ def test_an_op_reads_what_its_window_says(target: str, index: int) -> None:
     if "norm" in target:
         outputs = outputs[:1]  # saved statistics lead nowhere
     for number, y in outputs:
-        sight = RULES[target].window(asked, number)
-        assert not isinstance(sight, Regrouped)
+        access = RULES[target].access(asked, number)
+        assert not isinstance(access, Reshaped)
         for name, t in call.tensors():
-            if name not in sight or not t.is_floating_point() or not t.numel():
+            if name not in access or not t.is_floating_point() or not t.numel():
                 continue
             every = list(positions(tuple(t.shape)))
             for p in draw.sample(every, min(len(every), 3)):
@@ -77,7 +77,7 @@ def test_an_op_reads_what_its_window_says(target: str, index: int) -> None:
                 held = {
                     at
                     for at in positions(tuple(y.shape))
-                    if all(touches(tap, x, at) for tap, x in zip(sight[name], p, strict=True))
+                    if all(touches(tap, x, at) for tap, x in zip(access[name], p, strict=True))
                 }
                 reached = {tuple(at) for at in turned.nonzero().tolist()}
                 if "linear" in target and "upsample" in target:

@@ -10,9 +10,9 @@ from _asking import positions, readers, record, traffic, work
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from costmodel.access import Affine
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Follow
 
 
 @st.composite
@@ -83,7 +83,7 @@ def test_the_window_of_a_pool_is_what_it_reads(n: int, k: int, stride: int, dila
     target = "aten.max_pool1d_with_indices.default"
     asked = record(target, self=torch.rand(1, 1, n), kernel_size=[k], stride=[stride], padding=[k // 2],
                    dilation=[dilation], ceil_mode=ceil)  # fmt: skip
-    tap = RULES[target].window(asked, 0)["self"][2]  # type: ignore[index]
+    tap = RULES[target].access(asked, 0)["self"][2]  # type: ignore[index]
     for o, read in enumerate(readers(run, n)):
         low, high = tap.pull(o, o)
         assert read == [i for i in range(low, high + 1, dilation) if 0 <= i < n]
@@ -106,8 +106,8 @@ def test_adaptive_pooling_counts_each_output_s_own_window(sizes: list[tuple[int,
     arguments = {"self": x if batched else x[0], "output_size": [m for _, m in sizes]}
     asked = record(f"aten.adaptive_max_pool{axes}d.default", **arguments)
     assert RULES[asked.op].work(asked) == Work(compares=met)
-    for tap, window in zip(RULES[asked.op].window(asked, 0)["self"][-axes:], windows, strict=True):  # type: ignore[index]
-        assert isinstance(tap, Follow)
+    for tap, window in zip(RULES[asked.op].access(asked, 0)["self"][-axes:], windows, strict=True):  # type: ignore[index]
+        assert isinstance(tap, Affine)
         assert [tap.pull(o, o) for o in range(len(window))] == [(read[0], read[-1]) for read in window]
     if axes > 1:
         outputs = asked.outputs[0].size

@@ -13,9 +13,9 @@ from _asking import readers, record, traffic, work
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from costmodel.access import Affine
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
-from costmodel.window import Follow
 
 sizes = st.integers(1, 9)
 
@@ -45,12 +45,12 @@ def test_interpolation_is_a_weighted_sum(name: str, axes: int, multiplies: int, 
     assert traffic(target, **arguments) == expected
 
 
-def tap_of(target: str, **arguments: Any) -> Follow:
+def tap_of(target: str, **arguments: Any) -> Affine:
     """The tap of the last axis."""
-    sight = RULES[target].window(record(target, **arguments), 0)
-    assert isinstance(sight, dict)
-    tap = sight["self"][-1]
-    assert isinstance(tap, Follow)
+    access = RULES[target].access(record(target, **arguments), 0)
+    assert isinstance(access, dict)
+    tap = access["self"][-1]
+    assert isinstance(tap, Affine)
     return tap
 
 

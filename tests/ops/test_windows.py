@@ -9,10 +9,10 @@ import pytest
 import torch
 from _binding import RealCall, runnable
 
+from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Reshaped, Rolled
 from costmodel.graph import OpCall
 from costmodel.ops import RULES, Torch
 from costmodel.ops.rule import Rule
-from costmodel.window import Fixed, Follow, Regrouped, Rolled, Sight, Tap, Whole
 
 DISTINCT = list({id(rule): rule for rule in RULES.values()}.values())
 Position = tuple[int, ...]
@@ -21,13 +21,13 @@ NOT_ON_THE_PATH = {
     "weight", "bias", "running_mean", "running_var", "params", "w_ih", "w_hh", "b_ih", "b_hh", "scale_factor",
     "attn_mask", "hx", "cx", "per_sample_weights",
 }  # fmt: skip
-"""Parameters, statistics, masks and initial states: a sight may leave them out, they are not the network's input."""
+"""Parameters, statistics, masks and initial states: a access may leave them out, they are not the network's input."""
 
 CLAMPED = (
     "aten.reflection_pad", "aten.replication_pad", "aten.upsample_linear", "aten.upsample_bilinear",
     "aten.upsample_trilinear",
 )  # fmt: skip
-"""Near their border they read what lies inside, where the sight says "outside the input", as for zero padding: padding
+"""Near their border they read what lies inside, where the access says "outside the input", as for zero padding: padding
 mirrors or repeats (``costmodel.ops.padding``), linear upsampling reads a second position with weight zero."""
 
 TIGHT = ("costmodel.ops.shape", "costmodel.ops.movement", "costmodel.ops.convolution")
@@ -44,7 +44,7 @@ LOOSE = {
     "aten.stack.default": "a tap tells where in an input an output looks, not which outputs look at all",
     "aten.convolution.default": "strides leave gaps between taps, which an interval covers",
 }
-"""Where a sight may claim more than is read, and why."""
+"""Where a access may claim more than is read, and why."""
 
 
 def name_of(rule: Rule) -> str:
@@ -59,17 +59,17 @@ def examples(rule: Rule) -> Iterator[RealCall]:
         yield RealCall.of(op, one)
 
 
-def sees(tap: Tap, position: int, output: Position, length: int) -> bool:
+def sees(tap: AxisMap, position: int, output: Position, length: int) -> bool:
     """Whether an output position sees this position of one input dimension."""
     match tap:
-        case Follow(dim=dim):
+        case Affine(dim=dim):
             low, high = tap.pull(output[dim], output[dim])
             return low <= position <= high
         case Rolled(dim=dim, shift=shift):
             return position == (output[dim] - shift) % length
         case Fixed(index=index):
             return position == index
-        case Whole():
+        case All():
             return True
 
 
@@ -81,11 +81,13 @@ def flat_index(position: Position, shape: Position) -> int:
     return index
 
 
-def claims(sight: Sight, name: str, position: Position, shape: Position, output: Position, out_shape: Position) -> bool:
-    """Whether the sight says that the output position sees this position of the named input."""
-    if isinstance(sight, Regrouped):
-        return name == sight.arg and flat_index(position, shape) == flat_index(output, out_shape)
-    taps = sight.get(name)
+def claims(
+    access: AccessMap, name: str, position: Position, shape: Position, output: Position, out_shape: Position
+) -> bool:
+    """Whether the access says that the output position sees this position of the named input."""
+    if isinstance(access, Reshaped):
+        return name == access.arg and flat_index(position, shape) == flat_index(output, out_shape)
+    taps = access.get(name)
     return taps is not None and all(sees(t, p, output, n) for t, p, n in zip(taps, position, shape, strict=True))
 
 
@@ -117,26 +119,26 @@ def differing(call: RealCall, name: str, position: Position, before: list[torch.
 
 @pytest.mark.parametrize("rule", DISTINCT, ids=name_of)
 def test_sights_are_well_formed(rule: Rule) -> None:
-    """Every output of every example has a sight: a tap for each dimension, and each on a dimension that is there."""
+    """Every output of every example has a access: a tap for each dimension, and each on a dimension that is there."""
     for call in examples(rule):
         record = call.record(call.copy().run())
         tensors = dict(record.tensors())
         for i, y in enumerate(record.outputs):
-            sight = rule.window(record, i)
-            if isinstance(sight, Regrouped):
-                assert tensors[sight.arg].size == y.size
+            access = rule.access(record, i)
+            if isinstance(access, Reshaped):
+                assert tensors[access.arg].size == y.size
                 continue
-            for name, taps in sight.items():
+            for name, taps in access.items():
                 shape = tensors[name].shape
                 assert len(taps) == len(shape), f"{rule.targets[0]}: {len(taps)} taps for {name} {shape}"
                 for tap, n in zip(taps, shape, strict=True):
                     well_formed(tap, n, len(y.shape))
 
 
-def well_formed(tap: Tap, length: int, rank: int) -> None:
+def well_formed(tap: AxisMap, length: int, rank: int) -> None:
     """Fails for a tap that points nowhere."""
     match tap:
-        case Follow(dim=dim):
+        case Affine(dim=dim):
             assert 0 <= dim < rank
         case Rolled(dim=dim, length=told):
             assert 0 <= dim < rank
@@ -144,29 +146,29 @@ def well_formed(tap: Tap, length: int, rank: int) -> None:
         case Fixed(index=index):
             assert 0 <= index < length
         case _:
-            assert isinstance(tap, Whole)
+            assert isinstance(tap, All)
 
 
 @pytest.mark.parametrize("rule", DISTINCT, ids=name_of)
 def test_nothing_is_seen_that_is_not_told(rule: Rule) -> None:
-    """Every output element that changes with an input element lies where the sight says that it is seen."""
+    """Every output element that changes with an input element lies where the access says that it is seen."""
     if rule.free_because and rule.outputs is not Torch.VIEW:
         return  # fresh memory holds anything
     for call in examples(rule):
         before, record = observed(call)
-        sights = [rule.window(record, i) for i in range(len(record.outputs))]
+        sights = [rule.access(record, i) for i in range(len(record.outputs))]
         for name, t in call.tensors():
             if not t.is_floating_point() or name.split("[")[0] in NOT_ON_THE_PATH:
                 continue
             for position in some(tuple(t.shape), at_most=5):
                 for i, changed in enumerate(differing(call, name, position, before)):
-                    sight, out_shape = sights[i], record.outputs[i].shape
+                    access, out_shape = sights[i], record.outputs[i].shape
                     for output in changed:
-                        if rule.targets[0].startswith(CLAMPED) and on_border(sight, output, tuple(t.shape)):
+                        if rule.targets[0].startswith(CLAMPED) and on_border(access, output, tuple(t.shape)):
                             continue
-                        assert claims(sight, name, position, tuple(t.shape), output, out_shape), (
+                        assert claims(access, name, position, tuple(t.shape), output, out_shape), (
                             f"{rule.targets[0]}: output {i} at {output} of {out_shape} sees {name} at {position} of "
-                            f"{tuple(t.shape)}, the sight tells {sight}"
+                            f"{tuple(t.shape)}, the access tells {access}"
                         )
 
 
@@ -177,16 +179,16 @@ def observed(call: RealCall) -> tuple[list[torch.Tensor], OpCall]:
     return [t.clone() for t in results], call.record(results)
 
 
-def on_border(sight: Sight, output: Position, shape: Position) -> bool:
+def on_border(access: AccessMap, output: Position, shape: Position) -> bool:
     """Whether the output position is told to see something outside the input."""
-    assert not isinstance(sight, Regrouped)
-    intervals = [t.pull(output[t.dim], output[t.dim]) if isinstance(t, Follow) else (0, 0) for t in sight["self"]]
+    assert not isinstance(access, Reshaped)
+    intervals = [t.pull(output[t.dim], output[t.dim]) if isinstance(t, Affine) else (0, 0) for t in access["self"]]
     return any(low < 0 or high >= n for (low, high), n in zip(intervals, shape, strict=True))
 
 
 @pytest.mark.parametrize(
     "rule",
-    [r for r in DISTINCT if r.window.__module__ in TIGHT and r.targets[0] not in LOOSE],
+    [r for r in DISTINCT if r.access.__module__ in TIGHT and r.targets[0] not in LOOSE],
     ids=name_of,
 )
 def test_nothing_is_told_that_is_not_seen(rule: Rule) -> None:
@@ -198,11 +200,11 @@ def test_nothing_is_told_that_is_not_seen(rule: Rule) -> None:
                 continue
             for position in some(tuple(t.shape), at_most=8):
                 for i, changed in enumerate(differing(call, name, position, before)):
-                    sight, out_shape = rule.window(record, i), record.outputs[i].shape
+                    access, out_shape = rule.access(record, i), record.outputs[i].shape
                     told = [
                         output
                         for output in product(*map(range, out_shape))
-                        if claims(sight, name, position, tuple(t.shape), output, out_shape)
+                        if claims(access, name, position, tuple(t.shape), output, out_shape)
                     ]
                     assert told == changed, f"{rule.targets[0]}: {name} at {position}, output {i}"
 
@@ -213,8 +215,8 @@ def test_a_wrong_sight_is_found() -> None:
     before, record = observed(call)
     (changed,) = differing(call, "self", (0, 1, 0), before)
     shape, out_shape = (2, 3, 4), record.outputs[0].shape
-    honest = RULES["aten.slice.Tensor"].window(record, 0)
-    late: Sight = {"self": (Follow(0), Follow(1, 1, 2, 2), Follow(2))}
+    honest = RULES["aten.slice.Tensor"].access(record, 0)
+    late: AccessMap = {"self": (Affine(0), Affine(1, 1, 2, 2), Affine(2))}
     assert changed == [(0, 0, 0)]
     assert claims(honest, "self", (0, 1, 0), shape, changed[0], out_shape)
     assert not claims(late, "self", (0, 1, 0), shape, changed[0], out_shape)

@@ -1,7 +1,7 @@
-"""The receptive-field algebra of one axis: what a position of an output sees of an input. It knows no op.
+"""Access maps: which positions of each input a position of an output depends on. No op is known here.
 
-Every op's window is one of a few statements ("taps"), one for each dimension of each tensor it reads:
-the dimension follows an output dimension through an affine map, is seen whole, or is fixed.
+An op's access map has one ``AxisMap`` for each dimension of each tensor that it reads: the dimension follows an output
+dimension through an affine map, is seen whole, or is fixed.
 """
 
 from __future__ import annotations
@@ -12,34 +12,9 @@ from fractions import Fraction
 from math import floor
 from typing import TypeAlias
 
-from costmodel.quantities import Count
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Window:
-    """What one output position sees along one input axis, in input positions.
-
-    Two stacked 3x3 convolutions see what one 5x5 sees:
-
-    >>> Window(size=3, pad=1).after(Window(size=3, pad=1))
-    Window(size=5, stride=1, pad=2)
-    """
-
-    size: Count = 1
-    stride: Count = 1
-    pad: Count = 0
-
-    def after(self, first: Window) -> Window:
-        """This window on top of ``first``. Associative."""
-        return Window(
-            size=first.size + (self.size - 1) * first.stride,
-            stride=first.stride * self.stride,
-            pad=first.pad + self.pad * first.stride,
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Follow:
+class Affine:
     """The input dimension follows output dimension ``dim``.
 
     The output positions ``low..high`` see the input positions ``floor(slope * low + first)`` to
@@ -68,12 +43,12 @@ class Follow:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece(Follow):
+class Slice(Affine):
     """The input is a piece of the output (``cat``): outside the piece the output sees nothing of it, nor padding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted(Follow):
+class Adaptive(Affine):
     """A window that is a share of the input's length, whatever that is: adaptive pooling, the head of a network.
 
     Where the output has one position, that is the whole input.
@@ -81,12 +56,12 @@ class Fitted(Follow):
 
 
 @dataclass(frozen=True, slots=True)
-class Folded(Follow):
+class GridAxis(Affine):
     """Output dimension ``dim`` holds a grid in row-major order; the input follows one of the grid's dimensions.
 
     That has ``length`` positions, ``inner`` output positions apart. The columns of 2 x 3 patches, of stride 4:
 
-    >>> columns = Folded(2, 4, 0, 3, inner=1, length=3)
+    >>> columns = GridAxis(2, 4, 0, 3, inner=1, length=3)
     >>> columns.pull(4, 4)
     (4, 7)
     """
@@ -97,12 +72,12 @@ class Folded(Follow):
     def pull(self, low: int, high: int) -> tuple[int, int]:
         """The input interval that the output interval ``low..high`` sees."""
         if high - low >= self.inner * self.length or low // self.inner % self.length > high // self.inner % self.length:
-            return Follow.pull(self, 0, self.length - 1)
-        return Follow.pull(self, low // self.inner % self.length, high // self.inner % self.length)
+            return Affine.pull(self, 0, self.length - 1)
+        return Affine.pull(self, low // self.inner % self.length, high // self.inner % self.length)
 
 
 @dataclass(frozen=True, slots=True)
-class Sparse(Follow):
+class Sparse(Affine):
     """Of the interval, an output sees only the inputs i with ``(output + offset - spread * i) % modulus == 0``."""
 
     offset: int = 0
@@ -111,7 +86,7 @@ class Sparse(Follow):
 
 
 @dataclass(frozen=True, slots=True)
-class Mirrored(Follow):
+class Reflected(Affine):
     """A padded input of ``length``: outside it, the output sees positions inside, mirrored at the edge or the edge."""
 
     length: int = 1
@@ -133,12 +108,12 @@ class Wrapped(Rolled):
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class All:
     """Every output position sees the whole input dimension."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gated(Whole):
+class Statistic(All):
     """The input dimension follows output dimension ``dim``, and is seen whole through a statistic (a norm's mean)."""
 
     dim: int
@@ -151,31 +126,31 @@ class Fixed:
     index: int = 0
 
 
-Tap: TypeAlias = Follow | Rolled | Whole | Fixed
+AxisMap: TypeAlias = Affine | Rolled | All | Fixed
 
 
 @dataclass(frozen=True, slots=True)
-class Regrouped:
+class Reshaped:
     """The output is the tensor ``arg`` read in the same row-major order under another shape (view, reshape)."""
 
     arg: str
 
 
-Sight: TypeAlias = Mapping[str, tuple[Tap, ...]] | Regrouped
+AccessMap: TypeAlias = Mapping[str, tuple[AxisMap, ...]] | Reshaped
 """What one output sees: for each tensor argument by name one tap a dimension. An argument left out (a weight) is not
 part of the network's input path; an empty mapping sees no input at all."""
 
 
-def sliding(dim: int, *, size: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> Follow:
+def sliding(dim: int, *, size: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> Affine:
     """A convolution's or pooling's window along one axis.
 
     >>> sliding(2, size=3, dilation=2).pull(5, 5)
     (5, 9)
     """
-    return Follow(dim, stride, -pad, dilation * (size - 1) - pad, dilation)
+    return Affine(dim, stride, -pad, dilation * (size - 1) - pad, dilation)
 
 
-def transposed(dim: int, *, size: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> Follow:
+def transposed(dim: int, *, size: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> Affine:
     """A transposed convolution's window: input i reaches the outputs i * stride - pad + (0 .. dilation * (size - 1)).
 
     >>> [transposed(2, size=4, stride=2, pad=1).pull(o, o) for o in range(3)]
@@ -185,26 +160,26 @@ def transposed(dim: int, *, size: int, stride: int = 1, pad: int = 0, dilation: 
     # Of the inputs i with 0 <= o + pad - i * stride <= reach: the least is a ceiling, written as a floor.
     first, last = Fraction(pad - reach + stride - 1, stride), Fraction(pad, stride)
     if dilation == 1:
-        return Follow(dim, Fraction(1, stride), first, last)
+        return Affine(dim, Fraction(1, stride), first, last)
     return Sparse(dim, Fraction(1, stride), first, last, offset=pad, spread=stride, modulus=dilation)
 
 
-def grouped(dim: int, *, size_in: int, size_out: int, groups: int) -> Tap:
+def grouped(dim: int, *, size_in: int, size_out: int, groups: int) -> AxisMap:
     """Channels in groups: an output channel sees the input channels of its group.
 
     >>> [grouped(1, size_in=6, size_out=4, groups=2).pull(o, o) for o in range(4)]
     [(0, 2), (0, 2), (3, 5), (3, 5)]
     """
     if groups == 1:
-        return Whole()
-    return Follow(dim, Fraction(groups, size_out), unit=size_in // groups)
+        return All()
+    return Affine(dim, Fraction(groups, size_out), unit=size_in // groups)
 
 
-def adaptive(dim: int, *, size_in: int, size_out: int) -> Follow:
+def adaptive(dim: int, *, size_in: int, size_out: int) -> Affine:
     """Adaptive pooling: output o covers floor(o * in / out) to ceil((o + 1) * in / out) - 1.
 
     >>> [adaptive(2, size_in=7, size_out=5).pull(o, o) for o in range(5)]
     [(0, 1), (1, 2), (2, 4), (4, 5), (5, 6)]
     """
     slope = Fraction(size_in, size_out)
-    return Fitted(dim, slope, 0, slope + Fraction(size_out - 1, size_out) - 1)
+    return Adaptive(dim, slope, 0, slope + Fraction(size_out - 1, size_out) - 1)

@@ -1,61 +1,61 @@
-"""What ops of the common shapes see of their inputs, in the words of ``costmodel.window``."""
+"""What ops of the common shapes see of their inputs, in the words of ``costmodel.access``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Reshaped
 from costmodel.graph import OpCall, TensorSpec
-from costmodel.window import Fixed, Follow, Regrouped, Sight, Tap, Whole
 
 
-def aligned(tensor: TensorSpec, output: TensorSpec) -> tuple[Tap, ...]:
+def aligned(tensor: TensorSpec, output: TensorSpec) -> tuple[AxisMap, ...]:
     """Each dimension follows the output's, aligned at the right; a broadcast one is always position 0."""
     missing = len(output.shape) - len(tensor.shape)
     return tuple(
-        Fixed(0) if n == 1 and output.shape[d + missing] != 1 else Follow(d + missing)
+        Fixed(0) if n == 1 and output.shape[d + missing] != 1 else Affine(d + missing)
         for d, n in enumerate(tensor.shape)
     )  # fmt: skip
 
 
-def pointwise(call: OpCall, output: int) -> Sight:
+def pointwise(call: OpCall, output: int) -> AccessMap:
     """Each output element sees the input elements at its own position."""
     y = call.outputs[output]
     return {name: aligned(t, y) for name, t in call.tensors() if len(t.shape) <= len(y.shape)}
 
 
-def regrouped(arg: str = "self") -> Callable[[OpCall, int], Sight]:
+def reshaped(arg: str = "self") -> Callable[[OpCall, int], AccessMap]:
     """The same elements in the same order under another shape."""
-    return lambda call, output: Regrouped(arg)
+    return lambda call, output: Reshaped(arg)
 
 
-def everything(call: OpCall, output: int) -> dict[str, tuple[Tap, ...]]:
+def everything(call: OpCall, output: int) -> dict[str, tuple[AxisMap, ...]]:
     """Every output element sees all of every input: the safe statement where positions are mixed."""
-    return {name: (Whole(),) * len(t.shape) for name, t in call.tensors()}
+    return {name: (All(),) * len(t.shape) for name, t in call.tensors()}
 
 
-def nothing(call: OpCall, output: int) -> Sight:
+def nothing(call: OpCall, output: int) -> AccessMap:
     """The output depends on no input's values."""
     return {}
 
 
-def whole_dims(arg: str, dims: Collection[int]) -> Callable[[OpCall, int], Sight]:
+def all_of(arg: str, dims: Collection[int]) -> Callable[[OpCall, int], AccessMap]:
     """An output of the same shape that sees ``dims`` of the input whole, and its own position in the others."""
 
-    def window(call: OpCall, output: int) -> Sight:
+    def access(call: OpCall, output: int) -> AccessMap:
         rank = len(call.args[arg].shape)
         mixed = {d % rank for d in dims}
-        return {arg: tuple(Whole() if d in mixed else Follow(d) for d in range(rank))}
+        return {arg: tuple(All() if d in mixed else Affine(d) for d in range(rank))}
 
-    return window
+    return access
 
 
-def reduced(arg: str, dims: Collection[int], keepdim: bool, call: OpCall) -> Sight:
+def reduced(arg: str, dims: Collection[int], keepdim: bool, call: OpCall) -> AccessMap:
     """An output from which ``dims`` of the input, seen whole, are gone (or of length 1 with ``keepdim``)."""
     rank = len(call.args[arg].shape)
     mixed = {d % rank for d in dims}
-    taps: list[Tap] = []
+    axis_maps: list[AxisMap] = []
     position = 0
     for d in range(rank):
-        taps.append(Whole() if d in mixed else Follow(position))
+        axis_maps.append(All() if d in mixed else Affine(position))
         position += d not in mixed or keepdim
-    return {arg: tuple(taps)}
+    return {arg: tuple(axis_maps)}
