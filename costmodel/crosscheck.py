@@ -12,9 +12,9 @@ from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec, tensors_in
 from costmodel.load import priced
+from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.trace import Execution, Mode, trace
-from costmodel.trace.autocast import CAST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[Comparison]:
     assert layer.module is not None
     first = next(tensors_in(layer.module.outputs), TensorSpec(()))
     # Autocast puts casts before a layer's own op, and no layer casts by itself.
-    work, moved = layer.work, sum(op.traffic.elements for op in layer.ops if op.call.op != CAST)
+    work, moved = layer.work, sum(op.traffic.elements for op in layer.ops if op.call.op != TO)
     pairs = (
         (tuple(cost.output_shape), first.shape),
         (cost.params, sum(p.size for p in layer.parameters)),
