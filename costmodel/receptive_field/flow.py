@@ -1,28 +1,22 @@
-"""What every tensor of a trace sees of one input, op by op in the order in which they ran.
+"""Forward data-flow analysis: the field of every tensor of a trace, op by op in the order in which they ran.
 
-A tensor that is written in place has another value afterwards, and so have the tensors that share its storage: a view
-is read again from its base, and a write to a view is carried to its base.
+A write in place changes the fields of all tensors that share the storage: a write to a view is carried to its base, and
+a view is derived from its base again when it is next read.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from math import prod
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from costmodel.access import AccessMap, Adaptive, Affine, All, AxisMap, Fixed, Reshaped, Rolled, Slice
+from costmodel.access import AccessMap, Adaptive, Affine, All, AxisMap, Reshaped, Rolled, Slice
 from costmodel.graph import TensorSpec
 from costmodel.pricing import PricedOp, Pricing
-from costmodel.receptive_field.arms import NOTHING, Arm, Law, Shape, Value, axis_itself, compressed, union
-from costmodel.receptive_field.reshape import reshaped
-from costmodel.receptive_field.taps import through, unmoved
-
-_LARGEST = 1 << 18
-"""Entries of a table that a write into a part of a tensor may need, which no other op makes so large."""
-_COARSE = "a write into a part of a large tensor is taken to reach all of it, and to replace nothing"
+from costmodel.receptive_field.compose import compose, is_identity
+from costmodel.receptive_field.overwrite import overwrite
+from costmodel.receptive_field.paths import Field, Path, Shape, axis_itself, compress, union
+from costmodel.receptive_field.reshape import reshape_field
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +27,7 @@ class _View:
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """The values of all tensors at the end of each op and of each module call."""
+    """The fields of all tensors at each point of the execution."""
 
     pricing: Pricing
     source: TensorSpec
@@ -41,44 +35,44 @@ class Flow:
     """The dimensions of ``source`` that are followed."""
     real: bool
     """Whether positions outside a tensor are left out, instead of being followed into the padding."""
-    _now: dict[int, tuple[Value, int]] = field(default_factory=dict)
-    """By identity of the record: the value, and which write to its storage it knows of."""
-    _views: dict[int, _View] = field(default_factory=dict)
-    _writes: dict[int, int] = field(default_factory=dict)
-    """By storage: how often it was written in place."""
+    _now: dict[int, tuple[Field, int]] = dataclasses.field(default_factory=dict)
+    """By identity of the record: its field, and the number of writes to its storage when the field was set."""
+    _views: dict[int, _View] = dataclasses.field(default_factory=dict)
+    _writes: dict[int, int] = dataclasses.field(default_factory=dict)
+    """By storage: how often it has been written in place."""
 
-    def run(self, wanted: Mapping[int, Sequence[TensorSpec]]) -> dict[tuple[int, int], Value]:
-        """Values by (op index, identity of the record), for the records in ``wanted[i]`` just before op ``i`` runs."""
+    def run(self, wanted: Mapping[int, Sequence[TensorSpec]]) -> dict[tuple[int, int], Field]:
+        """Fields by (op index, identity of the record), for the records in ``wanted[i]`` just before op ``i`` runs."""
         rank = len(self.source.shape)
         self._set(self.source, tuple((axis_itself(self.source.shape[d], d, rank),) for d in self.axes))
-        found: dict[tuple[int, int], Value] = {}
+        found: dict[tuple[int, int], Field] = {}
         for i, op in enumerate(self.pricing.ops):
             for spec in wanted.get(i, ()):
-                found[i, id(spec)] = self.value(spec)
+                found[i, id(spec)] = self.field_of(spec)
             self._step(op)
         end = len(self.pricing.ops)
         for spec in wanted.get(end, ()):
-            found[end, id(spec)] = self.value(spec)
+            found[end, id(spec)] = self.field_of(spec)
         return found
 
-    def value(self, spec: TensorSpec) -> Value:
-        """What the tensor sees now."""
-        value, known = self._now.get(id(spec), ((), 0))
+    def field_of(self, spec: TensorSpec) -> Field:
+        """The field of the tensor at this point of the execution."""
+        field, known = self._now.get(id(spec), ((), 0))
         if known == self._writes.get(spec.storage, 0):
-            return value
+            return field
         view = self._views.get(id(spec))
         if view is not None:
-            value = self._seen({"": view.base}, spec.shape, view.access)
-        self._set(spec, value)
-        return value
+            field = self._output_field({"": view.base}, spec.shape, view.access)
+        self._set(spec, field)
+        return field
 
-    def _set(self, spec: TensorSpec, value: Value) -> None:
-        self._now[id(spec)] = value, self._writes.get(spec.storage, 0)
+    def _set(self, spec: TensorSpec, field: Field) -> None:
+        self._now[id(spec)] = field, self._writes.get(spec.storage, 0)
 
     def _step(self, op: PricedOp) -> None:
         call = op.call
         tensors = dict(call.tensors())
-        if not any(self.value(t) for t in tensors.values()):
+        if not any(self.field_of(t) for t in tensors.values()):
             self._note_views(op, tensors)
             return
         for i, y in enumerate(call.outputs):
@@ -86,14 +80,14 @@ class Flow:
                 access: AccessMap = {name: (All(),) * len(t.shape) for name, t in tensors.items()}
             else:
                 access = op.rule.access(call, i)
-            value = self._seen(tensors, y.shape, access)
+            field = self._output_field(tensors, y.shape, access)
             if op.rule is None:
                 note = f"{call.op!r} has no rule: it is taken to see everything"
-                value = tuple(tuple(replace(arm, notes=arm.notes | {note}) for arm in arms) for arms in value)
+                field = tuple(tuple(replace(path, notes=path.notes | {note}) for path in paths) for paths in field)
             if call.inplace:
-                self._write(y, value)
+                self._write(y, field)
             else:
-                self._set(y, value)
+                self._set(y, field)
         self._note_views(op, tensors)
 
     def _note_views(self, op: PricedOp, tensors: Mapping[str, TensorSpec]) -> None:
@@ -110,88 +104,88 @@ class Flow:
                         self._views[id(y)] = _View(base, {"": access[name]})
                     break
 
-    # -- what one output sees ---------------------------------------------------------------------------------
+    # -- one output -------------------------------------------------------------------------------------------
 
-    def _seen(self, tensors: Mapping[str, TensorSpec], out: Shape, access: AccessMap) -> Value:
+    def _output_field(self, tensors: Mapping[str, TensorSpec], out: Shape, access: AccessMap) -> Field:
         if 0 in out:
             return ()
         if isinstance(access, Reshaped):
             base = tensors[access.arg]
-            value = self.value(base)
-            return value if base.shape == out else reshaped(value, base.shape, out, real=self.real)
+            field = self.field_of(base)
+            return field if base.shape == out else reshape_field(field, base.shape, out, real=self.real)
         read = [
-            (tensors[name], _plain(taps, out), value)
-            for name, taps in access.items()
-            if any(value := self.value(tensors[name]))
+            (tensors[name], _adaptive_as_all(axis_maps, out), field)
+            for name, axis_maps in access.items()
+            if any(field := self.field_of(tensors[name]))
         ]
-        if len(read) == 1 and unmoved(read[0][1], read[0][0].shape, out):
+        if len(read) == 1 and is_identity(read[0][1], read[0][0].shape, out):
             return read[0][2]
-        pieces = {t.dim for _, taps, _ in read for t in taps if isinstance(t, Slice)}
+        pieces = {t.dim for _, axis_maps, _ in read for t in axis_maps if isinstance(t, Slice)}
         result = []
         for axis in range(len(self.axes)):
-            arms: list[Arm] = []
+            paths: list[Path] = []
             summed = False
-            for spec, taps, value in read:
-                if unmoved(taps, spec.shape, out):
-                    arms.extend(value[axis])
+            for spec, axis_maps, field in read:
+                if is_identity(axis_maps, spec.shape, out):
+                    paths.extend(field[axis])
                     continue
-                alike = self._is_alike(axis, read, out)
-                seen = through(value[axis], taps, spec.shape, out, real=self.real, alike=alike)
+                uniform = self._is_uniform(axis, read, out)
+                composed = compose(field[axis], axis_maps, spec.shape, out, real=self.real, uniform=uniform)
                 summed |= any(
-                    a.kind == "local" and b.kind == "reduced" for a, b in zip(value[axis], seen, strict=False)
+                    a.kind == "local" and b.kind == "reduced" for a, b in zip(field[axis], composed, strict=False)
                 )
-                arms.extend(seen)
+                paths.extend(composed)
             if len(read) > 1:
-                arms = self._contracted(axis, arms, read, summed)
-            if len(arms) > 1:
-                met = union(arms, real=self.real)
-                arms = [compressed(arm, pieces - arm.carriers.keys()) for arm in met] if pieces else list(met)
-            result.append(tuple(arms))
+                paths = self._after_contraction(axis, paths, read, summed)
+            if len(paths) > 1:
+                merged = union(paths, real=self.real)
+                paths = [compress(path, pieces - path.axis_dims.keys()) for path in merged] if pieces else list(merged)
+            result.append(tuple(paths))
         return tuple(result)
 
-    def _contracted(
-        self, axis: int, arms: list[Arm], read: Sequence[tuple[TensorSpec, tuple[AxisMap, ...], Value]], summed: bool
-    ) -> list[Arm]:
-        """The arms, where arguments that were summed up along the axis before are contracted with others now."""
+    def _after_contraction(
+        self, axis: int, paths: list[Path], read: Sequence[tuple[TensorSpec, tuple[AxisMap, ...], Field]], summed: bool
+    ) -> list[Path]:
+        """The paths, their kinds corrected where one argument was summed up along the axis before the contraction."""
         kinds = {
-            arm.kind
-            for spec, taps, value in read
-            if not any(arm.carriers for arm in value[axis])
-            and any(isinstance(tap, All) and n > 1 for tap, n in zip(taps, spec.shape, strict=True))
-            for arm in value[axis]
+            path.kind
+            for spec, axis_maps, field in read
+            if not any(path.axis_dims for path in field[axis])
+            and any(isinstance(axis_map, All) and n > 1 for axis_map, n in zip(axis_maps, spec.shape, strict=True))
+            for path in field[axis]
         }
         if "mixed" in kinds and summed:
-            # Weights that a softmax mixed along the axis, and values summed up by them: one sum.
-            return [replace(arm, kind="reduced") if arm.kind == "mixed" else arm for arm in arms]
-        if "reduced" in kinds and any(arm.kind == "local" and arm.carriers for arm in arms):
-            # A matrix summed up over the axis, times each position: no gate, but linear attention.
-            return [replace(arm, kind="mixed") if arm.kind == "reduced" else arm for arm in arms]
-        return arms
+            # Weights mixed along the axis by a softmax, times values summed up by them: one sum.
+            return [replace(path, kind="reduced") if path.kind == "mixed" else path for path in paths]
+        if "reduced" in kinds and any(path.kind == "local" and path.axis_dims for path in paths):
+            # A matrix summed up over the axis, times each position: linear attention, not a gate.
+            return [replace(path, kind="mixed") if path.kind == "reduced" else path for path in paths]
+        return paths
 
-    def _is_alike(self, axis: int, read: Sequence[tuple[TensorSpec, tuple[AxisMap, ...], Value]], out: Shape) -> bool:
-        """Whether an output that sums the axis up is the same along all its dimensions, as far as the axis goes.
+    def _is_uniform(self, axis: int, read: Sequence[tuple[TensorSpec, tuple[AxisMap, ...], Field]], out: Shape) -> bool:
+        """Whether an output that sums up the axis depends on it in the same way at all of its positions.
 
-        It is not where an output dimension is new (a dense layer's features) or follows the axis by another path (the
-        queries of an attention).
+        It does not where an output dimension is new (a dense layer's features) or follows the axis along another path
+        (the queries of an attention).
         """
         free = set()
-        for spec, taps, value in read:
-            carried = {d for arm in value[axis] for d in arm.carriers if spec.shape[d] > 1}
-            for d, tap in enumerate(taps):
-                if isinstance(tap, (Affine, Rolled)) and d not in carried:
-                    free.add(tap.dim)
-                elif isinstance(tap, (Affine, Rolled)):
+        for spec, axis_maps, field in read:
+            axis_dims = {d for path in field[axis] for d in path.axis_dims if spec.shape[d] > 1}
+            for d, axis_map in enumerate(axis_maps):
+                if isinstance(axis_map, (Affine, Rolled)) and d not in axis_dims:
+                    free.add(axis_map.dim)
+                elif isinstance(axis_map, (Affine, Rolled)):
                     return False
         return all(n == 1 or e in free for e, n in enumerate(out))
 
     # -- writing in place -------------------------------------------------------------------------------------
 
-    def _write(self, spec: TensorSpec, value: Value) -> None:
-        chain: list[tuple[TensorSpec, Value]] = []
-        child, new = spec, value
-        chain.append((spec, value))
+    def _write(self, spec: TensorSpec, field: Field) -> None:
+        chain: list[tuple[TensorSpec, Field]] = []
+        child, new = spec, field
+        chain.append((spec, field))
         while (view := self._views.get(id(child))) is not None:
-            new = _overwritten(self.value(view.base), view.base.shape, new, child.shape, view.access, self.real)
+            new = overwrite(self.field_of(view.base), view.base.shape, new, child.shape, view.access, self.real)
             chain.append((view.base, new))
             child = view.base
         self._writes[spec.storage] = self._writes.get(spec.storage, 0) + 1
@@ -199,65 +193,10 @@ class Flow:
             self._set(written, now)
 
 
-def _plain(taps: tuple[AxisMap, ...], out: Shape) -> tuple[AxisMap, ...]:
-    """The taps, with a share of the input that is all of it called by its name."""
-    if any(isinstance(tap, Adaptive) and out[tap.dim] == 1 for tap in taps):
-        return tuple(All() if isinstance(tap, Adaptive) and out[tap.dim] == 1 else tap for tap in taps)
-    return taps
-
-
-def _overwritten(old: Value, shape: Shape, new: Value, view: Shape, access: AccessMap, real: bool) -> Value:
-    """The base's value after the elements that a view of it shows were given new ones."""
-    if isinstance(access, Reshaped):
-        return reshaped(new, view, shape, real=real)
-    taps = access[""]
-    axes = max(len(old), len(new))
-    covered: list[slice] = []
-    for d, tap in enumerate(taps):
-        if isinstance(tap, Affine) and tap.slope >= 1 and tap.first == tap.last:
-            first, step = int(tap.first), int(tap.slope)
-            covered.append(slice(first, first + step * (view[tap.dim] - 1) + 1, step))
-        elif isinstance(tap, Fixed):
-            covered.append(slice(tap.index, tap.index + 1))
-        else:
-            covered.append(slice(0, shape[d]))
-    partial = [d for d, c in enumerate(covered) if len(range(*c.indices(shape[d]))) < shape[d]]
-    result = []
-    for axis in range(axes):
-        arms = [_without(arm, shape, covered, partial) for arm in (old[axis] if old else ())] if partial else []
-        arms += [_laid(arm, taps, shape, covered, partial) for arm in (new[axis] if new else ())]
-        result.append(union(arms, real=real))
-    return tuple(result)
-
-
-def _without(arm: Arm, shape: Shape, covered: Sequence[slice], partial: Sequence[int]) -> Arm:
-    sizes = tuple(shape[d] if d in partial else n for d, n in enumerate(arm.low.shape))
-    if prod(sizes) > _LARGEST:
-        return replace(arm, notes=arm.notes | {_COARSE})
-    low, high = np.broadcast_to(arm.low, sizes).copy(), np.broadcast_to(arm.high, sizes).copy()
-    hole = tuple(c if d in partial else slice(None) for d, c in enumerate(covered))
-    low[hole], high[hole] = NOTHING, -NOTHING
-    laws = {d: Law(law.stride) if d in partial else law for d, law in arm.carriers.items()}
-    return replace(arm, low=low, high=high, carriers=laws)
-
-
-def _laid(arm: Arm, taps: Sequence[AxisMap], shape: Shape, covered: Sequence[slice], partial: Sequence[int]) -> Arm:
-    order = [tap.dim for tap in taps if isinstance(tap, Affine)]
-    rest = [e for e in range(arm.low.ndim) if e not in order]
-    sizes = [arm.low.shape[tap.dim] if isinstance(tap, Affine) else 1 for tap in taps]
-    carriers = {}
-    for d, tap in enumerate(taps):
-        if isinstance(tap, Affine) and tap.dim in arm.carriers:
-            law = arm.carriers[tap.dim]
-            carriers[d] = Law(law.stride / (Fraction(tap.slope) or 1)) if d in partial else law
-    full = tuple(shape[d] if d in partial else n for d, n in enumerate(sizes))
-    shown = [table.transpose([*order, *rest]).reshape(sizes) for table in (arm.low, arm.high)]
-    if prod(full) > _LARGEST:
-        over = tuple(d for d in partial if sizes[d] > 1)
-        carriers = {d: law for d, law in carriers.items() if d not in over}
-        low, high = shown[0].min(axis=over, keepdims=True), shown[1].max(axis=over, keepdims=True)
-        return replace(arm, low=low, high=high, carriers=carriers, notes=arm.notes | {_COARSE})
-    low, high = np.full(full, NOTHING, np.int64), np.full(full, -NOTHING, np.int64)
-    hole = tuple(c if d in partial else slice(None) for d, c in enumerate(covered))
-    low[hole], high[hole] = shown
-    return replace(arm, low=low, high=high, carriers=carriers)
+def _adaptive_as_all(axis_maps: tuple[AxisMap, ...], out: Shape) -> tuple[AxisMap, ...]:
+    """The axis maps, with ``All`` for adaptive windows that span the whole input."""
+    if any(isinstance(axis_map, Adaptive) and out[axis_map.dim] == 1 for axis_map in axis_maps):
+        return tuple(
+            All() if isinstance(axis_map, Adaptive) and out[axis_map.dim] == 1 else axis_map for axis_map in axis_maps
+        )
+    return axis_maps

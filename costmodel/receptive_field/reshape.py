@@ -1,4 +1,4 @@
-"""The same elements under another shape, in the same row-major order: what each sees stays, where it lies changes."""
+"""Reshapes a field: the same elements in the same row-major order, under another shape."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from math import prod
 
 import numpy as np
 
-from costmodel.receptive_field.arms import Arm, Law, Shape, Value, compressed
+from costmodel.receptive_field.paths import Field, Path, Periodicity, Shape, compress
 
 
 @lru_cache(maxsize=4096)
 def groups(shape: Shape, out: Shape) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
-    """The dimensions of two shapes of one size, in the smallest groups that hold the same elements.
+    """Splits the dimensions of two shapes of equal size into the smallest groups that hold the same elements.
 
     >>> groups((2, 3, 8, 8), (2, 3, 64))
     (((0,), (0,)), ((1,), (1,)), ((2, 3), (2,)))
@@ -36,86 +36,87 @@ def groups(shape: Shape, out: Shape) -> tuple[tuple[tuple[int, ...], tuple[int, 
     return tuple(found)
 
 
-def reshaped(value: Value, shape: Shape, out: Shape, *, real: bool) -> Value:
-    """What a tensor of ``shape`` sees, read as one of shape ``out``."""
-    folded = [tuple(_folded(arm, shape, out) for arm in arms) for arms in value]
-    before = [frozenset(d for arm in arms for d in arm.carriers) for arms in value]
-    after = [frozenset(d for arm in arms for d, n in enumerate(arm.low.shape) if n > 1) for arms in folded]
+def reshape_field(field: Field, shape: Shape, out: Shape, *, real: bool) -> Field:
+    """The field of a tensor of ``shape``, read as a tensor of shape ``out``."""
+    reshaped = [tuple(_reshape_tables(path, shape, out) for path in paths) for paths in field]
+    before = [frozenset(d for path in paths for d in path.axis_dims) for paths in field]
+    after = [frozenset(d for path in paths for d, n in enumerate(path.low.shape) if n > 1) for paths in reshaped]
     return tuple(
         tuple(
-            _settled(
-                arm, new, shape, out, frozenset().union(*_but(before, i)), frozenset().union(*_but(after, i)), real
-            )
-            for arm, new in zip(value[i], folded[i], strict=True)
+            _with_axis_dims(path, new, shape, out, _union_without(before, i), _union_without(after, i), real)
+            for path, new in zip(field[i], reshaped[i], strict=True)
         )
-        for i in range(len(value))
+        for i in range(len(field))
     )
 
 
-def _but(held: Sequence[frozenset[int]], axis: int) -> list[frozenset[int]]:
-    return [*held[:axis], *held[axis + 1 :]]
+def _union_without(dims: Sequence[frozenset[int]], axis: int) -> frozenset[int]:
+    return frozenset().union(*dims[:axis], *dims[axis + 1 :])
 
 
-def _folded(arm: Arm, shape: Shape, out: Shape) -> Arm:
-    """The arm's tables under the new shape."""
+def _reshape_tables(path: Path, shape: Shape, out: Shape) -> Path:
+    """The path's tables under the new shape."""
     full: list[int] = []
     sizes: list[int] = []
-    woven: list[int] = []  # output dimensions of groups in which elements find new neighbours
+    regrouped: list[int] = []  # output dimensions along which elements have new neighbours
     for before, after in groups(shape, out):
-        varies = any(arm.low.shape[d] > 1 for d in before)
+        varies = any(path.low.shape[d] > 1 for d in before)
         full += [shape[d] if varies else 1 for d in before]
         sizes += [out[e] if varies else 1 for e in after]
         if varies and not _is_one(before, after, shape, out):
-            woven += after
-    low = np.broadcast_to(arm.low, full).reshape(sizes)
-    high = np.broadcast_to(arm.high, full).reshape(sizes)
-    return compressed(replace(arm, low=low, high=high), woven)
+            regrouped += after
+    low = np.broadcast_to(path.low, full).reshape(sizes)
+    high = np.broadcast_to(path.high, full).reshape(sizes)
+    return compress(replace(path, low=low, high=high), regrouped)
 
 
-def _settled(
-    arm: Arm, new: Arm, shape: Shape, out: Shape, others: frozenset[int], others_now: frozenset[int], real: bool
-) -> Arm:
-    """The folded arm ``new`` with its carriers; ``others`` are the dimensions that hold other axes, before and now."""
-    carriers: dict[int, Law] = {}
+def _with_axis_dims(
+    path: Path, new: Path, shape: Shape, out: Shape, others: frozenset[int], others_after: frozenset[int], real: bool
+) -> Path:
+    """Adds ``axis_dims`` to the reshaped path ``new``.
+
+    ``others`` and ``others_after`` are the dimensions that hold the other axes, before and after the reshape.
+    """
+    axis_dims: dict[int, Periodicity] = {}
     for before, after in groups(shape, out):
-        held = [d for d in before if d in arm.carriers]
+        held = [d for d in before if d in path.axis_dims]
         if not held:
             continue
         if _is_one(before, after, shape, out):
             (e,) = (e for e in after if out[e] > 1)
-            carriers[e] = arm.carriers[max(held, key=lambda d: shape[d])]
+            axis_dims[e] = path.axis_dims[max(held, key=lambda d: shape[d])]
             continue
-        # Where rows and columns lie in one dimension (tokens), a step along rows is no step through all columns.
+        # Where one dimension holds rows and columns (tokens), a step along rows does not pass through the columns.
         last = held[-1]
-        stride = arm.carriers[last].stride / prod(shape[d] for d in before if d > last and d not in others)
+        stride = path.axis_dims[last].stride / prod(shape[d] for d in before if d > last and d not in others)
         inner = 1
         for e in reversed(after):
             if out[e] > 1:
-                carriers[e] = Law(stride * inner)
-            inner *= 1 if e in others_now and new.low.shape[e] == 1 else out[e]
-    still = {e: law for e, law in carriers.items() if out[e] == 1 or new.low.shape[e] > 1}
-    if carriers and not still:
-        # Every position sees the same by now: the axis has been mixed all along it, window by window.
-        return replace(new, kind="mixed", carriers={})
-    return replace(new, carriers=still if real else {e: _found(new, e, law) for e, law in still.items()})
+                axis_dims[e] = Periodicity(stride * inner)
+            inner *= 1 if e in others_after and new.low.shape[e] == 1 else out[e]
+    moving = {e: periodicity for e, periodicity in axis_dims.items() if out[e] == 1 or new.low.shape[e] > 1}
+    if axis_dims and not moving:
+        # Every position depends on the same interval: window by window, the whole axis has been mixed.
+        return replace(new, kind="mixed", axis_dims={})
+    return replace(new, axis_dims=moving if real else {e: _detect_period(new, e, p) for e, p in moving.items()})
 
 
 def _is_one(before: Sequence[int], after: Sequence[int], shape: Shape, out: Shape) -> bool:
-    """Whether one dimension stays what it is, but for others of length 1 around it."""
+    """Whether the group is a single dimension before and after, those of length 1 apart."""
     return sum(shape[d] > 1 for d in before) == sum(out[e] > 1 for e in after) == 1
 
 
-def _found(arm: Arm, dim: int, law: Law) -> Law:
-    """The law along a dimension, where one holds at every position of it."""
-    if law.period is not None:
-        return law
-    low, high = np.moveaxis(arm.low, dim, 0), np.moveaxis(arm.high, dim, 0)
+def _detect_period(path: Path, dim: int, periodicity: Periodicity) -> Periodicity:
+    """The periodicity with the period read off the tables, if they have one along the dimension."""
+    if periodicity.period is not None:
+        return periodicity
+    low, high = np.moveaxis(path.low, dim, 0), np.moveaxis(path.high, dim, 0)
     column = low.reshape(len(low), -1)[:, 0].tolist()
-    above, below = law.stride.as_integer_ratio()
+    above, below = periodicity.stride.as_integer_ratio()
     for period in range(1, min(len(low) // 2, 64) + 1):
         rise = column[period] - column[0]
         if rise * below == period * above and all(
             (table[period:] - table[:-period] == rise).all() for table in (low, high)
         ):
-            return Law(law.stride, period)
-    return law
+            return Periodicity(periodicity.stride, period)
+    return periodicity

@@ -362,7 +362,7 @@ def test_a_write_into_a_part_of_what_is_large(monkeypatch: pytest.MonkeyPatch) -
             return y
 
     exact = profile(Writes(), (1, 1, 8, 8)).receptive_field("")
-    monkeypatch.setattr("costmodel.receptive_field.flow._LARGEST", 4)
+    monkeypatch.setattr("costmodel.receptive_field.overwrite._MAX_ENTRIES", 4)
     coarse = profile(Writes(), (1, 1, 8, 8)).receptive_field("")
     assert all(c >= e for c, e in zip(coarse.size, exact.size, strict=True))
     assert coarse.size != exact.size

@@ -1,0 +1,228 @@
+"""Composes the paths of an op's argument with the op's access map: the paths of its output through that argument."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from math import lcm
+from typing import Any
+
+import numpy as np
+
+from costmodel.access import (
+    Adaptive,
+    Affine,
+    All,
+    AxisMap,
+    Fixed,
+    GridAxis,
+    Reflected,
+    Rolled,
+    Slice,
+    Sparse,
+    Statistic,
+    Wrapped,
+)
+from costmodel.receptive_field.paths import EMPTY, Mask, Path, Paths, Periodicity, Shape, Table
+
+# -- one dimension -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Gather:
+    """The input positions ``index[o, k]``, where ``valid[o, k]``, that output position ``o`` depends on."""
+
+    index: Table
+    valid: Mask | None
+    inside: Mask | None
+    """Which of the positions lie in the input; ``None`` for all."""
+    nonempty: Mask | None
+    """Which output positions depend on any input position; ``None`` for all."""
+
+
+@lru_cache(maxsize=4096)
+def _gather_plan(axis_map: Affine | Rolled, n_in: int, n_out: int, real: bool) -> _Gather:
+    out = np.arange(n_out, dtype=np.int64)
+    valid: Mask | None = None
+    if isinstance(axis_map, Rolled):
+        index = (out - axis_map.shift)[:, None]
+        if real or not isinstance(axis_map, Wrapped):
+            index = index % axis_map.length
+    else:
+        if isinstance(axis_map, GridAxis):
+            out = out // axis_map.inner % axis_map.length
+        slope, first, last = Fraction(axis_map.slope), Fraction(axis_map.first), Fraction(axis_map.last)
+        scale = lcm(slope.denominator, first.denominator, last.denominator)
+        low = axis_map.unit * ((int(slope * scale) * out + int(first * scale)) // scale)
+        high = axis_map.unit * ((int(slope * scale) * out + int(last * scale)) // scale + 1) - 1
+        width = max(int((high - low).max(initial=0)) // axis_map.step + 1, 1)
+        index = low[:, None] + axis_map.step * np.arange(width, dtype=np.int64)
+        valid = index <= high[:, None]
+        if isinstance(axis_map, Sparse):
+            valid &= (out[:, None] + axis_map.offset - axis_map.spread * index) % axis_map.modulus == 0
+        if isinstance(axis_map, Reflected) and real:
+            index = np.clip(index, 0, n_in - 1) if axis_map.repeats_edge else _mirrored(index, n_in)
+        if valid.all():
+            valid = None
+    within: Mask = (index >= 0) & (index < n_in)
+    inside = None if within.all() else within
+    used = valid
+    if inside is not None and (real or isinstance(axis_map, Slice)):
+        used = inside if valid is None else valid & inside
+    nonempty: Mask | None = None if used is None or used.any(axis=1).all() else np.asarray(used.any(axis=1))
+    return _Gather(index, valid, inside, nonempty)
+
+
+def _mirrored(index: Table, n: int) -> Table:
+    folded = np.abs(index) % max(2 * (n - 1), 1)
+    mirrored: Table = np.minimum(folded, 2 * (n - 1) - folded)
+    return mirrored
+
+
+def _gather(path: Path, d: int, axis_map: Affine | Rolled, n_in: int, n_out: int, real: bool) -> Path:
+    """Replaces dimension ``d`` of the tables by the output dimension ``axis_map.dim``, in the same place."""
+    periodicity = path.axis_dims.get(d)
+    period = None if periodicity is None or isinstance(axis_map, Slice) else periodicity.period
+    if period is not None and period > n_in:
+        period = None
+    if not real and period is None and isinstance(axis_map, (Wrapped, Reflected)):
+        real = True
+    plan = _gather_plan(axis_map, n_in, n_out, real)
+    index, valid, rise = plan.index, plan.valid, None
+    if plan.inside is not None:
+        if real or periodicity is None or period is None:
+            valid = plan.inside if valid is None else valid & plan.inside
+            index = np.clip(index, 0, n_in - 1)
+        else:
+            rise = np.where(plan.inside, 0, index // period * int(period * periodicity.stride))
+            index = np.where(plan.inside, index, index % period)
+    aligned = (*index.shape, *(1,) * (path.low.ndim - d - 1))
+
+    def gather(table: Table, empty: int, hull: Any) -> Table:
+        taken = table.take(index, axis=d)
+        if rise is not None:
+            taken = taken + rise.reshape(aligned)
+        if valid is not None:
+            taken = np.where(valid.reshape(aligned), taken, empty)
+        result: Table = hull(taken, axis=d + 1)
+        return result
+
+    return replace(path, low=gather(path.low, EMPTY, np.min), high=gather(path.high, -EMPTY, np.max))
+
+
+def _periodicity_after(periodicity: Periodicity, axis_map: Affine | Rolled, n_in: int, n_out: int) -> Periodicity:
+    """The periodicity along an axis dimension after ``axis_map``."""
+    if isinstance(axis_map, Rolled):
+        stays = isinstance(axis_map, Wrapped) or (axis_map.shift % n_in == 0 and n_in == n_out)
+        return periodicity if stays else Periodicity(periodicity.stride)
+    slope = Fraction(axis_map.slope)
+    if periodicity.period is None or isinstance(axis_map, (Slice, GridAxis)) or axis_map.unit != 1 or slope == 0:
+        return Periodicity(periodicity.stride * slope)
+    # Every ``slope.denominator`` outputs the map advances by ``slope.numerator`` inputs; after how many such advances
+    # is the sum a multiple of the path's period?
+    phase = slope.denominator * axis_map.modulus if isinstance(axis_map, Sparse) else slope.denominator
+    moved = abs(slope * phase)
+    return Periodicity(periodicity.stride * slope, phase * (lcm(periodicity.period, int(moved)) // int(moved)))
+
+
+# -- one op --------------------------------------------------------------------------------------------------------
+
+
+def compose(
+    paths: Paths, axis_maps: Sequence[AxisMap], shape: Shape, out: Shape, *, real: bool, uniform: bool
+) -> list[Path]:
+    """The paths of an output along one axis through an argument of ``shape`` that has ``paths``.
+
+    ``uniform``: whether the result is the same at every output position where the axis is summed up.
+    """
+    result: list[Path] = []
+    for path in paths:
+        statistics = {d for d, m in enumerate(axis_maps) if isinstance(m, Statistic)}
+        if path.axis_dims and path.axis_dims.keys() <= statistics:
+            # One path through the element itself, another through the statistic over all elements.
+            elementwise = [Affine(m.dim) if isinstance(m, Statistic) else m for m in axis_maps]
+            statistic = [All() if isinstance(m, Statistic) else m for m in axis_maps]
+            result.append(_compose_path(path, elementwise, shape, out, real))
+            result.append(replace(_compose_path(path, statistic, shape, out, real), kind="reduced"))
+            continue
+        composed = _compose_path(path, axis_maps, shape, out, real)
+        if any(isinstance(axis_maps[d], All) for d in path.axis_dims):
+            if not composed.axis_dims:
+                composed = replace(composed, kind="reduced" if uniform else "mixed")
+            elif _spans(path, axis_maps, shape, out):
+                composed = replace(composed, kind="mixed", axis_dims={})
+        result.append(composed)
+    return result
+
+
+def _spans(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: Shape) -> bool:
+    """Whether a sum over some of the axis dimensions spans most of the axis, for every output position.
+
+    A sum within windows does not, as windows lie side by side. A sum over every n-th position (grid attention) does.
+    """
+    middle = path.low + path.high
+    spread = _compose_path(replace(path, low=middle, high=middle), axis_maps, shape, out, real=True)
+    shared = int(spread.high.min()) - int(spread.low.max())
+    return 2 * shared > int(middle.max()) - int(middle.min())
+
+
+def _compose_path(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: Shape, real: bool) -> Path:
+    source: dict[int, int] = {}  # output dimension -> the argument's dimension that follows it
+    for d, axis_map in enumerate(axis_maps):
+        if isinstance(axis_map, (Affine, Rolled)) and (axis_map.dim not in source or d in path.axis_dims):
+            source[axis_map.dim] = d
+    axis_dims: dict[int, Periodicity] = {}
+    for d, axis_map in enumerate(axis_maps):
+        n = shape[d]
+        if isinstance(axis_map, (Affine, Rolled)) and source[axis_map.dim] == d:
+            if d in path.axis_dims:
+                axis_dims[axis_map.dim] = path.axis_dims[d]
+                path = replace(path, adaptive=True) if isinstance(axis_map, Adaptive) else path
+            if _is_identity_axis(axis_map, n, out[axis_map.dim]):
+                continue
+            if d in path.axis_dims:
+                axis_dims[axis_map.dim] = _periodicity_after(path.axis_dims[d], axis_map, n, out[axis_map.dim])
+            if path.low.shape[d] > 1 or (n == 1 and d in path.axis_dims):
+                path = _gather(path, d, axis_map, n, out[axis_map.dim], real)
+            elif (nonempty := _gather_plan(axis_map, n, out[axis_map.dim], real).nonempty) is not None:
+                mask = nonempty.reshape([-1, *(1,) * (path.low.ndim - d - 1)])
+                path = replace(
+                    path, low=np.where(mask, path.low, EMPTY), high=np.where(mask, path.high, -EMPTY)
+                )  # fmt: skip
+        elif path.low.shape[d] > 1:
+            if isinstance(axis_map, Fixed):
+                at = slice(axis_map.index, axis_map.index + 1)
+                cut = (slice(None),) * d + (at,)
+                path = replace(path, low=path.low[cut], high=path.high[cut])
+            else:
+                path = replace(
+                    path, low=path.low.min(axis=d, keepdims=True), high=path.high.max(axis=d, keepdims=True)
+                )  # fmt: skip
+    order = [source[e] for e in sorted(source)]
+    order += [d for d in range(len(shape)) if d not in order]
+    sizes = tuple(path.low.shape[source[e]] if e in source else 1 for e in range(len(out)))
+    return replace(
+        path, low=path.low.transpose(order).reshape(sizes), high=path.high.transpose(order).reshape(sizes),
+        axis_dims=axis_dims,
+    )  # fmt: skip
+
+
+def _is_identity_axis(axis_map: AxisMap, n_in: int, n_out: int) -> bool:
+    return (
+        type(axis_map) is Affine
+        and n_in == n_out
+        and axis_map.slope == 1
+        and axis_map.first == 0
+        and axis_map.last == 0
+        and axis_map.unit == 1
+    )
+
+
+def is_identity(axis_maps: Sequence[AxisMap], shape: Shape, out: Shape) -> bool:
+    """Whether every output element depends on the argument's element at its own place alone."""
+    return shape == out and all(
+        isinstance(axis_map, Affine) and axis_map.dim == d and _is_identity_axis(axis_map, n, n)
+        for d, (axis_map, n) in enumerate(zip(axis_maps, shape, strict=True))
+    )
