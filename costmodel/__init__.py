@@ -34,14 +34,16 @@ try:
     from costmodel.ops.custom import register_op
     from costmodel.profile import Profile, profile
     from costmodel.quantities import Convention, Traffic, Work
-    from costmodel.saved import read_json
     from costmodel.trace import Input
+    from costmodel.views.json import read_json
 finally:
     if _collects:
         gc.enable()
 
 if TYPE_CHECKING:
     from costmodel import models
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
@@ -71,9 +73,14 @@ __all__ = [
 ]
 
 _LAZY = ("models",)
+"""Submodules that are imported when they are first used."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return import_module(f"costmodel.{name}")
     raise AttributeError(f"module 'costmodel' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
+from costmodel import layers as closed
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec, tensors_in
-from costmodel.ops.movement import TO
+from costmodel.load import priced
 from costmodel.pricing import Pricing, TracedLayer
-from costmodel.rendering import Rendered
+from costmodel.trace import Execution, Mode, trace
+from costmodel.trace.autocast import CAST
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
     from costmodel.third_opinion import ThirdOpinion
-    from costmodel.trace import Execution, Mode
 
 QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
 """What is compared for every leaf module call that has a closed form; ``params`` only where the module is registered in
@@ -27,7 +28,7 @@ the model, which has no parameters of others."""
 
 
 @dataclass(frozen=True, slots=True)
-class QuantityCheck:
+class Comparison:
     """One quantity of one layer, derived twice."""
 
     name: str
@@ -39,13 +40,11 @@ class QuantityCheck:
 
 
 @dataclass(frozen=True, eq=False)
-class CrossCheck(Rendered):
+class CrossCheck:
     """The verdict over a whole model."""
 
-    view: ClassVar[str] = "crosscheck"
-
     model: str
-    comparisons: tuple[QuantityCheck, ...]
+    comparisons: tuple[Comparison, ...]
     checked: int
     """Leaf module calls that were derived twice."""
     traced_only: tuple[str, ...]
@@ -62,7 +61,7 @@ class CrossCheck(Rendered):
         return not self.mismatches
 
     @cached_property
-    def mismatches(self) -> list[QuantityCheck]:
+    def mismatches(self) -> list[Comparison]:
         """The comparisons that disagree."""
         return [c for c in self.comparisons if not c.agree]
 
@@ -84,12 +83,21 @@ class CrossCheck(Rendered):
             table["why"] = [t.why if t else "" for t in on_macs]
         return table
 
+    def to_markdown(self) -> str:
+        """The verdict as Markdown."""
+        from costmodel.views import markdown
+
+        return markdown.crosscheck(self)
+
+    def __str__(self) -> str:
+        from costmodel.views import text
+
+        return text.crosscheck(self)
+
 
 def check(pricing: Pricing) -> CrossCheck:
     """Derives every leaf module call of a trace a second time, and compares."""
-    from costmodel import layers as closed
-
-    comparisons: list[QuantityCheck] = []
+    comparisons: list[Comparison] = []
     traced_only: list[str] = []
     checked = 0
     for layer in pricing.layers:
@@ -124,10 +132,6 @@ def crosscheck(
     if against not in ("", "fvcore"):
         raise InputError(f"against={against!r}: the third opinion is 'fvcore'")
 
-    from costmodel import layers as closed
-    from costmodel.load import priced
-    from costmodel.trace import trace
-
     def derived(module: nn.Module) -> CrossCheck:
         pricing = Pricing(trace(module, inputs, mode=mode, execution=execution, capture=closed.capture))
         if not against:
@@ -142,11 +146,11 @@ def crosscheck(
     return derived(model)
 
 
-def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[QuantityCheck]:
+def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[Comparison]:
     assert layer.module is not None
     first = next(tensors_in(layer.module.outputs), TensorSpec(()))
     # Autocast puts casts before a layer's own op, and no layer casts by itself.
-    work, moved = layer.work, sum(op.traffic.elements for op in layer.ops if op.call.op != TO)
+    work, moved = layer.work, sum(op.traffic.elements for op in layer.ops if op.call.op != CAST)
     pairs = (
         (tuple(cost.output_shape), first.shape),
         (cost.params, sum(p.size for p in layer.parameters)),
@@ -157,4 +161,4 @@ def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[QuantityCheck]:
     for quantity, (derived, traced) in zip(QUANTITIES, pairs, strict=True):
         if quantity == "params" and layer.module.owner is None:
             continue
-        yield QuantityCheck(layer.name, layer.type, quantity, derived, traced, bool(derived == traced))
+        yield Comparison(layer.name, layer.type, quantity, derived, traced, bool(derived == traced))

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import gcd, sqrt
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from costmodel.fusion import Fusion, is_elementwise
 from costmodel.graph import tensors_in
 from costmodel.pricing import PricedOp, Pricing
-from costmodel.rendering import Rendered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,12 +77,8 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Guidelines(Rendered):
+class Guidelines:
     """What the guidelines say of one model."""
-
-    view: ClassVar[str] = "guidelines"
-    titles: ClassVar[Mapping[str, str]] = TITLES
-    formulas: ClassVar[Mapping[str, str]] = FORMULAS
 
     model: str
     findings: tuple[Finding, ...]
@@ -129,7 +124,12 @@ class Guidelines(Rendered):
 
     def to_markdown(self, limit: int = 20) -> str:
         """The findings that would save most, as Markdown."""
-        return self._render("markdown", limit=limit)
+        from costmodel.views import guidelines
+
+        return guidelines.markdown(self, limit)
+
+    def __str__(self) -> str:
+        return self.to_markdown()
 
 
 def guidelines(pricing: Pricing, fusion: Fusion) -> Guidelines:

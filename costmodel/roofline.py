@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from costmodel.devices import Device
 from costmodel.fusion import Fusion
 from costmodel.pricing import PricedOp, Pricing
-from costmodel.rendering import Rendered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,10 +49,8 @@ class LayerBound:
 
 
 @dataclass(frozen=True, eq=False)
-class Roofline(Rendered):
+class Roofline:
     """A model on a device: for each layer, and in total, the least time."""
-
-    view: ClassVar[str] = "roofline"
 
     model: str
     device: Device
@@ -91,7 +88,12 @@ class Roofline(Rendered):
 
     def to_markdown(self, limit: int = 20) -> str:
         """The layers that need most time at least, and the total, as Markdown."""
-        return self._render("markdown", limit=limit)
+        from costmodel.views import roofline
+
+        return roofline.markdown(self, limit)
+
+    def __str__(self) -> str:
+        return self.to_markdown()
 
 
 def roofline(pricing: Pricing, fusion: Fusion, device: Device) -> Roofline:

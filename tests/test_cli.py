@@ -327,9 +327,7 @@ def test_exit_statuses_are_documented() -> None:
 
 def test_the_version_is_told() -> None:
     """--version needs no command."""
-    from importlib.metadata import version
-
-    assert run("--version") == f"costmodel {version('costmodel')}\n"
+    assert run("--version") == f"costmodel {costmodel.__version__}\n"
 
 
 def test_a_terminal_without_unicode_is_no_error(net: str, tmp_path: Path) -> None:

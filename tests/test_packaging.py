@@ -8,16 +8,22 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
+from sysconfig import get_path
 
 import pytest
+
+import costmodel
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = {"costmodel": "costmodel", "models": "costmodel/models"}
 """A folder of the repository, and where it is installed."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+TOOLS = Path(sys.executable).parent
 
 
 def sources() -> dict[str, Path]:
@@ -30,32 +36,60 @@ def sources() -> dict[str, Path]:
     }
 
 
-def run(*command: str, cwd: Path, **environment: str) -> str:
+def run(*command: str | Path, cwd: Path) -> str:
     """The standard output of a command that must succeed."""
-    done = subprocess.run(
-        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy, so that no build folder is left in the repository."""
-    copy = tmp_path_factory.mktemp("source")
-    for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository to build and install from, so that the repository itself stays as it is."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for folder in (*FOLDERS, "src", "tests"):
+        shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    run(sys.executable, "-c", "import setuptools.build_meta as b; b.build_wheel('dist')", cwd=copy)
-    (built,) = (copy / "dist").glob("*.whl")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path) -> Path:
+    """The wheel."""
+    run(sys.executable, "-c", "from setuptools import build_meta; build_meta.build_wheel('dist')", cwd=checkout)
+    (built,) = (checkout / "dist").glob("torch_costmodel-*.whl")
     return built
 
 
-def test_every_package_is_listed() -> None:
-    """A folder with an __init__.py under costmodel/ or models/ is in pyproject's list of packages, and nothing else."""
-    packages = {str(Path(name).parent).replace("/", ".") for name in sources() if name.endswith("/__init__.py")}
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
+@pytest.fixture(scope="module")
+def sdist(checkout: Path) -> Path:
+    """The source distribution."""
+    run(sys.executable, "-c", "from setuptools import build_meta; build_meta.build_sdist('dist')", cwd=checkout)
+    (built,) = (checkout / "dist").glob("torch_costmodel-*.tar.gz")
+    return built
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """The site-packages of a fresh virtual environment in the test's folder."""
+    run(sys.executable, "-m", "venv", "--without-pip", ".venv", cwd=tmp_path)
+    (folder,) = (tmp_path / ".venv").glob("**/site-packages")
+    return folder
+
+
+@pytest.fixture(params=["wheel", "sdist", "editable"])
+def installed(request: pytest.FixtureRequest, checkout: Path, site: Path, tmp_path: Path) -> Path:
+    """The site-packages into which costmodel was installed, in each of the ways there are.
+
+    Its dependencies, and setuptools, are those of the environment that runs the tests: nothing is downloaded.
+    """
+    site.joinpath("dependencies.pth").write_text("\n".join({get_path("purelib"), get_path("platlib")}))
+    what = ["-e", checkout] if request.param == "editable" else [request.getfixturevalue(request.param)]
+    pip = (sys.executable, "-m", "pip", "--python", tmp_path / ".venv", "install", "-q", "--ignore-installed")
+    run(*pip, "--no-index", "--no-deps", "--no-build-isolation", *what, cwd=tmp_path)
+    return site
 
 
 def test_the_wheel_holds_every_file(wheel: Path) -> None:
@@ -65,19 +99,67 @@ def test_the_wheel_holds_every_file(wheel: Path) -> None:
     assert names == set(sources())
 
 
-def test_an_installed_wheel_has_the_models(wheel: Path, tmp_path: Path) -> None:
-    """From a wheel, away from the repository, costmodel.models is imported and no top-level models exists."""
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "site")
-    code = "import costmodel.models, importlib.util as u; print(costmodel.models.__file__, u.find_spec('models'))"
-    printed = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
-    assert printed.split() == [str(tmp_path / "site/costmodel/models/__init__.py"), "None"]
+def test_the_sdist_holds_every_file_once(sdist: Path) -> None:
+    """The library lies in src/ as it is installed: a file where the repository has a link, and none twice."""
+    with tarfile.open(sdist) as archive:
+        members = {m.name.partition("/")[2]: m for m in archive.getmembers() if not m.isdir()}
+    assert all(member.isfile() for member in members.values())
+    library = {name for name in members if "/" in name and ".egg-info/" not in name}
+    assert library == {f"src/{name}" for name in sources()}
 
 
-def test_this_installation_has_the_models(tmp_path: Path) -> None:
-    """The installation that runs the tests, editable or not, has costmodel.models away from the repository too."""
-    code = "import costmodel.models, importlib.util as u; print(costmodel.models.__name__, u.find_spec('models'))"
-    assert run(sys.executable, "-c", code, cwd=tmp_path).split() == ["costmodel.models", "None"]
+@pytest.mark.usefixtures("installed")
+def test_it_runs_outside_the_repository(tmp_path: Path) -> None:
+    """A profile, its page and the command work, and costmodel is the only top-level name that came with them."""
+    (tmp_path / "script.py").write_text(
+        "import costmodel, importlib.util as u\n"
+        "p = costmodel.profile(costmodel.models.alexnet(), (1, 3, 224, 224))\n"
+        "print(p.params, p.save('page.html'), *(u.find_spec(name) for name in ('models', 'tests', 'reports')))\n"
+    )
+    tools = next((tmp_path / ".venv").glob("*/costmodel*")).parent
+    assert run(tools / "python", "script.py", cwd=tmp_path) == "61100840 page.html None None None\n"
+    assert run(tools / "costmodel", "--version", cwd=tmp_path) == f"costmodel {costmodel.__version__}\n"
+    assert "61,100,840" in run(tools / "costmodel", "profile", "alexnet", cwd=tmp_path)
+
+
+def test_type_checkers_read_it(installed: Path, tmp_path: Path) -> None:
+    """Mypy knows the types of costmodel and costmodel.models in a user's script, whichever way it is installed."""
+    installed.joinpath("dependencies.pth").unlink()  # without them, for mypy would read all of torch
+    (tmp_path / "script.py").write_text(
+        "import costmodel\nimport costmodel.models\nfrom costmodel import formulas\n"
+        "p = costmodel.profile(costmodel.models.resnet18(), (1, 3, 224, 224))\n"
+        "reveal_type(costmodel.models.resnet18())\n"
+        "reveal_type((p, p.macs, formulas.conv(c_in=3, c_out=8, kernel=3, size=(9, 9)), costmodel.__version__))\n"
+    )
+    options = ("--strict", "--cache-dir", ".cache", "--python-executable", next((tmp_path / ".venv").glob("*/python")))
+    said = run(TOOLS / "mypy", *options, "script.py", cwd=tmp_path)
+    cost = "costmodel.formulas.cost.LayerCost"
+    for revealed in ("costmodel.models.resnet.ResNet", f"tuple[costmodel.profile.Profile, int, {cost}, str]"):
+        assert f'Revealed type is "{revealed}"' in said
+
+
+@pytest.mark.parametrize("installed", ["editable"], indirect=True)
+def test_an_editable_install_is_a_folder_on_the_path(installed: Path, checkout: Path) -> None:
+    """Tools that run no import hook, pyright among them, look into folders: there is one, with costmodel alone."""
+    (line,) = [line for file in installed.glob("__editable__*.pth") for line in file.read_text().splitlines()]
+    assert Path(line) == checkout / "src"
+    assert [entry.name for entry in Path(line).iterdir() if entry.suffix != ".egg-info"] == ["costmodel"]
+    assert (Path(line) / "costmodel/models/__init__.py").samefile(checkout / "models/__init__.py")
+
+
+def test_the_version_is_said_once() -> None:
+    """pyproject.toml reads it from costmodel/__init__.py, and the citation leaves it out."""
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "costmodel.__version__"}
+    assert version("torch-costmodel") == costmodel.__version__
+
+
+def test_dir_lists_the_public_names_alone() -> None:
+    """What completion offers after `costmodel.`, and what a star imports."""
+    names: dict[str, object] = {}
+    exec("from costmodel import *", names)
+    assert sorted(names.keys() - {"__builtins__"}) == dir(costmodel) == sorted(costmodel.__all__)
+    assert all(not name.startswith("_") for name in dir(costmodel))
 
 
 def imported(source: str) -> set[str]:
@@ -112,9 +194,3 @@ def test_every_dependency_has_its_reason() -> None:
     section = text[text.index("\n## Dependencies") : text.index("\n## What each operation counts")]
     rows = re.findall(r"^\| ([\w, -]+) \| (.+) \|$", section, re.MULTILINE)
     assert {name for names, _ in rows for name in names.split(", ")} - {"at run time", "for tests"} == wanted
-
-
-def test_the_command_line_is_installed(tmp_path: Path) -> None:
-    """The console script costmodel starts, and tells of its commands."""
-    printed = run(str(Path(sys.executable).parent / "costmodel"), "--help", cwd=tmp_path)
-    assert "compare" in printed

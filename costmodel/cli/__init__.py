@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
+from costmodel import __version__
 from costmodel.cli import analyse, explain, judge, notes, reports, show, zoo
 from costmodel.cli.console import failed, spell
 from costmodel.errors import CostModelError
@@ -34,9 +35,7 @@ for _module in (show, judge, explain, zoo, analyse, notes, reports):
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"costmodel {version('costmodel')}")
+        typer.echo(f"costmodel {__version__}")
         raise typer.Exit
 
 

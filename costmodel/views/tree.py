@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from costmodel.graph import tensors_in
-
-if TYPE_CHECKING:
-    from costmodel.pricing import TracedLayer
-    from costmodel.profile import Profile
+from costmodel.pricing import TracedLayer
+from costmodel.profile import Profile
 
 ADDITIVE = ("params", "macs", "flops", "memory_access", "memory_access_bytes", "activations")
 """Quantities of which a whole has the sum of its parts."""

@@ -10,8 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from costmodel import formulas as f
-
-from .oracles import elements
+from tests.formulas.oracles import elements
 
 
 def test_resnet50_is_the_sum_of_its_blocks() -> None:

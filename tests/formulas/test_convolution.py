@@ -11,8 +11,7 @@ from torch import nn
 
 from costmodel import formulas
 from costmodel.formulas import conv, conv_transpose
-
-from .oracles import conv_transpose_visits, conv_visits, elements, grouped_pairs, run
+from tests.formulas.oracles import conv_transpose_visits, conv_visits, elements, grouped_pairs, run
 
 MODULES = {1: (nn.Conv1d, nn.ConvTranspose1d), 2: (nn.Conv2d, nn.ConvTranspose2d), 3: (nn.Conv3d, nn.ConvTranspose3d)}
 

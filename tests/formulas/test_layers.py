@@ -10,8 +10,7 @@ from torch import nn
 
 from costmodel import formulas as f
 from costmodel.quantities import Work
-
-from .oracles import elements, run
+from tests.formulas.oracles import elements, run
 
 X = (2, 6, 8, 10)
 MAP = {"channels": 6, "size": (8, 10), "batch": 2}

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from costmodel import formulas as f
-
-from .oracles import Number, Tally, elements, run, sigmoid, softmax, values
+from tests.formulas.oracles import Number, Tally, elements, run, sigmoid, softmax, values
 
 
 @pytest.mark.parametrize("masked", [True, False])

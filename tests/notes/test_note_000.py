@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from arithmetic import V1_PAIRS, VGG16_PARAMS, v1_params, v2
+
+from tests.notes.arithmetic import V1_PAIRS, VGG16_PARAMS, v1_params, v2
 
 RATIOS = [9 * n / (n + 9) for n, _ in V1_PAIRS]
 """A 3x3 convolution of N kernels to a separable one."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from arithmetic import longest_common
 from torch import nn
 
 from costmodel import models
 from costmodel.notes.measure import blueprint
+from tests.notes.arithmetic import longest_common
 
 # Kernel, expanded, out, SE, stride.
 GHOSTNET = [

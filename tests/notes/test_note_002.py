@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from arithmetic import fc, v1_macs, v1_params
+
+from tests.notes.arithmetic import fc, v1_macs, v1_params
 
 EXPECTED: dict[str, tuple[str, Any]] = {
     "002-1": ("approximate", 10 * 10 * 9 * 3 * 10),

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from arithmetic import v1_macs, v2
+
+from tests.notes.arithmetic import v1_macs, v2
 
 BLOCK = 24 * 144 + 9 * 144 + 144 * 24
 """An inverted residual of 24 channels and t = 6, in MACs a position."""

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from arithmetic import (
+
+from costmodel import models
+from tests.notes.arithmetic import (
     V1_PAIRS,
     VGG16_FC,
     VGG16_PARAMS,
@@ -19,8 +21,6 @@ from arithmetic import (
     shufflenet_v1_shares,
     v1_params,
 )
-
-from costmodel import models
 
 RATIOS = [9 * n / (n + 9) for n, _ in V1_PAIRS]
 NAIVE = 192 * 64 + 9 * 192 * 128 + 25 * 192 * 32

@@ -7,12 +7,12 @@ from itertools import product
 from typing import Any
 
 import torch
-from _binding import RealCall, resolve, spec_of
 
 from costmodel.access import Affine, AxisMap, Fixed, Rolled
 from costmodel.graph import OpCall, TensorSpec
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
+from tests.ops._binding import RealCall, resolve, spec_of
 
 
 def record(target: str, **arguments: Any) -> OpCall:

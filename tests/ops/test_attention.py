@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from _asking import record, traffic, work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodel.graph import TensorSpec
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
+from tests.ops._asking import record, traffic, work
 
 TARGET = "aten.scaled_dot_product_attention.default"
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from _asking import positions, readers, record, traffic, work
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from costmodel.access import Affine
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
+from tests.ops._asking import positions, readers, record, traffic, work
 
 CONV = "aten.convolution.default"
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from _asking import traffic, work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodel.quantities import Traffic, Work
+from tests.ops._asking import traffic, work
 
 
 @given(shape=st.lists(st.integers(1, 4), max_size=3), width=st.integers(1, 5))

@@ -7,13 +7,13 @@ from itertools import product
 
 import pytest
 import torch
-from _binding import spec_of
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from costmodel import profile
 from costmodel.graph import TensorSpec
 from costmodel.ops import layout
+from tests.ops._binding import spec_of
 
 DTYPES = [
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16,

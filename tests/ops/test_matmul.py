@@ -6,13 +6,13 @@ from itertools import product
 
 import pytest
 import torch
-from _asking import record, traffic, work
 from hypothesis import given
 from hypothesis import strategies as st
 
 from costmodel.graph import TensorSpec
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
+from tests.ops._asking import record, traffic, work
 
 length = st.integers(1, 5)
 

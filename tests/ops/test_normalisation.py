@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from _asking import traffic, work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodel.quantities import Traffic, Work
+from tests.ops._asking import traffic, work
 
 BATCH_NORM = "aten.native_batch_norm.default"
 

@@ -6,8 +6,6 @@ import random
 
 import pytest
 import torch
-from _asking import positions, touches
-from _binding import RealCall, resolve
 
 from costmodel.access import Reshaped
 from costmodel.ops import (
@@ -22,6 +20,8 @@ from costmodel.ops import (
     resampling,
     warping,
 )
+from tests.ops._asking import positions, touches
+from tests.ops._binding import RealCall, resolve
 
 MODULES = [
     activation, attention, convolution, matmul, normalisation, pooling, recurrent, resampling, warping,

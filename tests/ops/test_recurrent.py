@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from _asking import record, traffic, work
-from _binding import RealCall
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodel.graph import TensorSpec
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
+from tests.ops._asking import record, traffic, work
+from tests.ops._binding import RealCall
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 

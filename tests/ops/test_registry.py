@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from _binding import LAYOUTS, RealCall, resolve, runnable, spec_of
 
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import TensorSpec
 from costmodel.ops import KINDS, RULES, Torch
 from costmodel.ops.rule import Rule, register
 from costmodel.quantities import Traffic, Work
+from tests.ops._binding import LAYOUTS, RealCall, resolve, runnable, spec_of
 
 DISTINCT = list({id(rule): rule for rule in RULES.values()}.values())
 TIMM = [line for line in (Path(__file__).parent / "timm_ops.txt").read_text().split() if line.startswith("aten.")]

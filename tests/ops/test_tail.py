@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from _binding import RealCall
 
 from costmodel.graph import TensorSpec
 from costmodel.ops import RULES
 from costmodel.ops.rule import example
 from costmodel.quantities import Traffic, Work
+from tests.ops._binding import RealCall
 
 X = TensorSpec((2, 3, 4))
 ROWS = TensorSpec((5,), "int64")

@@ -7,12 +7,12 @@ from itertools import product
 
 import pytest
 import torch
-from _binding import RealCall, runnable
 
 from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Reshaped, Rolled
 from costmodel.graph import OpCall
 from costmodel.ops import RULES, Torch
 from costmodel.ops.rule import Rule
+from tests.ops._binding import RealCall, runnable
 
 DISTINCT = list({id(rule): rule for rule in RULES.values()}.values())
 Position = tuple[int, ...]

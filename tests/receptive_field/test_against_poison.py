@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from _networks import CHANNELS, UNBOUNDED, networks
-from _oracle import check, is_finite, poisoned
 from hypothesis import HealthCheck, assume, given, settings
 from torch import nn
 
 from costmodel import models, profile
 from costmodel.receptive_field import Fields
+from tests.receptive_field._networks import CHANNELS, UNBOUNDED, networks
+from tests.receptive_field._oracle import check, is_finite, poisoned
 
 EVERY = 50
 """More positions than any drawn network has."""

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from _networks import Step
-from _oracle import check, poisoned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -17,6 +15,8 @@ from torch.nn import functional as F
 from costmodel import formulas, models, profile
 from costmodel.errors import CostModelError
 from costmodel.receptive_field import UnknownLayerError
+from tests.receptive_field._networks import Step
+from tests.receptive_field._oracle import check, poisoned
 
 PUBLISHED = [
     # Araujo, Norris & Sim, Computing Receptive Fields of Convolutional Neural Networks, Distill 2019, table 2: at the

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from _oracle import check
 from torch import nn
 from torch.nn import functional as F
 
 from costmodel import profile
+from tests.receptive_field._oracle import check
 
 
 class Tokens(nn.Module):

@@ -1,4 +1,4 @@
-"""Draw the README's picture, the head of a comparison's page in light and dark: python tests/views/picture.py.
+"""Draw the README's picture, the head of a comparison's page in light and dark: python -m tests.views.picture.
 
 It needs Chromium and ChromeDriver, as the browser tests do.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from PIL import Image
-from test_browser import Browser
 
 import costmodel
+from tests.views.test_browser import Browser
 
 MODELS = ("alexnet", "vgg16", "resnet50", "mobilenet_v1", "mobilenet_v2")
 WIDTH, HEIGHT = 1280, 1190

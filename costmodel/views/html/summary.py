@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from costmodel.receptive_field import UnknownLayerError
 from costmodel.views import units
 
 if TYPE_CHECKING:
@@ -86,8 +87,10 @@ def summary(p: Profile) -> Summary:
 
 
 def _field(p: Profile) -> tuple[int | None, ...]:
-    field = p.local_receptive_field
-    return () if field is None else field.size
+    try:
+        return p.receptive_field().size
+    except UnknownLayerError:
+        return ()
 
 
 def _where(module: str) -> str:

@@ -1,1 +1,0 @@
-"""Tests of costmodel.formulas: against loop nests, counted arithmetic, torch's own kernels, algebra and papers."""
