@@ -34,8 +34,8 @@ try:
     from costmodel.ops.custom import register_op
     from costmodel.profile import Profile, profile
     from costmodel.quantities import Convention, Traffic, Work
+    from costmodel.saved import read_json
     from costmodel.trace import Input
-    from costmodel.views.json import read_json
 finally:
     if _collects:
         gc.enable()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.errors import InputError
-from costmodel.profile import Profile, profile, renamed
+from costmodel.profile import Profile, profile
+from costmodel.rendering import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +31,10 @@ Progress = Callable[[Sequence[str]], Iterable[str]]
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Report):
     """Profiles of several models, by name."""
+
+    view: ClassVar[str] = "comparison"
 
     profiles: Mapping[str, Profile]
     baseline: str | None = None
@@ -53,42 +55,6 @@ class Comparison:
                 ]
         return table
 
-    def to_markdown(self) -> str:
-        """The comparison as Markdown."""
-        from costmodel.views import markdown
-
-        return markdown.comparison(self)
-
-    def to_html(self) -> str:
-        """The comparison as one self-contained HTML page."""
-        from costmodel.views import html
-
-        return html.comparison(self)
-
-    def to_json(self) -> str:
-        """The totals of every model as JSON. A profile's own ``to_json`` has all that is known of it."""
-        from costmodel.views import json
-
-        return json.comparison(self)
-
-    def to_csv(self) -> str:
-        """The table as CSV."""
-        from costmodel.views import csv
-
-        return csv.comparison(self)
-
-    def to_latex(self) -> str:
-        """The table in LaTeX, with booktabs."""
-        from costmodel.views import latex
-
-        return latex.comparison(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Writes the comparison as the suffix says: .html, .md (figures beside it), .json, .csv, .tex or .txt."""
-        from costmodel.views import files
-
-        return files.save(self, path)
-
     def plot_scatter(self, ax: Axes | None = None) -> Figure:
         """Parameters against MACs, with the Pareto front; into ``ax`` where one is given."""
         from costmodel.views import figures
@@ -100,16 +66,6 @@ class Comparison:
         from costmodel.views import figures
 
         return figures.ratios(self, quantity, ax)
-
-    def __str__(self) -> str:
-        from costmodel.views import text
-
-        return text.comparison(self)
-
-    def _repr_html_(self) -> str:
-        from costmodel.views import html
-
-        return html.fragment(self)
 
 
 def compare(
@@ -148,5 +104,5 @@ def compare(
     def profiled(model: Any) -> Profile:
         return model if isinstance(model, Profile) else profile(model, inputs, **options)
 
-    profiles = {name: renamed(profiled(by_name[name]), name) for name in progress(list(by_name))}
+    profiles = {name: replace(profiled(by_name[name]), name=name) for name in progress(list(by_name))}
     return Comparison(profiles, baseline)

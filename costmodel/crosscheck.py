@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from costmodel import layers as closed
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec, tensors_in
-from costmodel.load import priced
+from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
-from costmodel.trace import Execution, Mode, trace
-from costmodel.trace.autocast import CAST
+from costmodel.rendering import Rendered
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
     from costmodel.third_opinion import ThirdOpinion
+    from costmodel.trace import Execution, Mode
 
 QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
 """What is compared for every leaf module call that has a closed form; ``params`` only where the module is registered in
@@ -28,7 +27,7 @@ the model, which has no parameters of others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class QuantityCheck:
     """One quantity of one layer, derived twice."""
 
     name: str
@@ -40,11 +39,13 @@ class Comparison:
 
 
 @dataclass(frozen=True, eq=False)
-class CrossCheck:
+class CrossCheck(Rendered):
     """The verdict over a whole model."""
 
+    view: ClassVar[str] = "crosscheck"
+
     model: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[QuantityCheck, ...]
     checked: int
     """Leaf module calls that were derived twice."""
     traced_only: tuple[str, ...]
@@ -61,7 +62,7 @@ class CrossCheck:
         return not self.mismatches
 
     @cached_property
-    def mismatches(self) -> list[Comparison]:
+    def mismatches(self) -> list[QuantityCheck]:
         """The comparisons that disagree."""
         return [c for c in self.comparisons if not c.agree]
 
@@ -83,21 +84,12 @@ class CrossCheck:
             table["why"] = [t.why if t else "" for t in on_macs]
         return table
 
-    def to_markdown(self) -> str:
-        """The verdict as Markdown."""
-        from costmodel.views import markdown
-
-        return markdown.crosscheck(self)
-
-    def __str__(self) -> str:
-        from costmodel.views import text
-
-        return text.crosscheck(self)
-
 
 def check(pricing: Pricing) -> CrossCheck:
     """Derives every leaf module call of a trace a second time, and compares."""
-    comparisons: list[Comparison] = []
+    from costmodel import layers as closed
+
+    comparisons: list[QuantityCheck] = []
     traced_only: list[str] = []
     checked = 0
     for layer in pricing.layers:
@@ -132,6 +124,10 @@ def crosscheck(
     if against not in ("", "fvcore"):
         raise InputError(f"against={against!r}: the third opinion is 'fvcore'")
 
+    from costmodel import layers as closed
+    from costmodel.load import priced
+    from costmodel.trace import trace
+
     def derived(module: nn.Module) -> CrossCheck:
         pricing = Pricing(trace(module, inputs, mode=mode, execution=execution, capture=closed.capture))
         if not against:
@@ -146,11 +142,11 @@ def crosscheck(
     return derived(model)
 
 
-def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[Comparison]:
+def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[QuantityCheck]:
     assert layer.module is not None
     first = next(tensors_in(layer.module.outputs), TensorSpec(()))
     # Autocast puts casts before a layer's own op, and no layer casts by itself.
-    work, moved = layer.work, sum(op.traffic.elements for op in layer.ops if op.call.op != CAST)
+    work, moved = layer.work, sum(op.traffic.elements for op in layer.ops if op.call.op != TO)
     pairs = (
         (tuple(cost.output_shape), first.shape),
         (cost.params, sum(p.size for p in layer.parameters)),
@@ -161,4 +157,4 @@ def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[Comparison]:
     for quantity, (derived, traced) in zip(QUANTITIES, pairs, strict=True):
         if quantity == "params" and layer.module.owner is None:
             continue
-        yield Comparison(layer.name, layer.type, quantity, derived, traced, bool(derived == traced))
+        yield QuantityCheck(layer.name, layer.type, quantity, derived, traced, bool(derived == traced))

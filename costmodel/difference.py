@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import ClassVar
 
 from costmodel.profile import Profile
+from costmodel.rendering import Rendered
 
 QUANTITIES = ("params", "macs", "flops", "memory_access", "memory_access_bytes", "activations")
 """What is compared layer by layer."""
@@ -31,8 +33,10 @@ class Change:
 
 
 @dataclass(frozen=True, eq=False)
-class Difference:
+class Difference(Rendered):
     """What changed from ``old`` to ``new``."""
+
+    view: ClassVar[str] = "difference"
 
     old: Profile
     new: Profile
@@ -63,6 +67,10 @@ class Difference:
     def grown(self, limit: Fraction) -> list[str]:
         """The totals that grew by more than a share of what they were."""
         return [total for total, (was, now) in self.totals.items() if now > was and now - was > limit * was]
+
+    def to_markdown(self, *, top: int = 20, limit: Fraction | None = None) -> str:
+        """Totals before and after, and the ``top`` layers that moved them most; totals grown over ``limit`` marked."""
+        return self._render("markdown", top=top, limit=limit)
 
     def _weight(self, change: Change) -> Fraction:
         return max(

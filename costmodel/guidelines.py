@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import gcd, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from costmodel.fusion import Fusion, is_elementwise
 from costmodel.graph import tensors_in
 from costmodel.pricing import PricedOp, Pricing
+from costmodel.rendering import Rendered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,8 +78,12 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Guidelines:
+class Guidelines(Rendered):
     """What the guidelines say of one model."""
+
+    view: ClassVar[str] = "guidelines"
+    titles: ClassVar[Mapping[str, str]] = TITLES
+    formulas: ClassVar[Mapping[str, str]] = FORMULAS
 
     model: str
     findings: tuple[Finding, ...]
@@ -124,12 +129,7 @@ class Guidelines:
 
     def to_markdown(self, limit: int = 20) -> str:
         """The findings that would save most, as Markdown."""
-        from costmodel.views import guidelines
-
-        return guidelines.markdown(self, limit)
-
-    def __str__(self) -> str:
-        return self.to_markdown()
+        return self._render("markdown", limit=limit)
 
 
 def guidelines(pricing: Pricing, fusion: Fusion) -> Guidelines:

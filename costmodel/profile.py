@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from costmodel import layers as closed
 from costmodel.crosscheck import CrossCheck, check
 from costmodel.errors import UnknownOpError
 from costmodel.fusion import Fusion
 from costmodel.graph import Graph, TensorSpec, tensors_in
-from costmodel.memory import PeakMemory, layer_memory, memory_table, peak_memory
+from costmodel.memory import LayerMemory, PeakMemory, layer_memory, memory_table, peak_memory
 from costmodel.pricing import Pricing, TracedLayer
-from costmodel.trace import Execution, Mode, trace
+from costmodel.rendering import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from costmodel.guidelines import Guidelines
     from costmodel.receptive_field import Fields, ReceptiveField
     from costmodel.roofline import Roofline
+    from costmodel.trace import Execution, Mode
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,10 @@ class Coverage:
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class Profile(Report):
     """What a model costs on given inputs. Every figure is an exact integer."""
+
+    view: ClassVar[str] = "profile"
 
     graph: Graph
     """What ran: ops, module calls, tensors."""
@@ -243,7 +244,12 @@ class Profile:
     @property
     def memory(self) -> pd.DataFrame:
         """One row per layer: traffic alone and fused, arithmetic intensity, 1x1 convolutions held to their bound."""
-        return memory_table(layer_memory(self.pricing, self.fusion))
+        return memory_table(self.layer_memory)
+
+    @cached_property
+    def layer_memory(self) -> tuple[LayerMemory, ...]:
+        """The records behind the table ``memory``, in the order of ``layers``."""
+        return layer_memory(self.pricing, self.fusion)
 
     def guidelines(self) -> Guidelines:
         """ShuffleNetV2's four guidelines, layer by layer, ranked by what keeping them would save."""
@@ -271,43 +277,17 @@ class Profile:
         """
         return self._fields.at(layer, position)
 
+    @property
+    def local_receptive_field(self) -> ReceptiveField | None:
+        """That of the deepest feature map whose field is still local; ``None`` where there is no such map."""
+        from costmodel.receptive_field import UnknownLayerError
+
+        try:
+            return self.receptive_field()
+        except UnknownLayerError:
+            return None
+
     # -- views ----------------------------------------------------------------------------------------------------
-
-    def to_markdown(self) -> str:
-        """The profile as Markdown."""
-        from costmodel.views import markdown
-
-        return markdown.profile(self)
-
-    def to_html(self) -> str:
-        """The profile as one self-contained HTML page."""
-        from costmodel.views import html
-
-        return html.profile(self)
-
-    def to_json(self) -> str:
-        """The profile as JSON, which ``costmodel.read_json`` reads back."""
-        from costmodel.views import json
-
-        return json.profile(self)
-
-    def to_csv(self) -> str:
-        """The table of layers as CSV."""
-        from costmodel.views import csv
-
-        return csv.profile(self)
-
-    def to_latex(self) -> str:
-        """The table of layers in LaTeX, with booktabs."""
-        from costmodel.views import latex
-
-        return latex.profile(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Writes the profile as the suffix says: .html, .md (figures beside it), .json, .csv, .tex or .txt."""
-        from costmodel.views import files
-
-        return files.save(self, path)
 
     def plot_layers(self, quantity: str = "macs", ax: Axes | None = None) -> Figure:
         """A quantity of each layer, in order of execution; into ``ax`` where one is given."""
@@ -339,21 +319,15 @@ class Profile:
 
         return figures.roofline(self, device, ax)
 
-    def __str__(self) -> str:
-        from costmodel.views import text
-
-        return text.profile(self)
+    def __getstate__(self) -> dict[str, Any]:
+        # What was computed is computed again where it is read: with the rules and measures that are registered there.
+        return {"graph": self.graph, "name": self.name}
 
     def __repr__(self) -> str:
         bound = "" if self.is_exact else "≥"
         return (
             f"<Profile of {self.name}: params={self.params:,}, macs={bound}{self.macs:,}, flops={bound}{self.flops:,}>"
         )
-
-    def _repr_html_(self) -> str:
-        from costmodel.views import html
-
-        return html.fragment(self)
 
     @cached_property
     def _layer_rows(self) -> list[tuple[Any, ...]]:
@@ -460,6 +434,9 @@ def profile(
     >>> p.macs, p.flops, p.params
     (194400, 403200, 224)
     """
+    # A saved profile is read where there is no torch.
+    from costmodel import layers as closed
+    from costmodel.trace import trace
 
     def traced(module: nn.Module) -> Graph:
         return trace(module, inputs, mode=mode, execution=execution, capture=closed.capture)
@@ -470,19 +447,15 @@ def profile(
         result = Profile(priced(model, traced, weights=execution == "real"), model)
     else:
         result = Profile(traced(model), type(model).__name__)
-    return strictly(result) if strict else result
-
-
-def strictly(result: Profile) -> Profile:
-    """The same profile, if every op that ran has a rule; raises ``UnknownOpError`` if not."""
-    if not result.is_exact:
-        raise UnknownOpError(_unknown_message(result))
+    if strict:
+        require_exact(result)
     return result
 
 
-def renamed(result: Profile, name: str) -> Profile:
-    """The same profile under another name."""
-    return replace(result, name=name)
+def require_exact(p: Profile) -> None:
+    """Raises ``UnknownOpError`` if an op that ran has no rule."""
+    if not p.is_exact:
+        raise UnknownOpError(_unknown_message(p))
 
 
 def _unknown_message(result: Profile) -> str:

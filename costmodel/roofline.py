@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from costmodel.devices import Device
 from costmodel.fusion import Fusion
 from costmodel.pricing import PricedOp, Pricing
+from costmodel.rendering import Rendered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +50,10 @@ class LayerBound:
 
 
 @dataclass(frozen=True, eq=False)
-class Roofline:
+class Roofline(Rendered):
     """A model on a device: for each layer, and in total, the least time."""
+
+    view: ClassVar[str] = "roofline"
 
     model: str
     device: Device
@@ -88,12 +91,7 @@ class Roofline:
 
     def to_markdown(self, limit: int = 20) -> str:
         """The layers that need most time at least, and the total, as Markdown."""
-        from costmodel.views import roofline
-
-        return roofline.markdown(self, limit)
-
-    def __str__(self) -> str:
-        return self.to_markdown()
+        return self._render("markdown", limit=limit)
 
 
 def roofline(pricing: Pricing, fusion: Fusion, device: Device) -> Roofline:

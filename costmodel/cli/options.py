@@ -104,12 +104,14 @@ def is_saved(model: str) -> bool:
 
 def profiled(model: str, inputs: list[str] | None, *, train: bool = False, strict: bool = False) -> Profile:
     """The profile of what a model argument names: of a spec, or read from a saved one."""
-    from costmodel.profile import profile, strictly
-    from costmodel.views.json import read_json
+    from costmodel.profile import profile, require_exact
+    from costmodel.saved import read_json
 
     if is_saved(model):
         if inputs or train:
             raise InputError(f"{model} is a saved profile: its inputs and mode are settled")
-        result = read_json(model)
-        return strictly(result) if strict else result
+        p = read_json(model)
+        if strict:
+            require_exact(p)
+        return p
     return profile(model, read_inputs(inputs), mode="train" if train else "eval", strict=strict)

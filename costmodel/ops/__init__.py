@@ -29,11 +29,14 @@ from costmodel.ops import (
     values,
     warping,
 )
+from costmodel.ops.composite import COMPOSITES, Composite
 from costmodel.ops.rule import KINDS, RULES, Rule, Torch, example, find, register
 
 __all__ = [
+    "COMPOSITES",
     "KINDS",
     "RULES",
+    "Composite",
     "Rule",
     "Torch",
     "activation",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import each, elementwise
-from costmodel.ops.rule import Rule, always, every_argument, example, register
+from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 6, 4))
@@ -182,10 +184,19 @@ def _softmax_window(call: OpCall, output: int) -> AccessMap:
     return {"self": tuple(All() if d == along else Affine(d) for d in range(rank))}
 
 
-def _softmax_rule(*targets: str, work: Callable[[OpCall], Work], arguments: tuple[object, ...]) -> Rule:
+_CONTIGUOUS_SELF = contiguous("self")
+
+
+def _softmax_rule(
+    *targets: str,
+    work: Callable[[OpCall], Work],
+    arguments: tuple[object, ...],
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = _CONTIGUOUS_SELF,
+) -> Rule:
     return Rule(
         targets=targets, kind=always("activation"), outputs=_softmax, work=work, traffic=every_argument,
-        access=_softmax_window, fusible=False, source="torch.nn.Softmax, made stable by subtracting the maximum",
+        access=_softmax_window,
+        temporaries=temporaries, fusible=False, source="torch.nn.Softmax, made stable by subtracting the maximum",
         free_because=None, examples=(example(_X, *arguments),),
     )  # fmt: skip
 
@@ -193,12 +204,28 @@ def _softmax_rule(*targets: str, work: Callable[[OpCall], Work], arguments: tupl
 register(
     Rule(
         targets=("aten.glu.default",), kind=always("activation"), outputs=_glu,
-        work=_times(_SIGMOID + Work(multiplies=1)), traffic=every_argument, access=_glu_window, fusible=False,
+        work=_times(_SIGMOID + Work(multiplies=1)), traffic=every_argument, access=_glu_window,
+        temporaries=no_temporaries, fusible=False,
         source="torch.nn.GLU: a sigmoid(b) of the halves a and b", free_because=None,
         examples=(example(_X, 1), example(_X)),
     ),
     _softmax_rule("aten._softmax.default", work=lambda call: softmax_work(*_rows(call)), arguments=(-1, False)),
     _softmax_rule("aten._log_softmax.default", work=_log_softmax_work, arguments=(1, False)),
     # A row that is masked out entirely becomes 0 instead of NaN: a selection, no arithmetic.
-    _softmax_rule("aten._safe_softmax.default", work=lambda call: softmax_work(*_rows(call)), arguments=(-1,)),
+    _softmax_rule("aten._safe_softmax.default", work=lambda call: softmax_work(*_rows(call)), arguments=(-1,),
+                  temporaries=no_temporaries),
 )  # fmt: skip
+
+
+def _core_arguments_of_softmax(args: Arguments) -> Arguments | None:
+    if args["dtype"] not in (None, args["self"].dtype):
+        return None
+    return {"self": args["self"], "dim": args["dim"], "half_to_float": False}
+
+
+register_composites(
+    Composite(targets=("aten.softmax.int",), core="aten._softmax.default", arguments=_core_arguments_of_softmax),
+    Composite(
+        targets=("aten.log_softmax.int",), core="aten._log_softmax.default", arguments=_core_arguments_of_softmax
+    ),
+)

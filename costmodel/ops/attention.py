@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import prod
+
 from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.rule import Rule, always, example, moved, register
+from costmodel.ops.rule import Rule, always, example, moved, no_temporaries, register
+from costmodel.ops.temporaries import are_one
 from costmodel.quantities import Traffic, Work
 
 
@@ -61,6 +65,58 @@ def _cpu_kernel_outputs(args: Arguments) -> tuple[TensorSpec, ...]:
     return y, logsumexp
 
 
+def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
+    """The fused kernel's log-sum-exp of each row; without it all that matrix products and a softmax take."""
+    q, mask = args["query"], args["attn_mask"]
+    if mask is not None and mask.dtype == "bool":
+        yield TensorSpec(mask.shape, q.dtype)  # added as minus infinity
+    if fits_fused_kernel(args):
+        yield TensorSpec(q.shape[:-1], "float64" if q.dtype == "float64" else "float32")
+    else:
+        yield TensorSpec((_bytes_of_unfused_attention(args),), "uint8")
+
+
+def _bytes_of_unfused_attention(args: Arguments) -> int:
+    """What is live beside the result at the worst moment.
+
+    Source: ``_scaled_dot_product_attention_math`` in aten/src/ATen/native/transformers/attention.cpp.
+    """
+    factors: list[TensorSpec] = [args["query"], args["key"], args["value"]]
+    q, k, v = factors
+    y = _outputs(args)
+    batch, keys = y.shape[:-2], k.shape[-2]
+    rows = prod(y.shape[:-1])
+    scores = rows * keys
+    held = 0  # elements that live from the beginning to the end
+    if q.dtype in ("float16", "bfloat16"):
+        q, k, v = (TensorSpec(t.shape, "float32", layout.preserved_strides(t.shape, (t,))) for t in (q, k, v))
+        held += q.size + k.size + v.size
+    if args["is_causal"]:
+        held += q.shape[-2] * keys
+    if args.get("enable_gqa") and not q.shape[-3] == k.shape[-3] == v.shape[-3]:
+        k, v = (TensorSpec((*t.shape[:-3], q.shape[-3], *t.shape[-2:]), t.dtype) for t in (k, v))
+        held += k.size + v.size
+    copies = sum(
+        _copied_for_products(
+            TensorSpec(t.shape, t.dtype, layout.elementwise_strides(t.shape, (t,), number=True)), batch
+        )
+        for t in (q, k)  # each is scaled first
+    )
+    products = (k.size + copies + scores) * q.itemsize
+    softmax = (2 * scores + 1) * q.itemsize + scores + rows  # a byte a score, and a row: is it all minus infinity?
+    back = y.dtype != q.dtype  # cast, and the weights with it, though nobody receives them
+    weighted = (scores + y.size) * q.itemsize + back * scores * y.itemsize
+    weighted += max(_copied_for_products(v, batch) * q.itemsize, back * y.nbytes)
+    return held * q.itemsize + q.nbytes + max(products, softmax, weighted) - y.nbytes
+
+
+def _copied_for_products(t: TensorSpec, batch: tuple[int, ...]) -> int:
+    """Elements of the copy of a batch of matrices whose leading dimensions cannot be seen as one."""
+    missing = (0,) * (len(batch) + 2 - len(t.shape))
+    own = [0 if n != whole else s for n, whole, s in zip(t.shape, batch[len(missing) :], t.full_strides, strict=False)]
+    return 0 if are_one(batch, (*missing, *own)) else prod(batch) * t.shape[-2] * t.shape[-1]
+
+
 def _work(call: OpCall) -> Work:
     # softmax(q k^T / sqrt(E) + mask) v. All L x S scores count, also those that a causal mask discards: the
     # definition computes and masks them; a kernel that skips blocks does less. Masking by a boolean (is_causal
@@ -109,7 +165,7 @@ _PAPER = "Vaswani et al., Attention Is All You Need, arXiv:1706.03762, section 3
 register(
     Rule(
         targets=("aten.scaled_dot_product_attention.default",), kind=always("attention"), outputs=_outputs, work=_work,
-        traffic=_traffic, access=_access, fusible=False, source=_PAPER, free_because=None,
+        traffic=_traffic, access=_access, temporaries=_temporaries, fusible=False, source=_PAPER, free_because=None,
         examples=(
             example(_Q, _K, _K), example(_Q, _K, _K, None, 0.0, True), example(_Q, _K, TensorSpec((2, 4, 7, 3))),
             example(_Q, _K, _K, TensorSpec((5, 7))), example(_Q, _K, _K, TensorSpec((2, 1, 5, 7), "bool"), scale=1.0),
@@ -120,7 +176,8 @@ register(
     ),
     Rule(
         targets=("aten._scaled_dot_product_flash_attention_for_cpu.default",), kind=always("attention"),
-        outputs=_cpu_kernel_outputs, work=_work, traffic=_traffic, access=_access, fusible=False, source=_PAPER,
+        outputs=_cpu_kernel_outputs, work=_work, traffic=_traffic, access=_access,
+        temporaries=no_temporaries, fusible=False, source=_PAPER,
         free_because=None, examples=(example(_Q, _K, _K), example(_Q, _K, _K, attn_mask=TensorSpec((5, 7)))),
     ),
 )  # fmt: skip

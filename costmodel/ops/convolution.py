@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import prod
 from typing import TypeAlias
 
 from costmodel.access import AccessMap, Affine, grouped, sliding, transposed
-from costmodel.graph import Arguments, OpCall, TensorSpec
-from costmodel.ops import layout
+from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides, is_channels_last
+from costmodel.ops import layout, temporaries
+from costmodel.ops.composite import Composite, register_composites, without
 from costmodel.ops.rule import Rule, every_argument, example, register
 from costmodel.quantities import Work
 
@@ -63,6 +64,18 @@ def _outputs(args: Arguments) -> TensorSpec:
         return TensorSpec(shape, x.dtype)
     like = x if layout.suggested_channels_last(x) else w
     return TensorSpec(shape, x.dtype, layout.in_format_of(like, shape))
+
+
+def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
+    """The input in a memory format; and the filters channels last, if the input is."""
+    x: TensorSpec = args["input"]
+    if x.strides is None:
+        return
+    yield from temporaries.in_memory_format(x)
+    w: TensorSpec = args["weight"]
+    last = layout.normal(channels_last_strides(w.shape), w.shape) if layout.suggested_channels_last(x) else None
+    if last and not is_channels_last(w):
+        yield temporaries.copy(w)
 
 
 @lru_cache(maxsize=4096)
@@ -120,6 +133,7 @@ register(
         work=_work,
         traffic=every_argument,
         access=_access,
+        temporaries=_temporaries,
         fusible=False,
         source="Dumoulin & Visin, A guide to convolution arithmetic for deep learning, arXiv:1603.07285",
         free_because=None,
@@ -135,3 +149,46 @@ register(
         ),
     )
 )  # fmt: skip
+
+
+def _core_arguments(axes: int, transposed: bool) -> Callable[[Arguments], Arguments | None]:
+    zeros = [0] * axes
+
+    def arguments(args: Arguments) -> Arguments | None:
+        if len(args["input"].shape) != axes + 2:
+            return None  # without a batch dimension: torch unsqueezes
+        return {
+            "input": args["input"],
+            "weight": args["weight"],
+            "bias": args["bias"],
+            "stride": args["stride"],
+            "padding": args["padding"],
+            "dilation": args["dilation"],
+            "transposed": transposed,
+            "output_padding": args["output_padding"] if transposed else zeros,
+            "groups": args["groups"],
+        }
+
+    return arguments
+
+
+register_composites(
+    Composite(  # as torch.jit.trace writes a convolution down
+        targets=("aten._convolution.default", "aten._convolution.deprecated"),
+        core="aten.convolution.default",
+        arguments=without("benchmark", "deterministic", "cudnn_enabled", "allow_tf32"),
+    )
+)
+for _rank, _overload in ((1, "default"), (2, "input"), (3, "input")):
+    register_composites(
+        Composite(
+            targets=(f"aten.conv{_rank}d.default",),
+            core="aten.convolution.default",
+            arguments=_core_arguments(_rank, transposed=False),
+        ),
+        Composite(
+            targets=(f"aten.conv_transpose{_rank}d.{_overload}",),
+            core="aten.convolution.default",
+            arguments=_core_arguments(_rank, transposed=True),
+        ),
+    )

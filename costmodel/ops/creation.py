@@ -12,7 +12,18 @@ from costmodel.ops import layout
 from costmodel.ops.access import nothing
 from costmodel.ops.defaults import default_float
 from costmodel.ops.movement import in_memory_format
-from costmodel.ops.rule import Example, Rule, always, example, free, moved, no_work, outputs_only, register
+from costmodel.ops.rule import (
+    Example,
+    Rule,
+    always,
+    example,
+    free,
+    moved,
+    no_temporaries,
+    no_work,
+    outputs_only,
+    register,
+)
 from costmodel.quantities import Traffic
 
 _X = TensorSpec((2, 3, 4))
@@ -115,7 +126,7 @@ def fill(
     """The rule of an op that writes a tensor and reads none."""
     return Rule(
         targets=targets, kind=always("other"), outputs=outputs, work=no_work, traffic=traffic, access=access,
-        fusible=False, source=source, free_because=None, examples=examples,
+        temporaries=no_temporaries, fusible=False, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from costmodel.access import AccessMap
-from costmodel.graph import Arguments, OpCall
+from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
-from costmodel.ops.rule import RULES, Outputs, Rule, Torch, always, every_argument, register
+from costmodel.ops.rule import RULES, Outputs, Rule, Torch, always, every_argument, no_temporaries, register
 from costmodel.quantities import Traffic, Work
 
 OpWork: TypeAlias = Callable[[OpCall], Work | Mapping[str, int]]
@@ -20,6 +20,7 @@ def register_op(
     outputs: Callable[[Arguments], Outputs] | Torch = Torch.META,
     traffic: Callable[[OpCall], Traffic] = every_argument,
     access: Callable[[OpCall, int], AccessMap] = everything,
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
     fusible: bool = False,
     source: str = "the user",
 ) -> Callable[[OpWork], OpWork]:
@@ -32,6 +33,8 @@ def register_op(
         outputs: shapes of what it returns, from its arguments; by default torch's meta kernel is asked.
         traffic: what it reads and writes; by default every tensor argument once and every output once.
         access: what its outputs see of its inputs; by default everything.
+        temporaries: from its arguments, a ``TensorSpec`` of each tensor that it allocates besides its outputs and frees
+            before it returns; by default none.
         fusible: whether it could join the kernel that makes its input.
         source: where the price is written down.
 
@@ -67,7 +70,7 @@ def register_op(
         register(
             Rule(
                 targets=names, kind=always(kind), outputs=outputs, work=work, traffic=traffic, access=access,
-                fusible=fusible, source=source, free_because=None, examples=(),
+                temporaries=temporaries, fusible=fusible, source=source, free_because=None, examples=(),
             )
         )  # fmt: skip
         return function

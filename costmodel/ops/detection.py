@@ -8,7 +8,7 @@ from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
-from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, register
+from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.ops.sorting import sort_compares
 from costmodel.quantities import Work
 
@@ -115,25 +115,29 @@ _ALIGN = "He et al., Mask R-CNN, arXiv:1703.06870, section 3"
 
 register(
     Rule(targets=("torchvision.nms.default",), kind=always("other"), outputs=_kept, work=_nms_work,
-         traffic=every_argument, access=everything, fusible=False,
+         traffic=every_argument, access=everything, temporaries=no_temporaries, fusible=False,
          source="greedy non-maximum suppression, its worst case",
          free_because=None, examples=(example(TensorSpec((4, 4)), TensorSpec((4,)), 0.5),)),
     Rule(targets=("torchvision.roi_align.default",), kind=always("pool"), outputs=_align, work=_align_work,
-         traffic=every_argument, access=_region_window, fusible=False, source=_ALIGN, free_because=None,
+         traffic=every_argument, access=_region_window,
+         temporaries=no_temporaries, fusible=False, source=_ALIGN, free_because=None,
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2, 2, False), example(_IMAGE, _BOXES, 0.5, 3, 2, -1, True))),
     Rule(targets=("torchvision.roi_pool.default",), kind=always("pool"), outputs=_pool, work=_pool_work,
-         traffic=every_argument, access=_region_window, fusible=False, free_because=None,
+         traffic=every_argument, access=_region_window, temporaries=no_temporaries, fusible=False, free_because=None,
          source="Girshick, Fast R-CNN, arXiv:1504.08083, section 2.1; a lower bound, boxes tell the bins' sizes",
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2),)),
     Rule(targets=("torchvision.ps_roi_align.default",), kind=always("pool"), outputs=_position_sensitive,
-         work=_align_work, traffic=every_argument, access=_region_window, fusible=False, source=_ALIGN,
+         work=_align_work, traffic=every_argument, access=_region_window,
+         temporaries=no_temporaries, fusible=False, source=_ALIGN,
          free_because=None, examples=(example(_IMAGE, _BOXES, 1.0, 2, 2, 2),)),
     Rule(targets=("torchvision.ps_roi_pool.default",), kind=always("pool"), outputs=_position_sensitive,
-         work=_average_work, traffic=every_argument, access=_region_window, fusible=False, free_because=None,
+         work=_average_work, traffic=every_argument, access=_region_window,
+         temporaries=no_temporaries, fusible=False, free_because=None,
          source="Dai et al., R-FCN, arXiv:1605.06409; a lower bound, boxes tell the bins' sizes",
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2),)),
     Rule(targets=("torchvision.deform_conv2d.default",), kind=_deformable_kind, outputs=_deformable,
-         work=_deformable_work, traffic=every_argument, access=_deformable_window, fusible=False,
+         work=_deformable_work, traffic=every_argument, access=_deformable_window,
+         temporaries=no_temporaries, fusible=False,
          source="Dai et al., Deformable Convolutional Networks, arXiv:1703.06211", free_because=None,
          examples=(
              example(_IMAGE, TensorSpec((4, 8, 3, 3)), TensorSpec((2, 18, 9, 7)), TensorSpec((2, 9, 9, 7)),

@@ -8,7 +8,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import pointwise
 from costmodel.ops.defaults import default_float
-from costmodel.ops.rule import Example, Rule, always, every_argument, example, register
+from costmodel.ops.rule import Example, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -59,7 +59,7 @@ def elementwise(
     """The rule of an op that works on each position by itself."""
     return Rule(
         targets=targets, kind=always(kind), outputs=outputs, work=work, traffic=every_argument, access=pointwise,
-        fusible=True, source=source, free_because=None, examples=examples,
+        temporaries=no_temporaries, fusible=True, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
 

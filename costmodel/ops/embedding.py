@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
-from costmodel.ops.rule import Example, Rule, always, example, no_work, register
+from costmodel.ops.rule import Example, Rule, always, example, no_temporaries, no_work, register
 from costmodel.quantities import Traffic, Work
 
 _SUM, _MEAN, _MAX = 0, 1, 2
@@ -86,7 +86,8 @@ def _bag_rule(target: str, *, counts_last_offset: bool) -> Rule:
         targets=(target,), kind=always("embedding"), outputs=_bag_outputs(counts_last_offset=counts_last_offset),
         work=_bag_work,
         traffic=lambda call: _rows_read(call, call.args["offsets"], call.args["per_sample_weights"]),
-        access=lambda call, output: {"indices": (All(),)}, fusible=False, source="torch.nn.EmbeddingBag",
+        access=lambda call, output: {"indices": (All(),)},
+        temporaries=no_temporaries, fusible=False, source="torch.nn.EmbeddingBag",
         free_because=None, examples=examples,
     )  # fmt: skip
 
@@ -94,7 +95,8 @@ def _bag_rule(target: str, *, counts_last_offset: bool) -> Rule:
 register(
     Rule(
         targets=("aten.embedding.default",), kind=always("embedding"), outputs=_outputs, work=no_work,
-        traffic=_rows_read, access=_access, fusible=False, source="torch.nn.Embedding: a table look-up, no arithmetic",
+        traffic=_rows_read, access=_access,
+        temporaries=no_temporaries, fusible=False, source="torch.nn.Embedding: a table look-up, no arithmetic",
         free_because=None, examples=(example(TensorSpec((10, 4)), TensorSpec((2, 3), "int64")),),
     ),
     _bag_rule("aten._embedding_bag.default", counts_last_offset=False),

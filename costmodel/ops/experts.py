@@ -6,7 +6,7 @@ from math import prod
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
-from costmodel.ops.rule import Rule, always, every_argument, example, register
+from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
 
@@ -40,7 +40,7 @@ _ENDS = TensorSpec((2,), "int32")
 register(
     Rule(
         targets=("aten._grouped_mm.default",), kind=always("matmul"), outputs=_grouped_product, work=_grouped_work,
-        traffic=every_argument, access=everything, fusible=False,
+        traffic=every_argument, access=everything, temporaries=no_temporaries, fusible=False,
         source="torch.nn.functional.grouped_mm; the groups are taken to cover every row, as a router's do",
         free_because=None,
         examples=(
@@ -53,7 +53,8 @@ register(
     Rule(
         targets=("aten.histc.default",), kind=always("other"),
         outputs=lambda args: TensorSpec((args["bins"],), args["self"].dtype), work=_histogram_work,
-        traffic=every_argument, access=everything, fusible=False, source="torch.histc", free_because=None,
+        traffic=every_argument, access=everything,
+        temporaries=no_temporaries, fusible=False, source="torch.histc", free_because=None,
         examples=(example(TensorSpec((2, 6)), 5, 0, 1), example(TensorSpec((7,)))),
     ),
 )  # fmt: skip

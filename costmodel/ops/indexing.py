@@ -12,7 +12,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import everything
 from costmodel.ops.movement import copy
-from costmodel.ops.rule import Rule, Torch, always, example, moved, register
+from costmodel.ops.rule import Rule, Torch, always, example, moved, no_temporaries, register
 from costmodel.quantities import Traffic, Work
 
 _X = TensorSpec((2, 3, 4))
@@ -238,7 +238,8 @@ register(
          traffic=_scatter_traffic, source=_SOURCE, examples=(example(_X, -2, _INDEX, 1.0),)),
     Rule(targets=("aten.index_put.default", "aten.index_put_.default", "aten._index_put_impl_.default",
                   "aten._unsafe_index_put.default"), kind=always("other"), outputs=_like_self, work=_index_put_work,
-         traffic=_index_put_traffic, access=_index_put_window, fusible=False, source=_SOURCE, free_because=None,
+         traffic=_index_put_traffic, access=_index_put_window,
+         temporaries=no_temporaries, fusible=False, source=_SOURCE, free_because=None,
          examples=(example(_X, [None, _ROWS], TensorSpec((5, 4))), example(_X, [_MASK], TensorSpec(())),
                    example(_X, [None, _ROWS], TensorSpec((5, 4)), True))),
     copy("aten.index_copy.default", "aten.index_copy_.default", outputs=_contiguous, access=_index_add_window,
@@ -250,7 +251,8 @@ register(
          traffic=_masked_scatter_traffic, source=_SOURCE, examples=(example(_X, TensorSpec((3, 1), "bool"), _X),)),
     *(
         Rule(targets=targets, kind=always("other"), outputs=_contiguous, work=work, traffic=traffic, access=access,
-             fusible=False, source="torch.Tensor.scatter_reduce, index_add: one operation an element scattered",
+             temporaries=no_temporaries, fusible=False,
+             source="torch.Tensor.scatter_reduce, index_add: one operation per element scattered",
              free_because=None, examples=examples)
         for targets, work, traffic, access, examples in (
             (("aten.scatter_add.default", "aten.scatter_add_.default"), _scatter_add_work, _scatter_traffic,

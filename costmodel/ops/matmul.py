@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import aligned
 from costmodel.ops.layout import of_one_dtype
-from costmodel.ops.rule import Example, Rule, always, every_argument, example, moved, register
+from costmodel.ops.rule import Example, Rule, always, every_argument, example, moved, no_temporaries, register
+from costmodel.ops.temporaries import are_one, copy
 from costmodel.quantities import Traffic, Work
 
 _ROWS, _COLUMNS = (Affine(0), All()), (All(), Affine(1))
@@ -97,7 +98,8 @@ def _product(
 
     return Rule(
         targets=targets, kind=always("matmul"), outputs=outputs, work=work, traffic=traffic, access=access,
-        fusible=False, source="torch.Tensor.matmul and torch.addmm", free_because=None, examples=examples,
+        temporaries=no_temporaries, fusible=False, source="torch.Tensor.matmul and torch.addmm",
+        free_because=None, examples=examples,
     )  # fmt: skip
 
 
@@ -107,6 +109,13 @@ def _linear(args: Arguments) -> TensorSpec:
         raise ValueError(f"the linear layer's weight {w.shape} takes {w.shape[-1]} features, the input has {x.shape}")
     of_one_dtype("a linear layer", x, w, args["bias"])
     return TensorSpec(x.shape[:-1] + w.shape[:-1], x.dtype)
+
+
+def _rows_copied(args: Arguments) -> Iterable[TensorSpec]:
+    """A matrix of rows, where the leading dimensions cannot be seen as one."""
+    x: TensorSpec = args["input"]
+    if x.strides is not None and not are_one(x.shape[:-1], x.strides[:-1]):
+        yield copy(x)
 
 
 def _linear_work(call: OpCall) -> Work:
@@ -169,13 +178,15 @@ register(
              taps=(_ROWS, (All(),)), examples=(example(TensorSpec((3,)), _A, _V),)),
     Rule(
         targets=("aten.linear.default",), kind=always("linear"), outputs=_linear, work=_linear_work,
-        traffic=every_argument, access=_linear_window, fusible=False, source="torch.nn.Linear: y = x A^T + b",
+        traffic=every_argument, access=_linear_window,
+        temporaries=_rows_copied, fusible=False, source="torch.nn.Linear: y = x A^T + b",
         free_because=None,
         examples=(example(_BATCH_A, TensorSpec((5, 4)), TensorSpec((5,))), example(_A, TensorSpec((5, 4)))),
     ),
     Rule(
         targets=("aten.bilinear.default",), kind=always("linear"), outputs=_bilinear, work=_bilinear_work,
-        traffic=every_argument, access=_bilinear_window, fusible=False, source="torch.nn.Bilinear: y = x1^T A x2 + b",
+        traffic=every_argument, access=_bilinear_window,
+        temporaries=no_temporaries, fusible=False, source="torch.nn.Bilinear: y = x1^T A x2 + b",
         free_because=None,
         examples=(example(_A, TensorSpec((3, 2)), TensorSpec((5, 4, 2)), TensorSpec((5,))),),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -10,12 +10,27 @@ from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Rolled, Sli
 from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides
 from costmodel.ops import layout
 from costmodel.ops.access import aligned, everything, pointwise
-from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, every_argument, example, moved, no_work, register
+from costmodel.ops.rule import (
+    Example,
+    Outputs,
+    Rule,
+    Torch,
+    always,
+    every_argument,
+    example,
+    moved,
+    no_temporaries,
+    no_work,
+    register,
+)
 from costmodel.ops.shape import slice_start, unfolded
 from costmodel.quantities import Traffic
 
 _X = TensorSpec((2, 3, 4))
 _IMAGE = TensorSpec((2, 3, 5, 4))
+
+TO = "aten._to_copy.default"
+"""``Tensor.to``: a copy of another dtype, in another memory format or on another device. Autocast casts by it."""
 
 
 def copy(
@@ -26,12 +41,13 @@ def copy(
     kind: str = "other",
     traffic: Callable[[OpCall], Traffic] = every_argument,
     fusible: bool = False,
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
     source: str = "a copy: read, written, nothing computed",
 ) -> Rule:
     """The rule of an op that only moves elements."""
     return Rule(
         targets=targets, kind=always(kind), outputs=outputs, work=no_work, traffic=traffic, access=access,
-        fusible=fusible, source=source, free_because=None, examples=examples,
+        temporaries=temporaries, fusible=fusible, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
 
@@ -139,6 +155,12 @@ def _roll(args: Arguments) -> TensorSpec:
     return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape) if args["dims"] else None)
 
 
+def _rolled_once(args: Arguments) -> Iterable[TensorSpec]:
+    """One dimension after the other: what the first made lives while the next is made."""
+    x, dims = args["self"], args["dims"]
+    return [TensorSpec(x.shape, x.dtype)] if not isinstance(dims, int) and len(dims) > 1 else []
+
+
 def _roll_window(call: OpCall, output: int) -> AccessMap:
     x, dims = call.args["self"], _as_list(call.args["dims"])
     if not dims:
@@ -205,13 +227,13 @@ register(
          examples=(example([_X, _X], 1), example([_X, _X, _X], -1))),
     copy("aten.clone.default", outputs=_clone, access=pointwise, fusible=True,
          examples=(example(_IMAGE), example(_IMAGE, memory_format="channels_last"))),
-    copy("aten._to_copy.default", outputs=_clone, access=pointwise, fusible=True,
+    copy(TO, outputs=_clone, access=pointwise, fusible=True,
          examples=(example(_X, dtype="float16"), example(_IMAGE, memory_format="channels_last"))),
     copy("aten.copy_.default", "aten.copy.default", outputs=_same, access=_copied, traffic=_overwritten, fusible=True,
          examples=(example(_X, TensorSpec((3, 1))), example(_X, _X))),
     copy("aten.lift.default", "aten._conj_physical.default", "aten.conj_physical.default", outputs=_same,
          access=pointwise, fusible=True, examples=(example(TensorSpec((2, 3), "complex64")),)),
-    copy("aten.roll.default", outputs=_roll, access=_roll_window,
+    copy("aten.roll.default", outputs=_roll, access=_roll_window, temporaries=_rolled_once,
          examples=(example(_IMAGE, [1, -2], [2, 3]), example(_X, [3], [0]), example(_X, [3]))),
     copy("aten.flip.default", outputs=_same, access=_flip_window, examples=(example(_X, [0, -1]),)),
     copy("aten.repeat.default", outputs=_repeat, access=_repeat_window,

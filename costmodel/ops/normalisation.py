@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 
 from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Statistic
-from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
-from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, moved, register
+from costmodel.ops.composite import Composite, register_composites, without
+from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, moved, no_temporaries, register
+from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Traffic, Work
 
 
@@ -86,7 +88,7 @@ def _batch_norm_window(call: OpCall, output: int) -> AccessMap:
 def _batch_norm_rule(target: str, examples: tuple[Example, ...]) -> Rule:
     return Rule(
         targets=(target,), kind=always("norm"), outputs=_batch_norm, work=_batch_norm_work,
-        traffic=_batch_norm_traffic, access=_batch_norm_window, fusible=True,
+        traffic=_batch_norm_traffic, access=_batch_norm_window, temporaries=no_temporaries, fusible=True,
         source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, algorithms 1 and 2", free_because=None,
         examples=examples,
     )  # fmt: skip
@@ -175,6 +177,15 @@ def _instance_norm_window(call: OpCall, output: int) -> AccessMap:
     return {"input": tuple(_statistic(d, output) if whole and d > 1 else Affine(d) for d in range(rank))}
 
 
+def _instance_norm_temporaries(args: Arguments) -> Iterable[TensorSpec]:
+    """A batch norm over batch * channels: affine parameters repeated, and statistics kept where they are taken."""
+    x = args["input"]
+    instances = (x.shape[0] * x.shape[1],)
+    repeated = [args[name] for name in ("weight", "bias", "running_mean", "running_var") if args[name] is not None]
+    saved = 2 if args["use_input_stats"] else 0
+    return [TensorSpec(instances, x.dtype) for _ in range(len(repeated) + saved)]
+
+
 def _rms_norm(args: Arguments) -> TensorSpec:
     x, normalized = args["input"], tuple(args["normalized_shape"])
     if x.shape[len(x.shape) - len(normalized) :] != normalized:
@@ -224,10 +235,11 @@ def _sample_rule(
     source: str,
     examples: tuple[Example, ...],
     traffic: Callable[[OpCall], Traffic] = _main_traffic,
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
     return Rule(
         targets=targets, kind=always("norm"), outputs=outputs, work=work, traffic=traffic, access=access,
-        fusible=False, source=source, free_because=None, examples=examples,
+        temporaries=temporaries, fusible=False, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
 
@@ -254,6 +266,7 @@ register(
     ),
     _sample_rule(
         "aten.native_layer_norm.default", outputs=_layer_norm, work=_layer_norm_work, access=_over_trailing,
+        temporaries=contiguous("input"),
         source="Ba, Kiros & Hinton, Layer Normalization, arXiv:1607.06450",
         examples=(example(_X, [6], _LAST, _LAST, 1e-5), example(_X, [5, 6], None, None, 1e-5)),
     ),
@@ -264,7 +277,7 @@ register(
     ),
     _sample_rule(
         "aten.instance_norm.default", outputs=_instance_norm, work=_instance_norm_work,
-        access=_instance_norm_window, traffic=_instance_norm_traffic,
+        access=_instance_norm_window, traffic=_instance_norm_traffic, temporaries=_instance_norm_temporaries,
         source="Ulyanov, Vedaldi & Lempitsky, Instance Normalization, arXiv:1607.08022",
         examples=(
             example(_X, _C, _C, None, None, True, 0.1, 1e-5, False),
@@ -279,7 +292,8 @@ register(
     ),
     Rule(
         targets=("aten._weight_norm_interface.default",), kind=always("norm"), outputs=_weight_norm,
-        work=_weight_norm_work, traffic=every_argument, access=_weight_norm_window, fusible=False,
+        work=_weight_norm_work, traffic=every_argument, access=_weight_norm_window,
+        temporaries=no_temporaries, fusible=False,
         source="Salimans & Kingma, Weight Normalization, arXiv:1602.07868, equation 2", free_because=None,
         examples=(example(_X, TensorSpec((2, 1, 1, 1)), 0), example(_X, TensorSpec((1, 1, 1, 6)), 3)),
     ),
@@ -289,3 +303,34 @@ register(
         examples=(example(_X, [6], _LAST, 1e-5),),
     ),
 )  # fmt: skip
+
+
+def _core_arguments_of_group_norm(args: Arguments) -> Arguments | None:
+    x: TensorSpec = args["input"]
+    if x.strides is not None and not is_channels_last(x):
+        return None  # torch makes it contiguous first
+    return {
+        "input": x,
+        "weight": args["weight"],
+        "bias": args["bias"],
+        "N": x.shape[0],
+        "C": x.shape[1],
+        "HxW": prod(x.shape[2:]),
+        "group": args["num_groups"],
+        "eps": args["eps"],
+    }
+
+
+register_composites(
+    Composite(
+        targets=("aten.batch_norm.default",), core="aten.native_batch_norm.default", arguments=without("cudnn_enabled")
+    ),
+    Composite(
+        targets=("aten.layer_norm.default",), core="aten.native_layer_norm.default", arguments=without("cudnn_enable")
+    ),
+    Composite(
+        targets=("aten.group_norm.default",),
+        core="aten.native_group_norm.default",
+        arguments=_core_arguments_of_group_norm,
+    ),
+)

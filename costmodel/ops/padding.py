@@ -10,7 +10,7 @@ from costmodel.access import AccessMap, Affine, All, AxisMap, GridAxis, Reflecte
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.movement import copy
-from costmodel.ops.rule import Rule, always, every_argument, example, register
+from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
 _IMAGE = TensorSpec((2, 3, 5, 4))
@@ -154,7 +154,7 @@ register(
     ),
     Rule(
         targets=("aten.col2im.default",), kind=always("other"), outputs=_col2im, work=_col2im_work,
-        traffic=every_argument, access=_col2im_window, fusible=False,
+        traffic=every_argument, access=_col2im_window, temporaries=no_temporaries, fusible=False,
         source="torch.nn.Fold: overlapping patches are summed",
         free_because=None, examples=(example(TensorSpec((2, 12, 12)), [5, 4], [2, 2], [1, 1], [0, 0], [1, 1]),),
     ),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 
 from costmodel.access import AccessMap, Affine, adaptive, sliding
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.layout import Shape, Strides
-from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
+from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.temporaries import in_memory_format
 from costmodel.quantities import Work
 
 
@@ -153,16 +155,27 @@ def _adaptive_window(axes: int) -> Callable[[OpCall, int], AccessMap]:
     return access
 
 
+def _formatted(args: Arguments) -> Iterable[TensorSpec]:
+    return in_memory_format(args["self"])
+
+
+def _formatted_and_indices(outputs: Callable[[Arguments], TensorSpec]) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """Where each maximum was, besides: int64, as many as outputs."""
+    return lambda args: [*in_memory_format(args["self"]), TensorSpec(outputs(args).shape, "int64")]
+
+
 def _rule(
     target: str,
     outputs: Callable[[Arguments], Outputs],
     work: Callable[[OpCall], Work],
     access: Callable[[OpCall, int], AccessMap],
     examples: tuple[Example, ...],
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
     return Rule(
         targets=(target,), kind=always("pool"), outputs=outputs, work=work, traffic=every_argument, access=access,
-        fusible=False, source="torch.nn.MaxPool2d, AvgPool2d and AdaptiveAvgPool2d, and their kin", free_because=None,
+        temporaries=temporaries, fusible=False,
+        source="torch.nn.MaxPool2d, AvgPool2d and AdaptiveAvgPool2d, and their kin", free_because=None,
         examples=examples,
     )  # fmt: skip
 
@@ -175,6 +188,7 @@ for _axes in (1, 2, 3):
     _mostly: Format = _as_one_row if _axes == 1 else layout.in_format_of if _axes == 2 else _contiguous
     _max_format: Format = layout.in_format_of if _axes == 3 else _mostly
     _max = _pool_outputs(_axes, _max_format)
+    _max_alone = _pool_outputs(1, _contiguous) if _axes == 1 else _max
     _plain = (example(_x, [3] * _axes, [2] * _axes, [1] * _axes), example(_x, [2]))
     _maximum = (*_plain, example(_x, [2], [1], [0], [2]), example(_x, [2], [3], [1], [1], True))
     _unbatched = example(TensorSpec(_x.shape[1:]), [2], [3], [1], True)
@@ -182,13 +196,14 @@ for _axes in (1, 2, 3):
     _access = _sliding_window(_axes)
     _adapted = (example(_x, [4] * _axes), example(TensorSpec(_x.shape[1:]), [1] * _axes))
     register(
-        _rule(f"aten.max_pool{_axes}d.default", _pool_outputs(1, _contiguous) if _axes == 1 else _max,
-              _max_work(_axes), _access, _maximum),
+        _rule(f"aten.max_pool{_axes}d.default", _max_alone, _max_work(_axes), _access, _maximum,
+              no_temporaries if _axes == 1 else _formatted_and_indices(_max_alone)),
         _rule(
             f"aten.max_pool{_axes}d_with_indices.default", _with_indices(_max), _max_work(_axes), _access,
             _maximum,
         ),
-        _rule(f"aten.avg_pool{_axes}d.default", _pool_outputs(_axes, _mostly), _average_work(_axes), _access, _average),
+        _rule(f"aten.avg_pool{_axes}d.default", _pool_outputs(_axes, _mostly), _average_work(_axes), _access, _average,
+              _formatted if _axes == 2 else no_temporaries),
         _rule(
             f"aten.adaptive_max_pool{_axes}d.default", _with_indices(_adaptive_outputs(_axes, _mostly)),
             _adaptive_work(_axes, average=False), _adaptive_window(_axes), _adapted,
@@ -201,3 +216,8 @@ for _axes in (1, 2, 3):
                 _adaptive_work(_axes, average=True), _adaptive_window(_axes), _adapted,
             )
         )  # fmt: skip
+        register_composites(
+            Composite(
+                targets=(f"aten.adaptive_avg_pool{_axes}d.default",), core=f"aten._adaptive_avg_pool{_axes}d.default"
+            )
+        )

@@ -6,10 +6,11 @@ from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import pointwise
+from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.creation import fill
 from costmodel.ops.defaults import default_float
 from costmodel.ops.movement import in_memory_format
-from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, register
+from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -95,20 +96,34 @@ register(
     fill("aten.random_.from", outputs=_like, source=_DRAW, examples=(example(_X, 1, 5),)),
     fill("aten.random_.to", outputs=_like, source=_DRAW, examples=(example(_X, 5),)),
     Rule(targets=("aten.bernoulli.default",), kind=always("other"), outputs=_contiguous,
-         work=lambda call: Work(compares=call.outputs[0].size), traffic=every_argument, access=pointwise, fusible=True,
+         work=lambda call: Work(compares=call.outputs[0].size), traffic=every_argument, access=pointwise,
+         temporaries=no_temporaries, fusible=True,
          source="one uniform draw compared with each probability", free_because=None, examples=(example(_X),)),
     Rule(targets=("aten.bernoulli_.Tensor",), kind=always("other"), outputs=_like,
-         work=lambda call: Work(compares=call.outputs[0].size), traffic=every_argument, access=pointwise, fusible=True,
+         work=lambda call: Work(compares=call.outputs[0].size), traffic=every_argument, access=pointwise,
+         temporaries=no_temporaries, fusible=True,
          source="one uniform draw compared with each probability", free_because=None, examples=(example(_X, _X),)),
     Rule(targets=("aten.normal.Tensor_float",), kind=always("other"), outputs=_normal,
          work=lambda call: Work(multiplies=call.outputs[0].size, adds=call.outputs[0].size), traffic=every_argument,
-         access=pointwise, fusible=True, source="mean + std * draw", free_because=None, examples=(example(_X, 2.0),)),
+         access=pointwise,
+         temporaries=no_temporaries, fusible=True, source="mean + std * draw",
+         free_because=None, examples=(example(_X, 2.0),)),
     Rule(targets=("aten.multinomial.default",), kind=always("other"), outputs=_multinomial, work=_multinomial_work,
-         traffic=every_argument, access=_rows, fusible=False, source="inverse transform sampling", free_because=None,
+         traffic=every_argument, access=_rows,
+         temporaries=no_temporaries, fusible=False, source="inverse transform sampling", free_because=None,
          examples=(example(TensorSpec((2, 5)), 3, True),)),
     Rule(targets=("aten.native_dropout.default",), kind=always("other"), outputs=_dropout, work=_dropout_work,
-         traffic=every_argument, access=_dropout_window, fusible=True,
+         traffic=every_argument, access=_dropout_window, temporaries=no_temporaries, fusible=True,
 
          source="Srivastava et al., Dropout, JMLR 15 (2014): times the mask, times 1 / (1 - p); the mask is stored",
          free_because=None, examples=(example(_X, 0.5, True),)),
 )  # fmt: skip
+
+
+def _keeps_everything(args: Arguments) -> bool:
+    return not args["train"] or args["p"] == 0 or args["input"].size == 0
+
+
+register_composites(
+    Composite(targets=("aten.dropout.default",), core="aten.native_dropout.default", is_identity=_keeps_everything)
+)

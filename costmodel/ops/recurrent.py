@@ -7,7 +7,7 @@ from collections.abc import Callable
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
+from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
 _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
@@ -133,7 +133,8 @@ def _rule(
 ) -> Rule:
     return Rule(
         targets=(target,), kind=always("recurrent"), outputs=outputs, work=work, traffic=every_argument, access=access,
-        fusible=False, source="torch.nn.LSTM, torch.nn.GRU and torch.nn.RNN: the equations of their documentation",
+        temporaries=no_temporaries, fusible=False,
+        source="torch.nn.LSTM, torch.nn.GRU and torch.nn.RNN: the equations of their documentation",
         free_because=None, examples=examples,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import all_of, reduced
-from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
+from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -135,7 +135,7 @@ def reduction(
     """The rule of an op that joins the elements along some dimensions."""
     return Rule(
         targets=targets, kind=always(kind), outputs=outputs, work=work, traffic=every_argument, access=access,
-        fusible=False, source=source, free_because=None, examples=examples,
+        temporaries=no_temporaries, fusible=False, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.rule import Example, Rule, always, every_argument, example, no_work, register
+from costmodel.ops.rule import Example, Rule, always, every_argument, example, no_temporaries, no_work, register
 from costmodel.quantities import Work
 
 _SCALES = {1: ("scales",), 2: ("scales_h", "scales_w"), 3: ("scales_d", "scales_h", "scales_w")}
@@ -117,7 +117,7 @@ def _upsampling(
     examples: tuple[Example, ...] = tuple(example(x, [7] * axes, *a) for a in arguments)
     return Rule(
         targets=tuple(f"aten.{name}.default" for name in names), kind=always("resample"), outputs=_resized(axes),
-        work=work, traffic=every_argument, access=_access(axes, reach), fusible=False,
+        work=work, traffic=every_argument, access=_access(axes, reach), temporaries=no_temporaries, fusible=False,
         source="torch.nn.functional.interpolate; aten/src/ATen/native/UpSample.h", free_because=None,
         examples=examples,
     )  # fmt: skip
@@ -195,7 +195,8 @@ def _shuffle(
 ) -> Rule:
     return Rule(
         targets=targets, kind=always("resample"), outputs=outputs, work=no_work, traffic=every_argument, access=access,
-        fusible=False, source="torch.nn.PixelShuffle and ChannelShuffle: one copy in another order, no arithmetic",
+        temporaries=no_temporaries, fusible=False,
+        source="torch.nn.PixelShuffle and ChannelShuffle: one copy in another order, no arithmetic",
         free_because=None, examples=examples,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ class Torch(Enum):
 
     VIEW = "a view: torch's own view kernel is run, it is fast and moves nothing"
     META = "rare: torch's own meta kernel is run, slower than a shape rule"
+    VALUE = "a Python value: torch reads it off a tensor, where the trace has the tensor's values"
 
 
 Outputs: TypeAlias = TensorSpec | tuple[TensorSpec, ...]
@@ -48,6 +49,8 @@ class Rule:
     It raises ``NeedsValuesError`` where only values tell them, ``ValueError`` where the arguments do not fit."""
     work: Callable[[OpCall], Work]
     traffic: Callable[[OpCall], Traffic]
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]]
+    """What it allocates besides its outputs and frees before it returns (see ``costmodel.ops.temporaries``)."""
     access: Callable[[OpCall, int], AccessMap]
     """What the output of the given index sees of each input."""
     fusible: bool
@@ -139,6 +142,11 @@ def no_work(call: OpCall) -> Work:
     return Work()
 
 
+def no_temporaries(args: Arguments) -> Iterable[TensorSpec]:
+    """Nothing is allocated but the outputs."""
+    return ()
+
+
 def free(
     *targets: str,
     because: str,
@@ -150,5 +158,6 @@ def free(
     """The rule of an op that neither computes nor moves anything, with the reason."""
     return Rule(
         targets=targets, kind=always(kind), outputs=outputs, work=no_work, traffic=nothing_moves, access=access,
-        fusible=False, source="aten/src/ATen/native", free_because=because, examples=examples,
+        temporaries=no_temporaries, fusible=False, source="aten/src/ATen/native",
+        free_because=because, examples=examples,
     )  # fmt: skip

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed
-from costmodel.graph import OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import aligned, everything, pointwise, reshaped
+from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.rule import Example, Rule, Torch, example, free, register
 
 _VIEW = "a view: the same storage under another shape"
@@ -217,3 +219,24 @@ register(
         because="a view: a flag on, or a part of, the same storage",
     ),
 )  # fmt: skip
+
+
+def _flatten(args: Arguments) -> Arguments | None:
+    x: TensorSpec = args["self"]
+    rank = len(x.shape)
+    if x.strides is not None or rank == 0:
+        return None  # it may have to be copied
+    first, last = args["start_dim"] % rank, args["end_dim"] % rank
+    if first >= last:
+        return None
+    return {"self": x, "size": [*x.shape[:first], prod(x.shape[first : last + 1]), *x.shape[last + 1 :]]}
+
+
+def _reshape(args: Arguments) -> Arguments | None:
+    return None if args["self"].strides is not None else {"self": args["self"], "size": args["shape"]}
+
+
+register_composites(
+    Composite(targets=("aten.flatten.using_ints",), core="aten.view.default", arguments=_flatten),
+    Composite(targets=("aten.reshape.default",), core="aten.view.default", arguments=_reshape),
+)

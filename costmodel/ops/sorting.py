@@ -10,7 +10,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import all_of, everything, reduced
 from costmodel.ops.reduction import reduced_shape, reduction
-from costmodel.ops.rule import Outputs, Rule, Torch, always, every_argument, example, register
+from costmodel.ops.rule import Outputs, Rule, Torch, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -150,7 +150,8 @@ register(
               access=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 1), example(_X, -1, True))),
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_positions, work=_bisection_work(sequence),
-             traffic=every_argument, access=_bisection_window, fusible=False, source=_BISECTION, free_because=None,
+             traffic=every_argument, access=_bisection_window,
+             temporaries=no_temporaries, fusible=False, source=_BISECTION, free_because=None,
              examples=examples)
         for target, sequence, examples in (
             ("aten.bucketize.Tensor", "boundaries", (example(_X, _SORTED), example(_X, _SORTED, out_int32=True))),
@@ -161,7 +162,7 @@ register(
     ),
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_membership, work=_membership_work,
-             traffic=every_argument, access=_membership_window, fusible=False,
+             traffic=every_argument, access=_membership_window, temporaries=no_temporaries, fusible=False,
              source="every element compared with every candidate, as the CPU kernel does for few candidates",
              free_because=None, examples=(case,))
         for target, case in (
@@ -171,6 +172,7 @@ register(
         )
     ),
     Rule(targets=("aten._unique2.default",), kind=always("other"), outputs=Torch.META, work=_unique_work,
-         traffic=every_argument, access=everything, fusible=False, source=_MERGE, free_because=None,
+         traffic=every_argument, access=everything,
+         temporaries=no_temporaries, fusible=False, source=_MERGE, free_because=None,
          examples=(example(_I),)),
 )  # fmt: skip

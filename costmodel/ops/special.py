@@ -7,7 +7,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import each, elementwise
-from costmodel.ops.rule import Rule, always, every_argument, example, register
+from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 
 _X = TensorSpec((2, 3, 4))
 _Y = TensorSpec((3, 1))
@@ -136,7 +136,7 @@ register(
     ),
     Rule(
         targets=("aten.linalg_cross.default",), kind=always("other"), outputs=_cross, work=each(multiplies=2, adds=1),
-        traffic=every_argument, access=_cross_window, fusible=False,
+        traffic=every_argument, access=_cross_window, temporaries=no_temporaries, fusible=False,
         source="each of three components is a difference of two products", free_because=None,
         examples=(example(TensorSpec((2, 3)), TensorSpec((2, 3))),),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import OpCall, TensorSpec
 from costmodel.ops.access import all_of
-from costmodel.ops.rule import Rule, Torch, always, every_argument, example, register
+from costmodel.ops.rule import Rule, Torch, always, every_argument, example, no_temporaries, register
 from costmodel.ops.sorting import log2_ceil
 from costmodel.quantities import Work
 
@@ -52,7 +52,8 @@ def _access(call: OpCall, output: int) -> AccessMap:
 register(
     *(
         Rule(targets=(target,), kind=always("other"), outputs=Torch.META, work=work, traffic=every_argument,
-             access=_access, fusible=False, source="Cooley & Tukey, Math. Comp. 19 (1965): 10 operations a butterfly",
+             access=_access, temporaries=no_temporaries, fusible=False,
+             source="Cooley & Tukey, Math. Comp. 19 (1965): 10 operations a butterfly",
              free_because=None, examples=(case,))
         for target, work, case in (
             ("aten._fft_c2c.default", _complex_work, example(_COMPLEX, [1, 2], 0, True)),

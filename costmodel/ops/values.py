@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import nothing
-from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, free, no_work, register
+from costmodel.ops.rule import (
+    Outputs,
+    Rule,
+    Torch,
+    always,
+    every_argument,
+    example,
+    free,
+    no_temporaries,
+    no_work,
+    register,
+)
 from costmodel.quantities import Work
 
 _ONE = TensorSpec((), "int64")
@@ -21,23 +32,27 @@ def _compares(call: OpCall) -> Work:
 
 register(
     Rule(
-        targets=("aten._local_scalar_dense.default",), kind=always("other"), outputs=_no_tensor, work=no_work,
-        traffic=every_argument, access=nothing, fusible=False, source="Tensor.item(): one value is read",
+        targets=("aten._local_scalar_dense.default",), kind=always("other"), outputs=Torch.VALUE, work=no_work,
+        traffic=every_argument, access=nothing,
+        temporaries=no_temporaries, fusible=False, source="Tensor.item(): one value is read",
         free_because=None, examples=(example(_ONE),),
     ),
     Rule(
         targets=("aten._assert_async.default",), kind=always("other"), outputs=_no_tensor, work=no_work,
-        traffic=every_argument, access=nothing, fusible=False, source="torch._assert_async: one value is read",
+        traffic=every_argument, access=nothing,
+        temporaries=no_temporaries, fusible=False, source="torch._assert_async: one value is read",
         free_because=None, examples=(example(TensorSpec(())),),
     ),
     Rule(
         targets=("aten._assert_async.msg",), kind=always("other"), outputs=_no_tensor, work=no_work,
-        traffic=every_argument, access=nothing, fusible=False, source="torch._assert_async: one value is read",
+        traffic=every_argument, access=nothing,
+        temporaries=no_temporaries, fusible=False, source="torch._assert_async: one value is read",
         free_because=None, examples=(example(TensorSpec(()), "text"),),
     ),
     Rule(
-        targets=("aten.equal.default",), kind=always("other"), outputs=_no_tensor, work=_compares,
-        traffic=every_argument, access=nothing, fusible=False, source="torch.equal: element by element, to the first "
+        targets=("aten.equal.default",), kind=always("other"), outputs=Torch.VALUE, work=_compares,
+        traffic=every_argument, access=nothing,
+        temporaries=no_temporaries, fusible=False, source="torch.equal: element by element, to the first "
         "that differs, which is taken to be none", free_because=None, examples=(example(_X, _X),),
     ),
     free("aten._assert_scalar.default", because="a number is checked, not a tensor", kind="other", outputs=_no_tensor,

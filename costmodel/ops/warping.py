@@ -7,7 +7,7 @@ from math import prod
 
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
-from costmodel.ops.rule import Rule, always, every_argument, example, register
+from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
 _NEAREST, _CUBIC = 1, 2
@@ -79,7 +79,8 @@ def _sampler(axes: int) -> Rule:
     x, grid = TensorSpec((2, 3, *(5, 6, 7)[:axes])), TensorSpec((2, *(4, 3, 2)[:axes], axes))
     return Rule(
         targets=(f"aten.grid_sampler_{axes}d.default",), kind=always("resample"), outputs=_sampled(axes),
-        work=_sampling_work(axes), traffic=every_argument, access=_sampling_window, fusible=False,
+        work=_sampling_work(axes), traffic=every_argument, access=_sampling_window,
+        temporaries=no_temporaries, fusible=False,
         source="Jaderberg et al., Spatial Transformer Networks, arXiv:1506.02025, section 3.3", free_because=None,
         examples=tuple(
             example(x, grid, mode, 0, corners)
@@ -93,7 +94,8 @@ register(
     _sampler(3),
     Rule(
         targets=("aten.affine_grid_generator.default",), kind=always("resample"), outputs=_affine_grid,
-        work=_affine_grid_work, traffic=every_argument, access=_affine_grid_window, fusible=False,
+        work=_affine_grid_work, traffic=every_argument, access=_affine_grid_window,
+        temporaries=no_temporaries, fusible=False,
         source="Jaderberg et al., Spatial Transformer Networks, arXiv:1506.02025, section 3.2", free_because=None,
         examples=(
             example(TensorSpec((2, 2, 3)), [2, 3, 5, 6], False), example(TensorSpec((2, 3, 4)), [2, 1, 4, 5, 6], True),

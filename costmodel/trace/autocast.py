@@ -21,6 +21,7 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
 from costmodel.errors import CostModelError
+from costmodel.ops.movement import TO
 from costmodel.trace.signature import signature
 
 if TYPE_CHECKING:
@@ -85,7 +86,6 @@ def policies(device: str) -> Mapping[str, Policy]:
 
 
 _KEY = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
-CAST = "aten._to_copy.default"
 
 
 class AutocastSeenError(CostModelError):
@@ -94,7 +94,7 @@ class AutocastSeenError(CostModelError):
 
 def watched(op: str, handler: Handler) -> Handler:
     """The handler of an op on the lists, or of the cast that torch's own autocast makes of a real weight."""
-    if op != CAST and not any(op in policies(device) for device in DEVICES):
+    if op != TO and not any(op in policies(device) for device in DEVICES):
         return handler
 
     def handle(recorder: Recorder, call: Dispatch) -> Any:

@@ -10,22 +10,18 @@ import torch
 from torch._ops import OpOverload
 
 from costmodel.graph import Arguments, TensorSpec
-from costmodel.ops import RULES, Rule, Torch, find
-from costmodel.trace.autocast import CAST, watched
-from costmodel.trace.lowering import LOWERINGS, Lowering
+from costmodel.ops import COMPOSITES, RULES, Composite, Rule, Torch, find
+from costmodel.ops.movement import TO
+from costmodel.ops.rule import no_temporaries
+from costmodel.trace.autocast import watched
 from costmodel.trace.patterns import Bind, Dispatch
 from costmodel.trace.signature import Signature, signature
-from costmodel.trace.temporaries import TEMPORARIES
 
 if TYPE_CHECKING:
     from costmodel.trace.recorder import Recorder
 
 Handler: TypeAlias = Callable[["Recorder", Dispatch], Any]
 """Takes a call as it arrived, and returns what the op returns."""
-
-
-def _nothing(bound: Arguments) -> Iterable[TensorSpec]:
-    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +32,9 @@ class Plan:
     """The op that is recorded."""
     bind: Bind
     rule: Rule | None = None
-    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = _nothing
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries
     only_first: bool = False
     """Whether its further outputs are received by nobody."""
-
-
-_READS = frozenset({"aten._local_scalar_dense.default", "aten.equal.default"})
-"""Ops that hand a tensor's value to Python."""
-_RESIZES = frozenset({"aten.resize_.default", "aten.resize_as_.default"})
 
 
 class Handlers(dict[OpOverload, Handler]):
@@ -74,18 +65,14 @@ def _choose(func: OpOverload) -> Handler:
     rule = find(op)
     if func.namespace == "profiler":  # where a label begins or ends: nothing to write down
         return lambda recorder, call: call.func(*call.args, **call.kwargs)
-    if op in _READS:
-        return _by("read", Plan(op, sig.bind))
-    if op in _RESIZES:
-        return _by("resize", Plan(op, sig.bind))
-    if op == CAST and rule is not None:
-        return _moved(_ruled(op, rule, sig))
     if rule is not None:
-        return _ruled(op, rule, sig)
-    if op in LOWERINGS and LOWERINGS[op].core in RULES:
-        return _lowered(LOWERINGS[op], RULES[LOWERINGS[op].core], sig)
+        return _moved(_ruled(op, rule, sig)) if op == TO else _ruled(op, rule, sig)
+    if op in COMPOSITES and COMPOSITES[op].core in RULES:
+        return _lowered(COMPOSITES[op], RULES[COMPOSITES[op].core], sig)
     if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
         return lambda recorder, call: recorder.decompose(call)
+    if torch.Tag.inplace_view in func.tags:
+        return _by("resize", Plan(op, sig.bind))
     if sig.outs:
         return _by("run", Plan(_without_out(func, sig), sig.bind))
     if sig.is_view:
@@ -108,8 +95,13 @@ def _by(method: str, plan: Plan) -> Handler:
 
 
 def _ruled(op: str, rule: Rule, sig: Signature) -> Handler:
-    plan = Plan(op, sig.bind, rule, TEMPORARIES.get(op, _nothing))
-    return _by("view" if rule.outputs is Torch.VIEW else "inplace" if sig.is_inplace else "answer", plan)
+    plan = Plan(op, sig.bind, rule, rule.temporaries)
+    method = _OF_TORCH.get(rule.outputs) if isinstance(rule.outputs, Torch) else None
+    return _by(method or ("inplace" if sig.is_inplace else "answer"), plan)
+
+
+_OF_TORCH = {Torch.VIEW: "view", Torch.VALUE: "read"}
+"""The recorder's method by what a rule leaves to torch."""
 
 
 def _moved(handler: Handler) -> Handler:
@@ -129,22 +121,20 @@ def _moved(handler: Handler) -> Handler:
     return handle
 
 
-def _lowered(lowering: Lowering, rule: Rule, sig: Signature) -> Handler:
+def _lowered(composite: Composite, rule: Rule, sig: Signature) -> Handler:
     def bind(given: Any, named: Any) -> Arguments:
-        lowered = lowering.arguments(sig.bind(given, named))
+        lowered = composite.arguments(sig.bind(given, named))
         assert lowered is not None  # the first call of the pattern was not decomposed
         return lowered
 
-    core = lowering.core
-    plan = Plan(core, bind, rule, TEMPORARIES.get(core, _nothing), only_first=True)
-
+    plan = Plan(composite.core, bind, rule, rule.temporaries, only_first=True)
     is_view = rule.outputs is Torch.VIEW
 
     def handle(recorder: Recorder, call: Dispatch) -> Any:
         bound = sig.bind(call.given, call.named)
-        if lowering.passes is not None and lowering.passes(bound):
+        if composite.is_identity(bound):
             return recorder.idle(plan, call, bound)
-        lowered = lowering.arguments(bound)
+        lowered = composite.arguments(bound)
         if lowered is None:
             return recorder.decompose(call)
         return recorder.view(plan, call, lowered) if is_view else recorder.answer(plan, call, lowered)

@@ -1,1 +1,150 @@
-"""Results to text, pages and figures, and nothing else: no figure is computed here, and only here is one rounded."""
+"""Results to text, pages and figures. Nothing is counted here, and only here are counts rounded.
+
+This file is the one door: a result asks it for a format, and ``VIEWS`` says which function writes that. Views are given
+results and import none of their classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from costmodel.errors import ConvertError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from costmodel.rendering import Rendered
+
+SUFFIXES = {
+    ".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "markdown", ".json": "json", ".csv": "csv",
+    ".tex": "latex", ".txt": "text",
+}  # fmt: skip
+"""The format that a file's suffix names."""
+
+Renderer: TypeAlias = Callable[..., Any]
+"""Takes a result and the format's options; returns text, or for ``figures`` a dict of name to caption and figure."""
+
+
+# Each is imported when it is first needed: a text needs no HTML. Their attributes are checked by a test of every row.
+
+
+def _csv() -> Any:
+    from costmodel.views import csv
+
+    return csv
+
+
+def _figures() -> Any:
+    from costmodel.views import figures
+
+    return figures
+
+
+def _guidelines() -> Any:
+    from costmodel.views import guidelines
+
+    return guidelines
+
+
+def _html() -> Any:
+    from costmodel.views import html
+
+    return html
+
+
+def _json() -> Any:
+    from costmodel.views import json
+
+    return json
+
+
+def _latex() -> Any:
+    from costmodel.views import latex
+
+    return latex
+
+
+def _markdown() -> Any:
+    from costmodel.views import markdown
+
+    return markdown
+
+
+def _roofline() -> Any:
+    from costmodel.views import roofline
+
+    return roofline
+
+
+def _text() -> Any:
+    from costmodel.views import text
+
+    return text
+
+
+VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
+    "profile": {
+        "text": lambda: _text().profile,
+        "markdown": lambda: _markdown().profile,
+        "html": lambda: _html().profile,
+        "fragment": lambda: _html().profile_fragment,
+        "json": lambda: _json().profile,
+        "csv": lambda: _csv().profile,
+        "latex": lambda: _latex().profile,
+        "figures": lambda: _figures().of_profile,
+    },
+    "comparison": {
+        "text": lambda: _text().comparison,
+        "markdown": lambda: _markdown().comparison,
+        "html": lambda: _html().comparison,
+        "fragment": lambda: _html().comparison_fragment,
+        "json": lambda: _json().comparison,
+        "csv": lambda: _csv().comparison,
+        "latex": lambda: _latex().comparison,
+        "figures": lambda: _figures().of_comparison,
+    },
+    "crosscheck": {"text": lambda: _text().crosscheck, "markdown": lambda: _markdown().crosscheck},
+    "difference": {"text": lambda: _markdown().difference, "markdown": lambda: _markdown().difference},
+    "guidelines": {"text": lambda: _guidelines().markdown, "markdown": lambda: _guidelines().markdown},
+    "roofline": {"text": lambda: _roofline().markdown, "markdown": lambda: _roofline().markdown},
+}
+"""For each kind of result the formats that it has, and what writes each. A new kind of result is a new row."""
+
+
+def render(result: Rendered, form: str, **options: Any) -> str:
+    """A result in a format of its row in ``VIEWS``, with that format's options; ``fragment`` is HTML for a notebook."""
+    text: str = VIEWS[result.view][form]()(result, **options)
+    return text
+
+
+def save(result: Rendered, path: str | Path) -> Path:
+    """Writes a result in the format of the suffix, making folders as needed.
+
+    The figures of ``report.md`` are ``report_figures/*.svg``, with the same bytes for the same result.
+    Raises ``ConvertError`` for a suffix of no format, or of one that the result does not have.
+    """
+    path = Path(path).expanduser()
+    view = VIEWS[result.view]
+    form = SUFFIXES.get(path.suffix.lower())
+    if form is None or form not in view:
+        suffixes = " ".join(suffix for suffix, named in SUFFIXES.items() if named in view)
+        raise ConvertError(
+            f"{path}: nothing is written as {path.suffix or 'a file without suffix'}; there are {suffixes}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {}
+    if form == "markdown" and "figures" in view:
+        options["figures"] = _save_figures(view["figures"]()(result), path.with_name(f"{path.stem}_figures"))
+    text = render(result, form, **options)
+    path.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8", newline="\n")
+    return path
+
+
+def _save_figures(drawn: Mapping[str, tuple[str, Figure]], folder: Path) -> dict[str, str]:
+    """Writes figures as SVG; their captions by the paths that a report beside the folder links to."""
+    for name, (_, figure) in drawn.items():
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.svg").write_bytes(_figures().svg(figure))
+    return {f"{folder.name}/{name}.svg": caption for name, (caption, _) in drawn.items()}

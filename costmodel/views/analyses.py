@@ -17,8 +17,6 @@ def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[
     """How often each of ShuffleNetV2's guidelines is broken, and where keeping one would save most."""
     from rich.text import Text
 
-    from costmodel.guidelines import FORMULAS, TITLES
-
     shares = (
         f"{result.elementwise_ops} of {result.ops} operations are elementwise, and take "
         f"{units.share(result.elementwise_memory_access, result.memory_access)} of the memory access "
@@ -29,9 +27,9 @@ def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[
         shares,
         "",
     ]
-    for name, title in TITLES.items():
+    for name, title in result.titles.items():
         parts.append(Text.assemble((name, "bold"), f"  {title}: {len(result.of(name)):,} places"))
-        parts.append(_indented("a saving is", FORMULAS[name], 4))
+        parts.append(_indented("a saving is", result.formulas[name], 4))
     found = result.findings[:top]
     columns = [
         grid.Column("", [f.guideline for f in found], 9, right=False, style="bold"),

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 def markdown(result: Guidelines, limit: int = 20) -> str:
     """The findings that would save most, and what elementwise ops take, as Markdown."""
-    from costmodel.guidelines import FORMULAS, TITLES
-
     elementwise = (
         f"Memory access {result.memory_access:,} elements in {result.ops} ops. Elementwise ops are "
         f"{result.elementwise_ops} of them ({100 * result.elementwise_op_share:.1f} %) and take "
@@ -25,10 +23,10 @@ def markdown(result: Guidelines, limit: int = 20) -> str:
         "| guideline | places | largest saving | saving is |",
         "|---|---:|---:|---|",
     ]
-    for name, title in TITLES.items():
+    for name, title in result.titles.items():
         found = result.of(name)
         most = f"{found[0].saving:,.0f}" if found else "0"
-        lines.append(f"| {name}: {title} | {len(found)} | {most} | {FORMULAS[name]} |")
+        lines.append(f"| {name}: {title} | {len(found)} | {most} | {result.formulas[name]} |")
     lines += [
         "",
         f"The first of {len(result.findings)} findings by what they would save; savings overlap and do not add up.",

@@ -1,6 +1,6 @@
-"""A profile as JSON and back. Beside its figures the file carries what ran, from which every analysis works again.
+"""A profile as JSON. Beside its figures the file carries what ran, from which ``costmodel.saved`` makes it again.
 
-``profile.schema.json``, beside this file, describes the format. A reader that does not know a file's version says so.
+``profile.schema.json``, beside this file, describes the format.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from fractions import Fraction
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from costmodel.errors import ConvertError
 from costmodel.formulas import LayerCost
-from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, OpCall, Records, Storage, TensorSpec
-from costmodel.profile import LAYER_COLUMNS, Profile
-from costmodel.quantities import Work
+from costmodel.graph import Graph, ModuleCall, TensorSpec
 
 if TYPE_CHECKING:
     from costmodel.compare import Comparison
+    from costmodel.profile import Profile
 
 VERSION = 1
 """Of the format. It changes with anything that a reader of this version would misread."""
@@ -65,7 +62,7 @@ def _compact(value: Any) -> str:
 def document(p: Profile) -> dict[str, Any]:
     """The profile as plain lists and dicts."""
     check = p.crosscheck()
-    rows = p.layers[list(LAYER_COLUMNS)].to_dict("records")
+    rows = p.layers.to_dict("records")
     return {
         "format": "costmodel-profile",
         "version": VERSION,
@@ -97,39 +94,6 @@ def _shown(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_shown(v) for v in value]
     return str(value) if isinstance(value, Fraction) else value
-
-
-def read_json(path: str | Path) -> Profile:
-    """The profile that ``Profile.save("x.json")`` or ``Profile.to_json`` wrote.
-
-    Figures are computed anew from what ran. A rule or closed form of one's own must be registered before reading.
-    Raises ``ConvertError`` for a file that is no profile, or of a version that this library does not know.
-    """
-    path = Path(path).expanduser()
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConvertError(f"{path} cannot be read: {error}") from error
-    return parse(text, str(path))
-
-
-def parse(text: str, where: str = "the text") -> Profile:
-    """The profile that a JSON text holds."""
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ConvertError(f"{where} is not JSON: {error}") from error
-    if not isinstance(found, dict) or found.get("format") != "costmodel-profile":
-        raise ConvertError(f"{where} is JSON, and not a profile saved by costmodel (Profile.save('x.json'))")
-    if found.get("version") != VERSION:
-        raise ConvertError(
-            f"{where} has version {found.get('version')!r} of the format; this costmodel reads version {VERSION}. "
-            f"Save it again with this costmodel, or read it with the one that wrote it"
-        )
-    try:
-        return Profile(_Reader(found["graph"]["tensors"]).graph(found), found["name"])
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise ConvertError(f"{where} is damaged: {type(error).__name__}: {error}") from error
 
 
 class _Writer:
@@ -165,7 +129,7 @@ class _Writer:
         if c.layer is not None:
             hyper = {k: self.value(v) for k, v in c.layer.hyper.items()}
             layer = {"key": c.layer.key, "hyper": hyper, "kind": c.layer.kind}
-        plain = {f.name: getattr(c, f.name) for f in fields(c) if f.name not in _NESTED}
+        plain = {f.name: getattr(c, f.name) for f in fields(c) if f.name not in NESTED}
         return {
             **plain, "args": self.value(c.args), "kwargs": self.value(c.kwargs), "outputs": self.value(c.outputs),
             "layer": layer,
@@ -202,72 +166,5 @@ class _Writer:
         return {"other": f"<{type(value).__name__}>"}
 
 
-_NESTED = ("args", "kwargs", "outputs", "layer")
-
-
-class _Reader:
-    """Reads what ``_Writer`` wrote."""
-
-    def __init__(self, tensors: list[list[Any]]) -> None:
-        self.tensors = [
-            TensorSpec(tuple(shape), dtype, None if strides is None else tuple(strides), storage, role, name)
-            for shape, dtype, strides, storage, role, name in tensors
-        ]
-
-    def graph(self, found: dict[str, Any]) -> Graph:
-        g = found["graph"]
-        modules = {
-            m["name"]: ModuleInfo(
-                m["name"], m["type"], self._tensors(m["parameters"]), self._tensors(m["buffers"]), tuple(m["aliases"])
-            )
-            for m in g["modules"]
-        }
-        ops = [
-            OpCall(
-                o["op"], {k: self.value(v) for k, v in o["args"].items()}, self._tensors(o["outputs"]), o["module"], i,
-                o["inplace"],
-            )
-            for i, o in enumerate(g["ops"])
-        ]  # fmt: skip
-        calls = [self.call(c) for c in g["calls"]]
-        return Graph(
-            found["model"], Records(modules, ops, calls, [Storage(*s) for s in g["storages"]]),
-            self.value(g["inputs"]), self.value(g["kwargs"]), self.value(g["outputs"]), found["execution"],
-            found["mode"], g["reason"],
-        )  # fmt: skip
-
-    def call(self, c: dict[str, Any]) -> ModuleCall:
-        layer = c["layer"]
-        if layer is not None:
-            layer = LayerSpec(layer["key"], {k: self.value(v) for k, v in layer["hyper"].items()}, layer["kind"])
-        plain = {k: v for k, v in c.items() if k not in _NESTED}
-        return ModuleCall(
-            **plain, args=self.value(c["args"]), kwargs=self.value(c["kwargs"]), outputs=self.value(c["outputs"]),
-            layer=layer,
-        )  # fmt: skip
-
-    def _tensors(self, indices: list[int]) -> tuple[TensorSpec, ...]:
-        return tuple(self.tensors[i] for i in indices)
-
-    def value(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self.value(v) for v in value]
-        if not isinstance(value, dict):
-            return value
-        ((what, inside),) = value.items()
-        if what == "tensor":
-            return self.tensors[inside]
-        if what == "tuple":
-            return tuple(self.value(v) for v in inside)
-        if what == "dict":
-            return {self.value(k): self.value(v) for k, v in inside}
-        if what == "float":
-            return float(inside)
-        if what == "complex":
-            return complex(float(inside[0]), float(inside[1]))
-        if what == "cost":
-            parts = {k: self.value(v) for k, v in inside.items() if k != "work"}
-            return LayerCost(**parts, work=Work(**inside["work"]))
-        if what == "other":
-            return inside
-        raise ValueError(f"unknown value {what!r}")
+NESTED = ("args", "kwargs", "outputs", "layer")
+"""The fields of a module call that hold tensors or records; all others are written as they are."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from costmodel.graph import tensors_in
-from costmodel.pricing import TracedLayer
-from costmodel.profile import Profile
+
+if TYPE_CHECKING:
+    from costmodel.pricing import TracedLayer
+    from costmodel.profile import Profile
 
 ADDITIVE = ("params", "macs", "flops", "memory_access", "memory_access_bytes", "activations")
 """Quantities of which a whole has the sum of its parts."""

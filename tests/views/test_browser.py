@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -15,7 +16,6 @@ from torch import nn
 
 import costmodel
 from costmodel.compare import Comparison, compare
-from costmodel.profile import renamed
 from costmodel.views import units
 
 selenium = pytest.importorskip("selenium", reason="no selenium: pip install -e '.[test]'")
@@ -119,7 +119,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     results = {
         "profile": costmodel.profile("mobilenet_v2"),
         "comparison": compare(["alexnet", "resnet18", "mobilenet_v2"], baseline="resnet18"),
-        "nothing": renamed(costmodel.profile(nn.Sequential(nn.Flatten()), (1, 2, 2)), "nothing"),
+        "nothing": replace(costmodel.profile(nn.Sequential(nn.Flatten()), (1, 2, 2)), name="nothing"),
         "crowd": compare({f"a model of width {n}": linear(n) for n in range(100, 160, 2)}),
         "nothings": Comparison({"nothing": costmodel.profile(nn.Sequential(nn.Flatten()), (1, 2, 2))}),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 import costmodel
 from costmodel.compare import Comparison, compare
-from costmodel.profile import Profile, renamed
+from costmodel.profile import Profile
 from costmodel.views import charts
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&'\"{{7*7}}"
@@ -151,8 +152,8 @@ def test_a_hostile_name_stays_text() -> None:
     """Markup in the name of a model or a module is text everywhere, inside JSON too."""
     model = nn.Sequential()
     model.add_module(HOSTILE.replace(".", ""), nn.Linear(4, 4))
-    p = renamed(costmodel.profile(model, (1, 4)), HOSTILE)
-    plain = Page(renamed(p, "plain").to_html())
+    p = replace(costmodel.profile(model, (1, 4)), name=HOSTILE)
+    plain = Page(replace(p, name="plain").to_html())
     for source in (p.to_html(), Comparison({HOSTILE: p}).to_html()):
         page = Page(source)
         assert not [t for t, a in page.tags if t == "img" or "onerror" in a]

@@ -17,7 +17,8 @@ from costmodel.errors import ConvertError
 from costmodel.formulas import LayerCost
 from costmodel.graph import Graph, TensorSpec
 from costmodel.layers import USER_LAYERS
-from costmodel.views import json as saved
+from costmodel.saved import parse
+from costmodel.views import json as writer
 
 
 class Sundry(nn.Module):
@@ -59,9 +60,9 @@ def profile(request: pytest.FixtureRequest) -> costmodel.Profile:
 
 
 def test_a_profile_reads_back_to_the_last_integer(profile: costmodel.Profile, tmp_path: Path) -> None:
-    """Totals, tables, coverage, cross-check and memory of what is read equal those of what was saved."""
+    """Totals, tables, coverage, cross-check and memory of what is read equal those of what was writer."""
     again = costmodel.read_json(profile.save(tmp_path / "deep" / "p.json"))
-    for name in saved.TOTALS:
+    for name in writer.TOTALS:
         assert getattr(again, name) == getattr(profile, name), name
     for table in ("layers", "ops", "modules"):
         assert getattr(again, table).equals(getattr(profile, table)), table
@@ -92,15 +93,15 @@ def spelled(value: Any, seen: dict[int, int]) -> Any:
 
 def test_every_record_reads_back(profile: costmodel.Profile) -> None:
     """What ran reads back field by field, and what was one tensor is one tensor."""
-    again = saved.parse(profile.to_json())
+    again = parse(profile.to_json())
     assert again.graph.calls
     assert spelled(again.graph, {}) == spelled(profile.graph, {})
 
 
 def test_a_profile_follows_its_schema(profile: costmodel.Profile) -> None:
     """The JSON Schema that is shipped describes what is written."""
-    jsonschema.Draft202012Validator.check_schema(saved.schema())
-    jsonschema.validate(json.loads(profile.to_json()), saved.schema())
+    jsonschema.Draft202012Validator.check_schema(writer.schema())
+    jsonschema.validate(json.loads(profile.to_json()), writer.schema())
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_the_schema_can_fail(where: tuple[Any, ...], wrong: Any) -> None:
         part = part[key]
     part[where[-1]] = wrong
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(document, saved.schema())
+        jsonschema.validate(document, writer.schema())
 
 
 def test_an_unknown_version_is_a_clear_error(tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_a_damaged_profile_is_a_clear_error() -> None:
     document = json.loads(costmodel.profile(nn.Linear(2, 2), (1, 2)).to_json())
     del document["graph"]["ops"][0]["outputs"]
     with pytest.raises(ConvertError, match="damaged"):
-        saved.parse(json.dumps(document))
+        parse(json.dumps(document))
 
 
 def test_a_layer_of_ones_own_reads_back() -> None:
@@ -171,7 +172,7 @@ def test_a_layer_of_ones_own_reads_back() -> None:
 
     try:
         p = costmodel.profile(nn.Sequential(Twice()), (1, 4))
-        again = saved.parse(p.to_json())
+        again = parse(p.to_json())
     finally:
         del USER_LAYERS[Twice]
     assert p.crosscheck().checked == 1

@@ -7,7 +7,6 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from costmodel.profile import Profile
 from costmodel.quantities import EVERY_OPERATION
 from costmodel.views import charts, palette, units
 from costmodel.views.html import data
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from costmodel.compare import Comparison
+    from costmodel.profile import Profile
 
 _SCRIPTS = ("page.js", "format.js", "columns.js", "charts.js", "table.js", "tree.js", "start.js")
 
@@ -32,12 +32,14 @@ def comparison(c: Comparison) -> str:
     return _page("comparison.html.j2", list(c.profiles.values()), title, charts.of_comparison(), c.baseline)
 
 
-def fragment(result: Profile | Comparison) -> str:
-    """A compact table of a profile's or comparison's totals, for notebooks. No script, no class names, no page."""
-    if isinstance(result, Profile):
-        return _environment().get_template("fragment_profile.html.j2").render(s=summary(result))
-    rows = [summary(p) for p in result.profiles.values()]
-    return _environment().get_template("fragment_comparison.html.j2").render(rows=rows)
+def profile_fragment(p: Profile) -> str:
+    """A compact table of a profile's totals, for notebooks. No script, no class names, no page."""
+    return page("fragment_profile.html.j2", s=summary(p))
+
+
+def comparison_fragment(c: Comparison) -> str:
+    """A compact table of the models' totals, likewise."""
+    return page("fragment_comparison.html.j2", rows=[summary(p) for p in c.profiles.values()])
 
 
 def page(template: str, **context: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from costmodel.memory import layer_memory
 from costmodel.views import palette, units
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def payload(p: Profile) -> dict[str, Any]:
         "tree": _tree(p),
         "layers": _layers(p),
         "memory": _memory(p),
-        "intensity": [_rounded(layer.flops_per_byte) for layer in layer_memory(p.pricing, p.fusion)],
+        "intensity": [_rounded(layer.flops_per_byte) for layer in p.layer_memory],
         "roofline": {name: _roofline(p, name) for name in DEVICES},
     }
 

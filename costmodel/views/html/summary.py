@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from costmodel.receptive_field import UnknownLayerError
 from costmodel.views import units
 
 if TYPE_CHECKING:
@@ -87,10 +86,8 @@ def summary(p: Profile) -> Summary:
 
 
 def _field(p: Profile) -> tuple[int | None, ...]:
-    try:
-        return p.receptive_field().size
-    except UnknownLayerError:
-        return ()
+    field = p.local_receptive_field
+    return () if field is None else field.size
 
 
 def _where(module: str) -> str:

@@ -1,0 +1,127 @@
+"""No file of the library imports itself, on whatever detour: the graph of imports has no circle.
+
+The graph is read from the sources. An import inside a function counts as one at the top does; one for annotations alone
+(under ``if TYPE_CHECKING``) does not. ``from package import name`` is an import of the file ``package/name.py`` where
+there is one, and of ``package/__init__.py`` where not. That Python runs the ``__init__.py`` of each enclosing package
+first is left out: an ``__init__`` that imports its own files would be a circle by construction.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = {"costmodel": ROOT / "costmodel", "costmodel.models": ROOT / "models"}
+"""Packages, by the names that they are imported by."""
+
+
+def sources() -> dict[str, str]:
+    """The text of every file of the library, by its module's name."""
+    found = {}
+    for package, folder in FOLDERS.items():
+        for file in sorted(folder.rglob("*.py")):
+            parts = [package, *file.relative_to(folder).with_suffix("").parts]
+            found[".".join(parts).removesuffix(".__init__")] = file.read_text("utf-8")
+    return found
+
+
+def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those below ``if TYPE_CHECKING``."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            for other in child.orelse:
+                yield other
+                yield from at_run_time(other)
+        else:
+            yield child
+            yield from at_run_time(child)
+
+
+def imports(name: str, source: str, modules: Iterable[str], *, is_package: bool) -> Iterator[str]:
+    """The modules, of those given, that a file imports, by whatever statement."""
+    modules = set(modules)
+    package = name if is_package else name.rpartition(".")[0]
+    for node in at_run_time(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            stem = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                stem = ".".join(part for part in (*parts[: len(parts) - node.level + 1], stem) if part)
+            for alias in node.names:
+                loaded = f"{stem}.{alias.name}" if f"{stem}.{alias.name}" in modules else stem
+                yield from {loaded} & modules
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from _by_call(node, package, modules)
+
+
+def _by_call(call: ast.Call, package: str, modules: set[str]) -> Iterator[str]:
+    """What ``import_module`` may import: of a computed name, whatever begins with the part that is written out."""
+    written = call.args[0]
+    if isinstance(written, ast.JoinedStr):
+        first = written.values[0]
+        begin, complete = first.value if isinstance(first, ast.Constant) else "", False
+    else:
+        begin, complete = getattr(written, "value", ""), True
+    if not begin or not isinstance(begin, str):
+        return  # a module of the user's, named by the user
+    begin = package + begin if begin.startswith(".") else begin
+    for module in modules:
+        tail = module.removeprefix(begin)
+        if module == begin if complete else module.startswith(begin) and "." not in tail:
+            yield module
+
+
+def graph(files: Mapping[str, str]) -> dict[str, set[str]]:
+    """The modules that each module imports."""
+    packages = {name for name in files for other in files if other.startswith(f"{name}.")}
+    return {name: set(imports(name, source, files, is_package=name in packages)) for name, source in files.items()}
+
+
+def circles(edges: Mapping[str, set[str]]) -> list[list[str]]:
+    """A shortest circle through each module that lies on one, each circle once."""
+    found: dict[frozenset[str], list[str]] = {}
+    for start in edges:
+        paths, seen = [[start]], set[str]()
+        while paths:
+            path = paths.pop(0)
+            if start in edges[path[-1]]:
+                found.setdefault(frozenset(path), [*path, start])
+                break
+            further = edges[path[-1]] - seen
+            seen |= further
+            paths += [[*path, module] for module in sorted(further)]
+    return list(found.values())
+
+
+def test_no_file_imports_itself_on_a_detour() -> None:
+    """The library's graph of imports has no circle."""
+    found = circles(graph(sources()))
+    assert not found, "\n".join(" -> ".join(circle) for circle in found)
+
+
+def test_every_file_is_in_the_graph() -> None:
+    """The graph has files of all packages, and edges of each kind that the library uses."""
+    edges = graph(sources())
+    assert {"costmodel", "costmodel.profile", "costmodel.models", "costmodel.models.closed"} <= edges.keys()
+    assert "costmodel.views" in edges["costmodel.rendering"]  # inside a function
+    assert "costmodel.views.grid" in edges["costmodel.views.text"]  # a file, and not its package
+    assert "costmodel.models" in edges["costmodel"]  # by a computed name
+    assert "costmodel.profile" not in edges["costmodel.views.text"]  # for annotations alone
+
+
+def test_a_circle_is_found_and_named() -> None:
+    """Late, relative, computed and plain imports close a circle; an annotation does not."""
+    plain = {"p": "", "p.a": "import p.b", "p.b": "from p import c", "p.c": "def f():\n    from p.a import x"}
+    assert circles(graph(plain)) == [["p.a", "p.b", "p.c", "p.a"]]
+    typed = {**plain, "p.c": "if TYPE_CHECKING:\n    from p.a import x\nelse:\n    x = 1"}
+    assert circles(graph(typed)) == []
+    relative = {"p": "", "p.q": "from .a import x", "p.q.a": "from . import x", "p.b": ""}
+    assert circles(graph(relative)) == [["p.q", "p.q.a", "p.q"]]
+    computed = {"p": "import_module(f'p.{name}')", "p.a": "import p", "p.b": "", "p.b.c": "import p"}
+    assert circles(graph(computed)) == [["p", "p.a", "p"]]
+    itself = {"p": "", "p.a": "from p.a import x"}
+    assert circles(graph(itself)) == [["p.a", "p.a"]]
