@@ -9,7 +9,7 @@ import pytest
 
 import costmodel
 from costmodel.notes.shuffle_experiments import BLOCKS, SCALES, Experiment, Variant, experiments
-from costmodel.notes.shuffle_report import Measured, is_significant, markdown, order, read
+from reports.guidelines import Measured, is_significant, markdown, order, read
 
 REPORTS = Path(__file__).parents[1] / "reports"
 MEASURED = REPORTS / "measured" / "guidelines.json"

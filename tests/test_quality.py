@@ -34,8 +34,8 @@ def test_format() -> None:
 
 
 def test_types() -> None:
-    """Mypy, strict, finds nothing in the library, costmodel.models included."""
-    check("mypy", "-p", "costmodel")
+    """Mypy, strict, finds nothing in the library, costmodel.models included, nor in what makes the reports."""
+    check("mypy", "-p", "costmodel", "-p", "reports")
 
 
 def test_import_contracts() -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from costmodel.cli.reports import DRAWN, REPORTS
-from costmodel.models import FAMILIES, list_models
+from costmodel import models
+from costmodel.models import FAMILIES, Published, list_models
 from costmodel.views import charts
+from costmodel.views.published import Line, compute
+from reports import published
+from reports.build import REPORTS, files
+from reports.classics import DRAWN
 
 FOLDER = Path(__file__).parents[1] / "reports"
 LARGEST = 8_000_000
@@ -23,7 +29,7 @@ def own(content: bytes) -> bytes:
 
 def stale(name: str, folder: Path) -> list[str]:
     """The files of a report that are not what the library writes."""
-    made = REPORTS[name](folder)
+    made = files(name)
     return [
         p for p, content in made.items() if not (folder / p).exists() or own((folder / p).read_bytes()) != own(content)
     ]
@@ -31,13 +37,13 @@ def stale(name: str, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_the_committed_report_is_fresh(name: str) -> None:
-    """Written anew, every file has the same bytes; where not, `costmodel reports` writes them."""
-    assert stale(name, FOLDER) == [], f"run: costmodel reports {name}"
+    """Written anew, every file has the same bytes; where not, reports/build.py writes them."""
+    assert stale(name, FOLDER) == [], f"run: python reports/build.py --only {name}"
 
 
 def test_a_report_that_says_something_else_is_noticed(tmp_path: Path) -> None:
     """A digit changed, or a file that is missing, is stale."""
-    (written,) = REPORTS["guidelines"](tmp_path).items()
+    (written,) = files("guidelines").items()
     (tmp_path / written[0]).write_bytes(written[1])
     assert stale("guidelines", tmp_path) == []
     (tmp_path / written[0]).write_bytes(written[1].replace(b"56", b"57", 1))
@@ -85,3 +91,32 @@ def test_one_network_of_each_family_is_drawn() -> None:
     drawn = {family for family, names in FAMILIES.items() for name in names if name in DRAWN}
     assert set(FAMILIES) - drawn == {"hybridsn"}
     assert len(DRAWN) == len(drawn)
+
+
+def test_the_script_writes_elsewhere(tmp_path: Path) -> None:
+    """From any folder, into any folder, it writes what is committed; nothing is left beside it, and --help explains."""
+    script = [sys.executable, FOLDER / "build.py"]
+    said = subprocess.check_output([*script, "new/folder", "--only", "guidelines"], cwd=tmp_path, text=True)
+    assert said == f"wrote {Path('new/folder/guidelines.md')}\n"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["guidelines.md"]
+    assert (tmp_path / "new/folder/guidelines.md").read_bytes() == (FOLDER / "guidelines.md").read_bytes()
+    assert "where to write" in subprocess.check_output([*script, "--help"], cwd=tmp_path, text=True)
+
+
+def test_the_published_report_explains_what_differs() -> None:
+    """Each statement has its row, and each difference above 1 % a reason."""
+    lines = compute(models.published())
+    text = published.markdown(lines)
+    table, rest = text.split("## Differences above 1 %, explained")
+    assert table.count("\n| `") == len(lines)
+    notable = [x for x in lines if published.is_notable(x)]
+    explained = rest.split("## Remarks")[0]
+    assert explained.count("\n| `") == len(notable) > 0
+    assert all(x.record.why for x in notable)
+
+
+def test_a_difference_is_notable_above_one_percent() -> None:
+    """Of either figure, and only where one is printed."""
+    params = Line(Published(name="x", params_printed="4 M", source="a paper"), 4_100_000, 7)
+    macs = Line(Published(name="x", macs_printed="1.000 G", source="a paper"), 5, 990_000_001)
+    assert (published.is_notable(params), published.is_notable(macs)) == (True, False)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from costmodel import __version__
-from costmodel.cli import analyse, explain, judge, notes, reports, show, zoo
+from costmodel.cli import analyse, explain, judge, notes, show, zoo
 from costmodel.cli.console import failed, spell
 from costmodel.errors import CostModelError
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (show, judge, explain, zoo, analyse, notes, reports):
+for _module in (show, judge, explain, zoo, analyse, notes):
     for _command in _module.COMMANDS:
         app.command(epilog=EPILOG)(_command)
 

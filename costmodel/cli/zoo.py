@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,9 +12,6 @@ from costmodel.cli.options import Json
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from costmodel.models import Published
-    from costmodel.views.published import Line
 
 
 def models(
@@ -30,7 +26,7 @@ def models(
     if published:
         from costmodel.views import published as view
 
-        lines = published_lines(zoo.published())
+        lines = view.compute(zoo.published())
         if json:
             console.write(view.json(lines))
         else:
@@ -62,15 +58,6 @@ def _names_table() -> Table:
             about = (inspect.getdoc(factory) or "").split("\n")[0]
             table.add_row(Text(name), Text(arguments, style="dim"), Text(about))
     return table
-
-
-def published_lines(records: Sequence[Published]) -> list[Line]:
-    """Published statements with what the networks' closed forms compute."""
-    from costmodel.models import closed_form
-    from costmodel.views.published import Line
-
-    forms = [closed_form(record.name, **record.variant) for record in records]
-    return [Line(record, form.params, form.macs) for record, form in zip(records, forms, strict=True)]
 
 
 COMMANDS = (models,)

@@ -1,4 +1,4 @@
-"""What papers print of their networks beside what is computed: for a terminal, as Markdown and JSON."""
+"""What papers print of their networks beside what is computed: for a terminal, and as JSON."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from costmodel.models import Published
+from costmodel.models import Published, closed_form
 from costmodel.views import grid, units
-from costmodel.views.markdown import escape, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ROOMY = 160
 """Characters that a row with both figures, its source and its reason takes."""
-
-NOTABLE = 0.01
-"""The relative difference above which a reason is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +40,11 @@ class Line:
         """Likewise of the MACs."""
         return _relative(self.macs, self.record.macs)
 
-    @property
-    def is_notable(self) -> bool:
-        """Whether one of the two is above 1 %."""
-        return any(abs(d) > NOTABLE for d in (self.params_difference, self.macs_difference) if d is not None)
+
+def compute(records: Sequence[Published]) -> list[Line]:
+    """Each statement with what its network's closed form computes."""
+    forms = [closed_form(record.name, **record.variant) for record in records]
+    return [Line(record, form.params, form.macs) for record, form in zip(records, forms, strict=True)]
 
 
 def _relative(computed: int, printed: int | None) -> float | None:
@@ -89,7 +86,8 @@ def json(lines: Sequence[Line]) -> str:
     return writer.dumps(rows, indent=1, ensure_ascii=False)
 
 
-def _cells(x: Line) -> list[str]:
+def cells(x: Line) -> list[str]:
+    """Parameters printed, computed and their difference, then the same of the MACs."""
     r = x.record
     return [
         r.params_printed or "", units.si(x.params) if r.params_printed else "", percent(x.params_difference),
@@ -104,7 +102,7 @@ def parts(lines: Sequence[Line], width: int) -> list[RenderableType]:
     if width < ROOMY:
         return [_stacked(lines)]
     titles = ("params\nprinted", "computed", "difference", "MACs\nprinted", "computed", "difference")
-    rows = [_cells(x) for x in lines]
+    rows = [cells(x) for x in lines]
     columns = [grid.Column(title, [row[i] for row in rows]) for i, title in enumerate(titles)]
     remarks = [f"{x.record.source}{f' ({x.record.why})' if x.record.why else ''}" for x in lines]
     columns.append(grid.Column("source", remarks, right=False, wrap=True))
@@ -127,44 +125,7 @@ def _stacked(lines: Sequence[Line]) -> RenderableType:
         said.append(x.record.source, style="not bold")
         if x.record.why:
             said.append(f"\n{x.record.why}", style="not bold dim")
-        params, macs = _cells(x)[:3], _cells(x)[3:]
+        params, macs = cells(x)[:3], cells(x)[3:]
         named = [row for row in (("params", *params), ("MACs", *macs)) if row[1]]
         made.add_row(said, *("\n".join(column) for column in zip(*named, strict=True)), end_section=True)
     return made
-
-
-def markdown(lines: Sequence[Line]) -> str:
-    """The report: every statement, then the reason of each difference above 1 %."""
-    notable = [x for x in lines if x.is_notable]
-    head = [
-        "network", "source", "params, printed", "computed", "difference", "MACs, printed", "as", "computed",
-        "difference",
-    ]  # fmt: skip
-    rows = []
-    for x in lines:
-        params, ours, off, macs, our_macs, macs_off = _cells(x)
-        said = [f"`{x.model}`", escape(x.record.source)]
-        rows.append([*said, params, ours, off, macs, escape(x.record.quoted_as), our_macs, macs_off])
-    whys = [
-        [f"`{x.model}`", escape(x.record.source), percent(x.params_difference), percent(x.macs_difference),
-         escape(x.record.why)]
-        for x in notable
-    ]  # fmt: skip
-    notes = [[f"`{x.model}`", escape(x.record.source), escape(x.record.note)] for x in lines if x.record.note]
-    about = (
-        f"{len(lines)} statements of papers, and of libraries where those are quoted more, about "
-        f"{len({x.model for x in lines})} networks. A printed figure is as its source prints it, and none is adjusted "
-        "to fit; *as* is the source's own word for multiply-accumulates. What is computed is the closed form of this "
-        "library's network, which the cross-check holds to its trace. The difference is computed / printed - 1; half a "
-        "unit of the last printed digit is rounding."
-    )
-    return "\n\n".join([
-        "# Published figures, and computed ones",
-        about,
-        table(head, rows, left=2),
-        "## Differences above 1 %, explained",
-        f"{len(notable)} of {len(lines)}.",
-        table(["network", "source", "params", "MACs", "why"], whys, left=5),
-        "## Remarks",
-        table(["network", "source", "remark"], notes, left=3),
-    ]) + "\n"  # fmt: skip

@@ -1,4 +1,4 @@
-"""Measure ShuffleNet V2's experiments on this CPU: python tests/benchmarks/guidelines.py [--rounds 41] [--threads 1].
+"""Measure ShuffleNet V2's experiments on this CPU: python -m tests.benchmarks.guidelines [--rounds 41] [--threads 1].
 
 Within a table and scale the networks take turns, so that what else the machine does hits all of them alike; with one
 thread its CPU time is taken, in which waiting for a core that others use does not count. Every
@@ -21,7 +21,7 @@ from torch import nn
 
 from costmodel.calibrate import cpu_name
 from costmodel.notes.shuffle_experiments import SCALES, Experiment, experiments
-from costmodel.notes.shuffle_report import markdown, read
+from reports.guidelines import markdown, read
 
 REPORTS = Path(__file__).parents[2] / "reports"
 

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from costmodel import models
 from costmodel.cli import app
-from costmodel.cli.zoo import published_lines
 from costmodel.models import Published
 from costmodel.views import grid, published
 
@@ -22,26 +21,11 @@ def test_a_difference_is_of_the_computed_to_the_printed_figure() -> None:
     line = published.Line(Published(name="x", params_printed="4 M", source="a paper"), 4_100_000, 7)
     assert line.params_difference == pytest.approx(0.025)
     assert line.macs_difference is None
-    assert line.is_notable
-    small = published.Line(Published(name="x", macs_printed="1.000 G", source="a paper"), 5, 990_000_001)
-    assert not small.is_notable
-
-
-def test_the_report_explains_what_differs() -> None:
-    """Each statement has its row, and each difference above 1 % a reason."""
-    lines = published_lines(RECORDS)
-    text = published.markdown(lines)
-    table, rest = text.split("## Differences above 1 %, explained")
-    assert table.count("\n| `") == len(RECORDS)
-    notable = [x for x in lines if x.is_notable]
-    explained = rest.split("## Remarks")[0]
-    assert explained.count("\n| `") == len(notable) > 0
-    assert all(x.record.why for x in notable)
 
 
 def test_the_terminal_and_scripts_see_the_same() -> None:
     """JSON has the exact numbers of which the table shows three digits."""
-    lines = published_lines(RECORDS)
+    lines = published.compute(RECORDS)
     rows = json.loads(published.json(lines))
     name = "mobilenet_v1(width=1.0)"
     (v1,) = [row for row in rows if row["model"] == name]
@@ -56,7 +40,7 @@ def test_the_terminal_and_scripts_see_the_same() -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_narrow_terminal_loses_nothing(width: int) -> None:
     """Where a row has no room, both figures, source and reason stand below each other, none of them cut."""
-    lines = published_lines(RECORDS)
+    lines = published.compute(RECORDS)
     text = grid.plain(published.parts(lines, width), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text

@@ -1,4 +1,4 @@
-"""ShuffleNet V2's experiments as a report: what the closed forms say, and what a CPU was measured to do, side by side.
+"""ShuffleNet V2's experiments, in closed form and as a CPU was measured to run them: guidelines.md.
 
 The computed part follows from ``shuffle_experiments`` alone. What is measured is read from a file that
 ``tests/benchmarks/guidelines.py`` writes; without one those columns are empty.
@@ -16,6 +16,13 @@ from statistics import median
 
 from costmodel.notes.shuffle_experiments import BLOCKS, SCALES, SIZE, Experiment, Variant, experiments
 from costmodel.views import units
+
+MEASURED = Path(__file__).parent / "measured" / "guidelines.json"
+
+
+def files() -> dict[str, bytes]:
+    """The report's one file, by its name."""
+    return {"guidelines.md": markdown(read(MEASURED)).encode()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ def markdown(measured: Measured | None) -> str:
         "",
         what,
         "",
-        "Measured: " + (_conditions(measured) if measured else "nothing yet; `python tests/benchmarks/guidelines.py`."),
+        "Measured: " + (_conditions(measured) if measured else "nothing yet; `python -m tests.benchmarks.guidelines`."),
     ]
     for experiment in all_of_them:
         lines += ["", *_section(experiment, measured)]
