@@ -36,14 +36,13 @@ try:
     from costmodel.quantities import Convention, Traffic, Work
     from costmodel.saved import read_json
     from costmodel.trace import Input
+    from costmodel.version import __version__ as __version__
 finally:
     if _collects:
         gc.enable()
 
 if TYPE_CHECKING:
     from costmodel import models
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
@@ -72,13 +71,10 @@ __all__ = [
     "register_op",
 ]
 
-_LAZY = ("models",)
-"""Submodules that are imported when they are first used."""
-
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return import_module(f"costmodel.{name}")
+    if name == "models":  # imported when it is first used
+        return import_module("costmodel.models")
     raise AttributeError(f"module 'costmodel' has no attribute {name!r}")
 
 

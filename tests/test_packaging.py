@@ -150,7 +150,7 @@ def test_an_editable_install_is_a_folder_on_the_path(installed: Path, checkout: 
 def test_the_version_is_said_once() -> None:
     """pyproject.toml reads it from costmodel/__init__.py, and the citation leaves it out."""
     assert PROJECT["project"]["dynamic"] == ["version"]
-    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "costmodel.__version__"}
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "costmodel.version.__version__"}
     assert version("torch-costmodel") == costmodel.__version__
 
 

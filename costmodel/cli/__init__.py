@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import typer
 
-from costmodel import __version__
 from costmodel.cli import analyse, explain, judge, notes, show, zoo
 from costmodel.cli.console import failed, spell
 from costmodel.errors import CostModelError
+from costmodel.version import __version__
 
 EPILOG = (
     "Exit status: 0 done; 1 a check failed; 2 the command, a model or its input is at fault; 3 costmodel itself is. "
