@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from costmodel.notes import results
-from costmodel.views import notes as view
+from costmodel.notes import report, results
 
 
 def files() -> dict[str, bytes]:
     """The report's files, by their names."""
     found = results()
-    return {"notes.md": view.markdown(found).encode(), "notes.html": view.page(found).encode()}
+    return {"notes.md": report.markdown(found).encode(), "notes.html": report.page(found).encode()}

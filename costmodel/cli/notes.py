@@ -25,25 +25,24 @@ def notes(
     json: Json = False,
 ) -> None:
     """Every claim of the five study notes, computed: does it hold, and what is right?"""
-    from costmodel.notes import all_claims, results
-    from costmodel.views import notes as view
+    from costmodel.notes import all_claims, report, results
 
     names = claims or [claim.id for claim in all_claims()]
     found = [result for name in console.progress(names) for result in results([name])]
     if json:
-        console.write(view.json(found))
+        console.write(report.json(found))
     elif claims:
-        console.show(part for result in found for part in view.detail(result, console.width()))
+        console.show(part for result in found for part in report.detail(result, console.width()))
     else:
-        console.show(view.parts(found, console.width()))
+        console.show(report.parts(found, console.width()))
     for path in save or ():
         console.told(f"wrote {_saved(found, path)}")
 
 
 def _saved(found: Sequence[Result], path: Path) -> Path:
-    from costmodel.views import notes as view
+    from costmodel.notes import report
 
-    forms = {".md": view.markdown, ".html": view.page, ".json": view.json}
+    forms = {".md": report.markdown, ".html": report.page, ".json": report.json}
     if path.suffix not in forms:
         raise ConvertError(f"{path}: claims are written as {' '.join(forms)}, not {path.suffix or 'without suffix'}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,17 @@ from costmodel.profile import Profile, profile
 Spec: TypeAlias = tuple[str, Mapping[str, Any]]
 """A network's name and arguments."""
 
+CLASSICS = (
+    "alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "inception_v3", "inception_v4", "resnet18", "resnet34",
+    "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d",
+    "resnext101_64x4d", "se_resnet50", "xception", "mobilenet_v1", "mobilenet_v1_cifar", "mobilenet_v2",
+    "mobilenet_v3_large", "mobilenet_v3_small", "shufflenet_v1", "shufflenet_v2", "efficientnet_b0", "efficientnet_b1",
+    "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7",
+    "efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l", "ghostnet", "hybridsn",
+)  # fmt: skip
+"""The classic networks, where a claim speaks of those: named here, so that one more in ``costmodel.models`` changes no
+finding."""
+
 
 def figures(cost: Any, *names: str) -> dict[str, Any]:
     """The named totals of a closed form or a profile, by name."""

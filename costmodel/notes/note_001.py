@@ -15,7 +15,17 @@ from costmodel.models.closed.ghostnet import RATIO, TABLE_1
 from costmodel.models.closed.mobilenet_v3 import LARGE
 from costmodel.models.ghostnet import GhostModule
 from costmodel.notes.claim import Finding, Note, claim, holds_if
-from costmodel.notes.measure import blueprint, count_kinds, figures, modules_of, network, output_shape, sample, traced
+from costmodel.notes.measure import (
+    CLASSICS,
+    blueprint,
+    count_kinds,
+    figures,
+    modules_of,
+    network,
+    output_shape,
+    sample,
+    traced,
+)
 from costmodel.views import units
 
 NOTE = Note(number="001", about="GhostNet")
@@ -80,7 +90,7 @@ class NoteGhostModule(nn.Module):
 def ghost_fits() -> Finding:
     fits = total = 0
     unfit = []
-    for name in models.list_models():
+    for name in CLASSICS:
         convs = [m for m in modules_of(blueprint(name), nn.Conv2d, nn.Conv3d) if m.groups == 1]
         same = sum(_keeps_shape(m.kernel_size, m.stride, m.padding) for m in convs)
         fits, total = fits + same, total + len(convs)
@@ -90,7 +100,7 @@ def ghost_fits() -> Finding:
         verdict=holds_if(fits == total, otherwise="approximate"),
         value=[fits, total],
         why=f"The module pads by half its kernel and is two-dimensional, so it replaces {fits} of the {total} "
-        f"convolutions without groups in this library's networks as it stands; not all in {', '.join(unfit)}, which "
+        f"convolutions without groups in the classic networks as it stands; not all in {', '.join(unfit)}, which "
         "leave out that padding or are 3-D. That a network of such modules learns as well, no shape tells: the paper "
         "shows it for VGG-16 and ResNet-50.",
         traced={"convolutions": total, "of them replaced": fits, "networks with others": unfit},
@@ -161,7 +171,7 @@ def groups_name() -> Finding:
 )  # fmt: skip
 def grouped_is_depthwise() -> Finding:
     depthwise, grouped = {}, {}
-    for name in models.list_models():
+    for name in CLASSICS:
         kinds = count_kinds(network(name))
         depthwise[name], grouped[name] = kinds.get("depthwise conv", 0), kinds.get("grouped conv", 0)
     others = [name for name, count in grouped.items() if count]
@@ -170,7 +180,7 @@ def grouped_is_depthwise() -> Finding:
     return Finding(
         verdict=holds_if(not others, otherwise="approximate" if of > all_ / 2 else "fails"),
         value=of / all_,
-        why=f"Of the {all_} convolutions with groups in this library's networks, {of} ({units.share(of, all_)}) are "
+        why=f"Of the {all_} convolutions with groups in the classic networks, {of} ({units.share(of, all_)}) are "
         f"depthwise, and {users} networks use them. {', '.join(others)} use groups of several channels (as did AlexNet "
         "on two GPUs, and RegNet since), so it is the usual case and not the rule.",
         traced={"depthwise": of, "grouped": all_ - of, "networks with depthwise": users},

@@ -16,6 +16,7 @@ from costmodel.models.closed.mobilenet_v2 import TABLE_2
 from costmodel.models.mobilenet_v1 import separable
 from costmodel.notes.claim import Finding, Note, claim, holds_if
 from costmodel.notes.measure import (
+    CLASSICS,
     blueprint,
     count_kinds,
     figures,
@@ -94,7 +95,7 @@ def ratio_below_one() -> Finding:
     )  # 1/N + 1/K² < 1, without a division
     kernels: dict[int, int] = {}
     widths = []
-    for name in models.list_models():
+    for name in CLASSICS:
         convs = modules_of(blueprint(name), nn.Conv2d)
         for at, conv in enumerate(convs):
             # The 1x1 after a depthwise convolution; those of a squeeze-excitation between them have biases.
@@ -107,7 +108,7 @@ def ratio_below_one() -> Finding:
         verdict=holds_if(1 / 11 + 1 / 9 < 1),
         value=1 / 11 + 1 / 9,
         why=f"With N > 10 and 3x3 it is below {1 / 11 + 1 / 9:.3f}. Far less would do: N ≥ {least[0]} and K ≥ "
-        f"{least[1]} are enough. In this library's networks N is {min(widths)} to {max(widths)} where a depthwise "
+        f"{least[1]} are enough. In the classic networks N is {min(widths)} to {max(widths)} where a depthwise "
         f"meets a 1x1, but {units.share(total - kernels[3], total)} of those depthwise convolutions are 5x5, where the "
         "ratio is smaller still.",
         closed_form={"largest ratio for N > 10, K = 3": 1 / 11 + 1 / 9, "smallest N": least[0], "smallest K": least[1]},

@@ -7,14 +7,14 @@ from functools import partial
 
 from torch import nn
 
-from costmodel import formulas, models
+from costmodel import formulas
 from costmodel.models.closed.resnext import TEMPLATES
 from costmodel.models.closed.shufflenet_v1 import stage_2_width
 from costmodel.models.resnet import bottleneck
 from costmodel.models.shufflenet_v1 import shuffle_unit
 from costmodel.models.shufflenet_v2 import ShuffleUnit
 from costmodel.notes.claim import Finding, claim, holds_if, judge
-from costmodel.notes.measure import blueprint, count_kinds, macs_by_kind, modules_of, network, traced
+from costmodel.notes.measure import CLASSICS, blueprint, count_kinds, macs_by_kind, modules_of, network, traced
 from costmodel.notes.note_004_early import NOTE
 from costmodel.notes.shuffle_experiments import experiments
 from costmodel.views import units
@@ -140,7 +140,7 @@ def conv_time() -> Finding:
 @claim(NOTE, 39, "FLOPs usually count convolutions only.", formula="MACs of convolutions / MACs")
 def convs_only() -> Finding:
     shares = {}
-    for name in models.list_models():
+    for name in CLASSICS:
         macs = macs_by_kind(network(name))
         shares[name] = sum(n for kind, n in macs.items() if kind in CONVS) / sum(macs.values())
     lowest = min(shares, key=lambda name: shares[name])
@@ -154,7 +154,7 @@ def convs_only() -> Finding:
         f"of MobileNetV1 are {v1.macs / 1e6:.1f} M with its classifier and {conv_v1 / 1e6:.1f} M without; but VGG16's "
         f"15.3 G in the ResNet paper are its convolutions, {units.si(conv_vgg)} of {units.si(vgg.macs)}. It matters "
         f"little: convolutions are {min(shares.values()):.1%} ({lowest}) to {max(shares.values()):.1%} of the MACs in "
-        "this library's networks. Right is that norms, activations, pools and additions are left out.",
+        "the classic networks. Right is that norms, activations, pools and additions are left out.",
         traced={"share of convolutions": shares},
         source=f"{V2_PAPER}, section 1: 'FLOPs metric only account for the convolution part'",
     )

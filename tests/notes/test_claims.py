@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
+from types import ModuleType
 
+import pytest
+from torch import nn
+
+from costmodel import models
 from costmodel.errors import InputError
 from costmodel.notes import VERDICTS, all_claims, results
 
@@ -36,6 +41,26 @@ def test_what_has_two_derivations_has_the_same_figure_twice() -> None:
         assert {k: closed[k] for k in shared} == {k: traced[k] for k in shared}, result.claim.id
         twice += bool(shared)
     assert twice > 60
+
+
+def test_no_finding_depends_on_which_networks_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network more in `costmodel.models`, unlike all others, changes no verdict, figure or reason."""
+    before = results()
+    family = ModuleType("costmodel.models.stranger")
+
+    def stranger() -> nn.Module:
+        network = nn.Sequential(nn.Conv3d(6, 6, (1, 1, 11), groups=3), nn.Conv3d(6, 60, 1))
+        network.example_inputs = (1, 6, 20, 20, 20)
+        return network
+
+    printed = {"source": "none", "params_printed": "1 M", "macs_printed": "1 M", "why": "none"}
+    family.stranger, family.PUBLISHED = stranger, (models.Published(name="stranger", **printed),)
+    monkeypatch.setitem(sys.modules, family.__name__, family)
+    monkeypatch.setitem(models.FAMILIES, "stranger", ("stranger",))
+    monkeypatch.setitem(models._FAMILY_OF, "stranger", "stranger")
+    assert "stranger" in models.list_models()
+    for result in before:
+        assert result.claim.compute() == result.finding, result.claim.id
 
 
 def test_an_unknown_claim_is_an_error_that_names_those_near_it() -> None:

@@ -42,9 +42,9 @@ def comparison_fragment(c: Comparison) -> str:
     return page("fragment_comparison.html.j2", rows=[summary(p) for p in c.profiles.values()])
 
 
-def page(template: str, **context: Any) -> str:
-    """A page of a template in ``templates/``, in the style of all."""
-    return _environment().get_template(template).render(**context)
+def page(source: str, **context: Any) -> str:
+    """A page in the style of all, from the text of a template that extends ``base.html.j2``."""
+    return _environment().from_string(source).render(**context)
 
 
 def _page(

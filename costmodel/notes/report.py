@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as writer
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +201,8 @@ def _section(result: Result) -> Iterator[str]:
 
 def page(results: Sequence[Result]) -> str:
     """The report as one page of HTML, without any script."""
+    template = files("costmodel.notes") / "report.html.j2"
     return html.page(
-        "notes.html.j2", title="The claims of the notes, computed", about=ABOUT, notes=_by_note(results),
+        template.read_text("utf-8"), title="The claims of the notes, computed", about=ABOUT, notes=_by_note(results),
         total=len(results), tally=tally(results), marks=MARKS, means=MEANS, figures=figures, value=value,
     )  # fmt: skip

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from costmodel.cli import app
 from costmodel.errors import ConvertError
-from costmodel.notes import Finding, Result, results
-from costmodel.views import grid, notes
+from costmodel.notes import Finding, Result, report, results
+from costmodel.views import grid
 
 IDS = ["000-3", "000-14", "002-9", "004-13", "004-38"]
 """One or two of each verdict that is quick to compute; 000-14 has a shape, 000-3 nested figures."""
@@ -57,7 +57,7 @@ def test_json_has_the_figures_as_they_are(some: tuple[Result, ...]) -> None:
     """`costmodel notes --json` is a list of objects; numbers stay numbers, to the last digit."""
     rows = json.loads(run(*IDS, "--json"))
     assert [row["id"] for row in rows] == IDS
-    assert rows == json.loads(notes.json(some))
+    assert rows == json.loads(report.json(some))
     by_id = {row["id"]: row for row in rows}
     assert by_id["002-9"]["value"] == 568_740_352
     assert by_id["004-13"]["value"] == 387_072 / 157_184
@@ -72,14 +72,14 @@ def test_json_has_the_figures_as_they_are(some: tuple[Result, ...]) -> None:
 
 def test_the_terminal_shows_a_row_for_each_claim(some: tuple[Result, ...]) -> None:
     """Id, verdict, what the note says and what was computed, and the verdicts counted."""
-    text = grid.plain(notes.parts(some, grid.WIDE), grid.WIDE)
+    text = grid.plain(report.parts(some, grid.WIDE), grid.WIDE)
     for result in some:
         (line,) = [line for line in text.splitlines() if line.startswith(f"{result.claim.id} ")]
         assert result.finding.verdict in line
         assert result.claim.says in line
         assert result.finding.why in line
     assert "5 claims: 1 holds, 3 fails, 1 not computable" in text
-    narrow = grid.plain(notes.parts(some, 100), 100)
+    narrow = grid.plain(report.parts(some, 100), 100)
     assert max(map(len, narrow.splitlines())) <= 100
 
 
@@ -93,15 +93,15 @@ def test_one_claim_is_told_whole() -> None:
 
 def test_nested_figures_are_laid_flat(some: tuple[Result, ...]) -> None:
     """A figure is named by the path to it, and stands beside its other derivation."""
-    found = {figure.name: figure for figure in notes.figures(some[0])}
+    found = {figure.name: figure for figure in report.figures(some[0])}
     assert found["MACs, alpha = 1/2"].closed_form == found["MACs, alpha = 1/2"].traced == "149,497,088"
-    (shape,) = notes.figures(some[1])
+    (shape,) = report.figures(some[1])
     assert (shape.name, shape.closed_form, shape.traced) == ("output shape", "8×24×23×23", "8×24×23×23")
 
 
 def test_markdown_has_every_claim_and_its_links_lead_somewhere(some: tuple[Result, ...]) -> None:
     """A heading for each claim, and one behind every link; the tally's rows add up."""
-    text = notes.markdown(some)
+    text = report.markdown(some)
     headings = re.findall(r"^### (.+)$", text, re.MULTILINE)
     assert [heading.split()[0] for heading in headings] == IDS
     anchors = {heading.lower().replace(" ", "-") for heading in headings}
@@ -115,7 +115,7 @@ def test_markdown_has_every_claim_and_its_links_lead_somewhere(some: tuple[Resul
 
 def test_the_page_has_every_claim_and_no_script(some: tuple[Result, ...]) -> None:
     """An article for each claim with its verdict, which plain CSS filters by."""
-    page = notes.page(some)
+    page = report.page(some)
     articles = re.findall(r'<article class="claim" id="c([\d-]+)" data-verdict="([a-z ]+)">', page)
     assert articles == [(r.claim.id, r.finding.verdict) for r in some]
     for result in some:
@@ -128,10 +128,10 @@ def test_the_page_has_every_claim_and_no_script(some: tuple[Result, ...]) -> Non
 def test_no_text_becomes_markup(some: tuple[Result, ...]) -> None:
     """A claim is text wherever it is printed."""
     bad = hostile(some[0])
-    plain, page = Tags(notes.page(some[:1])).seen, Tags(notes.page([bad])).seen
+    plain, page = Tags(report.page(some[:1])).seen, Tags(report.page([bad])).seen
     assert "script" not in page
     assert page.count("b") == plain.count("b") == 0
-    text = notes.markdown([bad])
+    text = report.markdown([bad])
     assert "<script>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; \\| \\*x\\*" in text
 
@@ -141,7 +141,7 @@ def test_saved_by_suffix(suffix: str, some: tuple[Result, ...], tmp_path: Path) 
     """`--save` writes the form that the suffix names, and makes folders."""
     path = tmp_path / "new" / f"notes.{suffix}"
     run(*IDS, "--save", str(path))
-    made = {"md": notes.markdown, "html": notes.page, "json": notes.json}[suffix](some)
+    made = {"md": report.markdown, "html": report.page, "json": report.json}[suffix](some)
     assert path.read_text(encoding="utf-8") == made
 
 
