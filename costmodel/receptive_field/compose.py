@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from math import lcm
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -180,7 +180,7 @@ def _compose_path(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: S
             if d in path.axis_dims:
                 axis_dims[axis_map.dim] = path.axis_dims[d]
                 path = replace(path, adaptive=True) if isinstance(axis_map, Adaptive) else path
-            if _is_identity_axis(axis_map, n, out[axis_map.dim]):
+            if is_identity_axis(axis_map, n, out[axis_map.dim]):
                 continue
             if d in path.axis_dims:
                 axis_dims[axis_map.dim] = _periodicity_after(path.axis_dims[d], axis_map, n, out[axis_map.dim])
@@ -209,7 +209,8 @@ def _compose_path(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: S
     )  # fmt: skip
 
 
-def _is_identity_axis(axis_map: AxisMap, n_in: int, n_out: int) -> bool:
+def is_identity_axis(axis_map: AxisMap, n_in: int, n_out: int) -> TypeGuard[Affine]:
+    """Whether every position of the output dimension depends on the same position of the input dimension alone."""
     return (
         type(axis_map) is Affine
         and n_in == n_out
@@ -223,6 +224,6 @@ def _is_identity_axis(axis_map: AxisMap, n_in: int, n_out: int) -> bool:
 def is_identity(axis_maps: Sequence[AxisMap], shape: Shape, out: Shape) -> bool:
     """Whether every output element depends on the argument's element at its own place alone."""
     return shape == out and all(
-        isinstance(axis_map, Affine) and axis_map.dim == d and _is_identity_axis(axis_map, n, n)
+        isinstance(axis_map, Affine) and axis_map.dim == d and is_identity_axis(axis_map, n, n)
         for d, (axis_map, n) in enumerate(zip(axis_maps, shape, strict=True))
     )

@@ -14,8 +14,9 @@ from costmodel.access import AccessMap, Adaptive, Affine, All, AxisMap, Reshaped
 from costmodel.graph import TensorSpec
 from costmodel.pricing import PricedOp, Pricing
 from costmodel.receptive_field.compose import compose, is_identity
+from costmodel.receptive_field.concatenate import concatenate
 from costmodel.receptive_field.overwrite import overwrite
-from costmodel.receptive_field.paths import Field, Path, Shape, axis_itself, compress, union
+from costmodel.receptive_field.paths import Field, Path, Paths, Shape, axis_itself, compress, union
 from costmodel.receptive_field.reshape import reshape_field
 
 
@@ -121,8 +122,14 @@ class Flow:
         if len(read) == 1 and is_identity(read[0][1], read[0][0].shape, out):
             return read[0][2]
         pieces = {t.dim for _, axis_maps, _ in read for t in axis_maps if isinstance(t, Slice)}
-        result = []
+        result: list[Paths] = []
         for axis in range(len(self.axes)):
+            if len(read) > 2 and pieces:
+                arguments = [(field[axis], axis_maps, spec.shape) for spec, axis_maps, field in read]
+                whole = concatenate(arguments, out, real=self.real)
+                if whole is not None:
+                    result.append((compress(whole, pieces),))
+                    continue
             paths: list[Path] = []
             summed = False
             for spec, axis_maps, field in read:

@@ -26,6 +26,10 @@ Table: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Shape: TypeAlias = tuple[int, ...]
 
+_MAX_PATHS = 8
+"""Of one axis that a tensor may have before those that differ by their average stride alone are merged. Attention over
+windows or pooled tokens would otherwise double their number in every layer."""
+
 EMPTY = 1 << 62
 """``low`` of an element that depends on no position of the axis; its ``high`` is ``-EMPTY``, so that low > high."""
 
@@ -84,20 +88,30 @@ def compress(path: Path, dims: Iterable[int]) -> Path:
 
 def union(paths: Iterable[Path], *, real: bool) -> Paths:
     """The paths of a tensor that several paths lead to, merged where one table holds two of them exactly."""
+    merged = _merged(paths, real, any_stride=False)
+    if len(merged) > _MAX_PATHS:
+        merged = _merged(merged, real, any_stride=True)
+    return tuple(merged)
+
+
+def _merged(paths: Iterable[Path], real: bool, any_stride: bool) -> list[Path]:
     merged: list[Path] = []
     for path in paths:
         for i, other in enumerate(merged):
-            both = _merge(other, path, real)
+            both = merge(other, path, real=real, any_stride=any_stride)
             if both is not None:
                 merged[i] = both
                 break
         else:
             merged.append(path)
-    return tuple(merged)
+    return merged
 
 
-def _merge(a: Path, b: Path, real: bool) -> Path | None:
-    """Both paths as one, or ``None`` where one table cannot hold both."""
+def merge(a: Path, b: Path, *, real: bool, any_stride: bool = False) -> Path | None:
+    """Both paths as one, or ``None`` where one table cannot hold both.
+
+    ``any_stride``: merge tables without periods even if their average strides differ; the larger one stays.
+    """
     if a.kind != b.kind:
         return None
     if a.low is b.low and a.high is b.high and a.axis_dims == b.axis_dims:
@@ -107,12 +121,16 @@ def _merge(a: Path, b: Path, real: bool) -> Path | None:
         return None
     axis_dims, notes = {**a.axis_dims, **b.axis_dims}, a.notes | b.notes
     if a.kind == "local" and not real:
+        same_dims = a.axis_dims.keys() == b.axis_dims.keys()
         for d in axis_dims:
             periodicity = _common_periodicity(a.axis_dims.get(d), b.axis_dims.get(d), shape[d])
+            if periodicity is None and same_dims and any_stride:
+                periodicity = _larger_stride(a.axis_dims[d], b.axis_dims[d])
+                notes |= {"branches of different strides join: the field is their union, the stride the largest"}
             if periodicity is None:
                 return None
             axis_dims[d] = periodicity
-        if a.axis_dims.keys() == b.axis_dims.keys() and not _concentric(a, b):
+        if same_dims and not _concentric(a, b):
             notes |= {"where branches join, their centres differ: the field is their union"}
     return Path(
         np.minimum(a.low, b.low), np.maximum(a.high, b.high), axis_dims, a.kind, a.adaptive or b.adaptive, notes
@@ -129,6 +147,11 @@ def _common_periodicity(a: Periodicity | None, b: Periodicity | None, length: in
         return a
     period = lcm(a.period, b.period)
     return Periodicity(a.stride, period) if period <= length else None
+
+
+def _larger_stride(a: Periodicity, b: Periodicity) -> Periodicity | None:
+    """The one with the larger stride, or ``None`` where either has a period."""
+    return max(a, b, key=lambda p: abs(p.stride)) if a.period is None and b.period is None else None
 
 
 def _concentric(a: Path, b: Path) -> bool:

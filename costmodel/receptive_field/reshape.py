@@ -56,10 +56,13 @@ def _union_without(dims: Sequence[frozenset[int]], axis: int) -> frozenset[int]:
 
 def _reshape_tables(path: Path, shape: Shape, out: Shape) -> Path:
     """The path's tables under the new shape."""
+    parts = groups(shape, out)
+    # Shrunk first, as a table of all windows of a large tensor would take gigabytes.
+    path = compress(path, [d for before, after in parts if not _is_one(before, after, shape, out) for d in before])
     full: list[int] = []
     sizes: list[int] = []
     regrouped: list[int] = []  # output dimensions along which elements have new neighbours
-    for before, after in groups(shape, out):
+    for before, after in parts:
         varies = any(path.low.shape[d] > 1 for d in before)
         full += [shape[d] if varies else 1 for d in before]
         sizes += [out[e] if varies else 1 for e in after]

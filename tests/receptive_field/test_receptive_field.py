@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from costmodel import formulas, models, profile
+from costmodel import Profile, formulas, models, profile
 from costmodel.errors import CostModelError
-from costmodel.receptive_field import UnknownLayerError
+from costmodel.receptive_field import Fields, UnknownLayerError
 from tests.receptive_field._networks import Step
 from tests.receptive_field._oracle import check, poisoned
 
@@ -367,3 +367,63 @@ def test_a_write_into_a_part_of_what_is_large(monkeypatch: pytest.MonkeyPatch) -
     assert all(c >= e for c, e in zip(coarse.size, exact.size, strict=True))
     assert coarse.size != exact.size
     assert ["large tensor" in " ".join(field.notes) for field in (exact, coarse)] == [False, True]
+
+
+class Dense(nn.Module):
+    """Concatenates the outputs of branches of different depth, and convolves them together."""
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.out = nn.Conv2d(2 * len(branches), 2, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(torch.cat([branch(x) for branch in self.branches], 1))
+
+
+@pytest.mark.parametrize(
+    "branches",
+    [
+        pytest.param((1, 3, 5, 7), id="concentric"),
+        pytest.param((1, 3, "shifted", 5), id="not concentric"),
+        pytest.param((3, 3, "coarser", 3), id="of two strides"),
+    ],
+)
+def test_concatenating_in_one_step_changes_nothing(
+    branches: tuple[int | str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The field of a concatenation, built at once, is that of its arguments composed one by one and merged."""
+    kinds: dict[int | str, nn.Module] = {
+        "shifted": nn.Sequential(nn.ZeroPad2d((2, 0, 2, 0)), nn.Conv2d(1, 2, 3)),
+        "coarser": nn.Sequential(nn.Conv2d(1, 2, 3, 2, 1), nn.Upsample(scale_factor=2)),
+    }
+    net = Dense(*(kinds[k] if isinstance(k, str) else nn.Conv2d(1, 2, k, padding=k // 2) for k in branches))
+    p = profile(net, (1, 1, 12, 12))
+    at_once = [p.receptive_field("out"), p.receptive_field("out", (5, 6))]
+    taken = []
+    monkeypatch.setattr("costmodel.receptive_field.flow.concatenate", lambda *a, **k: taken.append(a))
+    p = profile(net, (1, 1, 12, 12))
+    assert [p.receptive_field("out"), p.receptive_field("out", (5, 6))] == at_once
+    assert taken
+
+
+def test_paths_do_not_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Branches of ever new average strides are merged: the size is the same, the notes say what the stride is."""
+
+    class Stretched(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for _ in range(10):
+                x = x + F.interpolate(torch.roll(x, 1, -1)[..., :-1], size=x.shape[-1])
+            return x
+
+    def paths(p: Profile) -> int:
+        return max(len(of_axis) for field in Fields(p.pricing)._nominal.values() for of_axis in field)
+
+    p = profile(Stretched(), (1, 1, 40))
+    merged, few = p.receptive_field(""), paths(p)
+    monkeypatch.setattr("costmodel.receptive_field.paths._MAX_PATHS", 1000)
+    p = profile(Stretched(), (1, 1, 40))
+    apart, many = p.receptive_field(""), paths(p)
+    assert few <= 8 < many
+    assert (merged.size, merged.stride, merged.start) == (apart.size, apart.stride, apart.start)
+    assert any("different strides" in note for note in merged.notes)
