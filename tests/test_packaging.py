@@ -148,10 +148,11 @@ def test_an_editable_install_is_a_folder_on_the_path(installed: Path, checkout: 
 
 
 def test_the_version_is_said_once() -> None:
-    """pyproject.toml reads it from costmodel/__init__.py, and the citation leaves it out."""
+    """Metadata reads it from costmodel/version.py, and the citation names none."""
     assert PROJECT["project"]["dynamic"] == ["version"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "costmodel.version.__version__"}
     assert version("torch-costmodel") == costmodel.__version__
+    assert "version:" not in (ROOT / "CITATION.cff").read_text().replace("cff-version:", "")
 
 
 def test_dir_lists_the_public_names_alone() -> None:
