@@ -31,6 +31,9 @@ def prod(values: Iterable[Count]) -> Count:
 
 # Work and Traffic are values that nobody changes. ``frozen=True`` would say so, and make each one, of which every op of
 # every profile needs some, four times as slow to build.
+#
+# Their counts are declared ``int``, which is what a trace and a formula of ints give. A formula of arrays or symbols
+# puts arrays or expressions there.
 
 
 @dataclass(unsafe_hash=True, kw_only=True, slots=True)
@@ -41,17 +44,17 @@ class Work:
     Work(macs=7, adds=1, multiplies=0, divides=0, compares=0, transcendentals=0, macs_on_padding=0)
     """
 
-    macs: Count = 0
+    macs: int = 0
     """Multiply-accumulates of convolutions and matrix products, taps on zero padding included."""
-    adds: Count = 0
+    adds: int = 0
     """Additions and subtractions outside multiply-accumulates: biases, residuals, sums."""
-    multiplies: Count = 0
-    divides: Count = 0
-    compares: Count = 0
+    multiplies: int = 0
+    divides: int = 0
+    compares: int = 0
     """Comparisons: maxima, minima, thresholds."""
-    transcendentals: Count = 0
+    transcendentals: int = 0
     """exp, log, tanh, erf, sqrt, sin and their kin, one each."""
-    macs_on_padding: Count = 0
+    macs_on_padding: int = 0
     """How many of ``macs`` multiply a zero of the padding. Part of ``macs``, not beside it."""
 
     def __add__(self, other: Work) -> Work:
@@ -86,7 +89,7 @@ class Work:
         )
 
     @property
-    def flops(self) -> Count:
+    def flops(self) -> int:
         """FLOPs under the library's own convention: every arithmetic operation is one, a MAC is two."""
         return EVERY_OPERATION.flops(self)
 
@@ -99,10 +102,10 @@ class Traffic:
     4
     """
 
-    read: Count = 0
-    written: Count = 0
-    read_bytes: Count = 0
-    written_bytes: Count = 0
+    read: int = 0
+    written: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
 
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(
@@ -113,12 +116,12 @@ class Traffic:
         )
 
     @property
-    def elements(self) -> Count:
+    def elements(self) -> int:
         """The memory access cost: elements read plus elements written."""
         return self.read + self.written
 
     @property
-    def bytes(self) -> Count:
+    def bytes(self) -> int:
         """Bytes read plus bytes written."""
         return self.read_bytes + self.written_bytes
 
@@ -130,15 +133,15 @@ class Convention:
     name: str
     weights: Mapping[str, int]
 
-    def flops(self, work: Work) -> Count:
+    def flops(self, work: Work) -> int:
         """The FLOPs of ``work`` under this convention.
 
         >>> EVERY_OPERATION.flops(Work(macs=10, adds=1))
         21
-        >>> MACS_ONLY.flops(Work(macs=10, adds=1))
+        >>> Convention(name="multiply-accumulates alone", weights={"macs": 1}).flops(Work(macs=10, adds=1))
         10
         """
-        total: Count = 0
+        total = 0
         for kind, weight in self.weights.items():
             total = total + weight * getattr(work, kind)
         return total
@@ -148,4 +151,3 @@ EVERY_OPERATION = Convention(
     name="every arithmetic operation is one FLOP, a multiply-accumulate is two",
     weights={"macs": 2, "adds": 1, "multiplies": 1, "divides": 1, "compares": 1, "transcendentals": 1},
 )
-MACS_ONLY = Convention(name="what most papers print as FLOPs: multiply-accumulates", weights={"macs": 1})

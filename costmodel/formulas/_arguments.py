@@ -65,30 +65,25 @@ def require_one_of(*, choices: tuple[str, ...], **named: str) -> None:
             raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(choices)}")
 
 
-def surely(condition: Count) -> bool:
+def holds_everywhere(condition: Count) -> bool:
     """Whether a comparison holds: in every configuration of a sweep, and for symbols where they are the same.
 
-    >>> surely(3 == 3), surely(3 == 4)
+    >>> holds_everywhere(3 == 3), holds_everywhere(3 == 4)
     (True, False)
     """
     return bool(condition.all() if hasattr(condition, "all") else condition)
 
 
-def agreed(condition: Count, *, that: str) -> bool:
+def same_in_every_configuration(condition: Count, *, that: str) -> bool:
     """A comparison that decides which layers run, so that all configurations of a sweep must agree in it.
 
-    >>> agreed(3 == 3, that="stride is 1")
+    >>> same_in_every_configuration(3 == 3, that="stride is 1")
     True
     """
-    holds = surely(condition)
+    holds = holds_everywhere(condition)
     if not holds and hasattr(condition, "any") and condition.any():
         raise ValueError(f"{that} in some configurations of this sweep and not in others: sweep them apart")
     return holds
-
-
-def keeps_shape(*, c_in: Count, c_out: Count, stride: Count) -> bool:
-    """Whether a block can add its input to its output as it is."""
-    return agreed(stride == 1, that="stride is 1") and agreed(c_in == c_out, that="c_in is c_out")
 
 
 def positive_part(value: Count) -> Count:

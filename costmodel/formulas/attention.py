@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from costmodel.formulas._arguments import agreed, as_shape, require, require_divisible, require_one_of
+from costmodel.formulas._arguments import (
+    as_shape,
+    require,
+    require_divisible,
+    require_one_of,
+    same_in_every_configuration,
+)
 from costmodel.formulas.activation import softmax
 from costmodel.formulas.cost import LayerCost, as_one
 from costmodel.formulas.elementwise import copy, dropout, pointwise_kernel
@@ -174,7 +180,7 @@ def multi_head_attention(
 def _is_one(**named: Count) -> bool:
     """Whether a size is 1, where a transposed tensor lies in memory as it is, and no copy is made."""
     ((name, value),) = named.items()
-    return agreed(value == 1, that=f"{name} is 1")
+    return same_in_every_configuration(value == 1, that=f"{name} is 1")
 
 
 def _in_projections(

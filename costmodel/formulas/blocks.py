@@ -1,18 +1,20 @@
 """Blocks of the classic networks, each a sum over the layer formulas.
 
-Every block keeps the size at stride 1, takes ``norm=False`` for convolutions with a bias and no batch norm, and prices
+Every block keeps the size at stride 1, takes ``norm=False`` for convolutions with a bias and no batch norm, and counts
 inference. The result names its layers; ratios that papers print follow from the totals.
+
+Each block is derived once, by a function that takes a feature map through it: ``bottleneck_on(x, ...)`` is the map
+after a bottleneck on ``x``. The public formula is that function on a map by itself; the networks of
+``costmodel.models`` call it with the names that their modules give the layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from costmodel.formulas._arguments import agreed, keeps_shape
-from costmodel.formulas._path import Path
+from costmodel.formulas._arguments import same_in_every_configuration
 from costmodel.formulas.cost import BlockCost
-from costmodel.formulas.elementwise import concat
-from costmodel.formulas.pooling import max_pool
+from costmodel.formulas.feature_map import FeatureMap, Names, block
 from costmodel.quantities import Count
 
 
@@ -37,9 +39,21 @@ def depthwise_separable(
     >>> depthwise_separable(c_in=512, c_out=512, size=(14, 14)).macs            # table 4's 52.3 M
     52283392
     """
-    path = Path(channels=c_in, size=size, batch=batch, norm=norm)
-    path.conv("depthwise", c_in, kernel=kernel, stride=stride, groups=c_in, act=activation)
-    return path.conv("pointwise", c_out, act=activation).cost
+    return block(
+        lambda x: depthwise_separable_on(x, c_out, kernel=kernel, stride=stride, act=activation),
+        c_in,
+        size,
+        batch=batch,
+        norm=norm,
+    )
+
+
+def depthwise_separable_on(
+    x: FeatureMap, c_out: Count, *, kernel: Count = 3, stride: Count, act: str | None, names: Names = str
+) -> FeatureMap:
+    """The map after a depthwise and a pointwise convolution."""
+    y = x.conv_norm_act(names("depthwise"), x.channels, kernel, stride=stride, groups=x.channels, act=act)
+    return y.conv_norm_act(names("pointwise"), c_out, act=act)
 
 
 def inverted_residual(
@@ -64,23 +78,40 @@ def inverted_residual(
     >>> inverted_residual(c_in=24, c_out=24, size=(56, 56)).macs == 56 * 56 * 24 * 6 * (24 + 9 + 24)
     True
     """
-    path = Path(channels=c_in, size=size, batch=batch, norm=norm)
-    hidden = c_in * expansion
-    if not agreed(expansion == 1, that="expansion is 1"):
-        path.conv("expand", hidden, act=activation)
-    path.conv("depthwise", hidden, kernel=kernel, stride=stride, groups=hidden, act=activation)
-    path.conv("project", c_out)
-    return (path.add() if keeps_shape(c_in=c_in, c_out=c_out, stride=stride) else path).cost
+    return block(
+        lambda x: inverted_residual_on(x, c_in * expansion, c_out, kernel=kernel, stride=stride, act=activation),
+        c_in,
+        size,
+        batch=batch,
+        norm=norm,
+    )
 
 
-def _shortcut(
-    path: Path, *, c_in: Count, size: Sequence[Count], c_out: Count, stride: Count, activation: str
-) -> BlockCost:
-    """The residual of ResNet: as it is, or through a 1x1 convolution where the shape changes; then the activation."""
-    if not keeps_shape(c_in=c_in, c_out=c_out, stride=stride):
-        side = Path(channels=c_in, size=size, batch=path.batch, norm=path.norm)
-        path.layers += side.conv("shortcut", c_out, stride=stride).layers
-    return path.add().act("out_" + activation, activation).cost
+def inverted_residual_on(
+    x: FeatureMap,
+    expanded: Count,
+    c_out: Count,
+    *,
+    kernel: Count,
+    stride: Count,
+    act: str,
+    gate: Callable[[FeatureMap], FeatureMap] | None = None,
+    names: Names = str,
+) -> FeatureMap:
+    """The map after 1x1 up where channels grow, depthwise, a gate if there is one, 1x1 down, and the residual."""
+    y = x.only(expanded != x.channels, that="expansion is 1")
+    y = y.conv_norm_act(names("expand"), expanded, act=act).always()
+    y = y.conv_norm_act(names("depthwise"), expanded, kernel, stride=stride, groups=expanded, act=act)
+    if gate is not None:
+        y = gate(y)
+    return added_where_shape_stays(y.conv_norm_act(names("project"), c_out), x, stride=stride, name=names("add"))
+
+
+def added_where_shape_stays(y: FeatureMap, x: FeatureMap, *, stride: Count, name: str) -> FeatureMap:
+    """A block's output ``y`` and its input, added where neither size nor channels changed."""
+    if not same_in_every_configuration(stride == 1, that="stride is 1"):
+        return y
+    return y.only(y.channels == x.channels, that="c_in is c_out").add(name, x).always()
 
 
 def basic_block(
@@ -102,9 +133,21 @@ def basic_block(
     >>> basic_block(c_in=64, c_out=64, size=(56, 56)).macs
     231211008
     """
-    path = Path(channels=c_in, size=size, batch=batch, norm=norm)
-    path.conv("conv1", c_out, kernel=3, stride=stride, act=activation).conv("conv2", c_out, kernel=3)
-    return _shortcut(path, c_in=c_in, size=size, c_out=c_out, stride=stride, activation=activation)
+    return block(lambda x: basic_block_on(x, c_out, stride=stride, act=activation), c_in, size, batch=batch, norm=norm)
+
+
+def basic_block_on(x: FeatureMap, c_out: Count, *, stride: Count, act: str, names: Names = str) -> FeatureMap:
+    """The map after two 3x3 convolutions and the shortcut."""
+    y = x.conv_norm_act(names("conv1"), c_out, 3, stride=stride, act=act).conv_norm_act(names("conv2"), c_out, 3)
+    return _joined_by_shortcut(y, x, stride=stride, act=act, names=names)
+
+
+def _joined_by_shortcut(y: FeatureMap, x: FeatureMap, *, stride: Count, act: str, names: Names) -> FeatureMap:
+    """ResNet's residual: the input as it is, or through a 1x1 where the shape changes, added; then the activation."""
+    strided = not same_in_every_configuration(stride == 1, that="stride is 1")
+    side = x.only(True if strided else y.channels != x.channels, that="c_in is c_out")
+    side = side.conv_norm_act(names("shortcut"), y.channels, stride=stride).always()
+    return y.add(names("add"), side).act(names(f"out_{act}"), act)
 
 
 def bottleneck(
@@ -131,12 +174,37 @@ def bottleneck(
     >>> bottleneck(c_in=256, width=64, c_out=256, size=(56, 56)).macs
     218365952
     """
-    path = Path(channels=c_in, size=size, batch=batch, norm=norm)
+    return block(
+        lambda x: bottleneck_on(
+            x, width, c_out, stride=stride, groups=groups, stride_in_1x1=stride_in_1x1, act=activation
+        ),
+        c_in,
+        size,
+        batch=batch,
+        norm=norm,
+    )
+
+
+def bottleneck_on(
+    x: FeatureMap,
+    width: Count,
+    c_out: Count,
+    *,
+    stride: Count,
+    groups: Count,
+    stride_in_1x1: bool,
+    act: str,
+    gate: Callable[[FeatureMap], FeatureMap] | None = None,
+    names: Names = str,
+) -> FeatureMap:
+    """The map after 1x1 down, 3x3, 1x1 up, a gate if there is one, and the shortcut."""
     first, second = (stride, 1) if stride_in_1x1 else (1, stride)
-    path.conv("reduce", width, stride=first, act=activation)
-    path.conv("conv", width, kernel=3, stride=second, groups=groups, act=activation)
-    path.conv("expand", c_out)
-    return _shortcut(path, c_in=c_in, size=size, c_out=c_out, stride=stride, activation=activation)
+    y = x.conv_norm_act(names("reduce"), width, stride=first, act=act)
+    y = y.conv_norm_act(names("conv"), width, 3, stride=second, groups=groups, act=act)
+    y = y.conv_norm_act(names("expand"), c_out)
+    if gate is not None:
+        y = gate(y)
+    return _joined_by_shortcut(y, x, stride=stride, act=act, names=names)
 
 
 def grouped_bottleneck(
@@ -199,14 +267,32 @@ def inception_module(
     ... ).macs
     128049152
     """
-    whole = Path(channels=c_in, size=size, batch=batch, norm=norm)
-    pool = max_pool(channels=c_in, size=size, kernel=3, stride=1, padding=1, batch=batch)
-    branches = (
-        whole.fork().conv("conv1", c1, act=activation),
-        whole.fork().conv("conv3_reduce", c3_reduce, act=activation).conv("conv3", c3, kernel=3, act=activation),
-        whole.fork().conv("conv5_reduce", c5_reduce, act=activation).conv("conv5", c5, kernel=5, act=activation),
-        whole.fork().append("pool", pool).conv("pool_proj", pool_proj, act=activation),
+    return block(
+        lambda x: inception_module_on(
+            x, c1=c1, c3_reduce=c3_reduce, c3=c3, c5_reduce=c5_reduce, c5=c5, pool_proj=pool_proj, act=activation
+        ),
+        c_in,
+        size,
+        batch=batch,
+        norm=norm,
     )
-    for branch in branches:
-        whole.layers += branch.layers
-    return whole.append("concat", concat(channels=(c1, c3, c5, pool_proj), size=branches[0].size, batch=batch)).cost
+
+
+def inception_module_on(
+    x: FeatureMap,
+    *,
+    c1: Count,
+    c3_reduce: Count,
+    c3: Count,
+    c5_reduce: Count,
+    c5: Count,
+    pool_proj: Count,
+    act: str,
+    names: Names = str,
+) -> FeatureMap:
+    """The map after four branches, joined."""
+    one = x.conv_norm_act(names("conv1"), c1, act=act)
+    three = x.conv_norm_act(names("conv3_reduce"), c3_reduce, act=act).conv_norm_act(names("conv3"), c3, 3, act=act)
+    five = x.conv_norm_act(names("conv5_reduce"), c5_reduce, act=act).conv_norm_act(names("conv5"), c5, 5, act=act)
+    pool = x.max_pool(names("pool"), 3, 1, padding=1).conv_norm_act(names("pool_proj"), pool_proj, act=act)
+    return one.concat(names("concat"), three, five, pool)

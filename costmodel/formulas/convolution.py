@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from costmodel.formulas._arguments import per_axis, require, require_divisible, require_one_of, spatial, surely
+from costmodel.formulas._arguments import (
+    holds_everywhere,
+    per_axis,
+    require,
+    require_divisible,
+    require_one_of,
+    spatial,
+)
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.geometry import conv_output_size, padding_of_each_side, taps_inside
 from costmodel.quantities import Count, Work, prod
@@ -219,9 +226,9 @@ def _check(*, c_in: Count, c_out: Count, groups: Count, batch: Count) -> None:
 
 
 def _kind(*, c_in: Count, groups: Count, kernel: tuple[Count, ...]) -> str:
-    if surely(groups == 1):
-        return "pointwise conv" if all(surely(k == 1) for k in kernel) else "standard conv"
-    return "depthwise conv" if surely(groups == c_in) else "grouped conv"
+    if holds_everywhere(groups == 1):
+        return "pointwise conv" if all(holds_everywhere(k == 1) for k in kernel) else "standard conv"
+    return "depthwise conv" if holds_everywhere(groups == c_in) else "grouped conv"
 
 
 def _padding_copy(
@@ -251,7 +258,7 @@ def _pairs_on_padding(
     strides = per_axis(stride, axes=len(size), name="stride")
     inside = prod(
         o * k
-        if surely(before == 0) and surely(after == 0)
+        if holds_everywhere(before == 0) and holds_everywhere(after == 0)
         else taps_inside(positions=o, kernel=k, stride=s, padding=before, dilation=d, extent=n)
         for o, k, s, (before, after), d, n in zip(out, kernel, strides, sides, dilation, size, strict=True)
     )

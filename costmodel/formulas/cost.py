@@ -1,4 +1,8 @@
-"""What a formula returns: the cost of a layer, and of a block, which is named layers."""
+"""What a formula returns: the cost of a layer, and of a block, which is named layers.
+
+Counts are declared ``int``, which is what ints give. From NumPy arrays or sympy symbols come arrays and expressions,
+exact as well; to a type checker, ``numpy.asarray(cost.macs)`` is an array.
+"""
 
 from __future__ import annotations
 
@@ -23,49 +27,84 @@ class LayerCost:
     """
 
     kind: str
-    """The field's word: standard conv, depthwise conv, linear, norm, ..."""
+    """The category: standard conv, depthwise conv, linear, norm, ..."""
     output_shape: tuple[Count, ...]
     output_size: tuple[Count, ...] = ()
     """The spatial part of the output's shape; () where there is none."""
-    read: Count
+    read: int
     """Elements read, when each op is a kernel of its own."""
-    written: Count
+    written: int
     """Elements written, likewise."""
     work: Work = field(default_factory=Work)
     """Arithmetic by kind."""
-    params: Count = 0
+    params: int = 0
     """Learnt elements."""
-    buffers: Count = 0
+    buffers: int = 0
     """Elements kept and not learnt, such as running statistics."""
-    activations: Count = 0
+    activations: int = 0
     """Output elements of convolutions and matrix products; 0 for every other layer."""
 
     @property
-    def macs(self) -> Count:
+    def macs(self) -> int:
         """Multiply-accumulates, taps on padding included."""
         return self.work.macs
 
     @property
-    def flops(self) -> Count:
+    def flops(self) -> int:
         """Arithmetic operations, a multiply-accumulate being two."""
         return self.work.flops
 
     @property
-    def memory_access(self) -> Count:
+    def memory_access(self) -> int:
         """Elements read plus elements written."""
         return self.read + self.written
 
     def __add__(self, other: LayerCost) -> LayerCost:
+        return total((self, other))
+
+    def times(self, factor: Count) -> LayerCost:
+        """Every count times ``factor``, such as 0 where a sweep's configuration lacks the layer and 1 elsewhere."""
+        counts = {name: getattr(self, name) * factor for name in _COUNTS}
+        return replace(self, work=self.work.times(factor), **counts)
+
+    def at_rest(self) -> LayerCost:
+        """What is left of a layer that does not run: its parameters and buffers."""
+        return replace(self, read=0, written=0, activations=0, work=NO_WORK)
+
+
+_COUNTS = ("read", "written", "params", "buffers", "activations")
+_KINDS_OF_WORK = Work.__slots__
+
+
+class Sum:
+    """The cost of layers run one after the other, added up as they come: a sweep's layers are large, and not kept."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Count] = {}
+        self._kinds: set[str] = set()
+        self._last: LayerCost | None = None
+
+    def add(self, layer: LayerCost) -> None:
+        """One more layer."""
+        self._last = layer
+        self._kinds.add(layer.kind)
+        for names, counted in ((_COUNTS, layer), (_KINDS_OF_WORK, layer.work)):
+            for name in names:
+                count = getattr(counted, name)
+                # Most kinds of work are 0 in most layers; adding 0 to a sweep's array would cost as much as an array.
+                if not (isinstance(count, int) and count == 0):
+                    self._counts[name] = self._counts[name] + count if name in self._counts else count
+
+    def total(self) -> LayerCost:
+        """The layers added so far as one; the output is the last one's."""
+        if self._last is None:
+            raise ValueError("layers is empty: a total needs at least one layer")
         return LayerCost(
-            kind=self.kind if self.kind == other.kind else "other",
-            output_shape=other.output_shape,
-            output_size=other.output_size,
-            read=self.read + other.read,
-            written=self.written + other.written,
-            work=self.work + other.work,
-            params=self.params + other.params,
-            buffers=self.buffers + other.buffers,
-            activations=self.activations + other.activations,
+            kind=self._last.kind if len(self._kinds) == 1 else "other",
+            output_shape=self._last.output_shape,
+            output_size=self._last.output_size,
+            work=Work(**{kind: self._counts.get(kind, 0) for kind in _KINDS_OF_WORK}),
+            **{name: self._counts.get(name, 0) for name in _COUNTS},
         )
 
 
@@ -76,13 +115,10 @@ def total(layers: Iterable[LayerCost]) -> LayerCost:
     >>> total([step] * 3).flops
     24
     """
-    steps = list(layers)
-    if not steps:
-        raise ValueError("layers is empty: a total needs at least one layer")
-    result = steps[0]
-    for step in steps[1:]:
-        result = result + step
-    return result
+    added = Sum()
+    for layer in layers:
+        added.add(layer)
+    return added.total()
 
 
 def as_one(kind: str, *steps: LayerCost, params: Count = 0, buffers: Count = 0) -> LayerCost:
@@ -91,24 +127,23 @@ def as_one(kind: str, *steps: LayerCost, params: Count = 0, buffers: Count = 0) 
     return replace(whole, kind=kind, params=whole.params + params, buffers=whole.buffers + buffers)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BlockCost:
-    """The layers of a block, each under its name, in the order they run; totals are sums over them."""
+class Costed:
+    """What has a total, and says the total's figures as its own."""
 
-    layers: tuple[tuple[str, LayerCost], ...]
+    __slots__ = ()
 
     @property
     def total(self) -> LayerCost:
-        """The sum of the layers."""
-        return total(layer for _, layer in self.layers)
+        """The cost as a whole."""
+        raise NotImplementedError
 
     @property
-    def params(self) -> Count:
+    def params(self) -> int:
         """Learnt elements."""
         return self.total.params
 
     @property
-    def buffers(self) -> Count:
+    def buffers(self) -> int:
         """Elements kept and not learnt."""
         return self.total.buffers
 
@@ -118,34 +153,46 @@ class BlockCost:
         return self.total.work
 
     @property
-    def macs(self) -> Count:
-        """Multiply-accumulates."""
+    def macs(self) -> int:
+        """Multiply-accumulates, taps on padding included."""
         return self.total.macs
 
     @property
-    def flops(self) -> Count:
-        """Arithmetic operations."""
+    def flops(self) -> int:
+        """Arithmetic operations, a multiply-accumulate being two."""
         return self.total.flops
 
     @property
-    def memory_access(self) -> Count:
+    def memory_access(self) -> int:
         """Elements read plus elements written."""
         return self.total.memory_access
 
     @property
-    def activations(self) -> Count:
+    def activations(self) -> int:
         """Output elements of convolutions and matrix products."""
         return self.total.activations
 
     @property
     def output_shape(self) -> tuple[Count, ...]:
-        """The shape that the block returns."""
-        return self.layers[-1][1].output_shape
+        """The shape that is returned."""
+        return self.total.output_shape
 
     @property
     def output_size(self) -> tuple[Count, ...]:
         """The spatial part of that shape."""
-        return self.layers[-1][1].output_size
+        return self.total.output_size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockCost(Costed):
+    """The layers of a block, each under its name, in the order they run; totals are sums over them."""
+
+    layers: tuple[tuple[str, LayerCost], ...]
+
+    @property
+    def total(self) -> LayerCost:
+        """The sum of the layers."""
+        return total(layer for _, layer in self.layers)
 
     def __getitem__(self, name: str) -> LayerCost:
         for own, layer in self.layers:

@@ -1,18 +1,14 @@
-"""Blocks of the networks built to be cheap: gates, ghosts, shuffles, and MBConv; as in blocks.py."""
+"""Blocks of the networks built to be cheap: gates, ghosts, shuffles, and MBConv; written as those in blocks.py."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from costmodel.formulas._arguments import agreed, ceil_div, keeps_shape, require, require_divisible
-from costmodel.formulas._path import Path
-from costmodel.formulas.activation import activation as activate
-from costmodel.formulas.convolution import pointwise_conv
+from costmodel.formulas._arguments import ceil_div, require, require_divisible, same_in_every_configuration
+from costmodel.formulas.blocks import added_where_shape_stays, inverted_residual_on
 from costmodel.formulas.cost import BlockCost
-from costmodel.formulas.elementwise import concat, multiply
-from costmodel.formulas.linear import linear
-from costmodel.formulas.pooling import avg_pool, global_avg_pool
-from costmodel.formulas.resampling import channel_shuffle
+from costmodel.formulas.feature_map import FeatureMap, Names, block
 from costmodel.quantities import Count
 
 
@@ -38,24 +34,35 @@ def squeeze_excitation(
     >>> squeeze_excitation(channels=256, squeeze=16, size=(56, 56), bias=False).params       # 2 C^2 / r, r = 16
     8192
     """
-    pooled = global_avg_pool(channels=channels, size=size, batch=batch)
-    if convolutional:
-        point = (1,) * len(size)
-        down = pointwise_conv(c_in=channels, c_out=squeeze, size=point, bias=bias, batch=batch)
-        up = pointwise_conv(c_in=squeeze, c_out=channels, size=point, bias=bias, batch=batch)
-    else:
-        down = linear(in_features=channels, out_features=squeeze, bias=bias, rows=batch)
-        up = linear(in_features=squeeze, out_features=channels, bias=bias, rows=batch)
-    return BlockCost(
-        layers=(
-            ("squeeze", pooled),
-            ("reduce", down),
-            (f"reduce_{activation}", activate(name=activation, shape=down.output_shape)),
-            ("expand", up),
-            (gate, activate(name=gate, shape=up.output_shape)),
-            ("scale", multiply(shape=(batch, channels, *size), other=pooled.output_shape)),
-        )
+    return block(
+        lambda x: squeeze_excitation_on(x, squeeze, act=activation, gate=gate, bias=bias, convolutional=convolutional),
+        channels,
+        size,
+        batch=batch,
     )
+
+
+def squeeze_excitation_on(
+    x: FeatureMap,
+    squeeze: Count,
+    *,
+    act: str = "relu",
+    gate: str = "sigmoid",
+    bias: bool = True,
+    convolutional: bool = True,
+    names: Names = str,
+) -> FeatureMap:
+    """The map times a gate per channel, which sees everything."""
+    y = x.adaptive_avg_pool(names("squeeze"))
+    if not convolutional:
+        y = y.flatten(names("flatten"))
+
+    def product(y: FeatureMap, name: str, channels: Count) -> FeatureMap:
+        return y.conv(name, channels, bias=bias) if convolutional else y.linear(name, channels, bias=bias)
+
+    y = product(y, names("reduce"), squeeze).act(names(f"reduce_{act}"), act)
+    y = product(y, names("expand"), x.channels).act(names(gate), gate)
+    return x.scale(names("scale"), y)
 
 
 def ghost_module(
@@ -82,13 +89,34 @@ def ghost_module(
     >>> ghost_module(c_in=16, c_out=16, size=(112, 112)).macs == 112 * 112 * 8 * (16 + 9)
     True
     """
-    path = Path(channels=c_in, size=size, batch=batch, norm=norm)
+    return block(
+        lambda x: ghost_module_on(
+            x, c_out, kernel=kernel, ratio=ratio, dw_kernel=dw_kernel, stride=stride, act=activation
+        ),
+        c_in,
+        size,
+        batch=batch,
+        norm=norm,
+    )
+
+
+def ghost_module_on(
+    x: FeatureMap,
+    c_out: Count,
+    *,
+    kernel: Count = 1,
+    ratio: Count,
+    dw_kernel: Count,
+    stride: Count = 1,
+    act: str | None,
+    names: Names = str,
+) -> FeatureMap:
+    """The map after the intrinsic maps, the cheap ones, and both joined and cut to c_out."""
     require(ratio=ratio)
     intrinsic = ceil_div(c_out, ratio)
-    ghosts = intrinsic * (ratio - 1)
-    path.conv("primary", intrinsic, kernel=kernel, stride=stride, act=activation)
-    path.conv("cheap", ghosts, kernel=dw_kernel, groups=intrinsic, act=activation)
-    return path.append("concat", concat(channels=(intrinsic, ghosts), size=path.size, batch=batch)).cost
+    y = x.conv_norm_act(names("primary"), intrinsic, kernel, stride=stride, act=act)
+    ghosts = y.conv_norm_act(names("cheap"), intrinsic * (ratio - 1), dw_kernel, groups=intrinsic, act=act)
+    return y.concat(names("concat"), ghosts).part(names("slice"), c_out)
 
 
 def shuffle_unit_v1(
@@ -115,21 +143,45 @@ def shuffle_unit_v1(
     True
     """
     require_divisible(c_out=c_out, by="the bottleneck's ratio", divisor=4)
-    path = Path(channels=c_in, size=size, batch=batch, norm=norm)
-    inside = c_out // 4
-    added = agreed(stride == 1, that="stride is 1")
-    branch = c_out if added else c_out - c_in
-    path.conv("reduce", inside, groups=groups if group_first else 1, act=activation)
-    path.append("shuffle", channel_shuffle(channels=inside, size=size, groups=groups, batch=batch))
-    path.conv("depthwise", inside, kernel=3, stride=stride, groups=inside)
-    path.conv("expand", branch, groups=groups)
-    if added:
-        path.add()
-    else:
-        pooled = avg_pool(channels=c_in, size=size, kernel=3, stride=stride, padding=1, batch=batch)
-        path.layers.append(("shortcut", pooled))
-        path.append("concat", concat(channels=(c_in, branch), size=path.size, batch=batch))
-    return path.act("out_" + activation, activation).cost
+    return block(
+        lambda x: shuffle_unit_v1_on(
+            x,
+            c_out // 4,
+            c_out,
+            groups=groups,
+            first_groups=groups if group_first else 1,
+            stride=stride,
+            act=activation,
+        ),
+        c_in,
+        size,
+        batch=batch,
+        norm=norm,
+    )
+
+
+def shuffle_unit_v1_on(
+    x: FeatureMap,
+    width: Count,
+    c_out: Count,
+    *,
+    groups: Count,
+    first_groups: Count,
+    shuffles: bool = True,
+    stride: Count,
+    act: str,
+    names: Names = str,
+) -> FeatureMap:
+    """The map after the branch, of ``width`` channels inside, and the input: added, or joined to its average."""
+    adds = same_in_every_configuration(stride == 1, that="stride is 1")
+    side = x if adds else x.avg_pool(names("shortcut"), 3, stride, padding=1)
+    y = x.conv_norm_act(names("reduce"), width, groups=first_groups, act=act)
+    if shuffles:
+        y = y.shuffle(names("shuffle"), groups)
+    y = y.conv_norm_act(names("depthwise"), width, 3, stride=stride, groups=width)
+    y = y.conv_norm_act(names("expand"), c_out if adds else c_out - x.channels, groups=groups)
+    y = y.add(names("add"), side) if adds else side.concat(names("concat"), y)
+    return y.act(names(f"out_{act}"), act)
 
 
 def shuffle_unit_v2(
@@ -153,23 +205,32 @@ def shuffle_unit_v2(
     True
     """
     require_divisible(c_in=c_in, c_out=c_out, by="branches", divisor=2)
-    half = c_out // 2
-    split = agreed(stride == 1, that="stride is 1")
-    if split and isinstance(c_in, int) and isinstance(c_out, int) and c_in != c_out:
+    if (
+        same_in_every_configuration(stride == 1, that="stride is 1")
+        and isinstance(c_in, int)
+        and isinstance(c_out, int)
+        and c_in != c_out
+    ):
         raise ValueError(
             f"c_out={c_out} differs from c_in={c_in} at stride 1, where half of the input is kept: make them equal"
         )
-    path = Path(channels=half if split else c_in, size=size, batch=batch, norm=norm)
-    side = path.fork()
-    if not split:
-        side.conv("side_depthwise", c_in, kernel=3, stride=stride, groups=c_in)
-        side.conv("side_pointwise", half, act=activation)
-    path.conv("reduce", half, act=activation)
-    path.conv("depthwise", half, kernel=3, stride=stride, groups=half)
-    path.conv("expand", half, act=activation)
-    path.layers[:0] = side.layers
-    path.append("concat", concat(channels=(half, half), size=path.size, batch=batch))
-    return path.append("shuffle", channel_shuffle(channels=c_out, size=path.size, groups=2, batch=batch)).cost
+    return block(
+        lambda x: shuffle_unit_v2_on(x, c_out, stride=stride, act=activation), c_in, size, batch=batch, norm=norm
+    )
+
+
+def shuffle_unit_v2_on(x: FeatureMap, c_out: Count, *, stride: Count, act: str, names: Names = str) -> FeatureMap:
+    """The map after two branches, of c_out / 2 channels each, joined and shuffled."""
+    half = c_out // 2
+    if same_in_every_configuration(stride == 1, that="stride is 1"):
+        x = side = x.part(names("split"), half)
+    else:
+        side = x.conv_norm_act(names("side_depthwise"), x.channels, 3, stride=stride, groups=x.channels)
+        side = side.conv_norm_act(names("side_pointwise"), half, act=act)
+    y = x.conv_norm_act(names("reduce"), half, act=act)
+    y = y.conv_norm_act(names("depthwise"), half, 3, stride=stride, groups=half)
+    y = y.conv_norm_act(names("expand"), half, act=act)
+    return side.concat(names("concat"), y).shuffle(names("shuffle"), 2)
 
 
 def mbconv(
@@ -197,20 +258,23 @@ def mbconv(
     >>> mbconv(c_in=32, c_out=16, size=(112, 112), expansion=1).macs                          # B0's first
     10035712
     """
-    path = Path(channels=c_in, size=size, batch=batch, norm=norm)
-    hidden = c_in * expansion
-    if not agreed(expansion == 1, that="expansion is 1"):
-        path.conv("expand", hidden, act=activation)
-    path.conv("depthwise", hidden, kernel=kernel, stride=stride, groups=hidden, act=activation)
-    return _gate_and_project(
-        path,
-        c_in=c_in,
-        c_out=c_out,
-        stride=stride,
-        squeeze=c_in // 4 if squeeze is None else squeeze,
-        activation=activation,
-        gate=gate,
+    gates = _gate(c_in // 4 if squeeze is None else squeeze, act=activation, gate=gate)
+    return block(
+        lambda x: inverted_residual_on(
+            x, c_in * expansion, c_out, kernel=kernel, stride=stride, act=activation, gate=gates
+        ),
+        c_in,
+        size,
+        batch=batch,
+        norm=norm,
     )
+
+
+def _gate(squeeze: Count, *, act: str, gate: str) -> Callable[[FeatureMap], FeatureMap] | None:
+    """A squeeze-excitation inside a block; None where it squeezes to 0 channels."""
+    if isinstance(squeeze, int) and squeeze == 0:
+        return None
+    return partial(squeeze_excitation_on, squeeze=squeeze, act=act, gate=gate, names="se_{}".format)
 
 
 def fused_mbconv(
@@ -237,31 +301,33 @@ def fused_mbconv(
     >>> fused_mbconv(c_in=24, c_out=24, size=(112, 112), expansion=1).macs == 112 * 112 * 9 * 24 * 24
     True
     """
-    path = Path(channels=c_in, size=size, batch=batch, norm=norm)
-    if agreed(expansion == 1, that="expansion is 1"):
-        path.conv("conv", c_out, kernel=kernel, stride=stride, act=activation)
-        return (path.add() if keeps_shape(c_in=c_in, c_out=c_out, stride=stride) else path).cost
-    path.conv("expand", c_in * expansion, kernel=kernel, stride=stride, act=activation)
-    return _gate_and_project(
-        path, c_in=c_in, c_out=c_out, stride=stride, squeeze=squeeze, activation=activation, gate=gate
+    gates = _gate(squeeze, act=activation, gate=gate)
+    return block(
+        lambda x: fused_mbconv_on(x, c_in * expansion, c_out, kernel=kernel, stride=stride, act=activation, gate=gates),
+        c_in,
+        size,
+        batch=batch,
+        norm=norm,
     )
 
 
-def _gate_and_project(
-    path: Path, *, c_in: Count, c_out: Count, stride: Count, squeeze: Count, activation: str, gate: str
-) -> BlockCost:
-    if not (isinstance(squeeze, int) and squeeze == 0):
-        path.layers += [
-            (f"se_{name}", layer)
-            for name, layer in squeeze_excitation(
-                channels=path.channels,
-                squeeze=squeeze,
-                size=path.size,
-                batch=path.batch,
-                activation=activation,
-                gate=gate,
-                convolutional=True,
-            ).layers
-        ]
-    path.conv("project", c_out)
-    return (path.add() if keeps_shape(c_in=c_in, c_out=c_out, stride=stride) else path).cost
+def fused_mbconv_on(
+    x: FeatureMap,
+    expanded: Count,
+    c_out: Count,
+    *,
+    kernel: Count,
+    stride: Count,
+    act: str,
+    gate: Callable[[FeatureMap], FeatureMap] | None = None,
+    names: Names = str,
+) -> FeatureMap:
+    """The map after a standard convolution that expands, a gate if there is one, 1x1 down, and the residual."""
+    if same_in_every_configuration(expanded == x.channels, that="expansion is 1"):
+        y = x.conv_norm_act(names("conv"), c_out, kernel, stride=stride, act=act)
+    else:
+        y = x.conv_norm_act(names("expand"), expanded, kernel, stride=stride, act=act)
+        if gate is not None:
+            y = gate(y)
+        y = y.conv_norm_act(names("project"), c_out)
+    return added_where_shape_stays(y, x, stride=stride, name=names("add"))

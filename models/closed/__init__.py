@@ -11,18 +11,21 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from costmodel.formulas.cost import Sum
+from costmodel.formulas.feature_map import Row, Style, Walk
 from costmodel.quantities import Count
 
 from ._check import ClosedFormCheck, check
-from ._feature_map import Ledger, Note, Row
-from ._result import ClosedForm
+from ._result import TOTALS, ClosedForm
 from ._sweep import Sweep
-from ._totals import Totals
 
 __all__ = ["ClosedForm", "ClosedFormCheck", "Row", "check", "closed_form"]
 
 Network: TypeAlias = Callable[..., object]
-"""A network's walk: takes a ledger, and the network's arguments by keyword."""
+"""A network in closed form: takes its layers through a walk; the network's arguments are keywords."""
+
+STYLE = Style(shuffle_kind="other")
+"""Channel shuffles are modules of the networks' own, whose copy the trace counts as no kind of its own."""
 
 
 def closed_form(family: str, name: str, *, batch: Count = 1, mode: str = "eval", **arguments: Any) -> ClosedForm:
@@ -33,17 +36,28 @@ def closed_form(family: str, name: str, *, batch: Count = 1, mode: str = "eval",
     chosen = _with_defaults(name, network, arguments) | {"batch": batch}
     sweep = Sweep(chosen)
 
-    def walk(note: Note, values: dict[str, Any]) -> None:
+    def walk(note: Callable[[Row], None], values: dict[str, Any], *, follows_fields: bool) -> None:
         given = dict(values)
-        network(Ledger(given.pop("batch"), mode == "train", note), **given)
+        network(
+            Walk(
+                note=note,
+                batch=given.pop("batch"),
+                training=mode == "train",
+                style=STYLE,
+                follows_fields=follows_fields,
+                mixes=True,
+            ),
+            **given,
+        )
 
-    totals = Totals()
-    walk(totals.add, sweep.compact)
+    added = Sum()
+    walk(lambda row: added.add(row.cost), sweep.compact, follows_fields=False)
+    total = added.total()
     return ClosedForm(
         name=name,
         arguments=sweep.arguments | {"mode": mode},
-        walk=lambda note: walk(note, sweep.arguments),
-        **{quantity: sweep.spread(total) for quantity, total in totals.found().items()},
+        walk=lambda note: walk(note, sweep.arguments, follows_fields=True),
+        **{quantity: sweep.spread(getattr(total, quantity)) for quantity in TOTALS},
     )
 
 

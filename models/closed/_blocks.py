@@ -1,18 +1,18 @@
-"""The blocks that more than one paper uses, each written once, as walks of a feature map."""
+"""What several networks share: the image that goes in, the head, and the names that their modules give to layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from costmodel.formulas.efficient_blocks import squeeze_excitation_on
+from costmodel.formulas.feature_map import FeatureMap, Names, Walk
 from costmodel.quantities import Count
 
-from ._feature_map import FeatureMap, Ledger
 
-
-def square(ledger: Ledger, resolution: Count, channels: Count = 3) -> FeatureMap:
+def square(walk: Walk, resolution: Count, channels: Count = 3) -> FeatureMap:
     """An image of resolution x resolution, or of (height, width)."""
     size = resolution if isinstance(resolution, tuple) else (resolution, resolution)
-    return ledger.image(channels, *size)
+    return walk.image(channels, *size)
 
 
 def pooled(x: FeatureMap, size: int = 1) -> FeatureMap:
@@ -20,38 +20,26 @@ def pooled(x: FeatureMap, size: int = 1) -> FeatureMap:
     return x.adaptive_avg_pool("avgpool", size).flatten("flatten")
 
 
+def auxiliary(head: Callable[[FeatureMap], object], x: FeatureMap, *, size: int) -> None:
+    """A head that runs on ``x`` in training alone; otherwise it only has parameters, those on a map of size x size."""
+    head(x if x.walk.training else x.walk.idle().image(x.channels, size, size))
+
+
+def within(block: str, **places: str) -> Names:
+    """The names of a block's layers in a network: layer ``expand`` of ``features.3`` is ``features.3.expand``.
+
+    ``places`` has those that lie elsewhere in the block's module, and the operations that no module runs.
+
+    >>> names = within("layer1.0", conv1=".body.conv1", add="/add_")
+    >>> names("conv1"), names("add"), names("shortcut")
+    ('layer1.0.body.conv1', 'layer1.0/add_', 'layer1.0.shortcut')
+    """
+    return lambda layer: block + places.get(layer, f".{layer}")
+
+
 def squeeze_excitation(
     x: FeatureMap, name: str, squeezed: Count, *, act: str = "relu", gate: str = "sigmoid"
 ) -> FeatureMap:
-    """The mean of each channel, 1x1 down, 1x1 up, a gate, and the product: arXiv:1709.01507, section 3."""
-    scale = x.adaptive_avg_pool(f"{name}.pool").conv(f"{name}.reduce", squeezed, bias=True).act(f"{name}.act", act)
-    scale = scale.conv(f"{name}.expand", x.channels, bias=True).act(f"{name}.gate", gate)
-    return x.gate(f"{name}/mul", scale)
-
-
-def inverted_residual(
-    x: FeatureMap,
-    name: str,
-    expanded: Count,
-    c_out: Count,
-    *,
-    kernel: int,
-    stride: int,
-    act: str,
-    se: Callable[[FeatureMap, str], FeatureMap] | None = None,
-) -> FeatureMap:
-    """1x1 up where channels grow, depthwise, an optional squeeze-excitation, 1x1 down, and a sum where shapes allow.
-
-    Source: arXiv:1801.04381, Figure 3b; with `se` arXiv:1905.02244, Figure 4.
-    """
-    y = x.only(expanded != x.channels).conv_norm(f"{name}.expand", expanded, act=act).always()
-    y = y.conv_norm(f"{name}.depthwise", expanded, kernel, stride=stride, groups=expanded, act=act)
-    if se is not None:
-        y = se(y, f"{name}.se")
-    y = y.conv_norm(f"{name}.project", c_out)
-    return summed(y, x, name, stride)
-
-
-def summed(y: FeatureMap, x: FeatureMap, name: str, stride: int) -> FeatureMap:
-    """A body's output and its input, added where neither size nor channels changed."""
-    return y.only(y.channels == x.channels).add(f"{name}/add_", x).always() if stride == 1 else y
+    """A squeeze-excitation of 1x1 convolutions, as the module of that name."""
+    places = {"squeeze": ".pool", f"reduce_{act}": ".act", gate: ".gate", "scale": "/mul"}
+    return squeeze_excitation_on(x, squeezed, act=act, gate=gate, names=within(name, **places))

@@ -8,9 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from costmodel.formulas import Field
-from costmodel.quantities import Count
-
-from ._feature_map import Note, Row
+from costmodel.formulas.feature_map import Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,26 +35,26 @@ COLUMNS = (
 class ClosedForm:
     """The cost of a network by arithmetic on its paper's table.
 
-    Totals are ints; NumPy arrays where a multiplier was one, an element a configuration; and sympy expressions where
-    one was a symbol. A total that does not depend on what is an array stays an int.
+    Totals are ints; NumPy arrays where a multiplier was one, one element per configuration; and sympy expressions
+    where one was a symbol. They are declared ``int``; to a type checker, ``numpy.asarray(form.macs)`` is an array.
     """
 
     name: str
     arguments: Mapping[str, Any]
     """Every argument of the network, with its default where none was given, `batch` and `mode`."""
-    params: Count
+    params: int
     """Elements of all parameters, of auxiliary classifiers that do not run too."""
-    buffers: Count
+    buffers: int
     """Elements of running statistics, likewise."""
-    macs: Count
+    macs: int
     """Multiply-accumulates."""
-    flops: Count
+    flops: int
     """Arithmetic operations, a multiply-accumulate being two."""
-    memory_access: Count
+    memory_access: int
     """Elements read and written, every operation a kernel of its own."""
-    activations: Count
+    activations: int
     """Output elements of convolutions and matrix products."""
-    walk: Callable[[Note], None] = field(repr=False)
+    walk: Callable[[Callable[[Row], None]], None] = field(repr=False)
     """Goes through the network once more, and hands on each row."""
 
     @cached_property

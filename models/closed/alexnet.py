@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from costmodel.formulas.feature_map import Walk
 from costmodel.quantities import Count
 
 from ._blocks import pooled, square
-from ._feature_map import Ledger
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ FEATURE_SIZE = 6
 HIDDEN = 4096
 
 
-def alexnet(ledger: Ledger, *, num_classes: Count = 1000, resolution: Count = 224) -> None:
+def alexnet(walk: Walk, *, num_classes: Count = 1000, resolution: Count = 224) -> None:
     """Convolutions and pools, then three fully connected layers."""
-    x = square(ledger, resolution)
+    x = square(walk, resolution)
     for i, row in enumerate(CONVS, start=1):
         x = x.conv(f"features.conv{i}", row.c_out, row.kernel, stride=row.stride, padding=row.padding, bias=True).act(
             f"features.relu{i}", "relu"

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from costmodel.formulas.blocks import inverted_residual_on
+from costmodel.formulas.feature_map import FeatureMap, Walk
 from costmodel.quantities import Count
 
-from ._blocks import inverted_residual, pooled, square, squeeze_excitation
-from ._feature_map import FeatureMap, Ledger
+from ._blocks import pooled, square, squeeze_excitation, within
 from ._rounding import make_divisible
 
 
@@ -74,20 +75,20 @@ Block: TypeAlias = Callable[[FeatureMap, str, int, int], FeatureMap]
 def mbconv(x: FeatureMap, name: str, c_out: int, stride: int, *, expansion: int, kernel: int) -> FeatureMap:
     """An inverted residual with a gate, whose inner layer has a quarter of the channels that enter the block."""
     squeezed = max(1, x.channels // 4)
-    return inverted_residual(
+    return inverted_residual_on(
         x,
-        name,
         make_divisible(x.channels * expansion),
         c_out,
         kernel=kernel,
         stride=stride,
         act="silu",
-        se=lambda y, se: squeeze_excitation(y, se, squeezed, act="silu"),
+        gate=lambda y: squeeze_excitation(y, f"{name}.se", squeezed, act="silu"),
+        names=within(name, add="/add_"),
     )
 
 
 def network(
-    ledger: Ledger,
+    walk: Walk,
     stem_width: int,
     stages: list[tuple[Block, int, int, int]],
     head_width: int,
@@ -96,15 +97,15 @@ def network(
     resolution: Count,
 ) -> None:
     """A convolution, stages of (block, output channels, stride, depth), a 1x1, a pool and a classifier."""
-    x = square(ledger, resolution).conv_norm("features.0", stem_width, 3, stride=2, act="silu")
+    x = square(walk, resolution).conv_norm_act("features.0", stem_width, 3, stride=2, act="silu")
     for i, (block, c_out, stride, depth) in enumerate(stages, start=1):
         for j in range(depth):
             x = block(x, f"features.{i}.{j}", c_out, stride if j == 0 else 1)
-    x = x.conv_norm(f"features.{len(stages) + 1}", head_width, act="silu")
+    x = x.conv_norm_act(f"features.{len(stages) + 1}", head_width, act="silu")
     pooled(x).dropout("classifier.dropout", inplace=True).linear("classifier.fc", num_classes)
 
 
-def efficientnet(scale: Scale, ledger: Ledger, *, num_classes: Count = 1000, resolution: Count | None = None) -> None:
+def efficientnet(scale: Scale, walk: Walk, *, num_classes: Count = 1000, resolution: Count | None = None) -> None:
     """B0 scaled: channels rounded to multiples of 8, depths rounded up."""
     stages: list[tuple[Block, int, int, int]] = [
         (
@@ -116,7 +117,7 @@ def efficientnet(scale: Scale, ledger: Ledger, *, num_classes: Count = 1000, res
         for row in TABLE_1
     ]
     network(
-        ledger,
+        walk,
         make_divisible(STEM_WIDTH * scale.width),
         stages,
         HEAD_EXPANSION * stages[-1][1],

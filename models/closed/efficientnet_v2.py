@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from costmodel.formulas.efficient_blocks import fused_mbconv_on
+from costmodel.formulas.feature_map import FeatureMap, Walk
 from costmodel.quantities import Count
 
-from ._blocks import summed
-from ._feature_map import FeatureMap, Ledger
+from ._blocks import within
 from ._rounding import make_divisible
 from .efficientnet import Block, mbconv, network
 
@@ -64,16 +65,12 @@ EPS = 1e-3
 
 def fused_mbconv(x: FeatureMap, name: str, c_out: int, stride: int, *, expansion: int) -> FeatureMap:
     """A 3x3 that expands and a 1x1; without expansion a 3x3 alone."""
-    if expansion == 1:
-        y = x.conv_norm(f"{name}.conv", c_out, 3, stride=stride, act="silu")
-    else:
-        expanded = make_divisible(x.channels * expansion)
-        y = x.conv_norm(f"{name}.expand", expanded, 3, stride=stride, act="silu").conv_norm(f"{name}.project", c_out)
-    return summed(y, x, name, stride)
+    expanded, names = make_divisible(x.channels * expansion), within(name, add="/add_")
+    return fused_mbconv_on(x, expanded, c_out, kernel=3, stride=stride, act="silu", names=names)
 
 
 def efficientnet_v2(
-    table: tuple[Stage, ...], ledger: Ledger, *, num_classes: Count = 1000, resolution: Count = 480
+    table: tuple[Stage, ...], walk: Walk, *, num_classes: Count = 1000, resolution: Count = 480
 ) -> None:
     """The stages of one table."""
     stages: list[tuple[Block, int, int, int]] = [
@@ -87,7 +84,7 @@ def efficientnet_v2(
         )
         for row in table
     ]
-    network(ledger, table[0].c_out, stages, HEAD_WIDTH, num_classes=num_classes, resolution=resolution)
+    network(walk, table[0].c_out, stages, HEAD_WIDTH, num_classes=num_classes, resolution=resolution)
 
 
 NETWORKS: Mapping[str, Callable[..., None]] = {

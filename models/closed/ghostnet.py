@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from costmodel.formulas.efficient_blocks import ghost_module_on
+from costmodel.formulas.feature_map import FeatureMap, Walk
 from costmodel.quantities import Count
 
-from ._blocks import square, squeeze_excitation
-from ._feature_map import FeatureMap, Ledger
+from ._blocks import square, squeeze_excitation, within
 from ._rounding import Multiplier, make_divisible
 
 
@@ -59,11 +60,9 @@ CHEAP_KERNEL = 3
 
 
 def ghost_module(x: FeatureMap, name: str, c_out: Count, *, act: str | None = None) -> FeatureMap:
-    """A 1x1, cheap maps made from each of its own, joined and cut to c_out."""
-    primary = -(-c_out // RATIO)
-    y = x.conv_norm(f"{name}.primary", primary, act=act)
-    cheap = y.conv_norm(f"{name}.cheap", primary * (RATIO - 1), CHEAP_KERNEL, groups=primary, act=act)
-    return y.concat(f"{name}/cat", cheap).part(f"{name}/alias", c_out)
+    """A Ghost module with the paper's ratio and kernel; what it slices torch calls an alias."""
+    names = within(name, concat="/cat", slice="/alias")
+    return ghost_module_on(x, c_out, ratio=RATIO, dw_kernel=CHEAP_KERNEL, act=act, names=names)
 
 
 def gated(x: FeatureMap, name: str) -> FeatureMap:
@@ -76,25 +75,26 @@ def ghost_bottleneck(x: FeatureMap, name: str, expanded: Count, c_out: Count, ro
     kernel, stride = row.kernel, row.stride
     y = ghost_module(x, f"{name}.body.ghost1", expanded, act="relu")
     if stride > 1:
-        y = y.conv_norm(f"{name}.body.depthwise", expanded, kernel, stride=stride, groups=expanded)
+        y = y.conv_norm_act(f"{name}.body.depthwise", expanded, kernel, stride=stride, groups=expanded)
     if row.se:
         y = gated(y, f"{name}.body.se")
     y = ghost_module(y, f"{name}.body.ghost2", c_out)
     changes = x.channels != c_out if stride == 1 else True
-    side = x.only(changes).conv_norm(f"{name}.shortcut.depthwise", x.channels, kernel, stride=stride, groups=x.channels)
-    side = side.conv_norm(f"{name}.shortcut.pointwise", c_out).always()
+    side = x.only(changes, that="channels change")
+    side = side.conv_norm_act(f"{name}.shortcut.depthwise", x.channels, kernel, stride=stride, groups=x.channels)
+    side = side.conv_norm_act(f"{name}.shortcut.pointwise", c_out).always()
     return y.add(f"{name}/add_", side)
 
 
-def ghostnet(ledger: Ledger, *, width: Multiplier = 1.0, resolution: Count = 224, num_classes: Count = 1000) -> None:
+def ghostnet(walk: Walk, *, width: Multiplier = 1.0, resolution: Count = 224, num_classes: Count = 1000) -> None:
     """A convolution, the Ghost bottlenecks of Table 1, a 1x1, a pool, a 1x1 on what it leaves, and a classifier."""
-    x = square(ledger, resolution)
-    x = x.conv_norm("features.0", make_divisible(STEM_WIDTH * width, DIVISOR), 3, stride=2, act="relu")
+    x = square(walk, resolution)
+    x = x.conv_norm_act("features.0", make_divisible(STEM_WIDTH * width, DIVISOR), 3, stride=2, act="relu")
     for i, row in enumerate(TABLE_1, start=1):
         expanded = make_divisible(row.expanded * width, DIVISOR)
         x = ghost_bottleneck(x, f"features.{i}", expanded, make_divisible(row.c_out * width, DIVISOR), row)
     head = make_divisible(HEAD_WIDTH * width, DIVISOR)
-    x = x.conv_norm(f"features.{len(TABLE_1) + 1}", head, act="relu").adaptive_avg_pool("avgpool")
+    x = x.conv_norm_act(f"features.{len(TABLE_1) + 1}", head, act="relu").adaptive_avg_pool("avgpool")
     x = x.conv("conv_head.conv", HIDDEN, bias=True).act("conv_head.relu", "relu").flatten("flatten")
     x.dropout("classifier.dropout").linear("classifier.fc", num_classes)
 

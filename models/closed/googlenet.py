@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from costmodel.formulas.blocks import inception_module_on
+from costmodel.formulas.feature_map import FeatureMap, Style, Walk
 from costmodel.quantities import Count
 
-from ._blocks import pooled, square
-from ._feature_map import FeatureMap, Ledger
+from ._blocks import auxiliary, pooled, square, within
 
 
 @dataclass(frozen=True)
@@ -54,39 +55,61 @@ AUXILIARY_SIZE = 4
 """A 5x5 average pool of stride 3 leaves 4x4 of the 14x14 that both auxiliary classifiers see at 224."""
 
 
-def conv_relu(x: FeatureMap, name: str, c_out: int, kernel: int = 1, stride: int = 1) -> FeatureMap:
-    """A convolution with bias, then ReLU."""
-    return x.conv(f"{name}.conv", c_out, kernel, stride=stride, bias=True).act(f"{name}.relu", "relu")
+STYLE = Style(norm=False, act_name="{name}.relu")
+"""Convolutions have a bias and no batch norm."""
 
 
 def inception(x: FeatureMap, name: str, row: Inception) -> FeatureMap:
-    """1x1; 1x1 and 3x3; 1x1 and 5x5; a pool and 1x1; joined."""
-    one = conv_relu(x, f"{name}.branch1", row.conv1)
-    three = conv_relu(conv_relu(x, f"{name}.branch3.reduce", row.reduce3), f"{name}.branch3.conv", row.conv3, 3)
-    five = conv_relu(conv_relu(x, f"{name}.branch5.reduce", row.reduce5), f"{name}.branch5.conv", row.conv5, 5)
-    pool = x.max_pool(f"{name}.branch_pool.pool", 3, 1, padding=1)
-    return one.concat(f"{name}/cat", three, five, conv_relu(pool, f"{name}.branch_pool.project", row.pool_project))
+    """A module of Table 1."""
+    return inception_module_on(
+        x,
+        c1=row.conv1,
+        c3_reduce=row.reduce3,
+        c3=row.conv3,
+        c5_reduce=row.reduce5,
+        c5=row.conv5,
+        pool_proj=row.pool_project,
+        act="relu",
+        names=within(
+            name,
+            conv1=".branch1",
+            conv3_reduce=".branch3.reduce",
+            conv3=".branch3.conv",
+            conv5_reduce=".branch5.reduce",
+            conv5=".branch5.conv",
+            pool=".branch_pool.pool",
+            pool_proj=".branch_pool.project",
+            concat="/cat",
+        ),
+    )
 
 
 def auxiliary_classifier(name: str, num_classes: Count, x: FeatureMap) -> FeatureMap:
     """A pool, 1x1, and two fully connected layers."""
-    x = conv_relu(x.avg_pool(f"{name}.avgpool", 5, 3), f"{name}.conv", AUXILIARY_WIDTH).flatten(f"{name}.flatten")
-    x = x.linear(f"{name}.fc1", AUXILIARY_HIDDEN).act(f"{name}.relu", "relu").dropout(f"{name}.dropout")
+    x = x.avg_pool(f"{name}.avgpool", 5, 3).conv_norm_act(f"{name}.conv", AUXILIARY_WIDTH, act="relu")
+    x = (
+        x.flatten(f"{name}.flatten")
+        .linear(f"{name}.fc1", AUXILIARY_HIDDEN)
+        .act(f"{name}.relu", "relu")
+        .dropout(f"{name}.dropout")
+    )
     return x.linear(f"{name}.fc2", num_classes)
 
 
-def googlenet(ledger: Ledger, *, aux: bool = False, num_classes: Count = 1000, resolution: Count = 224) -> None:
+def googlenet(walk: Walk, *, aux: bool = False, num_classes: Count = 1000, resolution: Count = 224) -> None:
     """Nine Inception modules after a stem; two auxiliary classifiers where they are asked for."""
-    x = conv_relu(square(ledger, resolution), "conv1", STEM_WIDTH, 7, stride=2)
+    walk = replace(walk, style=STYLE)
+    x = square(walk, resolution).conv_norm_act("conv1", STEM_WIDTH, 7, stride=2, act="relu")
     x = x.max_pool("pool1", 3, 2, ceil_mode=True).local_response_norm("norm1", 5)
-    x = conv_relu(conv_relu(x, "conv2_reduce", STEM_WIDTH), "conv2", STEM_OUT, 3).local_response_norm("norm2", 5)
+    x = x.conv_norm_act("conv2_reduce", STEM_WIDTH, act="relu").conv_norm_act("conv2", STEM_OUT, 3, act="relu")
+    x = x.local_response_norm("norm2", 5)
     for i, modules in enumerate(TABLE_1, start=2):
         x = x.max_pool(f"pool{i}", 3, 2, ceil_mode=True)
         for row in modules:
             name = f"inception_{row.name}"
             x = inception(x, name, row)
             if aux and name in AUXILIARY_INPUTS:
-                ledger.auxiliary(partial(auxiliary_classifier, f"auxiliary.{name}", num_classes), x, size=14)
+                auxiliary(partial(auxiliary_classifier, f"auxiliary.{name}", num_classes), x, size=14)
     pooled(x).dropout("dropout").linear("fc", num_classes)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from costmodel.formulas.feature_map import FeatureMap, Style, Walk
 from costmodel.quantities import Count
-
-from ._feature_map import FeatureMap, Ledger
 
 CONVS_3D = ((8, (7, 3, 3)), (16, (5, 3, 3)), (32, (3, 3, 3)))
 """Output channels and kernel (bands, height, width) of the 3-d convolutions, none of them padded."""
@@ -29,15 +29,18 @@ def check_window(window: Count, bands: Count) -> None:
         )
 
 
+STYLE = Style(act_name="{name}.relu")
+
+
 def conv_norm_relu(x: FeatureMap, name: str, c_out: int, kernel: int | tuple[int, ...]) -> FeatureMap:
     """A convolution with bias and without padding, batch norm, ReLU."""
-    return x.conv_norm(name, c_out, kernel, padding=0, bias=True, act="relu", act_name="relu")
+    return x.conv_norm_act(name, c_out, kernel, padding=0, bias=True, act="relu")
 
 
-def hybridsn(ledger: Ledger, *, window: Count = WINDOW, bands: Count = BANDS, num_classes: Count = 16) -> None:
+def hybridsn(walk: Walk, *, window: Count = WINDOW, bands: Count = BANDS, num_classes: Count = 16) -> None:
     """Three 3-d convolutions, a 2-d one over the joined bands, and three fully connected layers."""
     check_window(window, bands)
-    x = ledger.image(1, bands, window, window)
+    x = replace(walk, style=STYLE).image(1, bands, window, window)
     for i, (c_out, kernel) in enumerate(CONVS_3D, start=1):
         x = conv_norm_relu(x, f"conv{i}", c_out, kernel)
     x = x.flatten("join_bands", axes=1)

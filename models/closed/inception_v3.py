@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from costmodel.formulas.feature_map import FeatureMap, Walk
 from costmodel.quantities import Count
 
-from ._blocks import pooled, square
-from ._feature_map import FeatureMap, Ledger
+from ._blocks import auxiliary, pooled, square
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def apply(x: FeatureMap, name: str, row: Row) -> FeatureMap:
     match row:
         case Conv():
             padding = None if row.padded else 0
-            return x.conv_norm(name, row.c_out, row.kernel, act="relu", stride=row.stride, padding=padding)
+            return x.conv_norm_act(name, row.c_out, row.kernel, act="relu", stride=row.stride, padding=padding)
         case MaxPool():
             return x.max_pool(name, 3, 2)
         case AvgPool():
@@ -150,18 +150,18 @@ def apply_branch(x: FeatureMap, name: str, rows: tuple[Row, ...]) -> FeatureMap:
 
 def auxiliary_classifier(name: str, num_classes: Count, x: FeatureMap) -> FeatureMap:
     """A pool, 1x1, 5x5, a pool over all that is left, and a fully connected layer."""
-    x = x.avg_pool(f"{name}.avgpool", 5, 3).conv_norm(f"{name}.conv1", 128, act="relu")
-    x = x.conv_norm(f"{name}.conv2", 768, 5, padding=0, act="relu").adaptive_avg_pool(f"{name}.pool")
+    x = x.avg_pool(f"{name}.avgpool", 5, 3).conv_norm_act(f"{name}.conv1", 128, act="relu")
+    x = x.conv_norm_act(f"{name}.conv2", 768, 5, padding=0, act="relu").adaptive_avg_pool(f"{name}.pool")
     return x.flatten(f"{name}.flatten").linear(f"{name}.fc", num_classes)
 
 
-def inception_v3(ledger: Ledger, *, aux: bool = False, num_classes: Count = 1000, resolution: Count = 299) -> None:
+def inception_v3(walk: Walk, *, aux: bool = False, num_classes: Count = 1000, resolution: Count = 299) -> None:
     """The rows of Table 1; an auxiliary classifier where it is asked for."""
-    x = square(ledger, resolution)
+    x = square(walk, resolution)
     for name, row in TABLE_1.items():
         x = apply(x, name, row)
         if aux and name == AUXILIARY_STAGE:
-            ledger.auxiliary(partial(auxiliary_classifier, f"auxiliary.{name}", num_classes), x, size=17)
+            auxiliary(partial(auxiliary_classifier, f"auxiliary.{name}", num_classes), x, size=17)
     pooled(x).dropout("dropout").linear("fc", num_classes)
 
 

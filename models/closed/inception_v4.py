@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from costmodel.formulas.feature_map import Walk
 from costmodel.quantities import Count
 
 from ._blocks import pooled, square
-from ._feature_map import Ledger
 from .inception_v3 import AvgPool, Conv, MaxPool, Row, Split, apply, fan_out, shrink
 
 AVG = AvgPool(counts_padding=False)
@@ -70,9 +70,9 @@ FIGURE_9: dict[str, Row] = {
 """The network before its global pooling."""
 
 
-def inception_v4(ledger: Ledger, *, num_classes: Count = 1000, resolution: Count = 299) -> None:
+def inception_v4(walk: Walk, *, num_classes: Count = 1000, resolution: Count = 299) -> None:
     """The rows of Figure 9."""
-    x = square(ledger, resolution)
+    x = square(walk, resolution)
     for name, row in FIGURE_9.items():
         x = apply(x, name, row)
     pooled(x).dropout("dropout").linear("fc", num_classes)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from costmodel.formulas.blocks import depthwise_separable_on
+from costmodel.formulas.feature_map import FeatureMap, Walk
 from costmodel.quantities import Count
 
-from ._blocks import pooled, square
-from ._feature_map import FeatureMap, Ledger
+from ._blocks import pooled, square, within
 from ._rounding import Multiplier, make_divisible
 
 
@@ -50,27 +51,22 @@ CIFAR = (
 
 def separable(x: FeatureMap, name: str, c_out: Count, stride: int) -> FeatureMap:
     """A depthwise 3x3 and a 1x1, each with batch norm and ReLU."""
-    y = x.conv_norm(f"{name}.depthwise", x.channels, 3, stride=stride, groups=x.channels, act="relu")
-    return y.conv_norm(f"{name}.pointwise", c_out, act="relu")
+    return depthwise_separable_on(x, c_out, stride=stride, act="relu", names=within(name))
 
 
-def mobilenet_v1(
-    ledger: Ledger, *, width: Multiplier = 1.0, resolution: Count = 224, num_classes: Count = 1000
-) -> None:
+def mobilenet_v1(walk: Walk, *, width: Multiplier = 1.0, resolution: Count = 224, num_classes: Count = 1000) -> None:
     """A convolution, the separable ones of Table 1, a pool and a classifier."""
-    x = square(ledger, resolution)
-    x = x.conv_norm("features.0", make_divisible(STEM_WIDTH * width), 3, stride=2, act="relu")
+    x = square(walk, resolution)
+    x = x.conv_norm_act("features.0", make_divisible(STEM_WIDTH * width), 3, stride=2, act="relu")
     for i, row in enumerate(TABLE_1, start=1):
         x = separable(x, f"features.{i}", make_divisible(row.c_out * width), row.stride)
     pooled(x).linear("fc", num_classes)
 
 
-def mobilenet_v1_cifar(
-    ledger: Ledger, *, width: Multiplier = 1.0, num_classes: Count = 10, resolution: Count = 32
-) -> None:
+def mobilenet_v1_cifar(walk: Walk, *, width: Multiplier = 1.0, num_classes: Count = 10, resolution: Count = 32) -> None:
     """A convolution of stride 1, eight separable ones, a 2x2 pool and a classifier for what is then one position."""
-    x = square(ledger, resolution)
-    x = x.conv_norm("features.0", make_divisible(STEM_WIDTH * width), 3, bias=True, act="relu")
+    x = square(walk, resolution)
+    x = x.conv_norm_act("features.0", make_divisible(STEM_WIDTH * width), 3, bias=True, act="relu")
     for i, row in enumerate(CIFAR, start=1):
         x = separable(x, f"features.{i}", make_divisible(row.c_out * width), row.stride)
     x.avg_pool("avgpool", 2, 2).flatten("flatten").linear("fc", num_classes)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from costmodel.formulas.blocks import inverted_residual_on
+from costmodel.formulas.feature_map import Walk
 from costmodel.quantities import Count
 
-from ._blocks import inverted_residual, pooled, square
-from ._feature_map import Ledger
+from ._blocks import pooled, square, within
 from ._rounding import Multiplier, at_least_one, make_divisible
 
 
@@ -38,21 +39,25 @@ HEAD_WIDTH = 1280
 """Channels of the last 1x1, which a width multiplier below 1 leaves as they are."""
 
 
-def mobilenet_v2(
-    ledger: Ledger, *, width: Multiplier = 1.0, resolution: Count = 224, num_classes: Count = 1000
-) -> None:
+def mobilenet_v2(walk: Walk, *, width: Multiplier = 1.0, resolution: Count = 224, num_classes: Count = 1000) -> None:
     """A convolution, the inverted residuals of Table 2, a 1x1, a pool and a classifier."""
-    x = square(ledger, resolution)
-    x = x.conv_norm("features.0", make_divisible(STEM_WIDTH * width), 3, stride=2, act="relu6")
+    x = square(walk, resolution)
+    x = x.conv_norm_act("features.0", make_divisible(STEM_WIDTH * width), 3, stride=2, act="relu6")
     place = 1
     for stage in TABLE_2:
         c_out = make_divisible(stage.c * width)
         for i in range(stage.n):
-            stride = stage.s if i == 0 else 1
-            expanded = x.channels * stage.t
-            x = inverted_residual(x, f"features.{place}", expanded, c_out, kernel=3, stride=stride, act="relu6")
+            x = inverted_residual_on(
+                x,
+                x.channels * stage.t,
+                c_out,
+                kernel=3,
+                stride=stage.s if i == 0 else 1,
+                act="relu6",
+                names=within(f"features.{place}", add="/add_"),
+            )
             place += 1
-    x = x.conv_norm(f"features.{place}", make_divisible(HEAD_WIDTH * at_least_one(width)), act="relu6")
+    x = x.conv_norm_act(f"features.{place}", make_divisible(HEAD_WIDTH * at_least_one(width)), act="relu6")
     pooled(x).dropout("classifier.dropout").linear("classifier.fc", num_classes)
 
 

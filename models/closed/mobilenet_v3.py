@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from costmodel.formulas.blocks import inverted_residual_on
+from costmodel.formulas.feature_map import FeatureMap, Walk
 from costmodel.quantities import Count
 
-from ._blocks import inverted_residual, pooled, square, squeeze_excitation
-from ._feature_map import FeatureMap, Ledger
+from ._blocks import pooled, square, squeeze_excitation, within
 from ._rounding import Multiplier, at_least_one, make_divisible
 
 
@@ -77,29 +78,29 @@ def gated(x: FeatureMap, name: str) -> FeatureMap:
 def mobilenet_v3(
     rows: tuple[Bneck, ...],
     hidden: int,
-    ledger: Ledger,
+    walk: Walk,
     *,
     width: Multiplier = 1.0,
     resolution: Count = 224,
     num_classes: Count = 1000,
 ) -> None:
     """A convolution, the inverted residuals of a table, a 1x1, a pool and two fully connected layers."""
-    x = square(ledger, resolution)
-    x = x.conv_norm("features.0", make_divisible(STEM_WIDTH * width), 3, stride=2, act="hardswish")
+    x = square(walk, resolution)
+    x = x.conv_norm_act("features.0", make_divisible(STEM_WIDTH * width), 3, stride=2, act="hardswish")
     table_c_in = STEM_WIDTH
     for i, row in enumerate(rows, start=1):
-        x = inverted_residual(
+        x = inverted_residual_on(
             x,
-            f"features.{i}",
             make_divisible(x.channels * (row.expanded / table_c_in)),
             make_divisible(row.c_out * width),
             kernel=row.kernel,
             stride=row.stride,
             act="hardswish" if row.hard_swish else "relu",
-            se=gated if row.se else None,
+            gate=partial(gated, name=f"features.{i}.se") if row.se else None,
+            names=within(f"features.{i}", add="/add_"),
         )
         table_c_in = row.c_out
-    x = x.conv_norm(f"features.{len(rows) + 1}", x.channels * HEAD_EXPANSION, act="hardswish")
+    x = x.conv_norm_act(f"features.{len(rows) + 1}", x.channels * HEAD_EXPANSION, act="hardswish")
     x = pooled(x).linear("classifier.fc1", make_divisible(hidden * at_least_one(width)))
     x.act("classifier.act", "hardswish").dropout("classifier.dropout").linear("classifier.fc2", num_classes)
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeAlias
 
+from costmodel.formulas.blocks import basic_block_on, bottleneck_on
+from costmodel.formulas.feature_map import FeatureMap, Names, Walk
 from costmodel.quantities import Count
 
-from ._blocks import pooled, square, squeeze_excitation
-from ._feature_map import FeatureMap, Ledger
+from ._blocks import pooled, square, squeeze_excitation, within
 
 STEM_WIDTH = 64
 STAGE_WIDTHS = (64, 128, 256, 512)
@@ -28,17 +29,15 @@ Block: TypeAlias = Callable[[FeatureMap, str, int, int], FeatureMap]
 """The map after a block, from the map before it, the block's name, its stage's width and its stride."""
 
 
-def joined(x: FeatureMap, y: FeatureMap, name: str, stride: int) -> FeatureMap:
-    """ReLU of a body's output and its input, which goes through a 1x1 where the shape changes."""
-    changes = stride != 1 or x.channels != y.channels
-    shortcut = x.conv_norm(f"{name}.shortcut", y.channels, stride=stride) if changes else x
-    return y.add(f"{name}/add_", shortcut).act(f"{name}.act", "relu")
+def places(name: str) -> Names:
+    """Where a block's layers lie in its module: the convolutions in its body."""
+    body = {layer: f".body.{layer}" for layer in ("conv1", "conv2", "reduce", "conv", "expand")}
+    return within(name, **body, add="/add_", out_relu=".act")
 
 
 def basic_block(x: FeatureMap, name: str, width: int, stride: int) -> FeatureMap:
-    """Two 3x3 convolutions."""
-    y = x.conv_norm(f"{name}.body.conv1", width, 3, stride=stride, act="relu")
-    return joined(x, y.conv_norm(f"{name}.body.conv2", width, 3), name, stride)
+    """A basic block of one stage."""
+    return basic_block_on(x, width, stride=stride, act="relu", names=places(name))
 
 
 def bottleneck(
@@ -52,21 +51,27 @@ def bottleneck(
     stride_in_1x1: bool = False,
     se_reduction: int | None = None,
 ) -> FeatureMap:
-    """1x1 down, 3x3, 1x1 up, and a squeeze-excitation where it is asked for."""
-    inner = width * width_per_group // 64 * groups
+    """A bottleneck of one stage, with a squeeze-excitation where it is asked for."""
     c_out = width * BOTTLENECK_EXPANSION
-    first, second = (stride, 1) if stride_in_1x1 else (1, stride)
-    y = x.conv_norm(f"{name}.body.reduce", inner, stride=first, act="relu")
-    y = y.conv_norm(f"{name}.body.conv", inner, 3, stride=second, groups=groups, act="relu")
-    y = y.conv_norm(f"{name}.body.expand", c_out)
+    gate = None
     if se_reduction is not None:
-        y = squeeze_excitation(y, f"{name}.body.se", c_out // se_reduction)
-    return joined(x, y, name, stride)
+        gate = partial(squeeze_excitation, name=f"{name}.body.se", squeezed=c_out // se_reduction)
+    return bottleneck_on(
+        x,
+        width * width_per_group // 64 * groups,
+        c_out,
+        stride=stride,
+        groups=groups,
+        stride_in_1x1=stride_in_1x1,
+        act="relu",
+        gate=gate,
+        names=places(name),
+    )
 
 
-def network(ledger: Ledger, depths: Depths, block: Block, *, num_classes: Count, resolution: Count) -> None:
+def network(walk: Walk, depths: Depths, block: Block, *, num_classes: Count, resolution: Count) -> None:
     """A stem, four stages of blocks, a pool and a classifier."""
-    x = square(ledger, resolution).conv_norm("conv1", STEM_WIDTH, 7, stride=2, act="relu")
+    x = square(walk, resolution).conv_norm_act("conv1", STEM_WIDTH, 7, stride=2, act="relu")
     x = x.max_pool("maxpool", 3, 2, padding=1)
     for i, (depth, width) in enumerate(zip(depths, STAGE_WIDTHS, strict=True), start=1):
         for j in range(depth):
@@ -74,14 +79,14 @@ def network(ledger: Ledger, depths: Depths, block: Block, *, num_classes: Count,
     pooled(x).linear("fc", num_classes)
 
 
-def of_basic_blocks(depths: Depths, ledger: Ledger, *, num_classes: Count = 1000, resolution: Count = 224) -> None:
+def of_basic_blocks(depths: Depths, walk: Walk, *, num_classes: Count = 1000, resolution: Count = 224) -> None:
     """ResNet-18 and ResNet-34."""
-    network(ledger, depths, basic_block, num_classes=num_classes, resolution=resolution)
+    network(walk, depths, basic_block, num_classes=num_classes, resolution=resolution)
 
 
 def of_bottlenecks(
     depths: Depths,
-    ledger: Ledger,
+    walk: Walk,
     *,
     stride_in_1x1: bool = False,
     num_classes: Count = 1000,
@@ -89,7 +94,7 @@ def of_bottlenecks(
 ) -> None:
     """ResNet-50, ResNet-101 and ResNet-152."""
     block = partial(bottleneck, stride_in_1x1=stride_in_1x1)
-    network(ledger, depths, block, num_classes=num_classes, resolution=resolution)
+    network(walk, depths, block, num_classes=num_classes, resolution=resolution)
 
 
 NETWORKS: Mapping[str, Callable[..., None]] = {

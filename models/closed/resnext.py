@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from costmodel.formulas.feature_map import Walk
 from costmodel.quantities import Count
 
-from ._feature_map import Ledger
 from .resnet import BOTTLENECK_DEPTHS, Depths, bottleneck, network
 
 
@@ -29,10 +29,10 @@ TEMPLATES = {
 }
 
 
-def resnext(template: Template, ledger: Ledger, *, num_classes: Count = 1000, resolution: Count = 224) -> None:
+def resnext(template: Template, walk: Walk, *, num_classes: Count = 1000, resolution: Count = 224) -> None:
     """ResNet's walk with grouped bottlenecks."""
     block = partial(bottleneck, groups=template.groups, width_per_group=template.width_per_group)
-    network(ledger, template.depths, block, num_classes=num_classes, resolution=resolution)
+    network(walk, template.depths, block, num_classes=num_classes, resolution=resolution)
 
 
 NETWORKS: Mapping[str, Callable[..., None]] = {name: partial(resnext, template) for name, template in TEMPLATES.items()}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from costmodel.formulas.efficient_blocks import shuffle_unit_v1_on
+from costmodel.formulas.feature_map import Names, Walk
 from costmodel.quantities import Count
 
-from ._blocks import pooled, square
-from ._feature_map import FeatureMap, Ledger
+from ._blocks import pooled, square, within
 from ._rounding import Multiplier, make_divisible
 
 STEM_WIDTH = 24
@@ -30,24 +31,15 @@ def stage_2_width(groups: int) -> int:
     return STAGE_2_WIDTHS[groups]
 
 
-def shuffle_unit(x: FeatureMap, name: str, c_out: Count, *, stride: int, groups: int, first_groups: int) -> FeatureMap:
-    """Grouped 1x1, shuffle, depthwise 3x3, grouped 1x1; added to the input, or joined to its average at stride 2."""
-    joins = stride != 1
-    body = f"{name}.branches.body" if joins else f"{name}.body"
-    pool = x.avg_pool(f"{name}.branches.pool", 3, stride, padding=1) if joins else x
-    inner = make_divisible(c_out / BOTTLENECK_RATIO, groups)
-    y = x.conv_norm(f"{body}.reduce", inner, groups=first_groups, act="relu")
-    if groups > 1:
-        y = y.shuffle(f"{body}.shuffle", groups)
-    y = y.conv_norm(f"{body}.depthwise", inner, 3, stride=stride, groups=inner)
-    y = y.conv_norm(f"{body}.expand", c_out - x.channels if joins else c_out, groups=groups)
-    if joins:
-        return pool.concat(f"{name}.branches/cat", y).act(f"{name}.relu", "relu")
-    return y.add(f"{name}/add_", x).act(f"{name}.act", "relu")
+def places(name: str, stride: int) -> Names:
+    """Where a unit's layers lie in its module: those of a unit that downsamples, in its branches."""
+    inside, out = ("", ".act") if stride == 1 else (".branches", ".relu")
+    body = {layer: f"{inside}.body.{layer}" for layer in ("reduce", "shuffle", "depthwise", "expand")}
+    return within(name, **body, add="/add_", shortcut=f"{inside}.pool", concat=f"{inside}/cat", out_relu=out)
 
 
 def shufflenet_v1(
-    ledger: Ledger,
+    walk: Walk,
     *,
     groups: int = 3,
     width: Multiplier = 1.0,
@@ -56,20 +48,24 @@ def shufflenet_v1(
 ) -> None:
     """A convolution, a pool, three stages of units, a pool and a classifier."""
     stage_2 = stage_2_width(groups)
-    x = square(ledger, resolution).conv_norm(
+    x = square(walk, resolution).conv_norm_act(
         "conv1", make_divisible(STEM_WIDTH * width, groups), 3, stride=2, act="relu"
     )
     x = x.max_pool("maxpool", 3, 2, padding=1)
     for i, depth in enumerate(DEPTHS):
         c_out = make_divisible(stage_2 * 2**i * width, groups)
         for j in range(depth):
-            x = shuffle_unit(
+            stride = 2 if j == 0 else 1
+            x = shuffle_unit_v1_on(
                 x,
-                f"stage{i + 2}.{j}",
+                make_divisible(c_out / BOTTLENECK_RATIO, groups),
                 c_out,
-                stride=2 if j == 0 else 1,
                 groups=groups,
                 first_groups=1 if i == j == 0 else groups,
+                shuffles=groups > 1,
+                stride=stride,
+                act="relu",
+                names=places(f"stage{i + 2}.{j}", stride),
             )
     pooled(x).linear("fc", num_classes)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from costmodel.formulas.feature_map import Walk
 from costmodel.quantities import Count
 
 from ._blocks import pooled, square
-from ._feature_map import Ledger
 
 STAGE_WIDTHS = (64, 128, 256, 512, 512)
 """Channels of the five stages; each ends in a 2x2 max pool of stride 2."""
@@ -25,9 +25,9 @@ FEATURE_SIZE = 7
 HIDDEN = 4096
 
 
-def vgg(depths: tuple[int, ...], ledger: Ledger, *, num_classes: Count = 1000, resolution: Count = 224) -> None:
+def vgg(depths: tuple[int, ...], walk: Walk, *, num_classes: Count = 1000, resolution: Count = 224) -> None:
     """Stages of 3x3 convolutions, each ended by a pool, then three fully connected layers."""
-    x = square(ledger, resolution)
+    x = square(walk, resolution)
     for stage, (depth, c_out) in enumerate(zip(depths, STAGE_WIDTHS, strict=True), start=1):
         for i in range(1, depth + 1):
             x = x.conv(f"features.conv{stage}_{i}", c_out, 3, bias=True).act(f"features.relu{stage}_{i}", "relu")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from costmodel.formulas.feature_map import FeatureMap, Walk
 from costmodel.quantities import Count
 
 from ._blocks import pooled, square
-from ._feature_map import FeatureMap, Ledger
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ def xception_block(x: FeatureMap, name: str, row: Block, *, relu_first: bool) ->
     if row.stride > 1:
         y = y.max_pool(f"{name}.body.pool", 3, row.stride, padding=1)
     changes = row.stride > 1 or y.channels != x.channels
-    shortcut = x.conv_norm(f"{name}.shortcut", y.channels, stride=row.stride) if changes else x
+    shortcut = x.conv_norm_act(f"{name}.shortcut", y.channels, stride=row.stride) if changes else x
     return y.add(f"{name}/add_", shortcut)
 
 
-def xception(ledger: Ledger, *, num_classes: Count = 1000, resolution: Count = 299) -> None:
+def xception(walk: Walk, *, num_classes: Count = 1000, resolution: Count = 299) -> None:
     """Two convolutions, twelve blocks, two separable convolutions, a pool and a classifier."""
-    x = square(ledger, resolution).conv_norm("conv1", STEM[0], 3, stride=2, padding=0, act="relu")
-    x = x.conv_norm("conv2", STEM[1], 3, padding=0, act="relu")
+    x = square(walk, resolution).conv_norm_act("conv1", STEM[0], 3, stride=2, padding=0, act="relu")
+    x = x.conv_norm_act("conv2", STEM[1], 3, padding=0, act="relu")
     for i, row in enumerate(FIGURE_5, start=1):
         x = xception_block(x, f"block{i}", row, relu_first=i > 1)
     for i, width in enumerate(EXIT, start=3):

@@ -16,7 +16,8 @@ from torch import nn
 import costmodel
 import costmodel.models as models
 from costmodel import formulas
-from costmodel.models.closed._feature_map import FeatureMap
+from costmodel.formulas import feature_map
+from costmodel.formulas._fields import Fields
 
 GRID: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in models.list_models()),
@@ -148,13 +149,16 @@ def test_one_wrong_entry_is_seen(name: str, entry: str, value: Any, monkeypatch:
 @pytest.mark.parametrize("formula", ["conv", "batch_norm", "activation", "add", "max_pool", "linear", "concat"])
 def test_one_wrong_formula_is_seen(formula: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A formula that writes one element too many is seen in the rows of its layers and in the total."""
-    profile, right = traced("googlenet" if formula in ("concat", "linear") else "resnet18"), getattr(formulas, formula)
+    profile, right = (
+        traced("googlenet" if formula in ("concat", "linear") else "resnet18"),
+        getattr(feature_map, formula),
+    )
 
     def wrong(**arguments: Any) -> formulas.LayerCost:
         cost: formulas.LayerCost = right(**arguments)
         return replace(cost, written=cost.written + 1)
 
-    monkeypatch.setattr(formulas, formula, wrong)
+    monkeypatch.setattr(feature_map, formula, wrong)
     found = models.check_closed_form(profile, "googlenet" if formula in ("concat", "linear") else "resnet18")
     assert {d.quantity for d in found.differences} == {"memory_access"}
     *rows, total = found.differences
@@ -170,8 +174,10 @@ def test_a_row_too_many_or_too_few_is_seen() -> None:
 
 def test_where_the_receptive_field_starts_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Padding that is left out moves the network's field, and nothing else."""
-    profile, right = traced("resnet18"), FeatureMap._seen_by_windows
-    monkeypatch.setattr(FeatureMap, "_seen_by_windows", lambda x, kernel, stride, _: right(x, kernel, stride, 0))
+    profile, right = traced("resnet18"), Fields.after_window
+    monkeypatch.setattr(
+        Fields, "after_window", lambda x, kernel, stride, _, axes: right(x, kernel, stride, 0, axes=axes)
+    )
     (found,) = models.check_closed_form(profile, "resnet18").differences
     assert (found.layer, found.quantity, found.closed_form) == ("", "receptive field, start", (0, 0))
     assert found.traced == profile.receptive_field().start != (0, 0)
