@@ -129,12 +129,16 @@ def test_type_checkers_read_it(installed: Path, tmp_path: Path) -> None:
         "import costmodel\nimport costmodel.models\nfrom costmodel import formulas\n"
         "p = costmodel.profile(costmodel.models.resnet18(), (1, 3, 224, 224))\n"
         "reveal_type(costmodel.models.resnet18())\n"
-        "reveal_type((p, p.macs, formulas.conv(c_in=3, c_out=8, kernel=3, size=(9, 9)), costmodel.__version__))\n"
+        "cost = formulas.conv(c_in=3, c_out=8, kernel=3, size=(9, 9))\n"
+        "reveal_type((p, p.macs, cost, cost.macs, formulas.basic_block(c_in=8, c_out=8, size=(9, 9)).params))\n"
+        "reveal_type((costmodel.models.closed_form('resnet18').flops, cost.work.adds, costmodel.__version__))\n"
     )
     options = ("--strict", "--cache-dir", ".cache", "--python-executable", next((tmp_path / ".venv").glob("*/python")))
     said = run(TOOLS / "mypy", *options, "script.py", cwd=tmp_path)
     cost = "costmodel.formulas.cost.LayerCost"
-    for revealed in ("costmodel.models.resnet.ResNet", f"tuple[costmodel.profile.Profile, int, {cost}, str]"):
+    profile = "costmodel.profile.Profile"
+    expected = ("costmodel.models.resnet.ResNet", f"tuple[{profile}, int, {cost}, int, int]", "tuple[int, int, str]")
+    for revealed in expected:
         assert f'Revealed type is "{revealed}"' in said
 
 
