@@ -31,6 +31,7 @@ try:
     from costmodel.formulas import LayerCost
     from costmodel.layers import register_layer
     from costmodel.load import load
+    from costmodel.measures import Measure, register_measure, unregister_measure
     from costmodel.ops.custom import register_op
     from costmodel.profile import Profile, profile
     from costmodel.quantities import Convention, Traffic, Work
@@ -55,6 +56,7 @@ __all__ = [
     "InputError",
     "LayerCost",
     "LoadError",
+    "Measure",
     "NeedsValuesError",
     "Profile",
     "Traffic",
@@ -68,7 +70,9 @@ __all__ = [
     "profile",
     "read_json",
     "register_layer",
+    "register_measure",
     "register_op",
+    "unregister_measure",
 ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.errors import InputError
+from costmodel.measures import MEASURES, Number
 from costmodel.profile import Profile, profile
 from costmodel.rendering import Report
 
@@ -14,17 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-TOTALS = {
-    "params": "elements of distinct parameters",
-    "macs": "multiply-accumulates",
-    "flops": "arithmetic operations, a multiply-accumulate being two",
-    "memory_access": "elements read and written, every op a kernel of its own",
-    "memory_access_bytes": "the same in bytes",
-    "activations": "output elements of convolutions and matrix products",
-    "peak_memory": "the most bytes of activations that are live at once, parameters apart",
-}
-"""The totals that a comparison shows, and what they mean."""
 
 Progress = Callable[[Sequence[str]], Iterable[str]]
 """Goes through names and may show how far it is."""
@@ -42,18 +32,32 @@ class Comparison(Report):
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per model, named by the index: its totals, ``is_exact``, and ``<total>_ratio`` to the baseline."""
+        """One row per model, named by the index: its totals, ``is_exact``, and ``<total>_ratio`` to the baseline.
+
+        Totals that came after the first version, registered measures among them, are the last columns.
+        """
         import pandas as pd
 
-        rows = [[getattr(p, total) for total in TOTALS] + [p.is_exact] for p in self.profiles.values()]
-        table = pd.DataFrame(rows, columns=[*TOTALS, "is_exact"], index=pd.Index(list(self.profiles), name="model"))
-        if self.baseline is not None:
-            for total in TOTALS:
-                base = getattr(self.profiles[self.baseline], total)
-                table[f"{total}_ratio"] = [
-                    getattr(p, total) / base if base else float("nan") for p in self.profiles.values()
-                ]
-        return table
+        leading = [name for name, measure in MEASURES.items() if measure.leading]
+        others = [name for name in MEASURES if name not in leading]
+        columns: dict[str, list[Any]] = {name: self.totals(name) for name in leading}
+        columns["is_exact"] = [p.is_exact for p in self.profiles.values()]
+        columns |= self._ratio_columns(leading)
+        columns |= {name: self.totals(name) for name in others}
+        columns |= self._ratio_columns(others)
+        return pd.DataFrame(columns, index=pd.Index(list(self.profiles), name="model"))
+
+    def totals(self, name: str) -> list[Number | None]:
+        """Each model's total of a measure, as ``Profile.total`` gives it."""
+        return [p.total(name) for p in self.profiles.values()]
+
+    def ratios(self, name: str) -> list[float]:
+        """Each model's total of a measure over the baseline's (or the first model's); not a number where that is 0."""
+        base = self.profiles[self.baseline or next(iter(self.profiles))].total(name)
+        return [float("nan") if not base or total is None else total / base for total in self.totals(name)]
+
+    def _ratio_columns(self, names: Iterable[str]) -> dict[str, list[float]]:
+        return {} if self.baseline is None else {f"{name}_ratio": self.ratios(name) for name in names}
 
     def plot_scatter(self, ax: Axes | None = None) -> Figure:
         """Parameters against MACs, with the Pareto front; into ``ax`` where one is given."""

@@ -7,14 +7,9 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
+from costmodel.measures import Number, of_layers, shown_in
 from costmodel.profile import Profile
 from costmodel.rendering import Rendered
-
-QUANTITIES = ("params", "macs", "flops", "memory_access", "memory_access_bytes", "activations")
-"""What is compared layer by layer."""
-
-TOTALS = (*QUANTITIES, "peak_memory")
-"""The totals that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +19,12 @@ class Change:
     name: str
     what: str
     """``new``, ``gone`` or ``changed``."""
-    before: dict[str, int]
-    after: dict[str, int]
+    before: dict[str, Number]
+    after: dict[str, Number]
+    """What it had and has of each measure."""
 
-    def difference(self, quantity: str) -> int:
-        """How much more it is than before."""
+    def difference(self, quantity: str) -> Number:
+        """How much more it has of a measure than before."""
         return self.after[quantity] - self.before[quantity]
 
 
@@ -42,9 +38,10 @@ class Difference(Rendered):
     new: Profile
 
     @property
-    def totals(self) -> dict[str, tuple[int, int]]:
-        """Each total before and after."""
-        return {total: (getattr(self.old, total), getattr(self.new, total)) for total in TOTALS}
+    def totals(self) -> dict[str, tuple[Number, Number]]:
+        """Each total before and after, of the measures that tables of totals show."""
+        both = {m.name: (self.old.total(m.name), self.new.total(m.name)) for m in shown_in("totals")}
+        return {name: (was, now) for name, (was, now) in both.items() if was is not None and now is not None}
 
     @cached_property
     def layers(self) -> tuple[Change, ...]:
@@ -53,7 +50,7 @@ class Difference(Rendered):
         A layer is the same one where it has the same name (and is called the same time, if several).
         """
         before, after = _by_name(self.old), _by_name(self.new)
-        nothing = dict.fromkeys(QUANTITIES, 0)
+        nothing: dict[str, Number] = dict.fromkeys((measure.name for measure in of_layers()), 0)
         changes = []
         for key in dict.fromkeys((*before, *after)):
             was, now = before.get(key), after.get(key)
@@ -73,24 +70,21 @@ class Difference(Rendered):
         return self._render("markdown", top=top, limit=limit)
 
     def _weight(self, change: Change) -> Fraction:
-        return max(
-            (Fraction(abs(change.difference(q)), max(self.totals[q])) for q in QUANTITIES if any(self.totals[q])),
-            default=Fraction(0),
-        )
+        """The greatest share of a total that the layer moved."""
+        shares = [
+            Fraction(abs(change.difference(name))) / Fraction(max(abs(was), abs(now)))
+            for name, (was, now) in self.totals.items()
+            if name in change.before and (was or now)
+        ]
+        return max(shares, default=Fraction(0))
 
 
-def _by_name(p: Profile) -> dict[tuple[str, int], dict[str, int]]:
-    found: dict[tuple[str, int], dict[str, int]] = {}
-    called: dict[str, int] = {}
-    for layer in p.pricing.layers:
-        nth = called[layer.name] = called.get(layer.name, 0) + 1
-        work = layer.work
-        found[layer.name, nth] = {
-            "params": sum(t.size for t in layer.new_parameters),
-            "macs": work.macs,
-            "flops": work.flops,
-            "memory_access": layer.traffic.elements,
-            "memory_access_bytes": layer.traffic.bytes,
-            "activations": sum(op.activations for op in layer.ops),
-        }
+def _by_name(p: Profile) -> dict[tuple[str, int], dict[str, Number]]:
+    """What each layer has of each measure, by its name and which call of that name it is."""
+    columns = {measure.name: p.figures(measure.name) for measure in of_layers()}
+    found: dict[tuple[str, int], dict[str, Number]] = {}
+    calls: dict[str, int] = {}
+    for i, layer in enumerate(p.pricing.layers):
+        nth = calls[layer.name] = calls.get(layer.name, 0) + 1
+        found[layer.name, nth] = {name: column[i] for name, column in columns.items()}
     return found

@@ -37,6 +37,8 @@ class TensorSpec:
     """The qualified name of a parameter or buffer."""
     form: object = field(default=None, repr=False)
     """While a trace runs, the same object for all tensors of one shape, dtype, strides and role."""
+    trainable: bool = True
+    """Of a parameter: whether it requires a gradient."""
 
     @property
     def size(self) -> int:

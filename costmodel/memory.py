@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.formulas.memory import pointwise_memory_access_bound
 from costmodel.fusion import Fusion
+from costmodel.measures import MEASURES
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.quantities import Traffic
 
@@ -195,9 +196,8 @@ def memory_table(layers: tuple[LayerMemory, ...]) -> pd.DataFrame:
 MEMORY_COLUMNS = {
     "name": "qualified name of the module; module/op for an op that ran outside any leaf",
     "type": "class of the module, or the op's full name",
-    "kind": "the field's word",
-    "memory_access": "elements read and written, every op a kernel of its own",
-    "memory_access_bytes": "the same in bytes",
+    "kind": "category, one of ops.KINDS",
+    **{name: MEASURES[name].means for name in ("memory_access", "memory_access_bytes")},
     "fused_memory_access": "elements that the layer adds to the traffic of fused kernels",
     "fused_memory_access_bytes": "the same in bytes",
     "least_memory_access": "of a 1x1 convolution: the least elements at as many multiply-accumulates",

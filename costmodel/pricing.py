@@ -82,6 +82,8 @@ class TracedLayer:
     """Those that the layer holds (a leaf) or reads (an op)."""
     new_parameters: tuple[TensorSpec, ...]
     """Those of them that no earlier layer has: what the layer adds to the model's total."""
+    read: frozenset[int]
+    """The storages that some op of the run reads, in this layer or in another."""
 
     @cached_property
     def work(self) -> Work:
@@ -92,6 +94,16 @@ class TracedLayer:
     def traffic(self) -> Traffic:
         """The memory traffic of all its ops."""
         return sum((op.traffic for op in self.ops), Traffic())
+
+    @property
+    def activations(self) -> int:
+        """Output elements of its convolutions and matrix products."""
+        return sum(op.activations for op in self.ops)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether each of its ops has a rule."""
+        return all(op.rule is not None for op in self.ops)
 
     @cached_property
     def kind(self) -> str:
@@ -164,6 +176,35 @@ class Pricing:
         """Every leaf module call and every op outside any, in the order in which they began."""
         return tuple(self._layers())
 
+    @cached_property
+    def read(self) -> frozenset[int]:
+        """The storages that an op reads; an op without a rule reads all that it takes, and a view nothing."""
+        return frozenset(
+            t.storage for op in self.ops if op.rule is None or op.traffic.read for _, t in op.call.tensors()
+        )
+
+    def inside(self, layer: TracedLayer) -> Iterator[TracedLayer]:
+        """Each module call inside a layer that is a module, as a layer by itself."""
+        if layer.module is None:
+            return
+        first = layer.module.index + 1
+        for call in self.graph.calls[first : _last_inside(self.graph, layer.module) + 1]:
+            yield self._module_layer(call, self.held_by(call), ())
+
+    def op_layer(self, op: PricedOp) -> TracedLayer:
+        """An op as a layer by itself, with no parameters: those belong to what holds them."""
+        return TracedLayer(self.module_name(op.call), op.call.op, None, (op,), (), (), self.read)
+
+    def held_by(self, call: ModuleCall) -> tuple[TensorSpec, ...]:
+        """The distinct parameters of a call's module and of all modules below it."""
+        return tuple({p.storage: p for module in self.subtree(call.owner) for p in module.parameters}.values())
+
+    def _module_layer(
+        self, call: ModuleCall, parameters: tuple[TensorSpec, ...], new: tuple[TensorSpec, ...]
+    ) -> TracedLayer:
+        ops = self.ops[call.first_op : call.end_op]
+        return TracedLayer(call.name or call.type, call.type, call, ops, parameters, new, self.read)
+
     def module_name(self, op: OpCall) -> str:
         """The qualified name of the innermost module in which an op ran."""
         return self.graph.calls[op.module].name if op.module >= 0 else ""
@@ -208,15 +249,8 @@ class Pricing:
                 upcoming = next(leaves, None)  # a call inside a leaf, which is priced as one
                 continue
             if upcoming is not None and upcoming.first_op <= covered:
-                held = {p.storage: p for m in self.subtree(upcoming.owner) for p in m.parameters}
-                yield TracedLayer(
-                    name=upcoming.name or upcoming.type,
-                    type=upcoming.type,
-                    module=upcoming,
-                    ops=self.ops[upcoming.first_op : upcoming.end_op],
-                    parameters=tuple(held.values()),
-                    new_parameters=new(held.values()),
-                )
+                held = self.held_by(upcoming)
+                yield self._module_layer(upcoming, held, new(held))
                 covered = upcoming.end_op
                 last_leaf_end = _last_inside(graph, upcoming)
                 upcoming = next(leaves, None)
@@ -232,6 +266,7 @@ class Pricing:
                 ops=(op,),
                 parameters=tuple(read.values()),
                 new_parameters=new(read.values()),
+                read=self.read,
             )
             covered += 1
 

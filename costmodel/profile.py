@@ -10,9 +10,14 @@ from costmodel.crosscheck import CrossCheck, check
 from costmodel.errors import UnknownOpError
 from costmodel.fusion import Fusion
 from costmodel.graph import Graph, TensorSpec, tensors_in
+from costmodel.measures import Number, named
 from costmodel.memory import LayerMemory, PeakMemory, layer_memory, memory_table, peak_memory
-from costmodel.pricing import Pricing, TracedLayer
+from costmodel.pricing import Pricing
 from costmodel.rendering import Report
+from costmodel.tables import LAYER_COLUMNS as LAYER_COLUMNS
+from costmodel.tables import MODULE_COLUMNS as MODULE_COLUMNS
+from costmodel.tables import OP_COLUMNS as OP_COLUMNS
+from costmodel.tables import LayerFigures, layer_table, module_table, op_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,6 +122,37 @@ class Profile(Report):
         return sum(op.activations for op in self.pricing.ops)
 
     @property
+    def trainable_params(self) -> int:
+        """Elements of the distinct parameters that require a gradient."""
+        return int(named("trainable_params").total(self) or 0)
+
+    @property
+    def params_bytes(self) -> int:
+        """Bytes of the distinct parameters as they are stored."""
+        return int(named("params_bytes").total(self) or 0)
+
+    @property
+    def active_params(self) -> int:
+        """Elements of the distinct parameters that an op of this run reads: of a mixture, those of the experts used."""
+        return int(named("active_params").total(self) or 0)
+
+    def total(self, name: str) -> Number | None:
+        """The model's total of a measure (``costmodel.measures.MEASURES``), also of a registered one.
+
+        ``None`` for a measure that does not add up over layers and does not say what a whole model has of it.
+        Raises ``CostModelError`` for a name that no measure has.
+        """
+        return named(name).total(self)
+
+    def figures(self, name: str) -> list[Number]:
+        """What each layer has of a measure, in the order of ``layers``."""
+        return self._figures.of(name)
+
+    @cached_property
+    def _figures(self) -> LayerFigures:
+        return LayerFigures(self.pricing)
+
+    @property
     def is_exact(self) -> bool:
         """Whether every op that ran had a rule. Where not, totals are lower bounds."""
         return not self.pricing.unknown
@@ -168,62 +204,21 @@ class Profile(Report):
     @property
     def layers(self) -> pd.DataFrame:
         """One row per call of a leaf module, and one per op that ran outside any, in order."""
-        import pandas as pd
-
-        return pd.DataFrame(self._layer_rows, columns=list(LAYER_COLUMNS))
+        fields = [self._fields.of(layer) for layer in self.pricing.layers]
+        return layer_table(self._figures, [(None, None) if f is None else (f.size, f.stride) for f in fields])
 
     @property
     def ops(self) -> pd.DataFrame:
         """One row per aten op."""
-        import pandas as pd
-
-        rows = []
-        for op in self.pricing.ops:
-            work, traffic = op.work, op.traffic
-            rows.append(
-                (
-                    op.call.index, op.call.op, self.pricing.module_name(op.call), op.kind,
-                    tuple(t.shape for _, t in op.call.tensors()), tuple(t.shape for t in op.call.outputs),
-                    work.macs, work.flops, traffic.elements, traffic.bytes, op.activations, work.macs_on_padding,
-                )
-            )  # fmt: skip
-        return pd.DataFrame(rows, columns=list(OP_COLUMNS))
+        return op_table(self.pricing)
 
     @property
     def modules(self) -> pd.DataFrame:
         """One row per module of the tree, with the totals of its subtree."""
-        import pandas as pd
-
-        totals = {name: [0] * 6 for name in self.graph.modules}
-        above: dict[int, tuple[str, ...]] = {-1: ("",) if "" in totals else ()}
-        for call in self.graph.calls:
-            chain = above[call.parent]
-            if call.owner is not None and call.owner not in chain:
-                chain = (*chain, call.owner)
-            above[call.index] = chain
-            if call.owner is not None:
-                totals[call.owner][0] += 1
-        for op in self.pricing.ops:
-            work, traffic = op.work, op.traffic
-            for owner in above[op.call.module]:
-                row = totals[owner]
-                row[1] += work.macs
-                row[2] += work.flops
-                row[3] += traffic.elements
-                row[4] += traffic.bytes
-                row[5] += op.activations
-        rows = []
-        for name, module in self.graph.modules.items():
-            held = {p.storage: p.size for m in self.pricing.subtree(name) for p in m.parameters}
-            calls, macs, flops, access, access_bytes, activations = totals[name]
-            depth = name.count(".") + 1 if name else 0
-            rows.append(
-                (name, module.type, depth, calls, sum(held.values()), macs, flops, access, access_bytes, activations)
-            )
-        return pd.DataFrame(rows, columns=list(MODULE_COLUMNS))
+        return module_table(self._figures)
 
     def to_pandas(self) -> pd.DataFrame:
-        """The table of layers. ``LAYER_COLUMNS`` of this module says what each column counts, and in which unit."""
+        """The table of layers. ``costmodel.tables.LAYER_COLUMNS`` says what each column counts, and in which unit."""
         return self.layers
 
     # -- analyses -------------------------------------------------------------------------------------------------
@@ -330,78 +325,10 @@ class Profile(Report):
         )
 
     @cached_property
-    def _layer_rows(self) -> list[tuple[Any, ...]]:
-        return [self._layer_row(layer) for layer in self.pricing.layers]
-
-    def _layer_row(self, layer: TracedLayer) -> tuple[Any, ...]:
-        work, traffic = layer.work, layer.traffic
-        return (
-            layer.name, layer.type, layer.kind, _shape(layer.inputs), _shape(layer.outputs),
-            sum(p.size for p in layer.new_parameters), work.macs, work.flops, traffic.elements, traffic.bytes,
-            sum(op.activations for op in layer.ops), *self._field_columns(layer),
-        )  # fmt: skip
-
-    @cached_property
     def _fields(self) -> Fields:
         from costmodel.receptive_field import Fields
 
         return Fields(self.pricing)
-
-    def _field_columns(self, layer: TracedLayer) -> tuple[Any, Any]:
-        field = self._fields.of(layer)
-        return (None, None) if field is None else (field.size, field.stride)
-
-
-LAYER_COLUMNS = {
-    "name": "qualified name of the module; module/op for an op that ran outside any leaf",
-    "type": "class of the module, or the op's full name",
-    "kind": "the field's word: standard conv, depthwise conv, norm ...",
-    "input_shape": "shape of the first input",
-    "output_shape": "shape of the first output",
-    "params": "elements of the parameters that the layer adds to the model's total",
-    "macs": "multiply-accumulates",
-    "flops": "arithmetic operations, a multiply-accumulate being two",
-    "memory_access": "elements read and written",
-    "memory_access_bytes": "bytes read and written",
-    "activations": "output elements of convolutions and matrix products",
-    "receptive_field": "input positions that one output position sees, per spatial axis",
-    "stride": "input positions between neighbouring output positions, per spatial axis",
-}
-"""The columns of ``Profile.layers``, and what they mean."""
-
-OP_COLUMNS = {
-    "index": "position in the execution",
-    "op": "namespace.name.overload",
-    "module": "qualified name of the innermost module it ran in",
-    "kind": "the field's word",
-    "input_shapes": "shapes of all tensor arguments",
-    "output_shapes": "shapes of all outputs",
-    "macs": "multiply-accumulates",
-    "flops": "arithmetic operations, a multiply-accumulate being two",
-    "memory_access": "elements read and written",
-    "memory_access_bytes": "bytes read and written",
-    "activations": "output elements, of a convolution or matrix product",
-    "macs_on_padding": "multiply-accumulates with a zero of the padding",
-}
-"""The columns of ``Profile.ops``."""
-
-MODULE_COLUMNS = {
-    "name": "qualified name, empty for the model itself",
-    "type": "class",
-    "depth": "0 for the model itself",
-    "calls": "how often it was called",
-    "params": "elements of the distinct parameters of its subtree",
-    "macs": "multiply-accumulates of its subtree, all calls",
-    "flops": "arithmetic operations, likewise",
-    "memory_access": "elements read and written, likewise",
-    "memory_access_bytes": "bytes read and written, likewise",
-    "activations": "output elements of convolutions and matrix products, likewise",
-}
-"""The columns of ``Profile.modules``."""
-
-
-def _shape(tensors: tuple[TensorSpec, ...]) -> tuple[int, ...]:
-    return tensors[0].shape if tensors else ()
 
 
 def profile(

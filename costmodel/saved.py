@@ -17,7 +17,7 @@ from costmodel.views.json import NESTED, VERSION
 def read_json(path: str | Path) -> Profile:
     """The profile that ``Profile.save("x.json")`` or ``Profile.to_json`` wrote.
 
-    Figures are computed anew from what ran. A rule or closed form of one's own must be registered before reading.
+    Figures are computed anew from what ran. A rule, closed form or measure of one's own must be registered to be in it.
     Raises ``ConvertError`` for a file that is no profile, or of a version that this library does not know.
     """
     path = Path(path).expanduser()
@@ -42,7 +42,7 @@ def parse(text: str, where: str = "the text") -> Profile:
             f"Save it again with this costmodel, or read it with the one that wrote it"
         )
     try:
-        return Profile(_Reader(found["graph"]["tensors"]).graph(found), found["name"])
+        return Profile(_Reader(found["graph"]).graph(found), found["name"])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ConvertError(f"{where} is damaged: {type(error).__name__}: {error}") from error
 
@@ -50,11 +50,13 @@ def parse(text: str, where: str = "the text") -> Profile:
 class _Reader:
     """Reads the records of a graph."""
 
-    def __init__(self, tensors: list[list[Any]]) -> None:
+    def __init__(self, graph: dict[str, Any]) -> None:
         self.tensors = [
             TensorSpec(tuple(shape), dtype, None if strides is None else tuple(strides), storage, role, name)
-            for shape, dtype, strides, storage, role, name in tensors
+            for shape, dtype, strides, storage, role, name in graph["tensors"]
         ]
+        for i in graph.get("frozen", ()):  # which the first files of version 1 do not have
+            self.tensors[i].trainable = False
 
     def graph(self, found: dict[str, Any]) -> Graph:
         g = found["graph"]

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from functools import cache
 
 from costmodel.compare import Comparison, compare
+from costmodel.measures import shown_in
 from costmodel.models import FAMILIES, list_models
 from costmodel.profile import Profile
 from costmodel.views import figures, markdown, units
+from costmodel.views.cells import total_cell
 from costmodel.views.markdown import table
 
 BASELINE = "vgg16"
@@ -48,11 +50,12 @@ def files() -> dict[str, bytes]:
 
 
 def _markdown(c: Comparison, pictures: Mapping[str, str]) -> str:
+    shown = shown_in("totals")
     rows = []
     for name, p in c.profiles.items():
-        totals = [units.cell(total, getattr(p, total)) for total in markdown.TOTALS]
+        totals = [total_cell(p, measure) for measure in shown]
         rows.append([f"`{name}`", units.shape(p.inputs[0].shape[2:]), *totals, _field(p)])
-    head = ["network", "input", *(units.head(total) for total in markdown.TOTALS), "receptive field"]
+    head = ["network", "input", *(units.head(measure.name) for measure in shown), "receptive field"]
     kinds = list(dict.fromkeys(kind for p in c.profiles.values() for kind in _macs_by_kind(p)))
     shares = [
         [f"`{name}`", *(units.share(_macs_by_kind(p)[kind], p.macs) for kind in kinds)]
@@ -71,12 +74,9 @@ def _markdown(c: Comparison, pictures: Mapping[str, str]) -> str:
     ]
     parts += [f"![{alt}]({path})" for path, alt in pictures.items()]
     if c.baseline is not None:
-        figures = c.table.to_dict("index")
-        ratios = [
-            [f"`{name}`", *(units.ratio(figures[name][f"{total}_ratio"]) for total in markdown.TOTALS)]
-            for name in c.profiles
-        ]
-        parts += [f"## Times {c.baseline}", table(["network", *map(units.head, markdown.TOTALS)], ratios)]
+        columns = [[units.ratio(value) for value in c.ratios(measure.name)] for measure in shown]
+        ratios = [[f"`{name}`", *(column[i] for column in columns)] for i, name in enumerate(c.profiles)]
+        parts += [f"## Times {c.baseline}", table(["network", *(units.head(m.name) for m in shown)], ratios)]
     parts += ["## Where the MACs are", table(["network", *kinds], shares)]
     return "\n\n".join(parts) + "\n"
 

@@ -111,6 +111,8 @@ class Ledger:
                     known[id(tensor)] = spec
                 else:
                     spec = self.know(tensor, role, prefix + name)
+                if role == "parameter":
+                    spec.trainable = tensor.requires_grad
             specs.append(spec)
         return tuple(specs)
 

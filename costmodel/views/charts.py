@@ -197,7 +197,7 @@ def roofline() -> Figure:
 
 
 def trade_off() -> Figure:
-    """Parameters against MACs, a bubble a model, with the front of those that no other undercuts in both."""
+    """Parameters against MACs, a bubble per model, with the front of those that no other undercuts in both."""
     return {
         "data": [
             {
@@ -206,7 +206,7 @@ def trade_off() -> Figure:
             },
             {
                 "type": "scatter", "mode": "markers+text",
-                "x": "@models.params", "y": "@models.macs", "text": "@models.label",
+                "x": "@models.across", "y": "@models.up", "text": "@models.label",
                 "textposition": "@models.position", "textfont": {"color": "$text", "size": 12.5}, "cliponaxis": False,
                 "marker": {
                     "size": "@models.size", "sizemode": "area", "sizeref": 1, "color": "@models.color",

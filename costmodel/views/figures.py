@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import InputError
+from costmodel.measures import RANKED_BY, TRADE_OFF, Number, of_layers, registered_measures, shown_in
 from costmodel.views import labels, palette, units
 
 if TYPE_CHECKING:
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     from costmodel.compare import Comparison
     from costmodel.profile import Profile
 
-QUANTITIES = ("macs", "flops", "params", "memory_access", "memory_access_bytes", "activations")
-"""What a figure of layers can show."""
+
+SHARED = RANKED_BY[0]
+"""The measure that figures show where none is named."""
 
 
 def svg(figure: Figure) -> bytes:
@@ -38,9 +41,13 @@ def svg(figure: Figure) -> bytes:
 def of_profile(p: Profile) -> dict[str, tuple[str, Figure]]:
     """The figures of a report on one model, by name, each with what it shows; none that would be empty."""
     found = {}
-    if p.macs:
-        found["kinds"] = ("MACs by kind of layer", kinds(p))
-        found["layers"] = ("MACs of each layer, in order of execution", layers(p))
+    if p.total(SHARED):
+        found["kinds"] = (f"{units.name(SHARED)} by kind of layer", kinds(p))
+        found["layers"] = (f"{units.name(SHARED)} of each layer, in order of execution", layers(p))
+    for measure in registered_measures():
+        if measure.of_layer is not None and "layers" in measure.places:
+            alt = f"{units.head(measure.name)} of each layer, in order of execution"
+            found[f"layers-{measure.name}"] = (alt, layers(p, measure.name))
     field = receptive_field(p)
     if field.axes[0].has_data():
         found["receptive-field"] = ("Receptive field of each layer", field)
@@ -53,17 +60,17 @@ def of_comparison(c: Comparison) -> dict[str, tuple[str, Figure]]:
     """The figures of a report on several models, likewise."""
     base = c.baseline or next(iter(c.profiles))
     found = {"scatter": ("Parameters against MACs, with the Pareto front", scatter(c))}
-    for quantity in ("macs", "params", "memory_access"):
-        if getattr(c.profiles[base], quantity):
-            alt = f"{units.name(quantity)} of each model, as a ratio to {base}"
-            found[f"ratios-{quantity.replace('_', '-')}"] = (alt, ratios(c, quantity))
+    for measure in sorted(shown_in("ratios"), key=lambda measure: measure.name != SHARED):
+        if c.profiles[base].total(measure.name):
+            alt = f"{measure.title} of each model, as a ratio to {base}"
+            found[f"ratios-{measure.name.replace('_', '-')}"] = (alt, ratios(c, measure.name))
     return found
 
 
-def layers(p: Profile, quantity: str = "macs", ax: Axes | None = None) -> Figure:
+def layers(p: Profile, quantity: str = SHARED, ax: Axes | None = None) -> Figure:
     """A quantity of each layer, in order of execution, coloured by kind."""
     ax = _axes(ax, 8.0, 3.2)
-    values, kinds = _column(p, quantity), p.layers["kind"].tolist()
+    values, kinds = _column(p, quantity), [layer.kind for layer in p.pricing.layers]
     for kind in palette.KINDS:
         at = [i for i, k in enumerate(kinds) if k == kind or (kind == "other" and k not in palette.KINDS)]
         if any(values[i] for i in at):
@@ -76,11 +83,11 @@ def layers(p: Profile, quantity: str = "macs", ax: Axes | None = None) -> Figure
     return _figure(ax)
 
 
-def kinds(p: Profile, quantity: str = "macs", ax: Axes | None = None) -> Figure:
+def kinds(p: Profile, quantity: str = SHARED, ax: Axes | None = None) -> Figure:
     """A quantity by kind of layer, the biggest first, with its share."""
-    by: dict[str, int] = {}
-    for kind, value in zip(p.layers["kind"].tolist(), _column(p, quantity), strict=True):
-        by[kind] = by.get(kind, 0) + value
+    by: dict[str, Number] = {}
+    for layer, value in zip(p.pricing.layers, _column(p, quantity, additive=True), strict=True):
+        by[layer.kind] = by.get(layer.kind, 0) + value
     ranked = sorted(((k, v) for k, v in by.items() if v), key=lambda item: -item[1])
     ax = _axes(ax, 6.0, 0.9 + 0.36 * max(len(ranked), 1))
     names = [kind for kind, _ in ranked]
@@ -177,13 +184,15 @@ def roofline(p: Profile, device: str, ax: Axes | None = None) -> Figure:
 
 def scatter(c: Comparison, ax: Axes | None = None) -> Figure:
     """Parameters against MACs, an area being the memory access, with the Pareto front of both."""
-    models = list(c.profiles.items())
+    across, up, area_of = TRADE_OFF
+    models = list(c.profiles)
     ax = _axes(ax, *((6.4, 4.6) if len(models) <= 10 else (9.0, 6.2)))
     # A logarithmic axis has no zero.
-    points = [(max(p.params, 1), max(p.macs, 1)) for _, p in models]
-    most = max(p.memory_access for _, p in models) or 1
+    points = [(max(x or 0, 1), max(y or 0, 1)) for x, y in zip(c.totals(across), c.totals(up), strict=True)]
+    sizes = [size or 0 for size in c.totals(area_of)]
+    most = max(sizes) or 1
     front = pareto(points)
-    areas = [max(20.0, 700 * p.memory_access / most) for _, p in models]
+    areas = [max(20.0, 700 * size / most) for size in sizes]
     for i, ((x, y), area) in enumerate(zip(points, areas, strict=True)):
         ax.scatter([x], [y], s=area, color=palette.of_model(i), alpha=0.85, edgecolors="white", zorder=2)
     ax.set_xscale("log")
@@ -194,14 +203,14 @@ def scatter(c: Comparison, ax: Axes | None = None) -> Figure:
     steps = [(front[0][0], top), *front, (right, front[-1][1])]
     ax.step([x for x, _ in steps], [y for _, y in steps], where="post", color="0.45", linestyle=":", zorder=1)
     ax.set(xlim=(left, right), ylim=(bottom, top))
-    _scale(ax, "x", "params")
-    _scale(ax, "y", "MACs")
-    _title(ax, "parameters against MACs; area: memory access")
-    _label(ax, [name for name, _ in models], points, [area**0.5 / 2 for area in areas])
+    _scale(ax, "x", units.head(across))
+    _scale(ax, "y", units.head(up))
+    _title(ax, f"parameters against {units.name(up)}; area: {units.name(area_of)}")
+    _label(ax, models, points, [area**0.5 / 2 for area in areas])
     return _figure(ax)
 
 
-def _label(ax: Axes, names: Sequence[str], points: Sequence[tuple[int, int]], radii: Sequence[float]) -> None:
+def _label(ax: Axes, names: Sequence[str], points: Sequence[tuple[Number, Number]], radii: Sequence[float]) -> None:
     """Names beside their dots, where they cover least."""
     figure = _figure(ax)
     figure.draw_without_rendering()  # only then is it settled where the axes lie
@@ -220,13 +229,12 @@ def _label(ax: Axes, names: Sequence[str], points: Sequence[tuple[int, int]], ra
         )  # fmt: skip
 
 
-def ratios(c: Comparison, quantity: str = "macs", ax: Axes | None = None) -> Figure:
+def ratios(c: Comparison, quantity: str = SHARED, ax: Axes | None = None) -> Figure:
     """A quantity of each model as a ratio to the baseline, or to the first model where there is none."""
     names = list(c.profiles)
     base = c.baseline or names[0]
-    whole = getattr(c.profiles[base], quantity)
     ax = _axes(ax, 6.0, 0.9 + 0.36 * len(names))
-    values = [getattr(p, quantity) / whole if whole else 0.0 for p in c.profiles.values()]
+    values = [0.0 if isnan(value) else value for value in c.ratios(quantity)]
     lengths = [v - 1 if v else 0.0 for v in values]
     colors = [palette.of_model(i) for i in range(len(names))]
     bars = ax.barh(range(len(names)), lengths, left=1, color=colors, height=0.65)
@@ -242,24 +250,24 @@ def ratios(c: Comparison, quantity: str = "macs", ax: Axes | None = None) -> Fig
     return _figure(ax)
 
 
-def pareto(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def pareto(points: Sequence[tuple[Number, Number]]) -> list[tuple[Number, Number]]:
     """The points that no other undercuts in both coordinates, from left to right.
 
     >>> pareto([(3, 3), (1, 5), (2, 2), (4, 1), (4, 4)])
     [(1, 5), (2, 2), (4, 1)]
     """
-    front: list[tuple[int, int]] = []
+    front: list[tuple[Number, Number]] = []
     for x, y in sorted(points):
         if not front or y < front[-1][1]:
             front.append((x, y))
     return front
 
 
-def _column(p: Profile, quantity: str) -> list[int]:
-    if quantity not in QUANTITIES:
-        raise InputError(f"no quantity is called {quantity!r}; there are {', '.join(QUANTITIES)}")
-    values: list[int] = p.layers[quantity].tolist()
-    return values
+def _column(p: Profile, quantity: str, *, additive: bool = False) -> list[Number]:
+    offered = [measure.name for measure in of_layers() if measure.additive or not additive]
+    if quantity not in offered:
+        raise InputError(f"no quantity is called {quantity!r}; there are {', '.join(offered)}")
+    return p.figures(quantity)
 
 
 def _axes(ax: Axes | None, width: float, height: float) -> Axes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from typing import TYPE_CHECKING, Literal
 
@@ -23,22 +24,22 @@ _GAP = 3
 """Characters between columns."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """One column with its cells."""
 
     title: str
     cells: Sequence[str]
-    keep: int = 0
-    """Where the width does not suffice for all, columns with the most stay."""
+    priority: int = 0
+    """Where the width does not suffice for all, columns of the highest priority stay."""
     right: bool = True
     style: str = ""
     wrap: bool = False
     """A text that may go over several lines, in what is left of the width; it stays."""
 
-    @property
+    @cached_property
     def width(self) -> int:
-        """Characters that it needs, with the gap before it."""
+        """Characters that it needs, with the gap before it. Measured once, not for each cell that is padded."""
         return max(len(line) for text in (self.title, *self.cells) for line in (text.split("\n") or [""])) + _GAP
 
     def padded(self, text: str) -> str:
@@ -47,9 +48,9 @@ class Column:
         return "\n".join(line.rjust(self.width - _GAP) for line in text.split("\n")) if self.right else text
 
 
-def numbers(title: str, cells: Sequence[str], keep: int = 0) -> Column:
+def numbers(title: str, cells: Sequence[str], priority: int = 0) -> Column:
     """A column of numbers, with their units below each other."""
-    return Column(title, align(cells), keep)
+    return Column(title, align(cells), priority)
 
 
 def table(
@@ -79,7 +80,7 @@ def table(
     given = min(longest, max(least, width // 3))
     room = width - given - sum(20 + _GAP for column in columns if column.wrap)
     kept = {id(column) for column in columns if keep_all or column.wrap}
-    for column in sorted(columns, key=lambda column: -column.keep):
+    for column in sorted(columns, key=lambda column: -column.priority):
         if id(column) in kept:
             room -= 0 if column.wrap else column.width
         elif column.width <= room:
@@ -149,7 +150,7 @@ def align(texts: Sequence[str]) -> list[str]:
     >>> align(["1.23 G", "64", "70.0 kB"]), align(["64 B", "1.2 kB"])
     (['1.23 G ', '64   ', '70.0 kB'], ['64  B', '1.2 kB'])
     """
-    split = [re.fullmatch(r"(.*?\d)(?: ([kMGTP]?)([^\d ]*))?", text) for text in texts]
+    split = [re.fullmatch(r"(.*?\d)(?: ([kMGTPµnp]?)([^\d ]*))?", text) for text in texts]
     parts = [
         (text, "", "") if m is None else (m[1], m[2] or "", m[3] or "") for text, m in zip(texts, split, strict=True)
     ]

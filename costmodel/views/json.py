@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.formulas import LayerCost
 from costmodel.graph import Graph, ModuleCall, TensorSpec
+from costmodel.measures import MEASURES, Number
 
 if TYPE_CHECKING:
     from costmodel.compare import Comparison
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of the format. It changes with anything that a reader of this version would misread."""
-
-TOTALS = (
-    "params", "buffers", "macs", "macs_on_padding", "flops", "memory_access", "memory_access_bytes",
-    "fused_memory_access", "fused_memory_access_bytes", "activations", "peak_memory",
-)  # fmt: skip
 
 
 def schema() -> dict[str, Any]:
@@ -45,13 +41,15 @@ def comparison(c: Comparison) -> str:
     """The totals of several models, a line each."""
     models = [
         {
-            "name": name, "totals": {total: int(getattr(p, total)) for total in TOTALS}, "is_exact": p.is_exact,
-            "crosscheck": p.crosscheck().ok,
+            "name": name, "totals": _totals(p), "is_exact": p.is_exact, "crosscheck": p.crosscheck().ok,
         }
         for name, p in c.profiles.items()
     ]  # fmt: skip
     lines = ",\n".join(map(_compact, models))
-    head = f'"format":"costmodel-comparison","version":{VERSION},"baseline":{_compact(c.baseline)}'
+    head = (
+        f'"format":"costmodel-comparison","version":{VERSION},"baseline":{_compact(c.baseline)},'
+        f'"measures":{_compact(_measures())}'
+    )
     return f'{{{head},"models":[\n{lines}\n]}}\n'
 
 
@@ -72,7 +70,8 @@ def document(p: Profile) -> dict[str, Any]:
         "execution": p.execution,
         "is_exact": p.is_exact,
         "inputs": [{"shape": list(t.shape), "dtype": t.dtype} for t in p.inputs],
-        "totals": {name: int(getattr(p, name)) for name in TOTALS},
+        "measures": _measures(),
+        "totals": _totals(p),
         "layers": [{str(k): _shown(v) for k, v in row.items()} for row in rows],
         "coverage": asdict(p.coverage),
         "crosscheck": {
@@ -89,6 +88,18 @@ def document(p: Profile) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _measures() -> dict[str, dict[str, Any]]:
+    """What the figures are: the names of totals and of the columns of layers, explained."""
+    return {
+        m.name: {"title": m.title, "unit": m.unit, "means": m.means, "additive": m.additive} for m in MEASURES.values()
+    }
+
+
+def _totals(p: Profile) -> dict[str, Number]:
+    totals = {name: p.total(name) for name in MEASURES}
+    return {name: total for name, total in totals.items() if total is not None}
+
+
 def _shown(value: Any) -> Any:
     """Tuples are lists, and a fraction, which is the stride of what was upsampled, stays exact: "1/2"."""
     if isinstance(value, tuple):
@@ -102,6 +113,7 @@ class _Writer:
     def __init__(self) -> None:
         self.tensors: list[list[Any]] = []
         self.indices: dict[int, int] = {}
+        self.specs: list[TensorSpec] = []
 
     def graph(self, g: Graph) -> dict[str, Any]:
         body = {
@@ -122,7 +134,8 @@ class _Writer:
             "kwargs": self.value(g.kwargs),
             "outputs": self.value(g.outputs),
         }  # fmt: skip
-        return {"tensors": self.tensors, **body}
+        frozen = [i for i, t in enumerate(self.specs) if t.role == "parameter" and not t.trainable]
+        return {"tensors": self.tensors, **({"frozen": frozen} if frozen else {}), **body}
 
     def call(self, c: ModuleCall) -> dict[str, Any]:
         layer = None
@@ -138,6 +151,7 @@ class _Writer:
     def tensor(self, t: TensorSpec) -> int:
         if id(t) not in self.indices:
             self.indices[id(t)] = len(self.tensors)
+            self.specs.append(t)
             strides = None if t.strides is None else list(t.strides)
             self.tensors.append([list(t.shape), t.dtype, strides, t.storage, t.role, t.name])
         return self.indices[id(t)]

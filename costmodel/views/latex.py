@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from costmodel.measures import of_layers
 from costmodel.views import units
+from costmodel.views.cells import layer_cells, total_cell
 
 if TYPE_CHECKING:
     from costmodel.compare import Comparison
@@ -29,26 +31,18 @@ def escape(text: str) -> str:
 
 def profile(p: Profile) -> str:
     """One row per layer, and the total."""
-    names = ("params", "macs", "flops", "memory_access")
-    rows = []
-    for layer in p.pricing.layers:
-        params = sum(t.size for t in layer.new_parameters)
-        figures = (params, layer.work.macs, layer.work.flops, layer.traffic.elements)
-        exact = all(op.rule is not None for op in layer.ops)
-        cells = (units.cell(n, v, exact=exact or n == "params") for n, v in zip(names, figures, strict=True))
-        rows.append([layer.name, layer.kind, *cells])
-    total = [p.name, "", *(units.cell(n, getattr(p, n), exact=p.is_exact or n == "params") for n in names)]
-    return _table(["layer", "kind", *map(units.head, names)], rows, last=total, left=2)
+    shown = of_layers("layers")
+    columns = [layer_cells(p, measure) for measure in shown]
+    rows = [[layer.name, layer.kind, *(cells[i] for cells in columns)] for i, layer in enumerate(p.pricing.layers)]
+    total = [p.name, "", *(total_cell(p, measure) for measure in shown)]
+    return _table(["layer", "kind", *(units.head(measure.name) for measure in shown)], rows, last=total, left=2)
 
 
 def comparison(c: Comparison) -> str:
     """One row per model."""
-    names = ("params", "macs", "flops", "memory_access", "activations")
-    rows = [
-        [model, *(units.cell(n, getattr(p, n), exact=p.is_exact or n == "params") for n in names)]
-        for model, p in c.profiles.items()
-    ]
-    return _table(["model", *map(units.head, names)], rows, left=1)
+    shown = of_layers("summary")
+    rows = [[model, *(total_cell(p, measure) for measure in shown)] for model, p in c.profiles.items()]
+    return _table(["model", *(units.head(measure.name) for measure in shown)], rows, left=1)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int, last: Sequence[str] | None = None) -> str:

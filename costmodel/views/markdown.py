@@ -8,8 +8,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from costmodel.quantities import EVERY_OPERATION
+from costmodel.measures import MEASURES, RANKED_BY, Measure, add, of_layers, shown_in
 from costmodel.views import units
+from costmodel.views.cells import is_exact, layer_cells, total_cell
 
 if TYPE_CHECKING:
     from costmodel.compare import Comparison
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from costmodel.difference import Difference
     from costmodel.profile import Coverage, Profile
 
-TOTALS = ("params", "macs", "flops", "memory_access", "memory_access_bytes", "activations", "peak_memory")
+SHARED = RANKED_BY[0]
+"""The measure whose shares are told."""
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()#+!|~$^-]")
 _LINK = re.compile(r"(?<=\w)://|(?<=www)\.|@", re.IGNORECASE)
@@ -93,23 +95,18 @@ def _code(text: str) -> str:
 
 
 def _totals(p: Profile) -> list[list[str]]:
-    rows = []
-    for name in TOTALS:
-        exact = p.is_exact or name == "params"
-        value = getattr(p, name)
-        every_digit = f"{'' if exact else '≥ '}{value:,} {units.noun(name)}".rstrip()
-        rows.append([units.head(name), units.cell(name, value, exact=exact), every_digit])
-    return rows
+    return [
+        [units.head(m.name), total_cell(p, m), units.every_digit(m.name, total, exact=is_exact(p, m))]
+        for m in shown_in("totals")
+        if (total := p.total(m.name)) is not None
+    ]
 
 
 def conventions() -> str:
     """What is counted, in plain words."""
-    return (
-        f"> **MACs** are multiply-accumulates of convolutions and matrix products, taps on zero padding included: what "
-        f"most papers print as FLOPs. **FLOPs** here: {EVERY_OPERATION.name}. **Memory access** is elements read and "
-        f"written, every operation a kernel of its own. **Activations** are output elements of convolutions and matrix "
-        f"products. **Peak memory** is the most bytes of activations live at once, parameters apart. 1 k is 1,000."
-    )
+    by_title = {measure.title: measure.means for measure in reversed(shown_in("totals"))}
+    meanings = [f"**{escape(units.sentence_case(t))}**: {escape(by_title[t])}." for t in reversed(by_title)]
+    return f"> {' '.join(meanings)} 1 k is 1,000."
 
 
 def _trust(p: Profile) -> str:
@@ -148,29 +145,29 @@ def coverage_line(coverage: Coverage) -> str:
 
 
 def _kinds(p: Profile) -> str:
-    sums: dict[str, list[int]] = {}
-    for layer in p.pricing.layers:
-        row = sums.setdefault(layer.kind, [0] * 5)
-        work = layer.work
-        new = sum(t.size for t in layer.new_parameters)
-        for i, value in enumerate((1, new, work.macs, work.flops, layer.traffic.elements)):
-            row[i] += value
-    ranked = sorted(sums.items(), key=lambda item: (-item[1][2], -item[1][4]))
-    return table(
-        ["kind", "layers", "params", "MACs", "share of MACs", "FLOPs", units.head("memory_access")],
-        [
-            [
-                kind,
-                f"{n:,}",
-                units.si(params),
-                units.si(macs),
-                units.share(macs, p.macs),
-                units.si(flops),
-                units.si(access),
-            ]
-            for kind, (n, params, macs, flops, access) in ranked
-        ],
-    )
+    shown = [measure for measure in of_layers("layers") if measure.additive]
+    at: dict[str, list[int]] = {}
+    for i, layer in enumerate(p.pricing.layers):
+        at.setdefault(layer.kind, []).append(i)
+    sums = {kind: {m.name: add(p.figures(m.name)[i] for i in rows) for m in shown} for kind, rows in at.items()}
+    ranked = sorted(sums, key=lambda kind: [-sums[kind][name] for name in RANKED_BY])
+    rows = []
+    for kind in ranked:
+        cells = [units.cell(name, figure) for name, figure in sums[kind].items()]
+        share = units.share(sums[kind][SHARED], p.total(SHARED) or 0)
+        rows.append([kind, f"{len(at[kind]):,}", *_with_share(shown, cells, share)])
+    return table(["kind", "layers", *_heads(shown)], rows)
+
+
+def _heads(shown: Sequence[Measure]) -> list[str]:
+    return _with_share(shown, [units.head(m.name) for m in shown], f"share of {units.name(SHARED)}")
+
+
+def _with_share(shown: Sequence[Measure], cells: Sequence[str], share: str) -> list[str]:
+    """Cells of a row, with the share behind the measure that is shared out."""
+    return [
+        text for m, cell in zip(shown, cells, strict=True) for text in ((cell, share) if m.name == SHARED else (cell,))
+    ]
 
 
 def _layers_title(p: Profile) -> str:
@@ -178,19 +175,15 @@ def _layers_title(p: Profile) -> str:
 
 
 def _layers(p: Profile) -> str:
+    shown = of_layers("layers")
+    columns = [layer_cells(p, measure) for measure in shown]
     rows = []
-    for layer in p.pricing.layers:
-        work = layer.work
-        exact = all(op.rule is not None for op in layer.ops)
-        rows.append([
-            escape(layer.name), escape(layer.type), layer.kind,
-            units.shape(layer.outputs[0].shape) if layer.outputs else "",
-            units.si(sum(t.size for t in layer.new_parameters)), units.si(work.macs, exact=exact),
-            units.share(work.macs, p.macs), units.si(work.flops, exact=exact),
-            units.si(layer.traffic.elements, exact=exact),
-        ])  # fmt: skip
-    head = ["layer", "type", "kind", "output", "params", "MACs", "share of MACs", "FLOPs", units.head("memory_access")]
-    return table(head, rows, left=4)
+    for i, (layer, part) in enumerate(zip(p.pricing.layers, p.figures(SHARED), strict=True)):
+        output = units.shape(layer.outputs[0].shape) if layer.outputs else ""
+        share = units.share(part, p.total(SHARED) or 0)
+        cells = _with_share(shown, [column[i] for column in columns], share)
+        rows.append([escape(layer.name), escape(layer.type), layer.kind, output, *cells])
+    return table(["layer", "type", "kind", "output", *_heads(shown)], rows, left=4)
 
 
 # -- the cross-check -----------------------------------------------------------------------------------------------
@@ -241,20 +234,14 @@ def _value(value: object) -> str:
 
 def comparison(c: Comparison, figures: Mapping[str, str] | None = None) -> str:
     """Several models: a table of totals, ratios to the baseline, and whether to trust each."""
-    rows = [
-        [escape(model), *(units.cell(n, getattr(p, n), exact=p.is_exact or n == "params") for n in TOTALS)]
-        for model, p in c.profiles.items()
-    ]
-    parts = [
-        f"# {len(c.profiles)} models compared",
-        table(["model", *(units.head(n) for n in TOTALS)], rows),
-    ]
+    shown = shown_in("totals")
+    head = ["model", *(units.head(measure.name) for measure in shown)]
+    rows = [[escape(model), *(total_cell(p, measure) for measure in shown)] for model, p in c.profiles.items()]
+    parts = [f"# {len(c.profiles)} models compared", table(head, rows)]
     if c.baseline is not None:
-        table_rows = c.table.to_dict("index")
-        ratios = [
-            [escape(model), *(units.ratio(table_rows[model][f"{n}_ratio"]) for n in TOTALS)] for model in c.profiles
-        ]
-        parts.append(f"Times {escape(c.baseline)}:\n\n{table(['model', *(units.head(n) for n in TOTALS)], ratios)}")
+        columns = [[units.ratio(value) for value in c.ratios(measure.name)] for measure in shown]
+        ratios = [[escape(model), *(column[i] for column in columns)] for i, model in enumerate(c.profiles)]
+        parts.append(f"Times {escape(c.baseline)}:\n\n{table(head, ratios)}")
     parts += [conventions(), *pictures(figures or {})]
     trust = "\n".join(
         f"- {escape(model)}: {verdict(p.crosscheck())} {coverage_line(p.coverage)}" for model, p in c.profiles.items()
@@ -278,21 +265,21 @@ def difference(d: Difference, *, top: int = 20, limit: Fraction | None = None) -
     title = f"### Costs of {new}" if old == new else f"### Costs: {old} → {new}"
     rows = []
     for total, (was, now) in d.totals.items():
-        before = units.cell(total, was, exact=d.old.is_exact or total == "params")
-        after = units.cell(total, now, exact=d.new.is_exact or total == "params")
+        before = units.cell(total, was, exact=is_exact(d.old, MEASURES[total]))
+        after = units.cell(total, now, exact=is_exact(d.new, MEASURES[total]))
         change = units.change(was, now) + (" ❌" if total in over else "")
         rows.append([units.head(total), before, after, units.signed(total, now - was), change])
     parts = [title, table(["", "before", "after", "difference", "change"], rows)]
     if over and limit is not None:
         allowed = f"{float(100 * limit):g}%"
-        parts.append(f"❌ Grew by more than {allowed}: {', '.join(units.name(total) for total in over)}.")
+        parts.append(f"❌ Grew by more than {allowed}: {', '.join(units.head(total) for total in over)}.")
     if not d.layers:
         parts.append("No layer changed." if same else "No layer changed; parameters that no layer uses did.")
     else:
         listed = d.layers[:top]
-        names = ("params", "macs", "memory_access_bytes")
+        names = [measure.name for measure in of_layers("changes")]
         cells = [[escape(c.name), c.what, *(units.signed(n, c.difference(n)) for n in names)] for c in listed]
-        caused = table(["layer", "", *(f"{units.head(n)}" for n in names)], cells, left=2)
+        caused = table(["layer", "", *map(units.head, names)], cells, left=2)
         more = len(d.layers) - len(listed)
         rest = f"\n\n… and {more:,} more layers." if more else ""
         head = f"{len(d.layers):,} layers changed, those first that moved a total most"

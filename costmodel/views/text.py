@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import InputError
 from costmodel.graph import TensorSpec
+from costmodel.measures import MEASURES, RANKED_BY, Measure, of_layers, shown_in
 from costmodel.views import grid, units
+from costmodel.views.cells import is_exact, total_cell
 from costmodel.views.grid import WIDE, plain
-from costmodel.views.tree import ADDITIVE, Node, tree
+from costmodel.views.tree import Node, tree
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,20 +27,21 @@ if TYPE_CHECKING:
 ROWS = 60
 """As many rows as a table shows where nobody asked for a depth."""
 
-TITLES = {
-    "type": "type", "kind": "kind", "output_shape": "output", "params": "params", "macs": "MACs", "share": "share",
-    "flops": "FLOPs", "memory_access": "mem. access\n(elements)", "memory_access_bytes": "mem. access\n(bytes)",
-    "activations": "activations\n(elements)",
-}  # fmt: skip
-"""Every column of the table of layers, by the name that ``--columns`` takes, and its head."""
+_DESCRIPTIVE = {"type": ("type", 3), "kind": ("kind", 7), "output_shape": ("output", 5)}
+"""The columns of words: head, and the priority with which a column stays where there is no room for all."""
 
-DEFAULT_COLUMNS = ("type", "kind", "output_shape", "params", "macs", "share", "flops", "memory_access")
+_SHARE_PRIORITY = 8
+_SHARED = RANKED_BY[0]
 
-_KEEP = {
-    "macs": 10, "params": 9, "share": 8, "kind": 7, "memory_access": 6, "output_shape": 5, "flops": 4, "type": 3,
-    "activations": 2, "memory_access_bytes": 1,
-}  # fmt: skip
-"""Which columns stay where the width does not suffice for all: those with the most."""
+
+def column_names() -> list[str]:
+    """Every column of the table of layers, by the name that ``--columns`` takes."""
+    return [*_DESCRIPTIVE, *_with_share([measure.name for measure in of_layers()])]
+
+
+def _with_share(names: Sequence[str]) -> list[str]:
+    """Names of measures, with the share behind the one that shares are of by default."""
+    return [column for name in names for column in ((name, "share") if name == _SHARED else (name,))]
 
 
 def profile(p: Profile, width: int | None = None) -> str:
@@ -80,8 +83,8 @@ def profile_parts(
         depth: levels of the tree to show; as many as fit into 60 rows where it is not given.
         sort: a quantity; the layers are then listed flat, the greatest first.
         top: how many layers to list; they are sorted by MACs where no ``sort`` is given.
-        columns: names of ``TITLES``; then none is left out, whatever the width.
-        full_names: qualified names, never cut.
+        columns: some of ``column_names()``; then none is left out, whatever the width.
+        full_names: module names in full, without truncation.
         width: of the console.
 
     Raises ``InputError`` for a column or quantity that there is not.
@@ -90,18 +93,18 @@ def profile_parts(
     root = tree(p)
     remarks = []
     if sort is not None or top is not None:
-        listed = sorted(root.leaves(), key=lambda node: -node.figures[sort or "macs"])
+        listed = sorted(root.leaves(), key=lambda node: -(node.figures[sort or _SHARED] or 0))
         rows = [("", node) for node in listed[:top]]
         if len(listed) > len(rows):
             remarks.append(f"{len(listed) - len(rows)} more layers; --top {len(listed)} shows them")
         full_names = True
     else:
         deepest = _fitting_depth(root) if depth is None else depth
-        rows = _guided(root, deepest)
+        rows = _with_tree_lines(root, deepest)
         if root.depth > deepest:
             remarks.append(f"depth {deepest} of {root.depth}; --depth {root.depth} shows every layer")
     layers, dropped = _layer_table(
-        rows, root, chosen, sort or "macs", width=width, keep_all=columns is not None, full_names=full_names
+        rows, root, chosen, sort or _SHARED, width=width, keep_all=columns is not None, full_names=full_names
     )
     remarks += grid.left_out(dropped)
     shown: list[RenderableType] = [_head(p), "", layers]
@@ -112,14 +115,17 @@ def profile_parts(
 
 def _chosen(columns: Sequence[str] | None, sort: str | None) -> list[str]:
     for name in columns or ():
-        if name not in TITLES:
-            raise InputError(f"there is no column {name!r}; there are {', '.join(TITLES)}")
-    if sort is not None and sort not in ADDITIVE:
-        raise InputError(f"there is no quantity {sort!r} to sort by; there are {', '.join(ADDITIVE)}")
-    chosen = list(columns or DEFAULT_COLUMNS)
-    if sort is not None and sort not in chosen and columns is None:
-        chosen.insert(chosen.index("share"), sort)
-    return chosen
+        if name not in column_names():
+            raise InputError(f"there is no column {name!r}; there are {', '.join(column_names())}")
+    sortable = [measure.name for measure in of_layers() if measure.additive]
+    if sort is not None and sort not in sortable:
+        raise InputError(f"there is no quantity {sort!r} to sort by; there are {', '.join(sortable)}")
+    if columns is not None:
+        return list(columns)
+    shown = _with_share([measure.name for measure in of_layers("layers")])
+    if sort is not None and sort not in shown:
+        shown.insert(shown.index("share"), sort)
+    return [*_DESCRIPTIVE, *shown]
 
 
 def _head(p: Profile) -> Table:
@@ -132,31 +138,37 @@ def _head(p: Profile) -> Table:
     table.add_column()
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    shown = ("params", "macs", "flops", "memory_access", "activations", "peak_memory")
-    exact = [p.is_exact or name == "params" for name in shown]
-    short = [units.cell(name, getattr(p, name), exact=e) for name, e in zip(shown, exact, strict=True)]
-    rounded = grid.numbers("", short)
-    for name, cell, e in zip(shown, rounded.cells, exact, strict=True):
-        table.add_row(units.name(name), rounded.padded(cell), _remark(p, name, e))
+    totals = {measure: total for measure in shown_in("summary") if (total := p.total(measure.name)) is not None}
+    rounded = grid.numbers("", [total_cell(p, measure) for measure in totals])
+    for (measure, total), cell in zip(totals.items(), rounded.cells, strict=True):
+        digits = units.every_digit(measure.name, total, exact=is_exact(p, measure))
+        remark = _REMARKS[measure.name](p) if measure.name in _REMARKS else ""
+        table.add_row(measure.title, rounded.padded(cell), digits + remark)
     return table
 
 
-def _remark(p: Profile, name: str, exact: bool) -> str:
-    """All digits of a total, and what else there is to say of it."""
-    remark = f"{'' if exact else '≥ '}{units.grouped(getattr(p, name))}"
-    if name == "params":
-        return remark + (f", and {units.grouped(p.buffers)} in buffers" if p.buffers else "")
-    if name == "macs" and p.macs_on_padding:
-        return remark + f", {units.share(p.macs_on_padding, p.macs)} of them on zero padding"
-    if name == "memory_access":
-        fused = units.figure("memory_access_bytes", p.fused_memory_access_bytes, exact=exact)
-        nbytes = units.figure("memory_access_bytes", p.memory_access_bytes, exact=exact)
-        return f"{remark} elements, {nbytes}; {fused} if fused"
-    if name == "activations":
-        return f"{remark} elements"
-    if name == "peak_memory":
-        return f"{remark} bytes live, parameters apart"
-    return remark
+def _on_params(p: Profile) -> str:
+    parts = [f"{units.si(p.params_bytes, 'B')} as stored"] if p.params else []
+    parts += [f"{units.grouped(p.buffers)} in buffers"] if p.buffers else []
+    parts += [f"{units.grouped(p.trainable_params)} trainable"] if p.trainable_params != p.params else []
+    parts += [f"{units.grouped(p.active_params)} active"] if p.active_params != p.params else []
+    return "".join(f", {part}" for part in parts)
+
+
+def _on_macs(p: Profile) -> str:
+    return f", {units.share(p.macs_on_padding, p.macs)} of them on zero padding" if p.macs_on_padding else ""
+
+
+def _on_memory_access(p: Profile) -> str:
+    nbytes, fused = (units.si(n, "B", exact=p.is_exact) for n in (p.memory_access_bytes, p.fused_memory_access_bytes))
+    return f", {nbytes}; {fused} if fused"
+
+
+_REMARKS: Mapping[str, Callable[[Profile], str]] = {
+    "params": _on_params, "macs": _on_macs, "memory_access": _on_memory_access,
+    "peak_memory": lambda _: " live, parameters apart",
+}  # fmt: skip
+"""What the head says of a total besides its digits."""
 
 
 def _input(t: TensorSpec) -> str:
@@ -200,8 +212,8 @@ def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
         columns = [
             grid.Column("type", [c.type for c in found], right=False),
             grid.Column("quantity", [units.name(c.quantity) for c in found], right=False),
-            grid.Column("closed form", [_both(c.closed_form) for c in found]),
-            grid.Column("traced", [_both(c.traced) for c in found]),
+            grid.Column("closed form", [_format(c.closed_form) for c in found]),
+            grid.Column("traced", [_format(c.traced) for c in found]),
         ]
         table, _ = grid.table("layer", [Text(c.name) for c in found], columns, WIDE, keep_all=True)
         parts += [Text.assemble(("✗ ", "red"), verdict), table]
@@ -222,8 +234,8 @@ def closed_form_parts(check: ClosedFormCheck | None) -> list[RenderableType]:
     layers = len({d.layer for d in found if d.layer})
     columns = [
         grid.Column("quantity", [units.name(d.quantity) for d in found], right=False),
-        grid.Column("closed form", [_both(d.closed_form) for d in found]),
-        grid.Column("traced", [_both(d.traced) for d in found]),
+        grid.Column("closed form", [_format(d.closed_form) for d in found]),
+        grid.Column("traced", [_format(d.traced) for d in found]),
     ]
     table, _ = grid.table("layer", [Text(d.layer or "in total") for d in found], columns, WIDE, keep_all=True)
     return [Text.assemble(("✗ ", "red"), f"closed form of the whole network: {layers} of {rows} layers differ"), table]
@@ -252,7 +264,7 @@ def _by_reason(other: dict[str, Any]) -> dict[str, list[str]]:
     return reasons
 
 
-def _both(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, tuple):
         return units.shape(value)
     return units.grouped(value) if isinstance(value, int) else str(value)
@@ -267,17 +279,17 @@ def _fitting_depth(root: Node) -> int:
     return max(fitting, default=1)
 
 
-def _guided(root: Node, deepest: int) -> list[tuple[str, Node]]:
+def _with_tree_lines(root: Node, deepest: int) -> list[tuple[str, Node]]:
     """Nodes with the lines that lead to them, as a directory tree is drawn."""
     rows: list[tuple[str, Node]] = [("", root)]
 
-    def descend(node: Node, lead: str, level: int) -> None:
+    def descend(node: Node, prefix: str, level: int) -> None:
         if level >= deepest:
             return
         for i, child in enumerate(node.children):
             last = i == len(node.children) - 1
-            rows.append((lead + ("└─ " if last else "├─ "), child))
-            descend(child, lead + ("   " if last else "│  "), level + 1)
+            rows.append((prefix + ("└─ " if last else "├─ "), child))
+            descend(child, prefix + ("   " if last else "│  "), level + 1)
 
     descend(root, "", 0)
     return rows
@@ -297,37 +309,45 @@ def _layer_table(
 
     nodes = [node for _, node in rows]
     labels = []
-    for lead, node in rows:
+    for prefix, node in rows:
         name = node.name or node.label if full_names else node.label
-        labels.append(Text.assemble((lead, "dim"), (name, "bold" if node.children else "")))
+        labels.append(Text.assemble((prefix, "dim"), (name, "bold" if node.children else "")))
     least = max(label.cell_len for label in labels) if full_names else 16
 
     def lay(names: Sequence[str]) -> tuple[Table, list[str]]:
-        columns = [_column(name, nodes, root, share_of, both="type" in names) for name in names]
+        columns = [_column(name, nodes, root, share_of, with_type="type" in names) for name in names]
         return grid.table("layer", labels, columns, width, keep_all=keep_all, least=least)
 
     table, dropped = lay(chosen)
-    if TITLES["type"] in dropped:  # then an inner node's type stands in the column of kinds
+    if "type" in dropped:  # then an inner node's type stands in the column of kinds
         table, dropped = lay([name for name in chosen if name != "type"])
         dropped.insert(0, "type")
     return table, dropped
 
 
-def _column(name: str, nodes: Sequence[Node], root: Node, share_of: str, *, both: bool) -> grid.Column:
-    keep = 99 if name == share_of else _KEEP[name]
+def _column(name: str, nodes: Sequence[Node], root: Node, share_of: str, *, with_type: bool) -> grid.Column:
     words: dict[str, Callable[[Node], str]] = {
         "type": lambda node: node.type,
-        "kind": lambda node: node.kind if both else node.kind or node.type,
+        "kind": lambda node: node.kind if with_type else node.kind or node.type,
         "output_shape": lambda node: "" if node.output_shape is None else units.shape(node.output_shape),
     }
     if name in words:
-        return grid.Column(TITLES[name], [words[name](node) for node in nodes], keep, right=False, style="dim")
+        title, priority = _DESCRIPTIVE[name]
+        return grid.Column(title, [words[name](node) for node in nodes], priority, right=False, style="dim")
     if name == "share":
-        whole = root.figures[share_of]
-        shares = [f"{grid.bar(n.figures[share_of], whole)} {units.share(n.figures[share_of], whole):>6}" for n in nodes]
-        return grid.Column(f"share of {units.name(share_of)}", shares, keep, right=False, style="cyan")
-    cells = [units.cell(name, node.figures[name], exact=node.known or name == "params") for node in nodes]
-    return grid.numbers(TITLES[name], cells, keep)
+        whole = root.figures[share_of] or 0
+        parts = [node.figures[share_of] or 0 for node in nodes]
+        shares = [f"{grid.bar(part, whole)} {units.share(part, whole):>6}" for part in parts]
+        return grid.Column(f"share of {units.name(share_of)}", shares, _SHARE_PRIORITY, right=False, style="cyan")
+    measure = MEASURES[name]
+    cells = [units.cell(name, n.figures[name], exact=n.is_exact or not measure.needs_rules) for n in nodes]
+    return grid.numbers(_head_of(measure), cells, 99 if name == share_of else measure.priority)
+
+
+def _head_of(measure: Measure) -> str:
+    """The head of a column of a terminal, its unit in a second line."""
+    unit = units.noun(measure.name)
+    return f"{measure.short or measure.title}\n({unit})" if unit else measure.short or measure.title
 
 
 # -- several models ------------------------------------------------------------------------------------------------
@@ -339,14 +359,14 @@ def comparison_parts(c: Comparison, width: int = WIDE) -> list[RenderableType]:
 
     models = list(c.profiles.items())
     columns = []
-    for name in ("params", "macs", "flops", "memory_access", "memory_access_bytes", "activations"):
-        exact = [p.is_exact or name == "params" for _, p in models]
-        cells = [units.cell(name, getattr(p, name), exact=e) for (_, p), e in zip(models, exact, strict=True)]
-        columns.append(grid.numbers(TITLES[name], cells, _KEEP[name]))
-        if c.baseline is not None and name in ("params", "macs", "memory_access"):
-            keep = 5 if name == "memory_access" else 8
-            head = f"{TITLES[name].split(chr(10))[0]}\nratio"
-            columns.append(grid.numbers(head, [units.ratio(value) for value in c.table[f"{name}_ratio"]], keep))
+    for measure in of_layers("totals"):
+        cells = [total_cell(p, measure) for _, p in models]
+        columns.append(grid.numbers(_head_of(measure), cells, measure.priority))
+        if c.baseline is not None and "ratios" in measure.places:
+            ratios = [units.ratio(value) for value in c.ratios(measure.name)]
+            columns.append(
+                grid.numbers(f"{measure.short or measure.title}\nratio", ratios, min(measure.priority - 1, 8))
+            )
     checks = [p.crosscheck() for _, p in models]
     columns.append(grid.Column("cross-check", ["agrees" if check.ok else "DIFFERS" for check in checks], 7))
     longest = max(len(name) for name, _ in models)

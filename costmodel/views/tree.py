@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from costmodel.graph import tensors_in
+from costmodel.measures import Measure, Number, add, of_layers
 
 if TYPE_CHECKING:
     from costmodel.pricing import TracedLayer
     from costmodel.profile import Profile
-
-ADDITIVE = ("params", "macs", "flops", "memory_access", "memory_access_bytes", "activations")
-"""Quantities of which a whole has the sum of its parts."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,11 +24,11 @@ class Node:
     """The name as seen from the node above."""
     type: str
     kind: str = ""
-    """The field's word, for a layer."""
+    """The category of a layer, one of ``ops.KINDS``."""
     output_shape: tuple[int, ...] | None = None
-    figures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ADDITIVE, 0))
-    """The quantities of ``ADDITIVE``, of the whole subtree."""
-    known: bool = True
+    figures: dict[str, Number | None] = field(default_factory=dict)
+    """Each measure of layers, of the whole subtree; ``None`` where it does not add up."""
+    is_exact: bool = True
     """Whether every op inside has a rule."""
     children: list[Node] = field(default_factory=list)
 
@@ -55,7 +53,7 @@ class Node:
 
 
 def tree(p: Profile) -> Node:
-    """The calls of a profile as a tree; every inner node's figures are the sums over its children."""
+    """The calls of a profile as a tree; an inner node's figures are the sums over its children."""
     graph = p.graph
     inner: dict[int, Node] = {}
     root = Node(name="", label=p.name, type=graph.model, output_shape=_first_shape(graph.outputs))
@@ -74,40 +72,36 @@ def tree(p: Profile) -> Node:
                 above.children.append(node)
         return inner[index]
 
-    called: dict[str, int] = {}
-    for layer in p.pricing.layers:
+    measures = of_layers()
+    columns = {measure.name: p.figures(measure.name) for measure in measures}
+    calls: dict[str, int] = {}
+    for i, layer in enumerate(p.pricing.layers):
         above = node_of(layer.module.parent if layer.module is not None else layer.ops[0].call.module)
         leaf = _leaf(layer, above.name)
+        leaf.figures = {name: column[i] for name, column in columns.items()}
         if layer.module is not None:
-            nth = called[layer.name] = called.get(layer.name, 0) + 1
+            nth = calls[layer.name] = calls.get(layer.name, 0) + 1
             leaf.label += f" (call {nth})" if nth > 1 else ""
         above.children.append(leaf)
-    _sum(root)
-    # Parameters of modules that did not run belong to the model, and to no layer.
-    resting = p.params - root.figures["params"]
-    if resting:
-        figures = {**dict.fromkeys(ADDITIVE, 0), "params": resting}
-        root.children.append(Node("(did not run)", "(did not run)", "", "", None, figures))
-        root.figures["params"] = p.params
+    _sum(root, measures)
+    _add_resting(root, p, measures)
     return root
 
 
 def _leaf(layer: TracedLayer, above: str) -> Node:
-    work, traffic = layer.work, layer.traffic
-    figures = {
-        "params": sum(p.size for p in layer.new_parameters),
-        "macs": work.macs,
-        "flops": work.flops,
-        "memory_access": traffic.elements,
-        "memory_access_bytes": traffic.bytes,
-        "activations": sum(op.activations for op in layer.ops),
-    }
-    if layer.module is not None:
-        label = _label(layer.name, above)
-    else:
-        label = layer.name.rpartition("/")[2]
+    label = _label(layer.name, above) if layer.module is not None else layer.name.rpartition("/")[2]
     shape = _first_shape(layer.outputs)
-    return Node(layer.name, label, layer.type, layer.kind, shape, figures, all(op.rule is not None for op in layer.ops))
+    return Node(layer.name, label, layer.type, layer.kind, shape, is_exact=layer.is_exact)
+
+
+def _add_resting(root: Node, p: Profile, measures: list[Measure]) -> None:
+    """Parameters of modules that did not run belong to the model, and to no layer."""
+    totals = {m.name: p.total(m.name) for m in measures if m.of_parameter is not None}
+    resting = {name: (total or 0) - (root.figures[name] or 0) for name, total in totals.items()}
+    if any(resting.values()):
+        nothing = {m.name: 0 if m.additive else None for m in measures}
+        root.children.append(Node("(did not run)", "(did not run)", "", figures=nothing | resting))
+        root.figures |= totals
 
 
 def _label(name: str, above: str) -> str:
@@ -119,11 +113,10 @@ def _first_shape(value: Any) -> tuple[int, ...] | None:
     return None if first is None else first.shape
 
 
-def _sum(node: Node) -> None:
-    if not node.children:
-        return
+def _sum(node: Node, measures: list[Measure]) -> None:
     for child in node.children:
-        _sum(child)
-        node.known = node.known and child.known
-        for name in ADDITIVE:
-            node.figures[name] += child.figures[name]
+        _sum(child, measures)
+        node.is_exact = node.is_exact and child.is_exact
+    if node.children or not node.figures:
+        for m in measures:
+            node.figures[m.name] = add(c.figures[m.name] or 0 for c in node.children) if m.additive else None

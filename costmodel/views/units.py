@@ -7,8 +7,10 @@ from decimal import Decimal
 from fractions import Fraction
 
 from costmodel.errors import InputError
+from costmodel.measures import MEASURES, Number
 
 _STEPS = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+_SMALL_STEPS = ((1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
 
 
 def si(n: float, unit: str = "", *, exact: bool = True) -> str:
@@ -22,27 +24,28 @@ def si(n: float, unit: str = "", *, exact: bool = True) -> str:
 
     >>> si(4_089_184_256, "MACs"), si(25_557_032, " params"), si(177_000_000, "B")
     ('4.09 GMACs', '25.6 M params', '177 MB')
-    >>> si(999_999), si(640), si(0, "B"), si(1500, exact=False)
-    ('1.00 M', '640', '0 B', '≥ 1.50 k')
+    >>> si(999_999), si(640), si(0, "B"), si(1500, exact=False), si(0.25), si(0.00025, "J")
+    ('1.00 M', '640', '0 B', '≥ 1.50 k', '0.25', '250 µJ')
     """
-    bound = "" if exact else "≥ "
-    for step, prefix in _STEPS:
-        # 999.5 k would be printed as 1000 k: it belongs to the next prefix.
-        if abs(n) >= 0.9995 * step:
-            scaled = n / step
-            digits = 2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0
-            return f"{bound}{scaled:.{digits}f} {prefix}{unit}"
-    small = f"{n:,}" if isinstance(n, int) else f"{n:.3g}"
-    return f"{bound}{small} {unit.strip()}".rstrip()
+    # 999.5 k would be printed as 1000 k: it belongs to the next prefix.
+    steps = _SMALL_STEPS if 0 < abs(n) < 0.9995e-3 else _STEPS
+    found = next(((step, prefix) for step, prefix in steps if abs(n) >= 0.9995 * step), None)
+    if found is None:
+        shown = f"{f'{n:,}' if isinstance(n, int) else f'{n:.3g}'} {unit.strip()}".rstrip()
+    else:
+        scaled = n / found[0]
+        digits = 2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0
+        shown = f"{scaled:.{digits}f} {found[1]}{unit}"
+    return shown if exact else f"≥ {shown}"
 
 
-def grouped(n: int) -> str:
-    """Every digit, in groups of three.
+def grouped(n: Number) -> str:
+    """Every digit, in groups of three; of a float without the rounding that binary adds.
 
-    >>> grouped(4089184256)
-    '4,089,184,256'
+    >>> grouped(4089184256), grouped(1234.5), grouped(0.1 + 0.2)
+    ('4,089,184,256', '1,234.5', '0.3')
     """
-    return f"{n:,}"
+    return f"{n:,}" if isinstance(n, int) else f"{n:,.15g}"
 
 
 def share(part: float, whole: float) -> str:
@@ -88,27 +91,16 @@ def extent(sizes: tuple[int | None, ...]) -> str:
     return told[0] if len(set(told)) == 1 else "×".join(told)
 
 
-NAMES = {
-    "macs": "MACs", "flops": "FLOPs", "memory_access": "memory access", "memory_access_bytes": "memory access",
-    "fused_memory_access": "memory access, fused", "fused_memory_access_bytes": "memory access, fused",
-    "peak_memory": "peak memory", "macs_on_padding": "MACs on padding",
-}  # fmt: skip
-"""What a quantity is called in print, where its own name does not do."""
-
-_UNITS = {
-    "macs": "MACs", "flops": "FLOPs", "params": " params", "memory_access": " elements", "activations": " elements",
-    "fused_memory_access": " elements", "buffers": " elements", "memory_access_bytes": "B", "peak_memory": "B",
-    "fused_memory_access_bytes": "B", "macs_on_padding": "MACs",
-}  # fmt: skip
+# What follows takes the name of a measure; any other quantity, such as a closed form's, goes by its own name.
 
 
 def name(quantity: str) -> str:
     """What a quantity is called in print.
 
-    >>> name("macs"), name("params")
-    ('MACs', 'params')
+    >>> name("macs"), name("params"), name("output_shape")
+    ('MACs', 'params', 'output shape')
     """
-    return NAMES.get(quantity, quantity.replace("_", " "))
+    return MEASURES[quantity].title if quantity in MEASURES else quantity.replace("_", " ")
 
 
 def head(quantity: str) -> str:
@@ -122,33 +114,53 @@ def head(quantity: str) -> str:
 
 
 def noun(quantity: str) -> str:
-    """What a quantity counts, where its name does not say so.
+    """What a quantity counts, where its title does not say so.
 
-    >>> noun("memory_access"), noun("peak_memory"), noun("macs")
-    ('elements', 'bytes', '')
+    >>> noun("memory_access"), noun("peak_memory"), noun("macs"), noun("trainable_params")
+    ('elements', 'bytes', '', '')
     """
-    return {"B": "bytes", " elements": "elements"}.get(_UNITS.get(quantity, ""), "")
+    measure = MEASURES.get(quantity)
+    return "" if measure is None or measure.unit in measure.title.split() else measure.unit
 
 
-def cell(quantity: str, value: int, *, exact: bool = True) -> str:
+def cell(quantity: str, value: Number | None, *, exact: bool = True) -> str:
     """A quantity below the head of its column; bytes keep their unit, for a prefix alone would be of elements.
 
-    >>> cell("macs", 4089184256), cell("memory_access_bytes", 1234, exact=False)
-    ('4.09 G', '≥ 1.23 kB')
+    >>> cell("macs", 4089184256), cell("memory_access_bytes", 1234, exact=False), cell("macs", None)
+    ('4.09 G', '≥ 1.23 kB', '–')
     """
-    return si(value, "B" if _UNITS.get(quantity) == "B" else "", exact=exact)
+    return "–" if value is None else si(value, MEASURES[quantity].symbol if noun(quantity) else "", exact=exact)
 
 
-def figure(quantity: str, value: int, *, exact: bool = True) -> str:
+def figure(quantity: str, value: Number, *, exact: bool = True) -> str:
     """A quantity by itself, with its unit.
 
     >>> figure("macs", 4089184256), figure("params", 25557032), figure("memory_access", 3, exact=False)
     ('4.09 GMACs', '25.6 M params', '≥ 3 elements')
     """
-    return si(value, _UNITS.get(quantity, ""), exact=exact)
+    measure = MEASURES[quantity]
+    return si(value, measure.symbol or f" {measure.unit}", exact=exact)
 
 
-def change(before: int, after: int) -> str:
+def every_digit(quantity: str, value: Number, *, exact: bool = True) -> str:
+    """Every digit of a quantity, with its unit where the title does not say it.
+
+    >>> every_digit("macs", 4089184256), every_digit("peak_memory", 1234, exact=False)
+    ('4,089,184,256', '≥ 1,234 bytes')
+    """
+    return f"{'' if exact else '≥ '}{grouped(value)} {noun(quantity)}".rstrip()
+
+
+def sentence_case(title: str) -> str:
+    """A title at the head of a line. A word that is not all lower case stays as it is: a symbol, an acronym.
+
+    >>> sentence_case("memory access"), sentence_case("mAh"), sentence_case("MACs")
+    ('Memory access', 'mAh', 'MACs')
+    """
+    return title[:1].upper() + title[1:] if title.split(" ")[0].islower() else title
+
+
+def change(before: Number, after: Number) -> str:
     """A relative change in percent, with its sign.
 
     >>> change(200, 150), change(0, 4), change(7, 7), change(10**9, 10**9 + 1)
@@ -158,10 +170,10 @@ def change(before: int, after: int) -> str:
         return "±0%"
     if before == 0:
         return "new"
-    return ("+" if after > before else "-") + share(abs(after - before), before)
+    return ("+" if after > before else "-") + share(abs(after - before), abs(before))
 
 
-def signed(quantity: str, difference: int) -> str:
+def signed(quantity: str, difference: Number) -> str:
     """A difference of a quantity below the head of its column, with its sign.
 
     >>> signed("params", -1500), signed("macs", 12), signed("macs", 0)
@@ -186,13 +198,13 @@ def seconds(value: float) -> str:
 _FIGURE = re.compile(r"(\d[\d_,]*(?:\.\d+)?(?:[eE]\+?\d+)?)\s*([kKMGTP]?)")
 
 
-def parse(text: str) -> int:
-    """The count that a person writes.
+def parse(text: str, symbol: str = "") -> int:
+    """The count that a person writes, with or without the symbol of its unit.
 
-    >>> parse("320M"), parse("4.2 k"), parse("1e9"), parse("25,557,032")
-    (320000000, 4200, 1000000000, 25557032)
+    >>> parse("320M"), parse("4.2 k"), parse("1e9"), parse("25,557,032"), parse("20 MB", "B")
+    (320000000, 4200, 1000000000, 25557032, 20000000)
     """
-    match = _FIGURE.fullmatch(text.strip())
+    match = _FIGURE.fullmatch(text.strip().removesuffix(symbol).strip())
     if match is None:
         raise InputError(f"{text!r} is not a count; write it as 320M, 4.2M, 1e9 or 25557032")
     step = {prefix: step for step, prefix in _STEPS}.get(match[2].replace("K", "k"), 1)

@@ -16,6 +16,7 @@ from torch import nn
 
 import costmodel
 from costmodel.compare import Comparison, compare
+from costmodel.measures import Measure
 from costmodel.views import units
 
 selenium = pytest.importorskip("selenium", reason="no selenium: pip install -e '.[test]'")
@@ -268,7 +269,7 @@ def test_the_quantity_switch_changes_charts_tree_and_words(browser: Browser, pag
     by_kind = p.layers.groupby("kind")["params"].sum().sort_values(ascending=False)
     assert browser.run("return document.getElementById('kinds').data[0].x")[:3] == by_kind.tolist()[:3]
     assert browser.texts("#tree .value")[0] == units.si(p.params)
-    assert browser.texts("#where-title") == ["Where parameters go"]
+    assert browser.texts("#where-title") == ["Params by module"]
     assert browser.run("return document.getElementById('hierarchy').data[0].values")[0] == p.params
     browser.find("#shape input[value=treemap]").send_keys(Keys.SPACE)
     assert browser.run("return document.getElementById('hierarchy').data[0].type") == "treemap"
@@ -322,6 +323,10 @@ def test_numbers_are_written_as_units_writes_them(browser: Browser, pages: dict[
     browser.open(pages["nothing"])
     counts = [0, 7, 640, 999, 999_499, 999_500, 999_999, 1500, 4_089_184_256, 25_557_032, 10**12, 12_345 * 10**12]
     assert browser.run("return arguments[0].map((n) => si(n, 'MACs'))", counts) == [units.si(n, "MACs") for n in counts]
+    floats = [0.5, 12.34567, 999.6, 0.0123, 0.00025, 3e-8, 4.56e-12, 27056832102.4, 0.1 + 0.2]
+    assert browser.run("return arguments[0].map((n) => si(n, 'J'))", floats) == [units.si(n, "J") for n in floats]
+    digits = [1234.5, 0.1 + 0.2, 27056832102.4, 4_089_184_256]
+    assert browser.run("return arguments[0].map(grouped)", digits) == [units.grouped(n) for n in digits]
     parts = [0, 1, 400, 499, 500, 501, 333_333, 999_999, 10**6]
     assert browser.run("return arguments[0].map((n) => share(n, 1e6))", parts) == [units.share(n, 10**6) for n in parts]
     values = [0.0734, 0.0999, 0.5, 1.0, 9.99, 12.345, 99.96, 1234.6]
@@ -339,3 +344,34 @@ def test_every_control_can_be_reached_and_is_named(browser: Browser, pages: dict
     browser.find("body").send_keys(Keys.TAB)
     assert browser.run("return document.activeElement.className") == "skip"
     assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_a_registered_measure_is_switched_to(browser: Browser, tmp_path: Path) -> None:
+    """Charts, tree, table and words show a measure of one's own, with its title and unit, and sum to its total."""
+    energy = Measure(
+        "energy", "energy", "pJ", "4.6 pJ per MAC", additive=True, of_layer=lambda layer: 4.6 * layer.work.macs
+    )
+    widest = Measure(
+        "widest", "widest tensor", "elements", "of the outputs", additive=False,
+        of_layer=lambda layer: max((t.size for t in layer.outputs), default=0),
+    )  # fmt: skip
+    costmodel.register_measure(energy)
+    costmodel.register_measure(widest)
+    try:
+        p = costmodel.profile("alexnet")
+        browser.open(p.save(tmp_path / "p.html"))
+        total = p.total("energy")
+    finally:
+        costmodel.unregister_measure("energy")
+        costmodel.unregister_measure("widest")
+    assert isinstance(total, float)
+    browser.find("#quantity input[value=energy]").send_keys(Keys.SPACE)
+    assert browser.texts("#where-title") == ["Energy by module"]
+    assert browser.texts("#tree .value")[0] == units.si(total)
+    assert browser.texts("#layer-count") == [f"{len(p.pricing.layers)} layers · {units.si(total)} pJ (100.0%)"]
+    assert browser.run("return document.getElementById('hierarchy').data[0].values")[0] == pytest.approx(total)
+    heads = browser.texts("#layer-table thead th")
+    assert "Energy pJ" in heads
+    assert "Widest tensor elements" in heads
+    assert browser.run("return document.querySelectorAll('#quantity input[value=widest]').length") == 0
+    assert browser.complaints() == []

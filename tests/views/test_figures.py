@@ -81,7 +81,7 @@ def test_the_memory_curve_peaks_where_the_profile_says() -> None:
 
 def test_an_unknown_quantity_is_named_with_the_known_ones() -> None:
     """The error lists what can be drawn."""
-    with pytest.raises(InputError, match="no quantity is called 'watts'; there are macs, flops"):
+    with pytest.raises(InputError, match="no quantity is called 'watts'; there are params, macs, flops"):
         small().plot_layers("watts")
 
 

@@ -113,7 +113,7 @@ def test_the_summary_says_exact_numbers_units_and_the_verdict(small: Profile) ->
     # 16·16 positions of 8 filters of 27 taps, and 8 to 4 channels.
     assert "55,328 MACs" in text
     # 8·27 + 8, 2·8, 8·4 + 4, 5·7 + 7.
-    assert "318 elements" in text
+    assert "318 params" in text
     assert "Derived twice, and equal to the last integer" in text
     assert "a multiply-accumulate is two" in text
 
@@ -122,12 +122,12 @@ def test_what_charts_are_drawn_from_sums_to_the_totals(small: Profile) -> None:
     """The tree's own shares, and the rows of the table, each sum to the profile's totals."""
     (model,) = Page(small.to_html()).data["models"]
     for quantity in ("macs", "flops", "params", "memory_access", "activations"):
-        assert sum(model["tree"][quantity]) == getattr(small, quantity), quantity
+        assert sum(model["tree"]["figures"][quantity]) == getattr(small, quantity), quantity
     for quantity in ("macs", "flops", "memory_access", "activations"):
-        assert sum(model["layers"][quantity]) == getattr(small, quantity), quantity
+        assert sum(model["layers"]["figures"][quantity]) == getattr(small, quantity), quantity
     assert max(model["memory"]["curve"]) == small.peak_memory
     # A parameter that no layer uses is in the tree, and in no row.
-    assert sum(model["tree"]["params"]) - sum(model["layers"]["params"]) == 42
+    assert sum(model["tree"]["figures"]["params"]) - sum(model["layers"]["figures"]["params"]) == 42
 
 
 def test_nothing_is_asked_of_the_outside(two: Comparison) -> None:

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from costmodel.measures import RANKED_BY, TRADE_OFF, Measure, of_layers
 from costmodel.quantities import EVERY_OPERATION
 from costmodel.views import charts, palette, units
 from costmodel.views.html import data
@@ -34,12 +35,13 @@ def comparison(c: Comparison) -> str:
 
 def profile_fragment(p: Profile) -> str:
     """A compact table of a profile's totals, for notebooks. No script, no class names, no page."""
-    return page("fragment_profile.html.j2", s=summary(p))
+    return _environment().get_template("fragment_profile.html.j2").render(s=summary(p))
 
 
 def comparison_fragment(c: Comparison) -> str:
     """A compact table of the models' totals, likewise."""
-    return page("fragment_comparison.html.j2", rows=[summary(p) for p in c.profiles.values()])
+    rows = [summary(p) for p in c.profiles.values()]
+    return _environment().get_template("fragment_comparison.html.j2").render(rows=rows)
 
 
 def page(source: str, **context: Any) -> str:
@@ -54,7 +56,9 @@ def _page(
     summaries = [summary(p) for p in profiles]
     payload: dict[str, Any] = {
         "models": [data.payload(p) for p in profiles],
-        "quantities": {key: {"name": name, "unit": unit} for key, (name, unit) in data.QUANTITIES.items()},
+        "measures": {m.name: _measure(m) for m in of_layers("summary")},
+        "shown": RANKED_BY[0],
+        "trade_off": TRADE_OFF,
         "kinds": {kind: palette.of_kind(kind) for kind in shown},
         "palette": palette.MODELS,
         "charts": figures,
@@ -67,12 +71,20 @@ def _page(
             summaries=summaries,
             ranges=ranges(summaries),
             payload=payload,
-            quantities=data.QUANTITIES,
+            quantities=[{"name": m.name, "shown": m.name == RANKED_BY[0], **_measure(m)} for m in data.switched()],
             kinds=shown,
             convention=EVERY_OPERATION.name,
             baseline=baseline,
         )
     )
+
+
+def _measure(m: Measure) -> dict[str, Any]:
+    """What the page says of a measure: as a heading and within a sentence, and what its figures count."""
+    return {
+        "heading": units.sentence_case(m.title), "short": units.sentence_case(m.short or m.title), "title": m.title,
+        "unit": m.unit, "noun": units.noun(m.name), "symbol": m.symbol, "means": m.means, "additive": m.additive,
+    }  # fmt: skip
 
 
 @cache

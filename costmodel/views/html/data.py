@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from costmodel.measures import MEASURES, Measure, Number, of_layers
 from costmodel.views import palette, units
 
 if TYPE_CHECKING:
@@ -12,16 +13,6 @@ if TYPE_CHECKING:
     from costmodel.pricing import TracedLayer
     from costmodel.profile import Profile
 
-QUANTITIES = {
-    "macs": ("MACs", "MACs"),
-    "flops": ("FLOPs", "FLOPs"),
-    "params": ("Parameters", ""),
-    "memory_access": ("Memory access", ""),
-    "activations": ("Activations", ""),
-}
-"""What the quantity switch offers: its name, and the symbol that follows a prefix."""
-
-
 DEVICES = ("a100", "jetson-agx-orin", "cortex-a76")
 """The devices that a page draws the roofline of: a server's, an embedded board's and a telephone's."""
 
@@ -29,10 +20,11 @@ DEVICES = ("a100", "jetson-agx-orin", "cortex-a76")
 def payload(p: Profile) -> dict[str, Any]:
     """Everything that charts, table and tree of one model are drawn from.
 
-    ``tree`` holds each module's *own* share, so that the columns sum to the profile's totals.
+    ``tree`` holds each module's *own* share, so that a column sums to the profile's total.
     """
     return {
         "name": p.name,
+        "totals": {m.name: p.total(m.name) for m in MEASURES.values() if m.places},
         "tree": _tree(p),
         "layers": _layers(p),
         "memory": _memory(p),
@@ -46,15 +38,18 @@ def _layers(p: Profile) -> dict[str, Any]:
     derived_twice = {c.name for c in check.comparisons}
     disagree = {c.name for c in check.mismatches}
     table = p.layers
-    columns: dict[str, Any] = {name: table[name].tolist() for name in ("name", *QUANTITIES)}
+    columns: dict[str, Any] = {
+        "name": table["name"].tolist(),
+        "figures": {m.name: p.figures(m.name) for m in of_layers("summary")},
+    }
     for name in ("type", "kind"):
-        columns[name] = _coded(table[name].tolist())
+        columns[name] = dictionary_encoded(table[name].tolist())
     for name in ("input_shape", "output_shape"):
-        columns[name] = _coded([units.shape(size) for size in table[name]])
+        columns[name] = dictionary_encoded([units.shape(size) for size in table[name]])
     columns["check"] = [2 if n in disagree else 1 if n in derived_twice else 0 for n in table["name"]]
     for name in ("receptive_field", "stride"):
         if table[name].notna().any():
-            columns[name] = _coded([_axes(size) for size in table[name]])
+            columns[name] = dictionary_encoded([_axes(size) for size in table[name]])
     return columns
 
 
@@ -96,8 +91,8 @@ def _axes(sizes: object) -> list[int | str | None] | None:
     return [n if n is None or isinstance(n, int) else str(n) for n in sizes]
 
 
-def _coded(column: list[Any]) -> dict[str, list[Any]]:
-    """A column of few distinct values: those, and which of them each row has."""
+def dictionary_encoded(column: list[Any]) -> dict[str, list[Any]]:
+    """A column of few distinct values: those, and for each row the index of its own."""
     distinct: dict[str, int] = {}
     values: list[Any] = []
     at = []
@@ -116,30 +111,40 @@ def _tree(p: Profile) -> dict[str, Any]:
     names = list(graph.modules)
     types = [module.type for module in graph.modules.values()]
     parents = [index[_parent(name, index)] if name else -1 for name in names]
-    own: dict[str, list[int]] = {quantity: [0] * len(names) for quantity in QUANTITIES}
-
-    seen: set[int] = set()
-    for i, module in enumerate(graph.modules.values()):
-        for parameter in module.parameters:
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                own["params"][i] += parameter.size
+    at_layer = []
     for layer in p.pricing.layers:
-        at = index[_owner(p, layer)]
+        owner = index[_owner(p, layer)]
         if layer.module is None:
             # An op outside any leaf is a leaf of the tree by itself.
+            at_layer.append(len(names))
             names.append(layer.name)
             types.append(layer.type)
-            parents.append(at)
-            for column in own.values():
-                column.append(0)
-            at = len(names) - 1
-        work, traffic = layer.work, layer.traffic
-        own["macs"][at] += work.macs
-        own["flops"][at] += work.flops
-        own["memory_access"][at] += traffic.elements
-        own["activations"][at] += sum(op.activations for op in layer.ops)
-    return {"name": names, "type": _coded(types), "parent": parents, **own}
+            parents.append(owner)
+        else:
+            at_layer.append(owner)
+    figures = {m.name: _own(p, m, at_layer, len(names)) for m in switched()}
+    return {"name": names, "type": dictionary_encoded(types), "parent": parents, "figures": figures}
+
+
+def switched() -> list[Measure]:
+    """The measures that the page's switch offers: those that charts can show parts of."""
+    return [measure for measure in of_layers("summary") if measure.additive]
+
+
+def _own(p: Profile, measure: Measure, at_layer: list[int], nodes: int) -> list[Number]:
+    """What each node of the tree has by itself: a module its parameters, or the node of a layer the layer's figure."""
+    own: list[Number] = [0] * nodes
+    if measure.of_parameter is not None:
+        seen: set[int] = set()
+        for i, module in enumerate(p.graph.modules.values()):
+            for parameter in module.parameters:
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    own[i] += measure.of_parameter(parameter, parameter.storage in p.pricing.read)
+    else:
+        for at, figure in zip(at_layer, p.figures(measure.name), strict=True):
+            own[at] += figure
+    return own
 
 
 def _parent(name: str, modules: dict[str, int]) -> str:

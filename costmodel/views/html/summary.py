@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
+from costmodel.measures import Measure, Number, shown_in
 from costmodel.views import units
+from costmodel.views.cells import is_exact, total_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +23,15 @@ class Figure:
 
     key: str
     name: str
+    head: str
+    """The name above a column of it, with the unit where ``short`` does not say it."""
     short: str
     """Rounded, with its unit."""
     exact: str
     """Every digit, with its unit."""
     means: str
     """What is counted, in plain words."""
-    count: int
+    count: Number
 
 
 @dataclass(frozen=True)
@@ -90,45 +94,60 @@ def _field(p: Profile) -> tuple[int | None, ...]:
     return () if field is None else field.size
 
 
-def _where(module: str) -> str:
-    return f"in {module}" if module else "outside any submodule"
-
-
 def _figures(p: Profile) -> tuple[Figure, ...]:
-    bounded = partial(units.si, exact=p.is_exact)
-    bound = "" if p.is_exact else "at least "
-    weights = sum(t.nbytes for t in p.graph.parameters().values())
-    padding = units.share(p.macs_on_padding, p.macs)
-    found = [
-        Figure(
-            "params", "Parameters", units.si(p.params), f"{p.params:,} elements",
-            f"{units.si(weights, 'B')} as stored; a shared one counts once", p.params,
-        ),
-        Figure(
-            "macs", "MACs", bounded(p.macs), f"{bound}{p.macs:,} MACs",
-            "multiply-accumulates: what most papers call “FLOPs”"
-            + (f"; {padding} of them on padding" if p.macs_on_padding else ""), p.macs,
-        ),
-        Figure(
-            "flops", "FLOPs", bounded(p.flops), f"{bound}{p.flops:,} FLOPs",
-            "every arithmetic operation: two a MAC, one for any other", p.flops,
-        ),
-        Figure(
-            "memory_access", "Memory access", bounded(p.memory_access_bytes, "B"),
-            f"{bound}{p.memory_access:,} elements",
-            f"read and written, every op a kernel of its own; {bounded(p.fused_memory_access_bytes, 'B')} with "
-            "elementwise ops fused", p.memory_access,
-        ),
-        Figure(
-            "activations", "Activations", bounded(p.activations), f"{bound}{p.activations:,} elements",
-            "output elements of convolutions and matrix products", p.activations,
-        ),
-        Figure(
-            "peak_memory", "Peak memory", bounded(p.peak_memory, "B"), f"{bound}{p.peak_memory:,} bytes",
-            f"live activations at the worst moment, {_where(p.peak.module)}; parameters apart", p.peak_memory,
-        ),
-    ]  # fmt: skip
-    return tuple(found)
+    return tuple(
+        _figure(p, measure, total) for measure in shown_in("summary") if (total := p.total(measure.name)) is not None
+    )
+
+
+def _figure(p: Profile, measure: Measure, total: Number) -> Figure:
+    exact, name, noun = is_exact(p, measure), units.sentence_case(measure.title), units.noun(measure.name)
+    return Figure(
+        measure.name,
+        name,
+        f"{name} ({noun})" if noun and not measure.symbol and measure.name not in _SHORT else name,
+        _SHORT[measure.name](p) if measure.name in _SHORT else total_cell(p, measure),
+        f"{'' if exact else 'at least '}{units.grouped(total)} {measure.unit}".rstrip(),
+        _MEANS[measure.name](p) if measure.name in _MEANS else measure.means,
+        total,
+    )
+
+
+def _params_means(p: Profile) -> str:
+    parts = [f"{units.si(p.params_bytes, 'B')} as stored"]
+    parts += [f"{units.si(p.trainable_params)} of them trainable"] if p.trainable_params != p.params else []
+    parts += [f"{units.si(p.active_params)} active in this run"] if p.active_params != p.params else []
+    return f"{', '.join(parts)}; a shared one counts once"
+
+
+def _macs_means(p: Profile) -> str:
+    padding = f"; {units.share(p.macs_on_padding, p.macs)} of them on padding" if p.macs_on_padding else ""
+    return f"multiply-accumulates: what most papers call “FLOPs”{padding}"
+
+
+def _memory_access_means(p: Profile) -> str:
+    fused = units.si(p.fused_memory_access_bytes, "B", exact=p.is_exact)
+    return f"read and written, every op a kernel of its own; {fused} with elementwise ops fused"
+
+
+def _peak_memory_means(p: Profile) -> str:
+    where = f"in {p.peak.module}" if p.peak.module else "outside any submodule"
+    return f"live activations at the worst moment, {where}; parameters apart"
+
+
+_MEANS: Mapping[str, Callable[[Profile], str]] = {
+    "params": _params_means,
+    "macs": _macs_means,
+    "flops": lambda _: "every arithmetic operation: two per MAC, one for any other",
+    "memory_access": _memory_access_means,
+    "peak_memory": _peak_memory_means,
+}
+"""What the page says of a figure where that depends on the model; of any other, what the measure means."""
+
+_SHORT: Mapping[str, Callable[[Profile], str]] = {
+    "memory_access": lambda p: units.si(p.memory_access_bytes, "B", exact=p.is_exact),
+}
+"""Where the rounded figure is not that of the measure itself: memory traffic is best known in bytes."""
 
 
 def ranges(summaries: Sequence[Summary]) -> tuple[Figure, ...]:
@@ -143,5 +162,5 @@ def ranges(summaries: Sequence[Summary]) -> tuple[Figure, ...]:
             short, means = f"{least.short} – {most.short}", f"{ordered[0].name} to {ordered[-1].name}"
             if least.count:
                 means += f", {units.ratio(most.count / least.count)}"
-        found.append(Figure(key, one.name, short, "", means, most.count))
+        found.append(Figure(key, one.name, one.head, short, "", means, most.count))
     return tuple(found)

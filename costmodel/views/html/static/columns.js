@@ -1,13 +1,12 @@
 // The columns that charts are drawn from ("@table.column" in a figure), computed for a model and a quantity.
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 const kindColor = (kind) => DATA.kinds[kind] || "#808080";
-const withUnit = (n) => si(n, quantity().unit);
-const amount = (n) => (quantity().unit ? withUnit(n) : `${si(n)} ${ELEMENTS[state.quantity]}`);
-const ELEMENTS = { params: "parameters", memory_access: "elements read and written", activations: "activations" };
+const amountOf = (measure, n) => (measure.symbol ? si(n, measure.symbol) : `${si(n)} ${measure.unit}`.trim());
+const amount = (n) => amountOf(quantity(), n);
 
 function totals(m, q) {
   // A parent comes before its children, so one pass from the end adds every subtree up.
-  const all = m.tree[q].slice();
+  const all = m.tree.figures[q].slice();
   for (let i = all.length - 1; i > 0; i--) all[m.tree.parent[i]] += all[i];
   return all;
 }
@@ -24,7 +23,7 @@ function kindOfNodes(m) {
 
 const TABLES = {
   quantity() {
-    return { title: quantity().name };
+    return { title: quantity().heading };
   },
   nodes() {
     const m = model(), all = totals(m, state.quantity), kinds = kindOfNodes(m), main = mainKinds(m, kinds);
@@ -53,7 +52,7 @@ const TABLES = {
     return { ...shown, orientation: byId("hierarchy").clientWidth < 560 ? "h" : "v" };
   },
   layers() {
-    const m = model(), values = m.layers[state.quantity], whole = sum(values);
+    const m = model(), values = m.layers.figures[state.quantity], whole = sum(values);
     return {
       index: values.map((_, i) => i + 1),
       range: [0, values.length + 1],
@@ -114,18 +113,19 @@ const TABLES = {
     };
   },
   models() {
-    const sizes = DATA.models.map((m) => sum(m.tree.memory_access)), { x, y } = corners();
+    const [across, up, size_of] = DATA.trade_off.map((name) => DATA.measures[name]);
+    const sizes = DATA.models.map((m) => m.totals[DATA.trade_off[2]]), { x, y } = corners();
     const narrow = byId("trade-off").clientWidth < 560, largest = Math.max(...sizes);
     const area = (narrow ? 34 : 58) ** 2 * Math.min(1, 12 / sizes.length);
     const size = sizes.map((s) => Math.max(80, (area * s) / largest)), range_x = logRange(x, narrow ? 0.3 : 0.14), range_y = logRange(y, 0.14);
     const places = labelPlaces(x, y, size, range_x, range_y);
     return {
-      params: x, macs: y, size, range_x, range_y,
+      across: x, up: y, size, range_x, range_y,
       label: DATA.models.map((m, i) => (places[i] ? plain(m.name) : "")),
       color: DATA.models.map((_, i) => PALETTE[i % PALETTE.length]),
       position: places.map((place) => place || "top center"),
       dtick_x: decades(x) > 1.2 ? 1 : "D2", dtick_y: decades(y) > 1.2 ? 1 : "D2",
-      hover: DATA.models.map((m, i) => `<b>${plain(m.name)}</b><br>${si(x[i])} parameters<br>${si(y[i], "MACs")}<br>memory access ${si(sizes[i])} elements`),
+      hover: DATA.models.map((m, i) => `<b>${plain(m.name)}</b><br>${amountOf(across, x[i])}<br>${amountOf(up, y[i])}<br>${size_of.title} ${amountOf(size_of, sizes[i])}`),
     };
   },
   front() {
@@ -137,7 +137,7 @@ const TABLES = {
     return { x: [front[0][0], ...front.map((p) => p[0]), 1e18], y: [1e18, ...front.map((p) => p[1]), least] };
   },
   ratios() {
-    const values = DATA.models.map((m) => sum(m.tree[state.quantity])), base = values[state.baseline] || 1;
+    const values = DATA.models.map((m) => m.totals[state.quantity]), base = values[state.baseline] || 1;
     const times = values.map((v) => v / base).map((r) => (r > 0 ? r : null));
     const logs = times.filter((r) => r).map(Math.log10);
     const low = Math.min(0, ...logs), high = Math.max(0, ...logs), span = Math.max(high - low, 0.3);
@@ -149,8 +149,8 @@ const TABLES = {
       length: times.map((r) => (r === null ? null : r - 1)),
       text: times.map((r) => (r === null ? "" : ` ${ratio(r)} `)),
       color: times.map((_, i) => (i === state.baseline ? theme("muted") : PALETTE[i % PALETTE.length])),
-      hover: times.map((r, i) => `<b>${plain(DATA.models[i].name)}</b><br>${withUnit(values[i])}<br>${r === null ? "none" : ratio(r)} of ${plain(DATA.models[state.baseline].name)}`),
-      title: `${quantity().name}, ratio to ${plain(DATA.models[state.baseline].name)}`,
+      hover: times.map((r, i) => `<b>${plain(DATA.models[i].name)}</b><br>${amount(values[i])}<br>${r === null ? "none" : ratio(r)} of ${plain(DATA.models[state.baseline].name)}`),
+      title: `${quantity().heading}, ratio to ${plain(DATA.models[state.baseline].name)}`,
       range: [low - room * (low < 0 ? 1 : 0.1), high + room * (high > 0 || low < 0 ? 1 : 0.3)],
       ticks, ticktext: ticks.map((t) => `${t}×`),
       height: 80 + 38 * DATA.models.length,
@@ -166,13 +166,13 @@ function mixTables() {
     mix: {
       kind: k, color: kindColor(k), model: DATA.models.map((m) => plain(m.name)),
       share: by.map((b, i) => (whole[i] ? (b.get(k) || 0) / whole[i] : 0)),
-      hover: by.map((b, i) => `<b>${plain(DATA.models[i].name)}</b><br>${k}<br>${withUnit(b.get(k) || 0)} (${share(b.get(k) || 0, whole[i])})`),
+      hover: by.map((b, i) => `<b>${plain(DATA.models[i].name)}</b><br>${k}<br>${amount(b.get(k) || 0)} (${share(b.get(k) || 0, whole[i])})`),
     },
   }));
 }
 function byKind(m) {
   const by = new Map();
-  m.layers.kind.forEach((k, i) => by.set(k, (by.get(k) || 0) + m.layers[state.quantity][i]));
+  m.layers.kind.forEach((k, i) => by.set(k, (by.get(k) || 0) + m.layers.figures[state.quantity][i]));
   return by;
 }
 function layerHover(m, i, figure) {
@@ -191,7 +191,8 @@ function logRange(values, margin) {
 }
 function corners() {
   // A logarithmic axis has no zero: a model without parameters or MACs lies at 1.
-  return { x: DATA.models.map((m) => Math.max(1, sum(m.tree.params))), y: DATA.models.map((m) => Math.max(1, sum(m.tree.macs))) };
+  const [x, y] = DATA.trade_off.map((name) => DATA.models.map((m) => Math.max(1, m.totals[name])));
+  return { x, y };
 }
 function labelPlaces(x, y, size, range_x, range_y) {
   // Each label takes the first place in which it covers the least of bubbles, other labels and the world outside; where
@@ -232,7 +233,7 @@ function labelPlaces(x, y, size, range_x, range_y) {
 }
 function mainKinds(m, kinds) {
   // The kind that most of each subtree's quantity belongs to.
-  const own = m.tree[state.quantity], by = m.tree.name.map((_, i) => new Map(kinds[i] ? [[kinds[i], own[i]]] : []));
+  const own = m.tree.figures[state.quantity], by = m.tree.name.map((_, i) => new Map(kinds[i] ? [[kinds[i], own[i]]] : []));
   for (let i = by.length - 1; i > 0; i--) for (const [k, v] of by[i]) by[m.tree.parent[i]].set(k, (by[m.tree.parent[i]].get(k) || 0) + v);
   return by.map((b) => ([...b].sort((a, c) => c[1] - a[1])[0] || ["other"])[0]);
 }

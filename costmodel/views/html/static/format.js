@@ -1,16 +1,18 @@
 // The same words as costmodel/views/units.py; a browser test holds one to the other.
 const STEPS = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+const SMALL_STEPS = [[1e-6, "µ"], [1e-9, "n"], [1e-12, "p"]];
 function si(n, unit = "") {
-  for (const [step, prefix] of STEPS) {
-    if (Math.abs(n) >= 0.9995 * step) {
+  const size = Math.abs(n), steps = size > 0 && size < 0.9995e-3 ? SMALL_STEPS : STEPS;
+  for (const [step, prefix] of steps) {
+    if (size >= 0.9995 * step) {
       const scaled = n / step;
       const digits = Math.abs(scaled) < 9.995 ? 2 : Math.abs(scaled) < 99.95 ? 1 : 0;
       return `${scaled.toFixed(digits)} ${prefix}${unit}`;
     }
   }
-  return `${n} ${unit}`.trim();
+  return `${Number.isInteger(n) ? n : Number(n.toPrecision(3))} ${unit}`.trim();
 }
-const grouped = (n) => n.toLocaleString("en-US");
+const grouped = (n) => n.toLocaleString("en-US", { maximumSignificantDigits: Number.isInteger(n) ? 21 : 15 });
 function share(part, whole) {
   if (!whole) return "";
   const percent = (100 * part) / whole;

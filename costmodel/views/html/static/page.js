@@ -1,12 +1,12 @@
 "use strict";
 // The page's state, and who wants to hear of it. Text of a model enters the page by textContent alone.
 const DATA = JSON.parse(document.getElementById("data").textContent);
-// Columns of few distinct values come coded: the values, and which of them each row has.
+// Columns of few distinct values come dictionary-encoded: the values, and for each row the index of its own.
 for (const { layers, tree } of DATA.models)
   for (const table of [layers, tree])
-    for (const [name, column] of Object.entries(table)) if (!Array.isArray(column)) table[name] = column.at.map((i) => column.values[i]);
+    for (const [name, column] of Object.entries(table)) if (name !== "figures" && !Array.isArray(column)) table[name] = column.at.map((i) => column.values[i]);
 const byId = (id) => document.getElementById(id);
-const state = { device: "", model: 0, quantity: "macs", shape: "icicle", baseline: 0 };
+const state = { device: "", model: 0, quantity: DATA.shown, shape: "icicle", baseline: 0 };
 const listeners = [];
 const onChange = (listener) => listeners.push(listener);
 function change(what) {
@@ -14,7 +14,7 @@ function change(what) {
   for (const listener of listeners) listener(what);
 }
 const model = () => DATA.models[state.model];
-const quantity = () => DATA.quantities[state.quantity];
+const quantity = () => DATA.measures[state.quantity];
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);

@@ -1,11 +1,10 @@
 // Wiring: what the reader touches, to what changes.
-const GOES = { macs: "MACs go", flops: "FLOPs go", params: "parameters go", memory_access: "memory access goes", activations: "activations go" };
 function names() {
-  byId("where-title").textContent = `Where ${GOES[state.quantity]}`;
-  for (const span of document.querySelectorAll(".quantity")) span.textContent = quantity().name;
+  byId("where-title").textContent = `${quantity().heading} by module`;
+  for (const span of document.querySelectorAll(".quantity")) span.textContent = quantity().heading;
 }
 function legend(list, models) {
-  const present = new Set(models.flatMap((m) => m.layers.kind.filter((_, i) => m.layers[state.quantity][i] > 0)));
+  const present = new Set(models.flatMap((m) => m.layers.kind.filter((_, i) => m.layers.figures[state.quantity][i] > 0)));
   list.replaceChildren(...Object.keys(DATA.kinds).filter((k) => present.has(k)).map((kind) => {
     const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.background = kindColor(kind);
@@ -13,7 +12,7 @@ function legend(list, models) {
   }));
 }
 function heaviest() {
-  const l = model().layers, values = l[state.quantity], whole = sum(values);
+  const l = model().layers, values = l.figures[state.quantity], whole = sum(values);
   const order = values.map((_, i) => i).filter((i) => values[i] > 0).sort((a, b) => values[b] - values[a]).slice(0, 5);
   byId("heaviest").replaceChildren(...order.map((i) => {
     const button = element("button", { type: "button", title: l.name[i] }, element("code", {}, element("bdi", {}, l.name[i])), element("span", {}, `${si(values[i])} · ${share(values[i], whole)}`));
@@ -47,7 +46,7 @@ function chooseModel(index, scroll) {
 function paintTotals() {
   for (const cell of document.querySelectorAll("#total-table td[data-key]")) {
     const shown = cell.dataset.key === state.quantity;
-    const largest = Math.max(1, ...DATA.models.map((m) => sum(m.tree[cell.dataset.key] || [0])));
+    const largest = Math.max(...DATA.models.map((m) => m.totals[cell.dataset.key])) || 1;
     cell.classList.toggle("shown", shown);
     cell.style.setProperty("--w", `${((100 * Number(cell.dataset.sort)) / largest).toFixed(1)}%`);
   }

@@ -33,20 +33,27 @@ function filterRows(table, matches) {
 // The table of layers.
 const LAYER_HEADS = [
   ["name", "Layer"], ["index", "#", "n"], ["check", "Check"], ["kind", "Kind"], ["type", "Type"], ["input_shape", "Input"], ["output_shape", "Output"],
-  ["params", "Params", "n"], ["macs", "MACs", "n"], ["flops", "FLOPs", "n"], ["memory_access", "Mem. access", "n"],
-  ["activations", "Activations", "n"], ["receptive_field", "Rec. field", "n"],
+  ...Object.entries(DATA.measures).map(([key, measure]) => [key, measure.short, "n", measure]),
+  ["receptive_field", "Rec. field", "n"],
 ];
 const CHECKS = [["–", "traced only: no closed form"], ["✓", "derived twice, and equal"], ["✗", "trace and closed form differ"]];
 function layerTable() {
   const table = byId("layer-table"), l = model().layers;
-  const heads = LAYER_HEADS.filter(([key]) => key === "index" || key in l);
-  table.tHead.replaceChildren(element("tr", {}, ...heads.map(([key, name, kind]) =>
-    element("th", { scope: "col", class: kind, "data-key": key, "aria-sort": key === "index" ? "ascending" : null }, element("button", { type: "button" }, name)))));
-  table.tBodies[0].replaceChildren(...l.name.map((_, i) => element("tr", {}, ...heads.map(([key, , kind]) => layerCell(l, key, kind, i)))));
+  const heads = LAYER_HEADS.filter(([key, , , measure]) => key === "index" || measure || key in l);
+  table.tHead.replaceChildren(element("tr", {}, ...heads.map(([key, name, kind, measure]) => {
+    const head = measure?.noun ? element("span", {}, name, " ", element("small", {}, measure.noun)) : name;
+    const button = element("button", { type: "button", title: measure?.means }, head);
+    return element("th", { scope: "col", class: kind, "data-key": key, "aria-sort": key === "index" ? "ascending" : null }, button);
+  })));
+  table.tBodies[0].replaceChildren(...l.name.map((_, i) => element("tr", {}, ...heads.map(([key, , , measure]) => (measure ? figureCell(l, key, i) : layerCell(l, key, i))))));
   paintLayers();
   applyFilter();
 }
-function layerCell(l, key, kind, i) {
+function figureCell(l, key, i) {
+  const value = l.figures[key][i];
+  return element("td", { class: "n number", "data-sort": value, "data-key": key, title: grouped(value) });
+}
+function layerCell(l, key, i) {
   if (key === "name") return element("th", { scope: "row", title: l.name[i], "data-sort": l.name[i] }, l.name[i]);
   if (key === "index") return element("td", { class: "n shape", "data-sort": i }, String(i + 1));
   const value = l[key][i];
@@ -57,14 +64,13 @@ function layerCell(l, key, kind, i) {
   }
   if (key === "check") return element("td", { class: value === 2 ? "tag differs" : value ? "" : "zero", "data-sort": String(value), title: CHECKS[value][1] }, CHECKS[value][0], element("span", { class: "sr" }, CHECKS[value][1]));
   if (key === "receptive_field") return element("td", { class: "n", "data-sort": value ? Math.max(...value) : -1 }, value ? value.map((n) => n ?? "–").join("×") : "");
-  if (kind === "n") return element("td", { class: "n number", "data-sort": value, "data-key": key, title: grouped(value) });
   return element("td", { class: key.endsWith("shape") ? "shape" : null, "data-sort": value }, value);
 }
 function paintLayers() {
-  const exact = byId("layer-exact").checked, largest = Math.max(1, ...model().layers[state.quantity]);
+  const exact = byId("layer-exact").checked, largest = Math.max(...model().layers.figures[state.quantity]) || 1;
   for (const cell of byId("layer-table").querySelectorAll("td.number")) {
     const n = Number(cell.dataset.sort), shown = cell.dataset.key === state.quantity;
-    cell.textContent = exact ? grouped(n) : si(n);
+    cell.textContent = exact ? grouped(n) : si(n, DATA.measures[cell.dataset.key].noun && DATA.measures[cell.dataset.key].symbol);
     cell.classList.toggle("zero", n === 0);
     cell.classList.toggle("shown", shown);
     shown ? cell.style.setProperty("--w", `${((100 * n) / largest).toFixed(1)}%`) : cell.style.removeProperty("--w");
@@ -77,11 +83,11 @@ function applyFilter() {
   const shown = filterRows(byId("layer-table"), (row) => {
     const i = Number(row.cells[column].dataset.sort);
     const here = (!kind || l.kind[i] === kind) && (!text || `${l.name[i]} ${l.type[i]}`.toLowerCase().includes(text));
-    if (here) sumShown += l[state.quantity][i];
+    if (here) sumShown += l.figures[state.quantity][i];
     return here;
   });
   const filtering = Boolean(text || kind);
-  byId("layer-count").textContent = `${filtering ? `${grouped(shown)} of ` : ""}${grouped(l.name.length)} layers · ${amount(sumShown)} (${share(sumShown, sum(l[state.quantity])) || "none"})`;
+  byId("layer-count").textContent = `${filtering ? `${grouped(shown)} of ` : ""}${grouped(l.name.length)} layers · ${amount(sumShown)} (${share(sumShown, sum(l.figures[state.quantity])) || "none"})`;
   byId("filtered").hidden = !filtering || document.activeElement === byId("layer-filter");
   byId("filtered-text").textContent = `${[byId("layer-filter").value.trim(), kind].filter(Boolean).join(", ")}: ${grouped(shown)} layers`;
 }

@@ -1,0 +1,290 @@
+"""The measures: every quantity of a layer and of a model, in one table, in the order of tables.
+
+Tables, texts, pages, JSON, CSV, LaTeX, differences, comparisons, budgets and plots iterate over ``MEASURES``; none has
+a list of its own. A new measure is one more entry here; a user's is one call of ``register_measure``:
+
+>>> energy = Measure(
+...     name="energy", title="energy", unit="pJ", means="a made-up 4 pJ per MAC and 100 pJ per byte", additive=True,
+...     of_layer=lambda layer: 4.0 * layer.work.macs + 100.0 * layer.traffic.bytes,
+... )
+>>> register_measure(energy)
+>>> "energy" in MEASURES
+True
+>>> unregister_measure("energy")
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from keyword import iskeyword
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from costmodel.errors import CostModelError
+from costmodel.quantities import EVERY_OPERATION
+
+if TYPE_CHECKING:
+    from costmodel.graph import TensorSpec
+    from costmodel.pricing import TracedLayer
+    from costmodel.profile import Profile
+
+Number: TypeAlias = int | float
+
+PLACES = ("layers", "summary", "totals", "ratios", "changes")
+"""Where a measure may be shown without being asked for:
+
+- ``layers``: printed tables of layers, and of kinds of layer
+- ``summary``: the head of a text and of a page, the page's switch of quantities, its table of layers
+- ``totals``: tables of a model's totals, of several models' and of those before and after a change
+- ``ratios``: ratios to a baseline, printed and drawn
+- ``changes``: the layers that changed between two profiles
+
+The tables of data (``Profile.layers`` and its kin, JSON, CSV) have every measure.
+"""
+
+_EVERYWHERE = frozenset(PLACES)
+_DATA_ONLY: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One quantity: what it is called and counted in, and how it is read off a layer."""
+
+    name: str
+    """The name of its columns, in Python and on the command line."""
+    title: str
+    """What it is called in print, as within a sentence: ``memory access``."""
+    unit: str
+    """What its figures count: ``elements``, ``bytes``, ``pJ``."""
+    means: str
+    """What is counted, in a line."""
+    additive: bool
+    """Whether a model has the sum of what its layers have. If not, it has a total only where ``of_model`` says so."""
+    of_layer: Callable[[TracedLayer], Number] | None
+    """What a layer has of it; ``None`` for a quantity that only a whole model has."""
+    symbol: str = ""
+    """The unit as it follows an SI prefix, where it does: ``B`` makes ``1.23 kB`` of 1,234 bytes."""
+    short: str = ""
+    """The title where there is little room."""
+    of_model: Callable[[Profile], Number] | None = None
+    """A model's total, where that is no sum over layers, or found more cheaply."""
+    of_parameter: Callable[[TensorSpec, bool], Number] | None = None
+    """For a quantity of parameters: what one has of it, given whether an op of the run reads it. Totals and modules
+    then count each distinct parameter, also of modules that did not run."""
+    needs_rules: bool = True
+    """Whether an op without a rule makes its total a lower bound."""
+    leading: bool = False
+    """Whether its columns precede those of other things (``receptive_field``, ``is_exact``); else they come last."""
+    places: frozenset[str] = _EVERYWHERE
+    """Those of ``PLACES`` in which it is shown without being asked for."""
+    priority: int = 5
+    """Where a terminal has no room for all columns, those of the highest priority stay."""
+
+    def figure(self, layer: TracedLayer) -> Number:
+        """What a layer has of it; an error names the measure and the layer."""
+        assert self.of_layer is not None
+        return self._checked(self.of_layer, layer, layer.name, layer.type)
+
+    def total(self, p: Profile) -> Number | None:
+        """What a model has of it; ``None`` for one that does not add up, and says nothing of a whole."""
+        if self.of_model is not None:
+            return self._checked(self.of_model, p, p.name, "the model")
+        if self.of_parameter is not None:
+            count, read = self.of_parameter, p.pricing.read
+            return add(count(parameter, parameter.storage in read) for parameter in p.graph.parameters().values())
+        return add(p.figures(self.name)) if self.additive else None
+
+    def _checked(self, read: Callable[[Any], Any], of: TracedLayer | Profile, name: str, what: str) -> Number:
+        where = f"the measure {self.name!r} failed on {name!r} ({what})"
+        try:
+            found = read(of)
+        except Exception as error:
+            raise CostModelError(f"{where}: {type(error).__name__}: {error}") from error
+        if type(found) is int:  # nearly always, and known much faster
+            return found
+        if isinstance(found, Integral):
+            return int(found)
+        if isinstance(found, Real) and math.isfinite(found):
+            return float(found)
+        raise CostModelError(f"{where}: it returned {found!r}, not an int or a finite float")
+
+
+def add(figures: Iterable[Number]) -> Number:
+    """The sum: exact for ints, correctly rounded, and so the same in any order, where there are floats.
+
+    >>> add([2**70, 1]), add([0.1] * 10)
+    (1180591620717411303425, 1.0)
+    """
+    listed = list(figures)
+    return sum(listed) if all(type(n) is int for n in listed) else math.fsum(listed)
+
+
+def _of_parameters(count: Callable[[TensorSpec, bool], int]) -> Callable[[TracedLayer], int]:
+    """What a layer adds to a quantity of parameters: each counts in the first layer that has it."""
+    return lambda layer: sum(count(p, p.storage in layer.read) for p in layer.new_parameters)
+
+
+def _params(p: TensorSpec, _: bool) -> int:
+    return p.size
+
+
+def _trainable(p: TensorSpec, _: bool) -> int:
+    return p.size if p.trainable else 0
+
+
+def _stored(p: TensorSpec, _: bool) -> int:
+    return p.nbytes
+
+
+def _active(p: TensorSpec, read: bool) -> int:
+    return p.size if read else 0
+
+
+_TABLE = (
+    Measure(
+        name="params", title="params", unit="params", additive=True, needs_rules=False, leading=True, priority=9,
+        means="elements of distinct parameters, each counted in the first layer that has it",
+        of_layer=_of_parameters(_params), of_parameter=_params, of_model=lambda p: p.params,
+    ),
+    Measure(
+        name="macs", title="MACs", unit="MACs", symbol="MACs", additive=True, leading=True, priority=10,
+        means="multiply-accumulates of convolutions and matrix products, taps on zero padding included: what most "
+        "papers print as FLOPs",
+        of_layer=lambda layer: layer.work.macs, of_model=lambda p: p.macs,
+    ),
+    Measure(
+        name="flops", title="FLOPs", unit="FLOPs", symbol="FLOPs", additive=True, leading=True, priority=4,
+        means=EVERY_OPERATION.name,
+        of_layer=lambda layer: layer.work.flops, of_model=lambda p: p.flops,
+        places=frozenset({"layers", "summary", "totals"}),
+    ),
+    Measure(
+        name="memory_access", title="memory access", short="mem. access", unit="elements", additive=True, leading=True,
+        priority=6, means="elements read and written, every op a kernel of its own",
+        of_layer=lambda layer: layer.traffic.elements, of_model=lambda p: p.memory_access,
+        places=frozenset({"layers", "summary", "totals", "ratios"}),
+    ),
+    Measure(
+        name="memory_access_bytes", title="memory access", short="mem. access", unit="bytes", symbol="B",
+        additive=True, leading=True, priority=1, means="bytes read and written, every op a kernel of its own",
+        of_layer=lambda layer: layer.traffic.bytes, of_model=lambda p: p.memory_access_bytes,
+        places=frozenset({"totals", "changes"}),
+    ),
+    Measure(
+        name="activations", title="activations", unit="elements", additive=True, leading=True, priority=2,
+        means="output elements of convolutions and matrix products",
+        of_layer=lambda layer: layer.activations, of_model=lambda p: p.activations,
+        places=frozenset({"summary", "totals"}),
+    ),
+    Measure(
+        name="peak_memory", title="peak memory", unit="bytes", symbol="B", additive=False, leading=True,
+        means="the most bytes of activations that are live at once, parameters apart",
+        of_layer=None, of_model=lambda p: p.peak_memory, places=frozenset({"summary", "totals"}),
+    ),
+    Measure(
+        name="trainable_params", title="trainable params", unit="params", additive=True, needs_rules=False,
+        means="elements of distinct parameters that require a gradient",
+        of_layer=_of_parameters(_trainable), of_parameter=_trainable,
+        places=_DATA_ONLY,
+    ),
+    Measure(
+        name="params_bytes", title="weights", unit="bytes", symbol="B", additive=True, needs_rules=False,
+        means="bytes of distinct parameters as they are stored",
+        of_layer=_of_parameters(_stored), of_parameter=_stored, places=_DATA_ONLY,
+    ),
+    Measure(
+        name="active_params", title="active params", unit="params", additive=True, needs_rules=False,
+        means="elements of distinct parameters that an op of the run reads, be it in part",
+        of_layer=_of_parameters(_active), of_parameter=_active, places=_DATA_ONLY,
+    ),
+    Measure(
+        name="buffers", title="buffers", unit="elements", additive=False, needs_rules=False,
+        means="elements of distinct buffers", of_layer=None, of_model=lambda p: p.buffers, places=_DATA_ONLY,
+    ),
+    Measure(
+        name="macs_on_padding", title="MACs on padding", unit="MACs", symbol="MACs", additive=True,
+        means="those of the multiply-accumulates that multiply a zero of the padding",
+        of_layer=lambda layer: layer.work.macs_on_padding, of_model=lambda p: p.macs_on_padding, places=_DATA_ONLY,
+    ),
+    Measure(
+        name="fused_memory_access", title="memory access, fused", unit="elements", additive=False,
+        means="elements read and written with elementwise ops joined to their producer: a lower bound",
+        of_layer=None, of_model=lambda p: p.fused_memory_access, places=_DATA_ONLY,
+    ),
+    Measure(
+        name="fused_memory_access_bytes", title="memory access, fused", unit="bytes", symbol="B", additive=False,
+        means="the same in bytes", of_layer=None, of_model=lambda p: p.fused_memory_access_bytes, places=_DATA_ONLY,
+    ),
+)  # fmt: skip
+
+MEASURES: dict[str, Measure] = {measure.name: measure for measure in _TABLE}
+"""Every measure by its name, in the order of tables."""
+
+RANKED_BY = ("macs", "memory_access")
+"""What sorts rows where nobody chose: the first, and where that is equal the second. Shares are of the first."""
+
+TRADE_OFF = ("params", "macs", "memory_access")
+"""The scatter of several models: what is to the right, what is up, and what a dot's area is."""
+
+_BUILT_IN = frozenset(MEASURES)
+_OTHER_COLUMNS = frozenset({
+    "name", "type", "kind", "input_shape", "output_shape", "receptive_field", "stride", "index", "op", "module",
+    "input_shapes", "output_shapes", "depth", "calls", "model", "is_exact", "share", "check", "output", "total",
+})  # fmt: skip
+"""Columns of tables that are no measures."""
+
+
+def shown_in(place: str) -> list[Measure]:
+    """The measures that a place shows without being asked for."""
+    return [measure for measure in MEASURES.values() if place in measure.places]
+
+
+def of_layers(place: str | None = None) -> list[Measure]:
+    """The measures that single layers have: those shown in a place, or all."""
+    shown = MEASURES.values() if place is None else shown_in(place)
+    return [measure for measure in shown if measure.of_layer is not None]
+
+
+def registered_measures() -> list[Measure]:
+    """The measures that are not the library's own."""
+    return [measure for name, measure in MEASURES.items() if name not in _BUILT_IN]
+
+
+def named(name: str) -> Measure:
+    """The measure of a name; raises ``CostModelError``, with the names that there are, for another."""
+    if name not in MEASURES:
+        raise CostModelError(
+            f"no measure is called {name!r}; there are {', '.join(MEASURES)}. Add one with costmodel.register_measure"
+        )
+    return MEASURES[name]
+
+
+def register_measure(measure: Measure) -> None:
+    """Adds a measure: from now on every table, total and view has it, also of profiles that exist already.
+
+    Raises ``CostModelError`` for a name that is taken, or that cannot name a column, and for a measure that says
+    neither what a layer has of it nor what a model has.
+    """
+    name = measure.name
+    if name in MEASURES:
+        remedy = "" if name in _BUILT_IN else f", or remove that with costmodel.unregister_measure({name!r})"
+        raise CostModelError(f"a measure is called {name!r} already: choose another name{remedy}")
+    if not isinstance(name, str) or not name.isidentifier() or iskeyword(name):
+        raise CostModelError(f"a measure cannot be called {name!r}: its name must be an identifier, such as 'energy'")
+    if name in _OTHER_COLUMNS or name.endswith("_ratio"):
+        raise CostModelError(f"a measure cannot be called {name!r}: tables have another column of that name")
+    if measure.of_layer is None and measure.of_model is None:
+        raise CostModelError(f"the measure {name!r} says nothing: give it of_layer, or of_model")
+    if unknown := measure.places.difference(PLACES):
+        raise CostModelError(f"the measure {name!r} has places {sorted(unknown)}; there are {', '.join(PLACES)}")
+    MEASURES[name] = measure
+
+
+def unregister_measure(name: str) -> None:
+    """Removes a measure that was registered; raises ``CostModelError`` for one that was not."""
+    if name in _BUILT_IN:
+        raise CostModelError(f"the measure {name!r} is built in, and stays")
+    named(name)
+    del MEASURES[name]

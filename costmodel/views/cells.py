@@ -1,0 +1,29 @@
+"""The figures of a profile as cells of printed tables: rounded, with their units, lower bounds marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costmodel.measures import Measure
+from costmodel.views import units
+
+if TYPE_CHECKING:
+    from costmodel.profile import Profile
+
+
+def is_exact(p: Profile, measure: Measure) -> bool:
+    """Whether a total is more than a lower bound."""
+    return p.is_exact or not measure.needs_rules
+
+
+def total_cell(p: Profile, measure: Measure) -> str:
+    """A model's total."""
+    return units.cell(measure.name, p.total(measure.name), exact=is_exact(p, measure))
+
+
+def layer_cells(p: Profile, measure: Measure) -> list[str]:
+    """What each layer has."""
+    return [
+        units.cell(measure.name, figure, exact=layer.is_exact or not measure.needs_rules)
+        for layer, figure in zip(p.pricing.layers, p.figures(measure.name), strict=True)
+    ]
