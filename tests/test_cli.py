@@ -312,7 +312,7 @@ def test_a_fault_of_the_library_is_told_apart(
     def broken(*arguments: object, **options: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("costmodel.cli.show.profiled", broken)
+    monkeypatch.setattr("costmodel.cli.profile.profiled", broken)
     with pytest.raises(SystemExit) as left:
         main(["profile", "resnet18"])
     assert left.value.code == 3

@@ -1,6 +1,6 @@
-"""The command line: parse, compose, print.
+"""The command line: one file per command, which parses, asks the library and prints.
 
-Exit status: 0 done; 1 a check failed; 2 the command, a model or its input is at fault; 3 the library itself is.
+Exit status: 0 success; 1 a check failed; 2 usage or input error; 3 internal error.
 """
 
 from __future__ import annotations
@@ -10,14 +10,25 @@ from collections.abc import Sequence
 
 import typer
 
-from costmodel.cli import analyse, explain, judge, notes, show, zoo
-from costmodel.cli.console import failed, spell
+from costmodel.cli import (
+    calibrate,
+    check,
+    compare,
+    diff,
+    explain,
+    guidelines,
+    models,
+    notes,
+    profile,
+    roofline,
+)
+from costmodel.cli.console import install_ascii_fallback, print_error
 from costmodel.errors import CostModelError
 from costmodel.version import __version__
 
 EPILOG = (
-    "Exit status: 0 done; 1 a check failed; 2 the command, a model or its input is at fault; 3 costmodel itself is. "
-    "With --traceback an error is shown whole, and the status of any is 1, which is Python's."
+    "Exit status: 0 success; 1 a check failed; 2 usage or input error; 3 internal error. With --traceback any error "
+    "shows its traceback and exits with 1."
 )
 
 app = typer.Typer(
@@ -28,12 +39,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (show, judge, explain, zoo, analyse, notes):
-    for _command in _module.COMMANDS:
-        app.command(epilog=EPILOG)(_command)
+for _command in (
+    profile.profile, compare.compare, diff.diff, check.check, explain.explain, models.models, guidelines.guidelines,
+    roofline.roofline, calibrate.calibrate, notes.notes,
+):  # fmt: skip
+    app.command(epilog=EPILOG)(_command)
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"costmodel {__version__}")
         raise typer.Exit
@@ -41,38 +54,37 @@ def _tell_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    traceback: bool = typer.Option(False, "--traceback", help="Show errors whole."),
+    traceback: bool = typer.Option(False, "--traceback", help="Show the traceback of an error."),
     version: bool = typer.Option(
-        False, "--version", help="Print the version and leave.", is_eager=True, callback=_tell_version
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
     ),
 ) -> None:
-    """What every command takes; ``main`` looks for --traceback itself, for an error may come before any command."""
+    """Options of all commands. ``main`` looks for --traceback itself: an error may come before any command."""
     del traceback, version
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console entry point."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    whole = "--traceback" in given
-    spell()
+    with_traceback = "--traceback" in given
+    install_ascii_fallback()
     wanted = [argument for argument in given if argument != "--traceback"] or ["--help"]
     try:
         status = app(wanted, prog_name="costmodel", standalone_mode=False)
     except Exception as error:
-        if whole:
+        if with_traceback:
             raise
-        status, message = _fault(error)
-        failed(message)
+        status, message = _status_and_message(error)
+        print_error(message)
     sys.exit(status or 0)
 
 
-def _fault(error: Exception) -> tuple[int, str]:
-    """The exit status for an error, and the line that tells of it."""
+def _status_and_message(error: Exception) -> tuple[int, str]:
     if isinstance(error, CostModelError):
         return 2, str(error)
-    # A mistake in the command. Its class is click's own or typer's copy of it, by typer's version.
+    # A usage error. Its class is click's, or typer's copy of it: that depends on typer's version.
     if hasattr(error, "format_message"):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "costmodel"
-        return 2, f"{error.format_message().rstrip('.')} (`{command} --help` tells what there is)"
-    return 3, f"{type(error).__name__}: {error}. This is a fault of costmodel; --traceback shows where it lies"
+        return 2, f"{error.format_message().rstrip('.')} (`{command} --help` lists what there is)"
+    return 3, f"{type(error).__name__}: {error}. This is a bug in costmodel; --traceback shows where"

@@ -1,4 +1,4 @@
-"""Where the command line writes: results on standard output, everything else on standard error."""
+"""What the command line writes: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -10,42 +10,45 @@ from threading import Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console, RenderableType
 
-PATIENCE = 1.0
+PROGRESS_DELAY_S = 1.0
 """Seconds after which a progress bar appears."""
 
-SPELLED = {
+ASCII_FALLBACK = {
     "✓": "ok", "✗": "not ok", "✅": "ok", "❌": "not ok", "×": "x", "·": "*", "→": "->", "≥": ">=", "≤": "<=", "–": "-",
     "²": "^2", "√": "sqrt", "±": "+-", "≈": "~", "µ": "u", "μ": "u",
     "…": "~", "─": "-", "│": "|", "├": "|", "└": "`", "█": "#",
 } | dict.fromkeys("▉▊▋▌▍▎▏", "-")  # fmt: skip
-"""How a character is written where the output's encoding lacks it; those of tables in one, so that columns stay."""
+"""What is written for a character that the output's encoding lacks; one character for each of a table's, so that
+columns stay aligned."""
 
 
-def spell() -> None:
-    """Lets standard output and standard error take any text, whatever their encoding: nothing fails for a ✓."""
-    codecs.register_error("costmodel.spelled", _spelled)
+def install_ascii_fallback() -> None:
+    """Makes standard output and standard error take any text, whatever their encoding."""
+    codecs.register_error("costmodel.ascii", _fall_back)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="costmodel.spelled")
+            stream.reconfigure(errors="costmodel.ascii")
 
 
-def _spelled(error: UnicodeError) -> tuple[str, int]:
+def _fall_back(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(SPELLED.get(character, "?") for character in error.object[error.start : error.end]), error.end
+    lacking = error.object[error.start : error.end]
+    return "".join(ASCII_FALLBACK.get(character, "?") for character in lacking), error.end
 
 
 def width() -> int:
-    """Characters that a table may take: the terminal's, and any number where there is none."""
+    """Characters per line: the terminal's, and without a terminal more than any table needs."""
     from costmodel.views.grid import WIDE
 
     return _console().width if sys.stdout.isatty() else WIDE
 
 
 def show(parts: Iterable[RenderableType]) -> None:
-    """Prints tables and texts: coloured on a terminal, plain and never cut elsewhere."""
+    """Prints tables and texts: coloured on a terminal; elsewhere plain and without truncation."""
     from costmodel.views.grid import WIDE, plain
 
     if not sys.stdout.isatty():
@@ -61,13 +64,13 @@ def write(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
 
-def told(message: str) -> None:
-    """Something for the person at the terminal, which is no result."""
+def print_status(message: str) -> None:
+    """Prints a message that is not part of the result."""
     sys.stderr.write(f"{message}\n")
 
 
-def failed(message: str) -> None:
-    """An error, in one line."""
+def print_error(message: str) -> None:
+    """Prints an error, in one line."""
     from rich.console import Console
     from rich.text import Text
 
@@ -75,11 +78,11 @@ def failed(message: str) -> None:
     if sys.stderr.isatty():
         Console(stderr=True, highlight=False).print(Text.assemble(("error: ", "bold red"), line))
     else:
-        told(f"error: {line}")
+        print_status(f"error: {line}")
 
 
 def progress(names: Sequence[str]) -> Iterator[str]:
-    """Goes through the names; once that has taken a second, a bar on a terminal's standard error says how far it is."""
+    """Iterates over the names; on a terminal, shows a progress bar once that has taken a second."""
     if not sys.stderr.isatty() or len(names) < 2:
         yield from names
         return
@@ -91,7 +94,7 @@ def progress(names: Sequence[str]) -> Iterator[str]:
         console=Console(stderr=True), transient=True,
     )  # fmt: skip
     task = bar.add_task("", total=len(names))
-    timer = Timer(PATIENCE, bar.start)
+    timer = Timer(PROGRESS_DELAY_S, bar.start)
     timer.daemon = True
     timer.start()
     try:
@@ -103,6 +106,18 @@ def progress(names: Sequence[str]) -> Iterator[str]:
         timer.cancel()
         timer.join()
         bar.stop()
+
+
+def wrote_rows(table: pd.DataFrame, *, json: bool, csv: bool) -> bool:
+    """Writes a table in the format that was asked for; whether one was."""
+    if json:
+        from json import dumps
+
+        # pandas' own to_json keeps ten decimals, and a layer's seconds begin at the seventh.
+        write(dumps(table.to_dict("records"), indent=1, ensure_ascii=False))
+    elif csv:
+        write(table.to_csv(index=False, lineterminator="\n"))
+    return json or csv
 
 
 def _console() -> Console:

@@ -1,8 +1,7 @@
-"""The command that says where a figure comes from: ``explain``."""
+"""``costmodel explain``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def explain(
-    formula: Annotated[str | None, typer.Argument(help="A layer or block, such as conv; all of them without.")] = None,
+    formula: Annotated[str | None, typer.Argument(help="A layer or block, such as conv. Default: list all.")] = None,
 ) -> None:
     """A closed form: its formula in symbols, what they mean, its source, and one worked number."""
     from costmodel.formulas import CATALOG
@@ -38,7 +37,7 @@ def _list() -> RenderableType:
     from costmodel.views import grid
 
     about = [(function.__doc__ or "").split("\n")[0] for function in CATALOG.values()]
-    column = grid.Column("what it prices", about, right=False, wrap=True)
+    column = grid.Column("what it counts", about, right=False, wrap=True)
     table, _ = grid.table(
         "formula", [Text(name, style="bold") for name in CATALOG], [column], console.width(), least=30
     )
@@ -62,6 +61,3 @@ def _parts(name: str) -> list[RenderableType]:
         parts.append("")
     parts.append(Text.assemble(("Source: ", "dim"), found.source))
     return parts
-
-
-COMMANDS: tuple[Callable[..., None], ...] = (explain,)

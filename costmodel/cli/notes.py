@@ -36,7 +36,7 @@ def notes(
     else:
         console.show(report.parts(found, console.width()))
     for path in save or ():
-        console.told(f"wrote {_saved(found, path)}")
+        console.print_status(f"wrote {_saved(found, path)}")
 
 
 def _saved(found: Sequence[Result], path: Path) -> Path:
@@ -48,6 +48,3 @@ def _saved(found: Sequence[Result], path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(forms[path.suffix](found), encoding="utf-8", newline="\n")
     return path
-
-
-COMMANDS = (notes,)

@@ -1,4 +1,4 @@
-"""The options that several commands share, and what their texts mean."""
+"""The options that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _names(incomplete: str) -> list[str]:
-    """What a shell completes the start of a model's name to."""
+    """Shell completion of a model's name."""
     from costmodel.models import list_models
 
     known = [*list_models(), "torchvision:", "timm:", "hf:"]
@@ -39,15 +39,15 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input", "-i", metavar="SHAPE",
-        help="Shape of an input: 1,3,224,224; with a dtype 1,128:int64; by keyword input_ids=1,128:int64. Once for "
-        "each input. Without it the model is asked.",
+        help="Shape of an input: 1,3,224,224; with a dtype 1,128:int64; by keyword input_ids=1,128:int64. Repeat it "
+        "for each input. Default: the model's own example inputs.",
     ),
 ]  # fmt: skip
-Train = Annotated[bool, typer.Option("--train", help="Price the forward of training instead of inference.")]
+Train = Annotated[bool, typer.Option("--train", help="Profile the training-mode forward pass.")]
 
 
 def _into(suffixes: str) -> Any:
-    return typer.Option("--save", "-o", metavar="FILE", help=f"Write to {suffixes}; may be repeated.")
+    return typer.Option("--save", "-o", metavar="FILE", help=f"Write a file: {suffixes}. Can be repeated.")
 
 
 Save = Annotated[list[Path] | None, _into(".html .md .json .csv .tex or .txt")]
@@ -55,13 +55,14 @@ SaveClaims = Annotated[list[Path] | None, _into(".html .md or .json")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Csv = Annotated[bool, typer.Option("--csv", help="CSV on standard output.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Markdown on standard output.")]
-Strict = Annotated[bool, typer.Option("--strict", help="An operation without a rule is an error.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail on an operation without a rule.")]
+Top = Annotated[int, typer.Option(help="Rows to show.", min=1)]
 
 _INPUT = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:\s*[,x×]\s*\d+)*,?)(?::(?P<dtype>\w+))?")
 
 
 def read_inputs(texts: list[str] | None) -> Any:
-    """What ``costmodel.profile`` takes as inputs.
+    """The values of --input as ``costmodel.profile`` takes them.
 
     >>> read_inputs(["1,3,8,8"]), read_inputs(["a=1,3", "b=2x4"]), read_inputs(None)
     ((1, 3, 8, 8), {'a': (1, 3), 'b': (2, 4)}, None)
@@ -74,7 +75,7 @@ def read_inputs(texts: list[str] | None) -> Any:
         values = [value for _, value in read]
         return values[0] if len(values) == 1 else tuple(values)
     if len(named) < len(read):
-        raise InputError("either every --input is given by keyword, as in x=1,3,224,224, or none, and each name once")
+        raise InputError("give every --input by keyword, as in x=1,3,224,224, or none; and each keyword once")
     return named
 
 
@@ -84,7 +85,7 @@ def _read_input(text: str) -> tuple[str | None, Any]:
 
     match = _INPUT.fullmatch(text.strip())
     if match is None:
-        raise InputError(f"--input {text!r} is no shape; write 1,3,224,224 or 1,128:int64 or name=1,128:int64")
+        raise InputError(f"--input {text!r} is not a shape; write 1,3,224,224 or 1,128:int64 or name=1,128:int64")
     shape = tuple(int(n) for n in re.findall(r"\d+", match["shape"]))
     if match["dtype"] is None:
         return match["name"], shape
@@ -103,13 +104,13 @@ def is_saved(model: str) -> bool:
 
 
 def profiled(model: str, inputs: list[str] | None, *, train: bool = False, strict: bool = False) -> Profile:
-    """The profile of what a model argument names: of a spec, or read from a saved one."""
+    """The profile that a model argument names: of a spec, or read from a file."""
     from costmodel.profile import profile, require_exact
     from costmodel.saved import read_json
 
     if is_saved(model):
         if inputs or train:
-            raise InputError(f"{model} is a saved profile: its inputs and mode are settled")
+            raise InputError(f"{model} is a saved profile: its inputs and mode are fixed")
         p = read_json(model)
         if strict:
             require_exact(p)

@@ -1,4 +1,4 @@
-"""The command that lists what can be named: ``models``."""
+"""``costmodel models``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def models(
     published: Annotated[
-        bool, typer.Option("--published", help="What papers and libraries say, beside what is computed here.")
+        bool, typer.Option("--published", help="What papers and libraries print, beside what is computed here.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """The networks that can be named."""
+    """List the networks that can be named."""
     from costmodel import models as zoo
 
     if published:
@@ -58,6 +58,3 @@ def _names_table() -> Table:
             about = (inspect.getdoc(factory) or "").split("\n")[0]
             table.add_row(Text(name), Text(arguments, style="dim"), Text(about))
     return table
-
-
-COMMANDS = (models,)

@@ -1,0 +1,49 @@
+"""``costmodel diff``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from costmodel.cli import console
+from costmodel.cli.options import Inputs, is_saved, profiled
+from costmodel.errors import InputError
+
+if TYPE_CHECKING:
+    from costmodel.profile import Profile
+
+
+def diff(
+    old: Annotated[str, typer.Argument(help="Before: a profile saved as .json, or a model.", show_default=False)],
+    new: Annotated[str, typer.Argument(help="After, likewise.", show_default=False)],
+    inputs: Inputs = None,
+    fail_over: Annotated[
+        str | None, typer.Option(metavar="PERCENT", help="Exit with 1 if a total grew by more than this, such as 1%.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Layers to list.", min=1)] = 20,
+    save: Annotated[
+        Path | None, typer.Option("--save", "-o", metavar="FILE.md", help="Also write it to this file.")
+    ] = None,
+) -> None:
+    """What changed between two profiles, as Markdown for a pull request."""
+    from costmodel.difference import Difference
+    from costmodel.views import units
+
+    limit = None if fail_over is None else units.parse_share(fail_over)
+    if save is not None and save.suffix != ".md":
+        raise InputError(f"--save {save}: a difference is written as Markdown, to a file named .md")
+    found = Difference(_side(old, inputs), _side(new, inputs))
+    report = found.to_markdown(top=top, limit=limit)
+    console.write(report)
+    if save is not None:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        save.write_text(report, encoding="utf-8")
+    if limit is not None and (grown := found.grown(limit)):
+        console.print_status(f"grew by more than {fail_over}: {', '.join(map(units.head, grown))}")
+        raise typer.Exit(1)
+
+
+def _side(name: str, inputs: list[str] | None) -> Profile:
+    return profiled(name, None if is_saved(name) else inputs)

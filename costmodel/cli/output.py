@@ -1,0 +1,32 @@
+"""What ``profile`` and ``compare`` write besides a table for the terminal: one format for scripts, and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from costmodel.cli import console
+from costmodel.errors import InputError
+
+if TYPE_CHECKING:
+    from costmodel.rendering import Report
+
+
+def wrote_format(result: Report, *, json: bool, csv: bool, markdown: bool) -> bool:
+    """Writes the format that was asked for to standard output; whether one was."""
+    writers = ((json, result.to_json), (csv, result.to_csv), (markdown, result.to_markdown))
+    wanted = [write for asked, write in writers if asked]
+    if len(wanted) > 1:
+        raise InputError(
+            "only one of --json, --csv and --markdown can go to standard output; --save takes any number of files"
+        )
+    for write in wanted:
+        console.write(write())
+    return bool(wanted)
+
+
+def save_all(result: Report, paths: Iterable[Path] | None) -> None:
+    """Writes the files that were asked for, and says so."""
+    for path in paths or ():
+        console.print_status(f"wrote {result.save(path)}")

@@ -1,0 +1,48 @@
+"""``costmodel profile``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from costmodel.cli import console
+from costmodel.cli.options import Csv, Inputs, Json, Markdown, Model, Save, Strict, Train, profiled
+from costmodel.cli.output import save_all, wrote_format
+
+
+def profile(
+    model: Model,
+    inputs: Inputs = None,
+    train: Train = False,
+    depth: Annotated[
+        int | None, typer.Option(help="Levels of the module tree; default: as many as fit into 60 rows.", min=1)
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="List layers, sorted by a quantity: macs, params, flops ...", metavar="QUANTITY")
+    ] = None,
+    top: Annotated[int | None, typer.Option(help="List only the N most expensive layers.", min=1, metavar="N")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of the table, such as kind,params,macs,share.", metavar="NAMES")
+    ] = None,
+    full_names: Annotated[
+        bool, typer.Option("--full-names", help="Show full module names without truncation.")
+    ] = False,
+    strict: Strict = False,
+    save: Save = None,
+    json: Json = False,
+    csv: Csv = False,
+    markdown: Markdown = False,
+) -> None:
+    """What a model costs, layer by layer."""
+    from costmodel.views import text
+
+    p = profiled(model, inputs, train=train, strict=strict)
+    if not wrote_format(p, json=json, csv=csv, markdown=markdown):
+        chosen = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
+        console.show(
+            text.profile_parts(
+                p, depth=depth, sort=sort, top=top, columns=chosen, full_names=full_names, width=console.width()
+            )
+        )
+    save_all(p, save)

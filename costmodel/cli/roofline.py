@@ -1,0 +1,32 @@
+"""``costmodel roofline``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from costmodel.cli import console
+from costmodel.cli.options import Csv, Inputs, Json, Markdown, Model, Top, Train, profiled
+
+
+def roofline(
+    model: Model,
+    device: Annotated[
+        str, typer.Option(help="A device, or this-cpu after `costmodel calibrate`; an unknown name lists all.")
+    ],
+    inputs: Inputs = None,
+    train: Train = False,
+    top: Top = 20,
+    json: Json = False,
+    csv: Csv = False,
+    markdown: Markdown = False,
+) -> None:
+    """A lower bound of a model's time on a device, layer by layer."""
+    result = profiled(model, inputs, train=train).roofline(device)
+    if markdown:
+        console.write(result.to_markdown(limit=top))
+    elif not console.wrote_rows(result.rows, json=json, csv=csv):
+        from costmodel.views import analyses
+
+        console.show(analyses.roofline(result, top=top, width=console.width()))
