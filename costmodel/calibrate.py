@@ -1,4 +1,4 @@
-"""This machine's CPU as a device of the roofline: its peaks measured by a matrix product and by a copy."""
+"""Measures this machine's CPU for the roofline: its peak compute rate by a matrix product, its bandwidth by a copy."""
 
 from __future__ import annotations
 
@@ -10,53 +10,45 @@ from time import perf_counter
 
 import torch
 
-from costmodel.devices import THIS_CPU, Device, cache_file, device
+from costmodel.devices import THIS_CPU, Device, cache_file, read
 
 _SIZE = 1024
-"""Rows and columns of the matrices: 170 FLOPs a byte, far above the ridge; and soon done, between two interruptions."""
-_TRIED = 192
-"""Rows and columns of the product that tells whether a dtype is worth the large one: some CPUs take minutes for it."""
-_COPIED = 1 << 28
-"""Bytes of the copied tensor: with its copy more than what nearly every last-level cache holds."""
+"""Rows and columns of the matrices: 170 FLOPs per byte, far above the ridge, and short enough to run uninterrupted."""
+_PROBE_SIZE = 192
+"""Rows and columns of the product that shows if a dtype is worth the large one, which takes minutes on some CPUs."""
+_COPY_BYTES = 1 << 28
+"""Bytes of the copied tensor: with its copy, more than nearly every last-level cache."""
 _REPEATS = 25
 
 
 def calibrate(
     path: Path | None = None, *, repeats: int = _REPEATS, clock: Callable[[], float] = perf_counter
 ) -> Device:
-    """Measures ``this-cpu`` and keeps the result in a file of the user's cache; takes some seconds.
+    """Measures ``this-cpu``, and writes the result to a file in the user's cache; takes some seconds.
 
-    The best of ``repeats`` runs counts, because a peak is asked for. The product is of 1024 x 1024 matrices, in float32
-    and, where it is faster, in bfloat16 and float16; the copy moves 256 MiB, read once and written once. torch's
-    number of threads is as it is; ``clock`` may be ``time.thread_time`` for a single thread on a busy machine.
+    A peak is the best of ``repeats`` runs. The product is of 1024 x 1024 matrices, in float32 and, if faster, in
+    bfloat16 and float16; the copy reads 256 MiB and writes as many. torch's number of threads is left as it is;
+    for a single thread on a busy machine, ``clock`` may be ``time.thread_time``.
     """
     threads = torch.get_num_threads()
     used = f"{threads} thread" if threads == 1 else f"{threads} threads"
     how = f"measured on {date.today().isoformat()} with {used} of {cpu_name()}, best of {repeats} runs"
     rates = {"float32": _product_rate(torch.float32, _SIZE, repeats, clock)}
-    tried = _product_rate(torch.float32, _TRIED, repeats, clock)
+    probed = _product_rate(torch.float32, _PROBE_SIZE, repeats, clock)
     for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
-        if _product_rate(dtype, _TRIED, repeats, clock) > tried:
+        if _product_rate(dtype, _PROBE_SIZE, repeats, clock) > probed:
             rates[name] = _product_rate(dtype, _SIZE, repeats, clock)
-    source, target = torch.ones(_COPIED // 4), torch.empty(_COPIED // 4)
-    bandwidth = 2 * _COPIED / _best(lambda: target.copy_(source), repeats, clock)
+    source, target = torch.ones(_COPY_BYTES // 4), torch.empty(_COPY_BYTES // 4)
+    bandwidth = 2 * _COPY_BYTES / _best(lambda: target.copy_(source), repeats, clock)
 
     lines = [f"[{THIS_CPU}]", f'title = "{cpu_name()}, {used}"']
     for name, rate in rates.items():
         lines += [f"peak.{name}.value = {rate:.6e}", f'peak.{name}.source = "{how}: a product of {_SIZE}² matrices"']
-    lines += [f"bandwidth.value = {bandwidth:.6e}", f'bandwidth.source = "{how}: a copy of {_COPIED >> 20} MiB"']
+    lines += [f"bandwidth.value = {bandwidth:.6e}", f'bandwidth.source = "{how}: a copy of {_COPY_BYTES >> 20} MiB"']
     path = path or cache_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return device(THIS_CPU) if path == cache_file() else _as_written(path)
-
-
-def _as_written(path: Path) -> Device:
-    import tomllib
-
-    from costmodel.devices import read
-
-    return read(THIS_CPU, tomllib.loads(path.read_text(encoding="utf-8"))[THIS_CPU])
+    return read(path)[THIS_CPU]
 
 
 def _product_rate(dtype: torch.dtype, size: int, repeats: int, clock: Callable[[], float]) -> float:
@@ -67,7 +59,7 @@ def _product_rate(dtype: torch.dtype, size: int, repeats: int, clock: Callable[[
 
 
 def _best(run: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
-    run()  # caches, pages and threads are made ready
+    run()  # warms up caches, pages and threads
     times = []
     for _ in range(max(repeats, 1)):
         start = clock()
@@ -77,7 +69,7 @@ def _best(run: Callable[[], object], repeats: int, clock: Callable[[], float]) -
 
 
 def cpu_name() -> str:
-    """What this machine's processor calls itself."""
+    """The name of this machine's processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8").splitlines():

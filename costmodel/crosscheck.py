@@ -125,7 +125,7 @@ def crosscheck(
         raise InputError(f"against={against!r}: the third opinion is 'fvcore'")
 
     from costmodel import layers as closed
-    from costmodel.load import priced
+    from costmodel.load import apply
     from costmodel.trace import trace
 
     def derived(module: nn.Module) -> CrossCheck:
@@ -138,7 +138,7 @@ def crosscheck(
 
     if isinstance(model, str):
         # fvcore runs the model.
-        return priced(model, derived, weights=bool(against) or execution == "real")
+        return apply(derived, model, weights=bool(against) or execution == "real")
     return derived(model)
 
 

@@ -1,4 +1,4 @@
-"""Devices: how fast each computes and moves data at best, and where that is written down."""
+"""Devices: peak compute rates and memory bandwidth, each with its source."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ THIS_CPU = "this-cpu"
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Peak rates of a device."""
+    """A device's peak rates."""
 
     name: str
     title: str
     peak: Mapping[str, float]
-    """FLOP/s by dtype, a multiply-accumulate being two. ``tf32`` is what float32 products may be rounded to."""
+    """FLOP/s by dtype, a multiply-accumulate being two. ``tf32``: of float32 products that may round to it."""
     bandwidth: float
     """Bytes/s to and from memory."""
     sources: Mapping[str, str]
-    """Where each figure is from, by dtype, and ``bandwidth``."""
+    """The source of each figure, by dtype and under ``bandwidth``."""
 
     def rate(self, dtype: str) -> float:
-        """The best FLOP/s on tensors of this dtype.
+        """Peak FLOP/s on tensors of this dtype.
 
-        float32 takes the rate of TF32 where the device has it: torch's convolutions use it, and a bound must not
-        be slower than what may run. A dtype without a figure takes that of float32, which it is computed in.
+        For float32 it is the rate of TF32 where the device has it: torch's convolutions use it, and a lower bound on
+        time must hold for them. A dtype without a figure has that of float32, in which it is computed.
         """
         float32 = max(self.peak["float32"], self.peak.get("tf32", 0.0))
         return float32 if dtype == "float32" else self.peak.get(dtype, float32)
 
     def ridge(self, dtype: str = "float32") -> float:
-        """FLOPs for each byte at which compute and memory take as long."""
+        """Arithmetic intensity, in FLOPs per byte, at which computing takes as long as moving the data."""
         return self.rate(dtype) / self.bandwidth
 
 
 def device(name: str) -> Device:
-    """The device of this name; ``this-cpu`` as ``costmodel calibrate`` measured it."""
+    """The device of this name; for ``this-cpu``, what ``costmodel calibrate`` measured."""
     if name == THIS_CPU:
-        return _measured()
+        return _calibrated()
     known = _listed()
     if name not in known:
         raise InputError(f"no device is called {name!r}; there are {', '.join(device_names())}")
@@ -53,12 +53,12 @@ def device(name: str) -> Device:
 
 
 def device_names() -> list[str]:
-    """Every name that ``device`` knows."""
+    """Every name that ``device`` takes."""
     return [*_listed(), THIS_CPU]
 
 
 def cache_file() -> Path:
-    """Where the measurement of ``this-cpu`` is kept: in ``COSTMODEL_CACHE``, or in the user's cache folder."""
+    """The file with the measurement of ``this-cpu``: in ``COSTMODEL_CACHE``, or else in the user's cache folder."""
     folder = os.environ.get("COSTMODEL_CACHE")
     if folder:
         return Path(folder) / "this-cpu.toml"
@@ -66,8 +66,12 @@ def cache_file() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "costmodel" / "this-cpu.toml"
 
 
-def read(name: str, table: Mapping[str, Any]) -> Device:
-    """A device from its table in a TOML file."""
+def read(path: Path) -> dict[str, Device]:
+    """The devices in a TOML file, by name."""
+    return {name: _device(name, table) for name, table in tomllib.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def _device(name: str, table: Mapping[str, Any]) -> Device:
     figures = table["peak"]
     return Device(
         name,
@@ -80,11 +84,10 @@ def read(name: str, table: Mapping[str, Any]) -> Device:
 
 @cache
 def _listed() -> dict[str, Device]:
-    text = Path(__file__).with_name("devices.toml").read_text(encoding="utf-8")
-    return {name: read(name, table) for name, table in tomllib.loads(text).items()}
+    return read(Path(__file__).with_name("devices.toml"))
 
 
-def _measured() -> Device:
+def _calibrated() -> Device:
     path = cache_file()
     if not path.exists():
         raise InputError(
@@ -92,6 +95,6 @@ def _measured() -> Device:
             f"costmodel.calibrate.calibrate(), which takes some seconds"
         )
     try:
-        return read(THIS_CPU, tomllib.loads(path.read_text(encoding="utf-8"))[THIS_CPU])
+        return read(path)[THIS_CPU]
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): run `costmodel calibrate` again") from error

@@ -1,31 +1,31 @@
-"""Every error the library raises on purpose: what happened, where, with which shapes, and what to do."""
+"""The errors that a caller can cause. A message says what happened, where, with which shapes, and what to do."""
 
 from __future__ import annotations
 
 
 class CostModelError(Exception):
-    """The base of all errors of this library."""
+    """The base class of the library's errors."""
 
 
 class ForwardError(CostModelError):
-    """The model's forward failed while it was traced; the message names the layer and the shapes."""
+    """The model's forward failed during the trace; the message names the layer and the shapes."""
 
 
 class UnknownOpError(CostModelError):
-    """With ``strict=True``: an op ran for which there is no rule."""
+    """An op without a rule ran, with ``strict=True``."""
 
 
 class NeedsValuesError(CostModelError):
-    """The model asks for a tensor's value, which a trace without values cannot give (``execution="meta"``)."""
+    """The model reads a tensor's value, and tensors have none (``execution="meta"``)."""
 
 
 class InputError(CostModelError):
-    """The inputs given to the library cannot be understood, or do not suit the model."""
+    """An argument is invalid, or the inputs do not fit the model."""
 
 
 class LoadError(CostModelError):
-    """A model named by a spec string cannot be loaded."""
+    """The model that a spec string names cannot be built."""
 
 
 class ConvertError(CostModelError):
-    """A saved profile cannot be read, or a result cannot be written in the form asked for."""
+    """A saved profile cannot be read, or a result cannot be written in the requested format."""

@@ -1,4 +1,4 @@
-"""Spec strings to modules: ``mobilenet_v1(width=0.5)``, ``torchvision:resnet50``, ``path/to/file.py:factory``.
+"""Builds the model that a spec string names: ``mobilenet_v1(width=0.5)``, ``torchvision:resnet50``, ``my.py:factory``.
 
 Weights are never downloaded: a network's costs do not depend on them.
 """
@@ -24,41 +24,41 @@ from costmodel.errors import LoadError, NeedsValuesError
 if TYPE_CHECKING:
     from torch import nn
 
-Priced = TypeVar("Priced")
+Result = TypeVar("Result")
 
-FORMS = (
+EXAMPLES = (
     "mobilenet_v2", "mobilenet_v1(width=0.5)", "torchvision:resnet50", "timm:convnext_tiny",
     "hf:bert, hf:path/to/config.json", "package.module:factory", "path/to/file.py:factory",
 )  # fmt: skip
-"""What a spec may look like."""
+"""Spec strings, at least one for each scheme."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A spec string, read."""
+    """The parts of a spec string."""
 
     scheme: str
     """``torchvision``, ``timm``, ``hf``, ``file``, ``module``, or ``""`` for the library's own networks."""
     where: str
-    """The file or module of a factory, ``""`` elsewhere."""
+    """The file or module of a factory; ``""`` for the other schemes."""
     name: str
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] | None = None
 
 
 def load(spec: str, *, weights: bool = True) -> nn.Module:
-    """The module that a spec string names, with random weights; nothing is downloaded.
+    """Builds the model that a spec string names, with random weights; nothing is downloaded.
 
-    ``costmodel.profile(load(spec))`` needs no inputs where the module knows its own: the library's networks, and those
-    of torchvision, timm and transformers, do (``example_inputs``, ``default_cfg``, ``config``).
+    ``costmodel.profile(load(spec))`` needs no inputs where the model states its own (``example_inputs``,
+    ``default_cfg``, ``config``), as the library's networks and those of torchvision, timm and transformers do.
 
     Args:
         spec: a name of ``costmodel.models.list_models()``; ``torchvision:NAME``; ``timm:NAME``; ``hf:`` and a model
             type, a config.json or a folder that has one; ``package.module:factory``; ``path/to/file.py:factory``.
             Arguments follow in parentheses, as Python literals.
-        weights: ``False`` builds a library's network on torch's meta device, which takes neither the time nor the
-            memory that weights take: it can be priced, and cannot be run. What cannot be built there has weights all
-            the same, and so has what a module or file of yours makes, whose code runs as it is written.
+        weights: ``False`` builds a library's network on torch's meta device, which takes no time and no memory for
+            weights: it can be profiled, and cannot be run. A model that cannot be built there has weights all the
+            same, and so has one from a module or file of yours, whose code runs as it is written.
 
     Raises ``LoadError`` for a spec that names nothing that can be built.
 
@@ -66,7 +66,7 @@ def load(spec: str, *, weights: bool = True) -> nn.Module:
     (1, 3, 224, 224)
     """
     if not isinstance(spec, str):
-        raise LoadError(f"a spec is a string such as {FORMS[0]!r}, not {type(spec).__name__}")
+        raise LoadError(f"a spec is a string such as {EXAMPLES[0]!r}, not {type(spec).__name__}")
     model: nn.Module = _build(parse(spec), spec, weights=weights)
     if not _is_model(model):
         raise LoadError(
@@ -75,26 +75,26 @@ def load(spec: str, *, weights: bool = True) -> nn.Module:
     return model
 
 
-def priced(spec: str, price: Callable[[nn.Module], Priced], *, weights: bool = False) -> Priced:
-    """What ``price`` makes of a spec's module: built without weights, and with them where it asks for their values."""
+def apply(function: Callable[[nn.Module], Result], spec: str, *, weights: bool = False) -> Result:
+    """Calls a function on a spec's model: one without weights, and one with them if it reads their values."""
     model = load(spec, weights=weights)
     try:
-        return price(model)
+        return function(model)
     except NeedsValuesError as error:
         tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}.values()
         if not any(tensor.is_meta for tensor in tensors):
             raise
-        needed, there = sum(tensor.nbytes for tensor in tensors), _memory()
-        if needed > there:
+        needed, available = sum(tensor.nbytes for tensor in tensors), _physical_memory()
+        if needed > available:
             raise NeedsValuesError(
                 f"{error}. For its values {spec} must be built with its weights, {needed / 2**30:.1f} GiB of the "
-                f"{there / 2**30:.1f} GiB of memory here: give it smaller sizes as arguments"
+                f"{available / 2**30:.1f} GiB of memory here: give it smaller sizes as arguments"
             ) from error
-    return price(load(spec))
+    return function(load(spec))
 
 
-def _memory() -> int:
-    """Bytes of memory that this machine has; where it does not say, as many as anything needs."""
+def _physical_memory() -> int:
+    """Bytes of memory of this machine; without limit where the system does not say."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -102,7 +102,7 @@ def _memory() -> int:
 
 
 def parse(spec: str) -> Spec:
-    """Reads a spec string; nothing is imported and nothing in it is executed.
+    """Parses a spec string; nothing is imported, and nothing in it is executed.
 
     >>> parse("torchvision:vit_b_16(image_size=384)")
     Spec(scheme='torchvision', where='', name='vit_b_16', args=(), kwargs={'image_size': 384})
@@ -117,7 +117,7 @@ def parse(spec: str) -> Spec:
         return Spec(scheme, "", rest, args, kwargs)
     where, _, factory = head.rpartition(":")
     if not factory.isidentifier():
-        raise LoadError(f"{spec!r}: {factory!r} is not the name of a factory. {_forms()}")
+        raise LoadError(f"{spec!r}: {factory!r} is not the name of a factory. {_how_to_name()}")
     return Spec("file" if where.endswith(".py") else "module", where, factory, args, kwargs)
 
 
@@ -137,13 +137,13 @@ def _split_call(spec: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         ) from error
 
 
-Place: TypeAlias = Callable[[], AbstractContextManager[object]]
-"""Under which context a constructor runs; imports are made outside of it, for what they make lives on."""
+Context: TypeAlias = Callable[[], AbstractContextManager[object]]
+"""Makes the context that a constructor runs in. Imports run outside of it, as the tensors that they make are kept."""
 
 
 def _build(spec: Spec, text: str, *, weights: bool) -> Any:
     if not weights:
-        # A constructor may ask for a value, as NumPy and item() do; an error of another kind is raised once more below.
+        # A constructor may read a value, as NumPy and item() do. Any other error is raised again below.
         with suppress(LoadError):
             return _BUILDERS[spec.scheme](spec, text, _on_meta)
     return _BUILDERS[spec.scheme](spec, text, nullcontext)
@@ -158,34 +158,34 @@ def _on_meta() -> AbstractContextManager[object]:
 # -- a builder for each scheme -------------------------------------------------------------------------------------
 
 
-def _own(spec: Spec, text: str, place: Place) -> Any:
+def _own(spec: Spec, text: str, context: Context) -> Any:
     models = importlib.import_module("costmodel.models")
     names = models.list_models()
     if spec.name not in names:
-        raise LoadError(f"no model is called {spec.name!r}{_hint(spec.name, names) or f'. {_forms()}'}")
-    return _call(getattr(models, spec.name), spec, text, place=place)
+        raise LoadError(f"no model is called {spec.name!r}{_hint(spec.name, names) or f'. {_how_to_name()}'}")
+    return _call(getattr(models, spec.name), spec, text, context=context)
 
 
-def _torchvision(spec: Spec, text: str, place: Place) -> Any:
+def _torchvision(spec: Spec, text: str, context: Context) -> Any:
     models = _package("torchvision.models", "torchvision")
     names = models.list_models()
     if spec.name not in names:
         raise LoadError(f"torchvision has no model {spec.name!r}{_hint(spec.name, names, 'torchvision:')}")
     _refuse_weights(spec, text)
     builder = models.get_model_builder(spec.name)
-    nothing: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         k: None for k in ("weights", "weights_backbone") if k in inspect.signature(builder).parameters
     }
     if spec.name in ("googlenet", "inception_v3"):
-        nothing["init_weights"] = False  # minutes of truncated normals, which change no cost
-    model = _call(builder, spec, text, nothing, place)
+        defaults["init_weights"] = False  # truncated normals take minutes, and change no cost
+    model = _call(builder, spec, text, defaults, context)
     if getattr(model, "example_inputs", None) is None:
         model.example_inputs = _torchvision_inputs(models, spec.name, builder)
     return model
 
 
 def _torchvision_inputs(models: Any, name: str, builder: Callable[..., Any]) -> Any:
-    """What the model is evaluated on, by what its weights say of themselves; weights are not loaded for it."""
+    """The input that the model is evaluated on, from its weights' description; no weights are loaded for it."""
     family = builder.__module__.removeprefix("torchvision.models.").partition(".")[0]
     if family == "detection":
         return ([(3, 800, 800)],)  # a list of images, each (channels, height, width)
@@ -197,18 +197,18 @@ def _torchvision_inputs(models: Any, name: str, builder: Callable[..., Any]) -> 
     return (1, 3, 16, *size) if family == "video" else (1, 3, *size)
 
 
-def _timm(spec: Spec, text: str, place: Place) -> Any:
+def _timm(spec: Spec, text: str, context: Context) -> Any:
     timm = _package("timm", "timm")
     names = timm.list_models()
     if not timm.is_model(spec.name.split(".")[0]):
         raise LoadError(f"timm has no model {spec.name!r}{_hint(spec.name, names, 'timm:')}")
     _refuse_weights(spec, text)
-    # A tag (name.tag) says which weights; without them the architecture is all there is.
-    named = Spec(spec.scheme, "", spec.name, (spec.name.split(".")[0],), spec.kwargs)
-    return _call(timm.create_model, named, text, {"pretrained": False}, place)
+    # A tag, as in name.tag, selects weights; the architecture does not depend on it.
+    untagged = Spec(spec.scheme, "", spec.name, (spec.name.split(".")[0],), spec.kwargs)
+    return _call(timm.create_model, untagged, text, {"pretrained": False}, context)
 
 
-def _hf(spec: Spec, text: str, place: Place) -> Any:
+def _hf(spec: Spec, text: str, context: Context) -> Any:
     transformers = _package("transformers", "transformers")
     kwargs = dict(spec.kwargs or {})
     path = Path(spec.name).expanduser()
@@ -230,18 +230,18 @@ def _hf(spec: Spec, text: str, place: Place) -> Any:
         with _as_load_error(text):
             config = transformers.AutoConfig.for_model(spec.name, **kwargs)
     for auto in _auto_classes(transformers, config):
-        with _as_load_error(text), place():
+        with _as_load_error(text), context():
             return auto.from_config(config)
     raise LoadError(f"{text!r}: transformers has no model for a {type(config).__name__}")
 
 
 def _auto_classes(transformers: Any, config: Any) -> Iterator[Any]:
-    """The automatic classes that know the config, the one of the architecture that it names first."""
+    """The classes that build a model from the config: those of the architectures that it names, then ``AutoModel``."""
     named = getattr(config, "architectures", None) or []
     for architecture in named:
         found = getattr(transformers, architecture, None)
         if found is not None:
-            yield _Direct(found)
+            yield _NamedClass(found)
     for auto in (transformers.AutoModel,):
         if type(config) in auto._model_mapping:
             auto._model_mapping[type(config)]  # imports the model's file
@@ -249,8 +249,8 @@ def _auto_classes(transformers: Any, config: Any) -> Iterator[Any]:
 
 
 @dataclass(frozen=True)
-class _Direct:
-    """A class named by the config itself, with the face of an automatic one."""
+class _NamedClass:
+    """A model class that the config names, with the interface of an auto class."""
 
     model: Any
 
@@ -258,7 +258,7 @@ class _Direct:
         return self.model(config)
 
 
-def _file(spec: Spec, text: str, _: Place) -> Any:
+def _file(spec: Spec, text: str, _: Context) -> Any:
     path = Path(spec.where).expanduser().resolve()
     if not path.is_file():
         raise LoadError(f"{text!r}: there is no file {path}")
@@ -273,35 +273,35 @@ def _file(spec: Spec, text: str, _: Place) -> Any:
     return _call(_attribute(module, spec, text), spec, text)
 
 
-def _module(spec: Spec, text: str, _: Place) -> Any:
+def _module(spec: Spec, text: str, _: Context) -> Any:
     with _importable(Path.cwd()):
         try:
             module = importlib.import_module(spec.where)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{spec.where}.".startswith(f"{error.name}."):
                 raise LoadError(f"{text!r}: importing {spec.where} failed: {error}") from error
-            close = _hint(spec.where, ("torchvision", "timm", "hf"), suffix=":") or f". {_forms()}"
+            close = _hint(spec.where, ("torchvision", "timm", "hf"), suffix=":") or f". {_how_to_name()}"
             raise LoadError(f"{text!r}: no module is called {spec.where!r}{close}") from error
         except Exception as error:
-            raise LoadError(f"{text!r}: importing {spec.where} failed: {_said(error)}") from error
+            raise LoadError(f"{text!r}: importing {spec.where} failed: {_summary(error)}") from error
     return _call(_attribute(module, spec, text), spec, text)
 
 
-_BUILDERS: Mapping[str, Callable[[Spec, str, Place], Any]] = {
+_BUILDERS: Mapping[str, Callable[[Spec, str, Context], Any]] = {
     "": _own, "torchvision": _torchvision, "timm": _timm, "hf": _hf, "file": _file, "module": _module,
 }  # fmt: skip
 
 
-# -- what they share ------------------------------------------------------------------------------------------------
+# -- what the builders share ---------------------------------------------------------------------------------------
 
 
 def _call(
-    factory: Any, spec: Spec, text: str, defaults: Mapping[str, Any] | None = None, place: Place = nullcontext
+    factory: Any, spec: Spec, text: str, defaults: Mapping[str, Any] | None = None, context: Context = nullcontext
 ) -> Any:
     if not isinstance(factory, type) and _is_model(factory):
         if spec.args or spec.kwargs:
             raise LoadError(f"{text!r}: {spec.name} is no factory, it takes no arguments")
-        return factory  # a model that the file has made already
+        return factory  # the file made the model itself
     if not callable(factory):
         raise LoadError(f"{text!r}: {spec.name} is {type(factory).__name__}, neither a factory nor a torch.nn.Module")
     kwargs = {**(defaults or {}), **(spec.kwargs or {})}
@@ -311,7 +311,7 @@ def _call(
         raise LoadError(f"{text!r}: {error}; it is called as {spec.name}{inspect.signature(factory)}") from error
     except ValueError:
         pass  # a builtin without a signature
-    with _as_load_error(text), place():
+    with _as_load_error(text), context():
         return factory(*spec.args, **kwargs)
 
 
@@ -334,9 +334,9 @@ def _package(module: str, package: str) -> Any:
     except ImportError as error:
         if importlib.util.find_spec(package) is None:
             raise LoadError(f"{package} is not installed: pip install {package}") from error
-        raise LoadError(f"{package} is installed and cannot be imported: {_said(error)}") from error
+        raise LoadError(f"{package} is installed and cannot be imported: {_summary(error)}") from error
     except Exception as error:  # torchvision beside a torch that it was not built for raises RuntimeError
-        raise LoadError(f"{package} is installed and cannot be imported: {_said(error)}") from error
+        raise LoadError(f"{package} is installed and cannot be imported: {_summary(error)}") from error
 
 
 def _refuse_weights(spec: Spec, text: str) -> None:
@@ -347,18 +347,18 @@ def _refuse_weights(spec: Spec, text: str) -> None:
 
 @contextmanager
 def _as_load_error(text: str) -> Iterator[None]:
-    """What a stranger's code raises, as one line; what it warns of while building is not the reader's business."""
+    """Raises an error of the model's code as a ``LoadError`` of one line, and silences its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             yield
         except Exception as error:
-            raise LoadError(f"{text!r} cannot be built: {_said(error)}") from error
+            raise LoadError(f"{text!r} cannot be built: {_summary(error)}") from error
 
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """A user's file may import the files beside it."""
+    """Lets a user's file import the files beside it."""
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -366,15 +366,17 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _said(error: BaseException) -> str:
+def _summary(error: BaseException) -> str:
+    """The error's type and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _hint(name: str, names: Iterable[str], prefix: str = "", suffix: str = "") -> str:
+    """The names that one may have meant."""
     close = get_close_matches(name, list(names))
     return f"; did you mean {' or '.join(f'{prefix}{n}{suffix}' for n in close)}?" if close else ""
 
 
-def _forms() -> str:
-    return f"A model is named as in {'; '.join(FORMS)}; `costmodel models` lists the library's own"
+def _how_to_name() -> str:
+    return f"A model is named as in {'; '.join(EXAMPLES)}; `costmodel models` lists the library's own"

@@ -369,9 +369,9 @@ def profile(
         return trace(module, inputs, mode=mode, execution=execution, capture=closed.capture)
 
     if isinstance(model, str):
-        from costmodel.load import priced
+        from costmodel.load import apply
 
-        result = Profile(priced(model, traced, weights=execution == "real"), model)
+        result = Profile(apply(traced, model, weights=execution == "real"), model)
     else:
         result = Profile(traced(model), type(model).__name__)
     if strict:

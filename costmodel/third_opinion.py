@@ -1,6 +1,6 @@
-"""What fvcore, an independent counter, says of a model's layers, and why where it says something else.
+"""fvcore's count of each layer's multiply-accumulates, and the reason where it differs from the trace's.
 
-fvcore runs the model for real under ``torch.jit.trace``; the model is as before afterwards.
+fvcore runs the model for real under ``torch.jit.trace``; the model is restored afterwards.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PRODUCTS = frozenset({"conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum
 
 @dataclass(frozen=True, slots=True)
 class ThirdOpinion:
-    """What another tool counts for a layer's multiply-accumulates, and why it differs where it does."""
+    """Another tool's count of a layer's multiply-accumulates, and why it differs, if it does."""
 
     count: int
     why: str = ""
@@ -43,19 +43,19 @@ class ThirdOpinion:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """fvcore's findings for one module."""
+class ModuleCount:
+    """fvcore's result for one module."""
 
     operators: Mapping[str, int]
     """Its "flops" by operator."""
     unsupported: tuple[str, ...]
-    """Operators that ran and that it counts as nothing."""
+    """Operators that ran and that it does not count."""
 
 
 def fvcore(model: nn.Module, inputs: Any, pricing: Pricing) -> dict[str, ThirdOpinion]:
     """fvcore's count for every layer that is a module, by the layer's name.
 
-    Raises ``ForwardError`` where fvcore cannot trace the model, ``InputError`` for inputs it has no way to take.
+    Raises ``ForwardError`` if fvcore cannot trace the model, ``InputError`` for inputs that it cannot take.
     """
     found = _analyse(model, inputs, pricing.graph)
     traced: Counter[str] = Counter()
@@ -76,21 +76,21 @@ def fvcore(model: nn.Module, inputs: Any, pricing: Pricing) -> dict[str, ThirdOp
             opinions[name] = ThirdOpinion(0, "fvcore saw no call of this module")
         else:
             count = sum(counted.operators.values())
-            why = reason(counted, macs=traced[name], calls=calls[name], with_macs=with_macs[name])
+            why = explain(counted, macs=traced[name], calls=calls[name], with_macs=with_macs[name])
             opinions[name] = ThirdOpinion(count, why)
     return opinions
 
 
-def reason(counted: Counted, *, macs: int, calls: int, with_macs: Set[str] = frozenset()) -> str:
-    """Why fvcore's count of a module is not the layer's MACs; empty where it is.
+def explain(counted: ModuleCount, *, macs: int, calls: int, with_macs: Set[str] = frozenset()) -> str:
+    """Why fvcore's count of a module differs from the layer's MACs; empty if it does not.
 
     Args:
-        counted: what fvcore found.
-        macs: of all calls of the module together.
-        calls: how often it was called.
-        with_macs: the operators that did them, as traced.
+        counted: fvcore's result.
+        macs: the trace's MACs of all calls of the module.
+        calls: the number of calls.
+        with_macs: the traced operators that have MACs.
 
-    >>> reason(Counted({"batch_norm": 8}, ()), macs=0, calls=1)
+    >>> explain(ModuleCount({"batch_norm": 8}, ()), macs=0, calls=1)
     'fvcore adds batch_norm (8 flops by its own convention), where nothing is a multiply-accumulate'
     """
     count = sum(counted.operators.values())
@@ -112,12 +112,12 @@ def reason(counted: Counted, *, macs: int, calls: int, with_macs: Set[str] = fro
 
 
 @one_at_a_time()
-def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, Counted]:
+def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, ModuleCount]:
     given = asked_of(model) if inputs is None else inputs
     modules = list(model.modules())
     with (
         model_kept(modules, [*model.parameters(), *model.buffers()]),
-        _buffers_apart(modules),
+        _buffers_copied(modules),
         randomness_kept(modules),
         plain_eager(modules),
         torch.no_grad(),
@@ -136,11 +136,11 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, Counted]:
             line = str(error).strip().split("\n")[0]
             raise ForwardError(
                 f"fvcore cannot trace {graph.model}: {type(error).__name__}: {line}. Without against='fvcore' the "
-                f"two wings are compared all the same"
+                f"two derivations are compared all the same"
             ) from error
         uncalled = analysis.uncalled_modules()
         return {
-            name: Counted(
+            name: ModuleCount(
                 {op: int(n) for op, n in by_module[name].items()},
                 tuple(sorted(analysis.unsupported_ops(name))),
             )
@@ -150,7 +150,7 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, Counted]:
 
 
 def _positional(model: nn.Module, args: list[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """fvcore passes arguments by position alone."""
+    """The inputs as positional arguments, the only ones that fvcore passes."""
     if not kwargs:
         return tuple(args)
     bound = inspect.signature(model.forward).bind(*args, **kwargs)
@@ -164,8 +164,8 @@ def _positional(model: nn.Module, args: list[Any], kwargs: dict[str, Any]) -> tu
 
 
 @contextmanager
-def _buffers_apart(modules: list[nn.Module]) -> Iterator[None]:
-    """The model runs on copies of its buffers, which a forward may write to; ``model_kept`` puts its own back."""
+def _buffers_copied(modules: list[nn.Module]) -> Iterator[None]:
+    """Replaces the model's buffers by copies, as a forward may write to them; ``model_kept`` puts them back."""
     copies: dict[int, torch.Tensor] = {}
     for module in modules:
         for name, buffer in module._buffers.items():

@@ -17,7 +17,7 @@ from costmodel.formulas import convolution
 from costmodel.graph import OpCall
 from costmodel.ops import RULES
 from costmodel.quantities import Work
-from costmodel.third_opinion import Counted, reason
+from costmodel.third_opinion import ModuleCount, explain
 
 
 class Functional(nn.Module):
@@ -189,8 +189,8 @@ def test_fvcore_differs_for_a_reason(model: Callable[[], nn.Module], inputs: Any
 
 def test_a_difference_without_a_reason_says_so() -> None:
     """A count that nothing explains is not explained away."""
-    assert "not explained" in reason(Counted({"conv": 10}, ()), macs=11, calls=1)
-    assert reason(Counted({"conv": 11}, ()), macs=11, calls=1) == ""
+    assert "not explained" in explain(ModuleCount({"conv": 10}, ()), macs=11, calls=1)
+    assert explain(ModuleCount({"conv": 11}, ()), macs=11, calls=1) == ""
 
 
 class Moody(nn.Module):

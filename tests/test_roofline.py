@@ -111,7 +111,7 @@ def test_a_dtype_that_a_cpu_is_slow_in_is_tried_small(tmp_path: Path, monkeypatc
         return {torch.float32: 2e9, torch.bfloat16: 3e9, torch.float16: 1e9}[dtype]
 
     monkeypatch.setattr("costmodel.calibrate._product_rate", rate)
-    monkeypatch.setattr("costmodel.calibrate._COPIED", 1 << 20)
+    monkeypatch.setattr("costmodel.calibrate._COPY_BYTES", 1 << 20)
     found = calibrate(tmp_path / "this-cpu.toml", repeats=1)
     assert found.peak == {"float32": 2e9, "bfloat16": 3e9}
     sizes = {dtype: [size for d, size in run if d is dtype] for dtype in (torch.bfloat16, torch.float16)}

@@ -1,4 +1,4 @@
-"""The command that computes what the study notes claim: ``notes``."""
+"""``costmodel notes``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 def notes(
     claims: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Claims such as 004-13, told whole; all without.")
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Claims to show in full, such as 004-13; a table of all without."),
     ] = None,
     save: SaveClaims = None,
     json: Json = False,
 ) -> None:
-    """Every claim of the five study notes, computed: does it hold, and what is right?"""
+    """Compute the claims of the five study notes: does each hold, and what is right?"""
     from costmodel.notes import all_claims, report, results
 
     names = claims or [claim.id for claim in all_claims()]
@@ -42,9 +43,9 @@ def notes(
 def _saved(found: Sequence[Result], path: Path) -> Path:
     from costmodel.notes import report
 
-    forms = {".md": report.markdown, ".html": report.page, ".json": report.json}
-    if path.suffix not in forms:
-        raise ConvertError(f"{path}: claims are written as {' '.join(forms)}, not {path.suffix or 'without suffix'}")
+    writers = {".md": report.markdown, ".html": report.page, ".json": report.json}
+    if path.suffix not in writers:
+        raise ConvertError(f"{path}: claims are written as {' '.join(writers)}, not {path.suffix or 'without suffix'}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(forms[path.suffix](found), encoding="utf-8", newline="\n")
+    path.write_text(writers[path.suffix](found), encoding="utf-8", newline="\n")
     return path

@@ -1,8 +1,8 @@
-"""Every claim of the five study notes, computed: does it hold, how far off is it, and what is right.
+"""The claims of the five study notes, computed: whether each holds, how far off it is, and what is right.
 
-A claim is a frozen record with a function that computes it: in closed form (``costmodel.formulas``, the papers'
-tables) and, wherever a module can show it, from a trace. No figure that can be computed is typed in; what only a paper
-can say (an accuracy, a venue) is cited.
+A claim is a frozen record with the function that computes it: in closed form (``costmodel.formulas``, the papers'
+tables) and, where a module can show it, from a trace. No figure that can be computed is typed in; what only a paper
+states (an accuracy, a venue) is cited.
 
 >>> [claim.id for claim in all_claims()][:3], len(all_claims())
 (['000-1', '000-2', '000-3'], 117)
@@ -28,7 +28,7 @@ _FILES = (
     "note_004_early", "note_004_inception", "note_004_residual", "note_004_mobile", "note_004_shuffle",
     "note_004_efficient",
 )  # fmt: skip
-"""One file a note, in parts where the note is long, in the note's order."""
+"""The files of the claims, in the order of the notes; a long note has several."""
 
 
 @cache
@@ -39,7 +39,7 @@ def all_claims() -> tuple[Claim, ...]:
 
 
 def results(ids: Iterable[str] | None = None) -> tuple[Result, ...]:
-    """The claims of these ids, or all, computed. Raises ``InputError`` for an id that no claim has."""
+    """Computes the claims with these ids, or all. Raises ``InputError`` for an id that no claim has."""
     claims = {claim.id: claim for claim in all_claims()}
     chosen = tuple(claims) if ids is None else tuple(ids)
     for name in chosen:
@@ -47,9 +47,9 @@ def results(ids: Iterable[str] | None = None) -> tuple[Result, ...]:
             close = get_close_matches(name, claims, n=3)
             hint = f"did you mean {' or '.join(close)}?" if close else "they run from 000-1 to 004-57"
             raise InputError(f"no claim is called {name!r}; {hint}")
-    return tuple(Result(claim=claims[name], finding=_computed(name)) for name in chosen)
+    return tuple(Result(claim=claims[name], finding=_compute(name)) for name in chosen)
 
 
 @cache
-def _computed(name: str) -> Finding:
+def _compute(name: str) -> Finding:
     return next(claim for claim in all_claims() if claim.id == name).compute()

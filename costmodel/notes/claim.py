@@ -1,4 +1,4 @@
-"""What a claim is, and what computing it finds. Frozen records; no number lives here."""
+"""The records of a claim and of its finding, and the decorator that makes a claim of a function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Figures: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """One of the study notes."""
+    """A study note."""
 
     number: str
     about: str
@@ -27,24 +27,24 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What came out when a claim was computed."""
+    """The result of computing a claim."""
 
     verdict: Verdict
     value: Any = None
-    """The figure that the claim turns on, as computed: a number, a word or a list of them; None where there is none."""
+    """The figure that decides the claim, as computed: a number, a word or a list of them; None if there is none."""
     why: str
     """One or two sentences: what is right, how far off the note is, over which range."""
     closed_form: Figures = field(default_factory=dict)
     """The numbers from ``costmodel.formulas`` and the papers' tables."""
     traced: Figures = field(default_factory=dict)
-    """The same from a module that was traced, or run. A name that both have has the same value in both."""
+    """The numbers from a module that was traced, or run. A name that is in both has the same value in both."""
     source: str = ""
-    """The paper, with the place in it, where the verdict or ``why`` leans on one."""
+    """The paper, and the place in it, that the verdict or ``why`` rests on; empty if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A claim of a note, and its computation."""
+    """A claim of a note, and the function that computes it."""
 
     id: str
     note: Note
@@ -62,14 +62,14 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A claim and what was found."""
+    """A claim with its finding."""
 
     claim: Claim
     finding: Finding
 
 
 def claim(note: Note, number: int, says: str, *, formula: str) -> Callable[[Callable[[], Finding]], Claim]:
-    """Makes a claim of the function that computes it.
+    """Turns the function that computes a claim into the ``Claim``.
 
     >>> @claim(Note(number="001", about="GhostNet"), 14, "8 // 2 is 4.", formula="⌊a / b⌋")
     ... def floor_division() -> Finding:
@@ -85,12 +85,12 @@ def claim(note: Note, number: int, says: str, *, formula: str) -> Callable[[Call
 
 
 def holds_if(condition: bool, *, otherwise: Verdict = "fails") -> Verdict:
-    """The verdict of a claim that holds or does not."""
+    """``holds`` if the condition is true."""
     return "holds" if condition else otherwise
 
 
 def judge(value: float, said: float, *, within: float = 0.0) -> Verdict:
-    """The verdict on a number: equal, within a relative distance, or neither.
+    """The verdict on a number: equal to what the note says, within a relative tolerance, or neither.
 
     >>> judge(27000, 27000), judge(32.7, 32, within=0.05), judge(2.46, 3, within=0.05)
     ('holds', 'approximate', 'fails')

@@ -1,4 +1,4 @@
-"""The two ways to a number: figures of a closed form, and the profile of a module that is traced."""
+"""Helpers of the claims: figures of a closed form, and profiles of traced modules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def figures(cost: Any, *names: str) -> dict[str, Any]:
 
 
 def traced(build: Callable[[], nn.Module], *shape: int, train: bool = False) -> Profile:
-    """The profile of a module on one input of this shape; its weights take no memory."""
+    """The profile of a module, built on the meta device, on one input of this shape."""
     with torch.device("meta"):
         module = build()
     return profile(module, shape, mode="train" if train else "eval")
@@ -41,20 +41,20 @@ def traced(build: Callable[[], nn.Module], *shape: int, train: bool = False) -> 
 
 @cache
 def network(name: str, **arguments: Any) -> Profile:
-    """The profile of one of the library's networks, on its paper's input."""
-    module = blueprint(name, **arguments)
+    """The profile of one of the library's networks on its paper's input."""
+    module = on_meta(name, **arguments)
     return profile(module, module.example_inputs)
 
 
 @cache
-def blueprint(name: str, **arguments: Any) -> Any:
-    """One of the library's networks, with shapes and no values; Any, for its parts are reached by name."""
+def on_meta(name: str, **arguments: Any) -> Any:
+    """One of the library's networks on the meta device; ``Any``, as claims reach its parts by name."""
     with torch.device("meta"):
         return models.build(name, **arguments)
 
 
 def totals(of: Callable[..., Any], quantity: str, networks: Mapping[str, Spec]) -> dict[str, int]:
-    """A quantity of several networks, by their labels: of ``network``, traced, or of ``models.closed_form``.
+    """A quantity of several networks, by label: from a trace (``network``) or in closed form (``models.closed_form``).
 
     >>> totals(models.closed_form, "macs", {"V1, half as wide": ("mobilenet_v1", {"width": 0.5})})
     {'V1, half as wide': 149497088}
@@ -63,12 +63,12 @@ def totals(of: Callable[..., Any], quantity: str, networks: Mapping[str, Spec]) 
 
 
 def output_shape(p: Profile) -> tuple[int, ...]:
-    """The shape of what the traced module returned."""
+    """The shape of the traced module's output."""
     return p.pricing.layers[-1].outputs[0].shape
 
 
 def macs_by_kind(p: Profile) -> dict[str, int]:
-    """MACs by kind of layer, kinds without any left out."""
+    """MACs by kind of layer, of the kinds that have any."""
     sums: dict[str, int] = {}
     for layer in p.pricing.layers:
         if layer.work.macs:
@@ -77,7 +77,7 @@ def macs_by_kind(p: Profile) -> dict[str, int]:
 
 
 def count_kinds(p: Profile) -> dict[str, int]:
-    """How many layers of each kind ran."""
+    """The number of layers of each kind."""
     counts: dict[str, int] = {}
     for layer in p.pricing.layers:
         counts[layer.kind] = counts.get(layer.kind, 0) + 1
@@ -85,11 +85,11 @@ def count_kinds(p: Profile) -> dict[str, int]:
 
 
 def modules_of(module: nn.Module, *kinds: type[nn.Module]) -> list[Any]:
-    """The submodules of some classes, in order."""
+    """The submodules of the given classes, in order."""
     return [m for m in module.modules() if isinstance(m, kinds)]
 
 
 def sample(*shape: int, low: int = -4, high: int = 5) -> Tensor:
-    """Small whole numbers in double precision, the same every time: sums and products of them are exact."""
+    """Small whole numbers in double precision, the same at every call: their sums and products are exact."""
     generator = torch.Generator().manual_seed(0)
     return torch.randint(low, high, shape, generator=generator).double()

@@ -17,11 +17,11 @@ from costmodel.models.mobilenet_v1 import separable
 from costmodel.notes.claim import Finding, Note, Verdict, claim, holds_if, judge
 from costmodel.notes.measure import (
     Spec,
-    blueprint,
     count_kinds,
     figures,
     modules_of,
     network,
+    on_meta,
     output_shape,
     totals,
     traced,
@@ -188,7 +188,7 @@ def v2_is_smaller() -> Finding:
     formula="C → C/4 → C/4 → C; c → tc → tc → c'",
 )  # fmt: skip
 def block_shapes() -> Finding:
-    residual, inverted = blueprint("resnet50").layer1[1].body, blueprint("mobilenet_v2").features[3]
+    residual, inverted = on_meta("resnet50").layer1[1].body, on_meta("mobilenet_v2").features[3]
     widths = [[m.out_channels for m in modules_of(block, nn.Conv2d)] for block in (residual, inverted)]
     kernels = [[m.kernel_size[0] for m in modules_of(block, nn.Conv2d)] for block in (residual, inverted)]
     linear = not hasattr(inverted.project, "act")
@@ -215,7 +215,7 @@ def shortcut_rule() -> Finding:
         for i in range(stage.n):
             said += (stage.s if i == 0 else 1) == 1 and c_in == stage.c
             c_in = stage.c
-    blocks = modules_of(blueprint("mobilenet_v2"), InvertedResidual)
+    blocks = modules_of(on_meta("mobilenet_v2"), InvertedResidual)
     ran = count_kinds(network("mobilenet_v2"))["add"]
     return Finding(
         verdict=holds_if(said == ran),
@@ -238,7 +238,7 @@ def table_letters() -> Finding:
     built = [
         (b.depthwise.conv.in_channels // modules_of(b, nn.Conv2d)[0].in_channels, b.project.conv.out_channels,
          b.depthwise.conv.stride[0])
-        for b in modules_of(blueprint("mobilenet_v2"), InvertedResidual)
+        for b in modules_of(on_meta("mobilenet_v2"), InvertedResidual)
     ]  # fmt: skip
     p = network("mobilenet_v2")
     same = [r.macs for r in models.published() if r.name == "mobilenet_v2" and not r.variant]
@@ -275,7 +275,7 @@ def v3_parameters() -> Finding:
     formula="columns: input, operator, exp size, #out, SE, NL, s",
 )  # fmt: skip
 def v3_columns() -> Finding:
-    blocks = modules_of(blueprint("mobilenet_v3_large"), InvertedResidual)
+    blocks = modules_of(on_meta("mobilenet_v3_large"), InvertedResidual)
     entering = [modules_of(b, nn.Conv2d)[0].in_channels for b in blocks]
     leaving = [b.project.conv.out_channels for b in blocks]
     column = [row.c_out for row in LARGE]
@@ -296,7 +296,7 @@ def v3_columns() -> Finding:
 @claim(NOTE, 13, "V3's bneck uses 3x3 depthwise convolutions.", formula="kernels of the bneck rows, Tables 1 and 2")
 def v3_kernels() -> Finding:
     ran = {
-        name: [b.depthwise.conv.kernel_size[0] for b in modules_of(blueprint(name), InvertedResidual)]
+        name: [b.depthwise.conv.kernel_size[0] for b in modules_of(on_meta(name), InvertedResidual)]
         for name in ("mobilenet_v3_large", "mobilenet_v3_small")
     }
     large, small = (sum(row.kernel == 5 for row in table) for table in (LARGE, SMALL))

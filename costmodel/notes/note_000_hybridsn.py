@@ -9,7 +9,7 @@ from torch import nn
 from costmodel import formulas, models
 from costmodel.models.closed.hybridsn import BANDS, CONV_2D, CONVS_3D, HIDDEN, WINDOW
 from costmodel.notes.claim import Finding, claim, holds_if
-from costmodel.notes.measure import blueprint, figures, modules_of, network
+from costmodel.notes.measure import figures, modules_of, network, on_meta
 from costmodel.notes.note_000 import NOTE
 from costmodel.views import units
 
@@ -81,7 +81,7 @@ def hybrid_flatten() -> Finding:
 def hybrid_head() -> Finding:
     widths = (*hybrid_shapes()[5], *HIDDEN, 16)
     closed = sum(formulas.linear(in_features=a, out_features=b).params for a, b in pairwise(widths))
-    network_ = blueprint("hybridsn")
+    network_ = on_meta("hybridsn")
     linears, drops = modules_of(network_, nn.Linear), modules_of(network_, nn.Dropout)
     ran = sum(
         p.size for layer in network("hybridsn").pricing.layers if layer.kind == "linear" for p in layer.parameters
@@ -100,7 +100,7 @@ def hybrid_head() -> Finding:
 
 @claim(NOTE, 21, "The class is HybridSN.", formula="params without batch norm = Table I's total")
 def hybrid_name() -> Finding:
-    name = type(blueprint("hybridsn")).__name__
+    name = type(on_meta("hybridsn")).__name__
     p = network("hybridsn")
     norms = sum(t.size for layer in p.pricing.layers if layer.kind == "norm" for t in layer.parameters)
     (printed,) = (r.params for r in models.published() if r.name == "hybridsn")

@@ -17,11 +17,11 @@ from costmodel.models.ghostnet import GhostModule
 from costmodel.notes.claim import Finding, Note, claim, holds_if
 from costmodel.notes.measure import (
     CLASSICS,
-    blueprint,
     count_kinds,
     figures,
     modules_of,
     network,
+    on_meta,
     output_shape,
     sample,
     traced,
@@ -91,7 +91,7 @@ def ghost_fits() -> Finding:
     fits = total = 0
     unfit = []
     for name in CLASSICS:
-        convs = [m for m in modules_of(blueprint(name), nn.Conv2d, nn.Conv3d) if m.groups == 1]
+        convs = [m for m in modules_of(on_meta(name), nn.Conv2d, nn.Conv3d) if m.groups == 1]
         same = sum(_keeps_shape(m.kernel_size, m.stride, m.padding) for m in convs)
         fits, total = fits + same, total + len(convs)
         if same < len(convs):
@@ -301,7 +301,7 @@ def clamped_gate() -> Finding:
     y = torch.linspace(-6, 6, 1201, dtype=torch.float64)
     apart = (y.clamp(0, 1) - nn.Hardsigmoid()(y)).abs()
     furthest, at = round(float(apart.max()), 6), abs(round(float(y[apart.argmax()]), 6))
-    (timm_like,) = {type(m.gate).__name__ for m in modules_of(blueprint("ghostnet"), SqueezeExcitation)}
+    (timm_like,) = {type(m.gate).__name__ for m in modules_of(on_meta("ghostnet"), SqueezeExcitation)}
     return Finding(
         verdict="holds",
         value=[float(y.clamp(0, 1).min()), float(y.clamp(0, 1).max())],

@@ -14,12 +14,12 @@ from costmodel.models.mobilenet_v1 import separable
 from costmodel.notes.claim import Finding, Note, claim, holds_if, judge
 from costmodel.notes.measure import (
     Spec,
-    blueprint,
     count_kinds,
     figures,
     macs_by_kind,
     modules_of,
     network,
+    on_meta,
     output_shape,
     sample,
     totals,
@@ -283,7 +283,7 @@ def average_pool() -> Finding:
 @claim(NOTE, 14, "This net is MobileNet V1.", formula="rows of the two tables")
 def cifar_is_v1() -> Finding:
     note, paper = network("mobilenet_v1_cifar"), network("mobilenet_v1", num_classes=10)
-    small = blueprint("mobilenet_v1_cifar")
+    small = on_meta("mobilenet_v1_cifar")
     stem, (widest,) = modules_of(small, nn.Conv2d)[0], {CIFAR[-1].c_out}
     pairs = count_kinds(note)["depthwise conv"], count_kinds(paper)["depthwise conv"]
     return Finding(

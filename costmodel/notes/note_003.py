@@ -17,11 +17,11 @@ from costmodel.models.mobilenet_v1 import separable
 from costmodel.notes.claim import Finding, Note, claim, holds_if
 from costmodel.notes.measure import (
     CLASSICS,
-    blueprint,
     count_kinds,
     figures,
     modules_of,
     network,
+    on_meta,
     output_shape,
     sample,
     traced,
@@ -96,7 +96,7 @@ def ratio_below_one() -> Finding:
     kernels: dict[int, int] = {}
     widths = []
     for name in CLASSICS:
-        convs = modules_of(blueprint(name), nn.Conv2d)
+        convs = modules_of(on_meta(name), nn.Conv2d)
         for at, conv in enumerate(convs):
             # The 1x1 after a depthwise convolution; those of a squeeze-excitation between them have biases.
             after = next((c for c in convs[at + 1 :] if c.bias is None and c.groups == 1), None)
@@ -119,7 +119,7 @@ def ratio_below_one() -> Finding:
 @claim(NOTE, 4, "Pooling is dropped, stride-2 convolutions downsample.", formula="224 / 2⁵ = 7")
 def strides_downsample() -> Finding:
     p = network("mobilenet_v1")
-    strided = [m for m in modules_of(blueprint("mobilenet_v1"), nn.Conv2d) if m.stride == (2, 2)]
+    strided = [m for m in modules_of(on_meta("mobilenet_v1"), nn.Conv2d) if m.stride == (2, 2)]
     pools = [layer for layer in p.pricing.layers if layer.kind == "pool"]
     size = pools[0].inputs[0].shape[-1]
     return Finding(
@@ -198,7 +198,7 @@ def still_small() -> Finding:
     formula="C, C/4, C; c, tc, c",
 )  # fmt: skip
 def wide_and_narrow() -> Finding:
-    residual, inverted = blueprint("resnet50").layer1[1].body, blueprint("mobilenet_v2").features[3]
+    residual, inverted = on_meta("resnet50").layer1[1].body, on_meta("mobilenet_v2").features[3]
     widths = []
     for block in (residual, inverted):
         convs = modules_of(block, nn.Conv2d)
@@ -216,7 +216,7 @@ def wide_and_narrow() -> Finding:
 @claim(NOTE, 8, "V2 adds shortcuts, which V1 lacks; its last activation is linear.", formula="additions that ran")
 def v2_shortcuts() -> Finding:
     adds = {name: count_kinds(network(name)).get("add", 0) for name in ("mobilenet_v1", "mobilenet_v2")}
-    blocks = modules_of(blueprint("mobilenet_v2"), InvertedResidual)
+    blocks = modules_of(on_meta("mobilenet_v2"), InvertedResidual)
     linear = sum(not hasattr(b.project, "act") for b in blocks)
     return Finding(
         verdict=holds_if(adds["mobilenet_v1"] == 0 < adds["mobilenet_v2"] and linear == len(blocks)),

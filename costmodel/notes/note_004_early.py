@@ -9,7 +9,7 @@ from torch import nn
 
 from costmodel import formulas
 from costmodel.notes.claim import Finding, Note, claim, holds_if
-from costmodel.notes.measure import blueprint, modules_of, network, traced
+from costmodel.notes.measure import modules_of, network, on_meta, traced
 from costmodel.views import units
 
 NOTE = Note(number="004", about="a survey of classification networks")
@@ -32,7 +32,7 @@ def alexnet_venue() -> Finding:
 
 @claim(NOTE, 1, "AlexNet is 5 convolutions, 3 max pools and 3 fully connected layers.", formula="layers that ran")
 def alexnet_layers() -> Finding:
-    net = blueprint("alexnet")
+    net = on_meta("alexnet")
     counts = [len(modules_of(net, kind)) for kind in (nn.Conv2d, nn.MaxPool2d, nn.Linear)]
     return Finding(
         verdict=holds_if(counts == [5, 3, 3]),
@@ -123,7 +123,7 @@ def output_size() -> Finding:
 )  # fmt: skip
 def vgg_letters() -> Finding:
     counts = {
-        name: len(modules_of(blueprint(name), nn.Conv2d, nn.Linear)) for name in ("vgg16", "vgg19")
+        name: len(modules_of(on_meta(name), nn.Conv2d, nn.Linear)) for name in ("vgg16", "vgg19")
     }  # fmt: skip
     return Finding(
         verdict="fails",
@@ -222,7 +222,7 @@ def googlenet_fcs() -> Finding:
     p = network("googlenet")
     linears = [x for x in p.pricing.layers if x.kind == "linear"]
     held = sum(t.size for x in linears for t in x.parameters)
-    auxiliary = len(modules_of(blueprint("googlenet", aux=True).auxiliary, nn.Linear))
+    auxiliary = len(modules_of(on_meta("googlenet", aux=True).auxiliary, nn.Linear))
     return Finding(
         verdict=holds_if(not linears, otherwise="approximate" if len(linears) == 1 else "fails"),
         value=len(linears),

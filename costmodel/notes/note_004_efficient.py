@@ -18,7 +18,7 @@ from costmodel.models.efficientnet import BuiltStage, EfficientNet
 from costmodel.models.efficientnet import mbconv as build_mbconv
 from costmodel.models.efficientnet_v2 import fused_mbconv
 from costmodel.notes.claim import Finding, claim, holds_if
-from costmodel.notes.measure import blueprint, figures, modules_of, network, sample, traced
+from costmodel.notes.measure import figures, modules_of, network, on_meta, sample, traced
 from costmodel.notes.note_004_early import NOTE
 from costmodel.profile import Profile
 from costmodel.views import units
@@ -83,7 +83,7 @@ def v2_design() -> Finding:
     expansions = [max(row.expansion for row in table) for table in (v1, s)]
     mean = [sum(row.expansion * row.depth for row in table) / sum(row.depth for row in table) for table in (v1, s)]
     kernels = {
-        name: sorted({b.depthwise.conv.kernel_size[0] for b in modules_of(blueprint(name), InvertedResidual)})
+        name: sorted({b.depthwise.conv.kernel_size[0] for b in modules_of(on_meta(name), InvertedResidual)})
         for name in ("efficientnet_b0", "efficientnet_v2_s")
     }
     as_said = last["S"] == 2 and kernels["efficientnet_v2_s"] == [3] and mean[1] < mean[0]
@@ -105,7 +105,7 @@ def v2_design() -> Finding:
     formula="n c_in; s = 1 and c_in = c_out",
 )  # fmt: skip
 def mbconv() -> Finding:
-    blocks = modules_of(blueprint("efficientnet_b0"), InvertedResidual)
+    blocks = modules_of(on_meta("efficientnet_b0"), InvertedResidual)
     n = [
         b.expand.conv.out_channels // b.expand.conv.in_channels for b in blocks if hasattr(b, "expand")
     ]  # fmt: skip
@@ -146,7 +146,7 @@ def swish() -> Finding:
     formula="tc → c/4 → tc",
 )  # fmt: skip
 def mbconv_se() -> Finding:
-    blocks = modules_of(blueprint("efficientnet_b0"), InvertedResidual)
+    blocks = modules_of(on_meta("efficientnet_b0"), InvertedResidual)
     rows = [(modules_of(b, nn.Conv2d)[0].in_channels, b.depthwise.conv.out_channels, b.se) for b in blocks]
     right = all(
         (se.reduce.in_channels, se.reduce.out_channels, se.expand.out_channels) == (wide, c_in // 4, wide)
@@ -203,7 +203,7 @@ def same_se() -> Finding:
 
 
 def _se_share(name: str) -> float:
-    net = blueprint(name)
+    net = on_meta(name)
     held = sum(t.numel() for gate in modules_of(net, SqueezeExcitation) for t in gate.parameters())
     return float(held / network(name).params)
 
@@ -219,7 +219,7 @@ def fused() -> Finding:
     plain = formulas.mbconv(c_in=c, c_out=c, size=size, expansion=t, squeeze=0)
     p = traced(partial(fused_mbconv, c, c, expansion=t, stride=1, eps=1e-3), 1, c, *size)
     blocks = [
-        b for b in modules_of(blueprint("efficientnet_v2_s"), SkipSequential) if not isinstance(b, InvertedResidual)
+        b for b in modules_of(on_meta("efficientnet_v2_s"), SkipSequential) if not isinstance(b, InvertedResidual)
     ]
     gates = sum(len(modules_of(b, SqueezeExcitation)) for b in blocks)
     depthwise = sum(m.groups > 1 for b in blocks for m in modules_of(b, nn.Conv2d))

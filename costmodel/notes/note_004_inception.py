@@ -12,7 +12,7 @@ from costmodel.models.closed.googlenet import AUXILIARY_HIDDEN, AUXILIARY_WIDTH,
 from costmodel.models.closed.googlenet import TABLE_1 as INCEPTIONS
 from costmodel.models.googlenet import conv_relu, inception
 from costmodel.notes.claim import Finding, claim, holds_if, judge
-from costmodel.notes.measure import blueprint, count_kinds, figures, modules_of, network, output_shape, traced
+from costmodel.notes.measure import count_kinds, figures, modules_of, network, on_meta, output_shape, traced
 from costmodel.notes.note_004_early import GOOGLE_PAPER, NOTE
 from costmodel.views import units
 
@@ -140,7 +140,7 @@ def three_times() -> Finding:
     formula="(14 - 5) / 3 + 1 = 4; 128 · 4² → 1024 → 1000",
 )  # fmt: skip
 def auxiliary() -> Finding:
-    net = blueprint("googlenet", aux=True)
+    net = on_meta("googlenet", aux=True)
     heads = list(net.auxiliary.values())
     rates = {m.p for head in heads for m in modules_of(head, nn.Dropout)}
     widths = {(head.conv.conv.out_channels, head.fc1.out_features) for head in heads}

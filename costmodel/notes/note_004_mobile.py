@@ -14,12 +14,12 @@ from costmodel.models.closed.mobilenet_v1 import Separable
 from costmodel.models.mobilenet_v1 import separable
 from costmodel.notes.claim import Finding, claim, holds_if
 from costmodel.notes.measure import (
-    blueprint,
     count_kinds,
     figures,
     macs_by_kind,
     modules_of,
     network,
+    on_meta,
     sample,
     totals,
     traced,
@@ -119,7 +119,7 @@ def dead_depthwise() -> Finding:
 def v2_block() -> Finding:
     x = sample(1000, low=-100, high=100) / 8
     relu6 = torch.equal(nn.ReLU6()(x), torch.minimum(torch.maximum(x, torch.tensor(0.0)), torch.tensor(6.0)).double())
-    blocks = modules_of(blueprint("mobilenet_v2"), InvertedResidual)
+    blocks = modules_of(on_meta("mobilenet_v2"), InvertedResidual)
     order = [[name for name, _ in b.named_children()] for b in blocks]
     ruled = sum(
         b.depthwise.conv.stride == (1, 1) and modules_of(b, nn.Conv2d)[0].in_channels == b.project.conv.out_channels
@@ -159,7 +159,7 @@ def hard_sigmoid() -> Finding:
     NOTE, 32, "SE in V3: pool, then fc + ReLU, fc + hard-sigmoid, and scale.", formula="x · hσ(W₂ ReLU(W₁ mean(x)))",
 )  # fmt: skip
 def v3_se() -> Finding:
-    gates = modules_of(blueprint("mobilenet_v3_large"), SqueezeExcitation)
+    gates = modules_of(on_meta("mobilenet_v3_large"), SqueezeExcitation)
     p = traced(partial(_same, gates[0]), 1, gates[0].reduce.in_channels, 28, 28)
     steps = [x.kind for x in p.pricing.layers]
     types = [type(getattr(gates[0], name)).__name__ for name in ("pool", "reduce", "act", "expand", "gate")]

@@ -12,7 +12,7 @@ from costmodel import formulas, models
 from costmodel.models.closed.resnext import TEMPLATES
 from costmodel.models.resnet import bottleneck
 from costmodel.notes.claim import Finding, claim, holds_if
-from costmodel.notes.measure import blueprint, count_kinds, figures, modules_of, network, sample, traced
+from costmodel.notes.measure import count_kinds, figures, modules_of, network, on_meta, sample, traced
 from costmodel.notes.note_004_early import NOTE
 from costmodel.views import units
 
@@ -70,7 +70,7 @@ def thousand_layers() -> Finding:
 )  # fmt: skip
 def blocks_by_depth() -> Finding:
     first = {
-        name: len(modules_of(blueprint(name).layer1[1].body, nn.Conv2d))
+        name: len(modules_of(on_meta(name).layer1[1].body, nn.Conv2d))
         for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
     }
     size = (56, 56)
@@ -248,7 +248,7 @@ def cardinality() -> Finding:
     plain = formulas.bottleneck(c_in=256, width=64, c_out=256, size=(56, 56))
     a, b = (sum(x[name].params for name in ("reduce", "conv", "expand")) for x in (plain, block))
     ran = traced(partial(bottleneck, 256, 64, 1, groups=c, width_per_group=d), 1, 256, 56, 56)
-    grouped = next(m for m in modules_of(blueprint("resnext50_32x4d"), nn.Conv2d) if m.groups > 1)
+    grouped = next(m for m in modules_of(on_meta("resnext50_32x4d"), nn.Conv2d) if m.groups > 1)
     return Finding(
         verdict=holds_if((grouped.groups, grouped.out_channels // grouped.groups) == (c, d) and c * d > 64),
         value=[c, d, c * d],

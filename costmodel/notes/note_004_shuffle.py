@@ -14,7 +14,7 @@ from costmodel.models.resnet import bottleneck
 from costmodel.models.shufflenet_v1 import shuffle_unit
 from costmodel.models.shufflenet_v2 import ShuffleUnit
 from costmodel.notes.claim import Finding, claim, holds_if, judge
-from costmodel.notes.measure import CLASSICS, blueprint, count_kinds, macs_by_kind, modules_of, network, traced
+from costmodel.notes.measure import CLASSICS, count_kinds, macs_by_kind, modules_of, network, on_meta, traced
 from costmodel.notes.note_004_early import NOTE
 from costmodel.notes.shuffle_experiments import experiments
 from costmodel.views import units
@@ -49,7 +49,7 @@ def v1_is_grouped() -> Finding:
     formula="groups of the 3x3 against its channels",
 )  # fmt: skip
 def figure_a() -> Finding:
-    conv = next(m for m in modules_of(blueprint("resnext50_32x4d"), nn.Conv2d) if m.groups > 1)
+    conv = next(m for m in modules_of(on_meta("resnext50_32x4d"), nn.Conv2d) if m.groups > 1)
     template = TEMPLATES["resnext50_32x4d"]
     return Finding(
         verdict=holds_if(conv.groups == conv.in_channels),

@@ -1,4 +1,4 @@
-"""The claims of the study notes, with what computing them found: for a terminal, as Markdown, HTML and JSON."""
+"""The claims with their findings: for a terminal, and as Markdown, HTML and JSON."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from costmodel.notes import Result
 
 MARKS = {"holds": "✓", "approximate": "≈", "fails": "✗", "not computable": "–"}
-"""A sign for each verdict, in the order in which verdicts are told."""
+"""A sign for each verdict, in the order of tables."""
 
 MEANS = {
     "holds": "as the note says",
     "approximate": "true within a range, or up to a rounding",
     "fails": "not so",
-    "not computable": "an accuracy or a time, which no count tells",
+    "not computable": "an accuracy or a time, which does not follow from counts",
 }
 
 _STYLES = {"holds": "green", "approximate": "yellow", "fails": "bold red", "not computable": "dim"}
 
 ABOUT = (
     "Every formula, number and statement of five study notes, computed: in closed form from hyper-parameters, and from "
-    "a traced module wherever a module can show it. The two are derived apart and agree to the last integer."
+    "a traced module wherever a module can show it. The two derivations share no code, and agree exactly."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number behind a verdict, as printed; empty where that way has none."""
+    """A number behind a verdict, as printed; empty where it was not derived in that way."""
 
     name: str
     closed_form: str
@@ -45,7 +45,7 @@ class Figure:
 
 
 def figures(result: Result) -> list[Figure]:
-    """The numbers of a finding, those that were derived twice side by side."""
+    """The numbers of a finding; those derived twice stand side by side."""
     closed, traced = dict(_flat(result.finding.closed_form)), dict(_flat(result.finding.traced))
     return [
         Figure(name, *(value(side[name]) if name in side else "" for side in (closed, traced)))
@@ -63,7 +63,7 @@ def _flat(found: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]
 
 
 def value(found: Any) -> str:
-    """A value in print; every digit of a count, four of a ratio.
+    """A value as printed: all digits of a count, four of a ratio.
 
     >>> value(138357544), value(32.693), value([8, 24]), value((1, 3, 8)), value(True)
     ('138,357,544', '32.69', '8, 24', '1×3×8', 'yes')
@@ -84,7 +84,7 @@ def value(found: Any) -> str:
 
 
 def tally(results: Sequence[Result]) -> dict[str, int]:
-    """How many claims there are of each verdict."""
+    """The number of claims with each verdict."""
     return {verdict: sum(r.finding.verdict == verdict for r in results) for verdict in MARKS}
 
 
@@ -93,7 +93,7 @@ def _by_note(results: Sequence[Result]) -> list[tuple[Any, list[Result]]]:
 
 
 def json(results: Sequence[Result]) -> str:
-    """A list of objects, one for each claim, with every figure exact."""
+    """A list of objects, one per claim, with exact figures."""
     rows = [
         {
             "id": r.claim.id, "note": f"{r.claim.note.number}: {r.claim.note.about}", "claim": r.claim.says,
@@ -109,7 +109,7 @@ def json(results: Sequence[Result]) -> str:
 
 
 def parts(results: Sequence[Result], width: int) -> list[RenderableType]:
-    """A row for each claim, and how many of each verdict there are."""
+    """A row per claim, and the number of claims with each verdict."""
     from rich.text import Text
 
     said = [f"{MARKS[r.finding.verdict]} {r.finding.verdict}" for r in results]
@@ -121,11 +121,11 @@ def parts(results: Sequence[Result], width: int) -> list[RenderableType]:
     labels = [Text(r.claim.id, style=_STYLES[r.finding.verdict]) for r in results]
     made, _ = grid.table("claim", labels, columns, width, keep_all=True, least=7)
     counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(results).items() if n)
-    return [made, "", grid.dim([f"{len(results)} claims: {counts}. `costmodel notes ID` tells all of one."])]
+    return [made, "", grid.dim([f"{len(results)} claims: {counts}. `costmodel notes ID` shows one in full."])]
 
 
 def detail(result: Result, width: int) -> list[RenderableType]:
-    """Everything that is known of one claim."""
+    """One claim in full."""
     from rich.text import Text
 
     claim, finding = result.claim, result.finding
@@ -150,7 +150,7 @@ def detail(result: Result, width: int) -> list[RenderableType]:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The report: the verdicts counted, what is wrong or imprecise, then every claim with its numbers."""
+    """The report: a count of the verdicts, what is wrong or imprecise, then every claim with its numbers."""
     notes = _by_note(results)
     counts = [
         [f"{note.number}: {escape(note.about)}", str(len(of)), *(str(n) for n in tally(of).values())]
@@ -200,7 +200,7 @@ def _section(result: Result) -> Iterator[str]:
 
 
 def page(results: Sequence[Result]) -> str:
-    """The report as one page of HTML, without any script."""
+    """The report as an HTML page without scripts."""
     template = files("costmodel.notes") / "report.html.j2"
     return html.page(
         template.read_text("utf-8"), title="The claims of the notes, computed", about=ABOUT, notes=_by_note(results),

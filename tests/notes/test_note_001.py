@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from costmodel import models
-from costmodel.notes.measure import blueprint
+from costmodel.notes.measure import on_meta
 from tests.notes.arithmetic import longest_common
 
 # Kernel, expanded, out, SE, stride.
@@ -49,7 +49,7 @@ def test_claim(name: str, holds: Callable[[str, tuple[str, Any]], None]) -> None
 def convolutions() -> Iterator[nn.Conv2d | nn.Conv3d]:
     """Those of all networks of the library."""
     for name in models.list_models():
-        yield from (m for m in blueprint(name).modules() if isinstance(m, nn.Conv2d | nn.Conv3d))
+        yield from (m for m in on_meta(name).modules() if isinstance(m, nn.Conv2d | nn.Conv3d))
 
 
 def fits(conv: nn.Conv2d | nn.Conv3d) -> bool:
