@@ -86,6 +86,20 @@ def _spaced(args: Arguments) -> TensorSpec:
     return TensorSpec((args["steps"],), args["dtype"] or default_float())
 
 
+def _spaced_between(args: Arguments) -> TensorSpec:
+    # Ends that are tensors say nothing of the dtype, unless they are complex.
+    ends = [default_float(), *(layout.result_dtype([args[end]]) for end in ("start", "end"))]
+    whole = next((dtype for dtype in ends if layout.category(dtype) == 3), default_float())
+    return TensorSpec((args["steps"],), args["dtype"] or whole)
+
+
+def _permuted(args: Arguments) -> TensorSpec:
+    shape, order = tuple(args["size"]), args["physical_layout"]
+    stored = TensorSpec(tuple(shape[d] for d in order)).full_strides
+    strides = tuple(stored[list(order).index(d)] for d in range(len(shape)))
+    return TensorSpec(shape, args["dtype"] or default_float(), layout.normal(strides, shape))
+
+
 def _scalar(args: Arguments) -> TensorSpec:
     return TensorSpec((), args["dtype"] or default_float())
 
@@ -105,6 +119,14 @@ def _triangle_indices(lower: bool) -> Callable[[Arguments], TensorSpec]:
 def _filled(args: Arguments) -> TensorSpec:
     x = args["self"]
     return TensorSpec(x.shape, x.dtype, layout.preserved_strides(x.shape, [x]))
+
+
+def _ends_read(call: OpCall) -> Traffic:
+    return moved((t for _, t in call.tensors()), call.outputs)
+
+
+def _ends_seen(call: OpCall, output: int) -> AccessMap:
+    return {name: () for name, _ in call.tensors()}
 
 
 def _value_read(call: OpCall) -> Traffic:
@@ -143,9 +165,14 @@ register(
     allocation("aten.empty.memory_format", outputs=_sized,
                examples=(*_SIZES, example([2, 3, 4, 5], memory_format="channels_last"))),
     allocation("aten.empty_strided.default", outputs=_strided, examples=(example([2, 3], [1, 2]),)),
+    allocation("aten.empty_permuted.default", outputs=_permuted, examples=(example([2, 3, 4], [2, 0, 1]),)),
     allocation("aten.new_empty_strided.default", outputs=_strided, examples=(example(_X, [2, 3], [1, 2]),)),
     allocation("aten.empty_like.default", outputs=_like, examples=_LIKE),
     allocation("aten.new_empty.default", outputs=_new, examples=_NEW),
+    free("aten.resize_.default", because=_ALLOCATION, kind="other", outputs=_sized, access=nothing,
+         examples=(example(_X, [3, 2]),)),
+    free("aten.resize_as_.default", because=_ALLOCATION, kind="other", outputs=_filled, access=nothing,
+         examples=(example(_X, TensorSpec((3, 2))),)),
     fill("aten.zeros.default", "aten.ones.default", outputs=_sized, examples=_SIZES),
     fill("aten.full.default", outputs=_full,
          examples=(example([2, 3], 1), example([2], 0.5), example([2], True), example([2], 1, dtype="float16"))),
@@ -165,6 +192,16 @@ register(
     fill("aten.eye.m", outputs=_eye, examples=(example(3, 4),)),
     fill("aten.linspace.default", "aten.logspace.default", outputs=_spaced,
          examples=(example(0, 1, 5), example(0.0, 1.0, 1))),
+    *(
+        fill(f"aten.{name}.{overload}", outputs=_spaced_between, traffic=_ends_read, access=_ends_seen,
+             examples=(case,))
+        for name in ("linspace", "logspace")
+        for overload, case in (
+            ("Tensor_Tensor", example(TensorSpec(()), TensorSpec(()), 5)),
+            ("Tensor_Scalar", example(TensorSpec(()), 1, 5)),
+            ("Scalar_Tensor", example(0, TensorSpec(()), 5)),
+        )
+    ),
     fill("aten.scalar_tensor.default", outputs=_scalar, examples=(example(3.0), example(3, dtype="int64"))),
     fill("aten.tril_indices.default", outputs=_triangle_indices(True),
          examples=(example(4, 3), example(3, 5, 1), example(5, 3, -2))),

@@ -209,6 +209,29 @@ def _index_add_work(call: OpCall) -> Work:
     return Work(adds=n, multiplies=n if call.args["alpha"] != 1 else 0)
 
 
+def _index_reduce_work(call: OpCall) -> Work:
+    work = _REDUCES[call.args["reduce"]].times(call.args["source"].size)
+    return work + Work(divides=call.outputs[0].size) if call.args["reduce"] == "mean" else work
+
+
+def _put_work(call: OpCall) -> Work:
+    return Work(adds=call.args["index"].size) if call.args["accumulate"] else Work()
+
+
+def _masked(args: Arguments) -> TensorSpec:
+    # Where the mask is false, a fill: nothing has to be inside the table there.
+    shape, _ = _indexed(args["self"], args["indices"])
+    return TensorSpec(shape, args["self"].dtype)
+
+
+def _values_added(call: OpCall) -> Work:
+    return Work(adds=call.args["values"].size)
+
+
+def _values_added_traffic(call: OpCall) -> Traffic:
+    return _put(call, call.args["values"].size, read_back=True)
+
+
 def _index_put_work(call: OpCall) -> Work:
     return Work(adds=_put_size(call)) if call.args["accumulate"] else Work()
 
@@ -246,9 +269,27 @@ register(
          traffic=_index_add_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),)),
     copy("aten.index_fill.int_Scalar", "aten.index_fill_.int_Scalar", outputs=_like_self, access=_index_add_window,
          traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, 2.0),)),
+    copy("aten.index_fill.int_Tensor", "aten.index_fill_.int_Tensor", outputs=_like_self, access=_index_add_window,
+         traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec(())),)),
+    copy("aten.nonzero_static.default", access=everything, source=_SOURCE, examples=(example(_X, size=3),),
+         outputs=lambda args: TensorSpec((args["size"], len(args["self"].shape)), "int64")),
+    copy("aten._unsafe_masked_index.default", outputs=_masked, access=everything, traffic=looked_up, source=_SOURCE,
+         examples=(example(_X, TensorSpec((2, 5, 4), "bool"), [None, _ROWS], 0.0),)),
     copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_masked_scatter,
          access=_index_put_window,
          traffic=_masked_scatter_traffic, source=_SOURCE, examples=(example(_X, TensorSpec((3, 1), "bool"), _X),)),
+    *(
+        Rule(targets=targets, kind=always("other"), outputs=_like_self, work=work, traffic=traffic,
+             access=_index_put_window, temporaries=no_temporaries, fusible=False,
+             source="torch.Tensor.put_: one addition an element put, where they accumulate", free_because=None,
+             examples=(case,))
+        for targets, work, traffic, case in (
+            (("aten.put.default", "aten.put_.default"), _put_work, _scatter_traffic,
+             example(_X, _ROWS, TensorSpec((5,)), True)),
+            (("aten._unsafe_masked_index_put_accumulate.default",), _values_added, _values_added_traffic,
+             example(_X, TensorSpec((2, 5, 4), "bool"), [None, _ROWS], TensorSpec((2, 5, 4)))),
+        )
+    ),
     *(
         Rule(targets=targets, kind=always("other"), outputs=_contiguous, work=work, traffic=traffic, access=access,
              temporaries=no_temporaries, fusible=False,
@@ -261,6 +302,11 @@ register(
              _scatter_window, (example(_X, 1, _INDEX, _X, "amax"), example(_X, 1, _INDEX, _X, "mean"))),
             (("aten.scatter.reduce", "aten.scatter_.reduce"), _scatter_work, _scatter_traffic,
              _scatter_window, (example(_X, 1, _INDEX, _X, reduce="multiply"),)),
+            (("aten.scatter.value_reduce", "aten.scatter_.value_reduce"), _scatter_work, _scatter_traffic,
+             _scatter_window, (example(_X, 1, _INDEX, 2.0, reduce="multiply"),)),
+            (("aten.index_reduce.default", "aten.index_reduce_.default"), _index_reduce_work, _index_add_traffic,
+             _index_add_window, (example(_X, 1, _ROWS, TensorSpec((2, 5, 4)), "amax"),
+                                 example(_X, 1, _ROWS, TensorSpec((2, 5, 4)), "mean"))),
             (("aten.index_add.default", "aten.index_add_.default"), _index_add_work, _index_add_traffic,
              _index_add_window, (example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),
                                  example(_X, 1, _ROWS, TensorSpec((2, 5, 4)), alpha=2))),

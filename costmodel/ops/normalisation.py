@@ -94,6 +94,25 @@ def _batch_norm_rule(target: str, examples: tuple[Example, ...]) -> Rule:
     )  # fmt: skip
 
 
+def _trained(call: OpCall) -> OpCall:
+    """The same call of an op that has no switch because it always trains."""
+    return OpCall(call.op, {**call.args, "training": True}, call.outputs[:3])
+
+
+register(
+    Rule(
+        targets=("aten._batch_norm_with_update.default",), kind=always("norm"),
+        # The last output is what cuDNN reserves: nothing here.
+        outputs=lambda args: (*_batch_norm({**args, "training": True}), TensorSpec((0,), "uint8")),
+        work=lambda call: _batch_norm_work(_trained(call)), traffic=lambda call: _batch_norm_traffic(_trained(call)),
+        access=lambda call, output: _batch_norm_window(_trained(call), output) if output < 3 else {},
+        temporaries=no_temporaries, fusible=True,
+        source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, algorithms 1 and 2", free_because=None,
+        examples=(example(TensorSpec((2, 3, 4)), *(TensorSpec((3,)),) * 4, 0.1, 1e-5),),
+    ),
+)  # fmt: skip
+
+
 # Over the elements of each sample --------------------------------------------------------------------------------
 
 

@@ -80,6 +80,7 @@ def _rows(call: OpCall, output: int) -> AccessMap:
 register(
     fill("aten.rand.default", "aten.randn.default", outputs=_sized, source=_DRAW,
          examples=(example([2, 3]), example([2], dtype="float64"))),
+    fill("aten.normal.float_float", outputs=_sized, source=_DRAW, examples=(example(0.0, 1.0, [2, 3]),)),
     fill("aten.randint.default", outputs=_integers, source=_DRAW, examples=(example(5, [2, 3]),)),
     fill("aten.randint.low", outputs=_integers, source=_DRAW, examples=(example(1, 5, [2, 3], dtype="int32"),)),
     fill("aten.randperm.default", outputs=_permutation, source=_DRAW, examples=(example(5),)),
@@ -103,11 +104,17 @@ register(
          work=lambda call: Work(compares=call.outputs[0].size), traffic=every_argument, access=pointwise,
          temporaries=no_temporaries, fusible=True,
          source="one uniform draw compared with each probability", free_because=None, examples=(example(_X, _X),)),
-    Rule(targets=("aten.normal.Tensor_float",), kind=always("other"), outputs=_normal,
-         work=lambda call: Work(multiplies=call.outputs[0].size, adds=call.outputs[0].size), traffic=every_argument,
-         access=pointwise,
-         temporaries=no_temporaries, fusible=True, source="mean + std * draw",
-         free_because=None, examples=(example(_X, 2.0),)),
+    *(
+        Rule(targets=(target,), kind=always("other"), outputs=_normal,
+             work=lambda call: Work(multiplies=call.outputs[0].size, adds=call.outputs[0].size),
+             traffic=every_argument, access=pointwise, temporaries=no_temporaries, fusible=True,
+             source="mean + std * draw", free_because=None, examples=(case,))
+        for target, case in (
+            ("aten.normal.Tensor_float", example(_X, 2.0)),
+            ("aten.normal.float_Tensor", example(2.0, _X)),
+            ("aten.normal.Tensor_Tensor", example(_X, TensorSpec((3, 1)))),
+        )
+    ),
     Rule(targets=("aten.multinomial.default",), kind=always("other"), outputs=_multinomial, work=_multinomial_work,
          traffic=every_argument, access=_rows,
          temporaries=no_temporaries, fusible=False, source="inverse transform sampling", free_because=None,

@@ -82,7 +82,7 @@ class RealCall:
         specs = dict(zip(names, example.args, strict=False)) | dict(example.kwargs)
         torch.manual_seed(0)
         bound = {n: _mapped(v, TensorSpec, lambda s: tensor(stored(s, how), device)) for n, v in specs.items()}
-        for name in ("dtype", "memory_format"):
+        for name in ("dtype", "input_dtype", "memory_format"):
             if isinstance(bound.get(name), str):
                 bound[name] = getattr(torch, bound[name])
         if "batch_sizes" in bound:
@@ -90,6 +90,11 @@ class RealCall:
             steps, rows = bound["batch_sizes"].numel(), bound["data"].shape[0]
             lengths = [(rows + steps - 1 - i) // steps for i in range(steps)]
             bound["batch_sizes"] = torch.tensor(lengths, dtype=torch.int64)
+        for name in ("pivots", "LU_pivots"):
+            if name in bound:  # LAPACK's rows, counted from 1: each its own
+                bound[name] = (
+                    torch.arange(1, bound[name].shape[-1] + 1, dtype=torch.int32).expand_as(bound[name]).clone()
+                )
         return cls(op, bound)
 
     def run(self) -> tuple[torch.Tensor, ...]:

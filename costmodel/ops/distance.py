@@ -1,0 +1,142 @@
+"""Distances between vectors, and norms that are kept below a bound."""
+
+from __future__ import annotations
+
+from costmodel.access import AccessMap, Affine, All, AxisMap
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.access import everything, nothing
+from costmodel.ops.factorisation import real
+from costmodel.ops.reduction import norm_work
+from costmodel.ops.rule import Rule, Torch, always, every_argument, example, moved, no_temporaries, register
+from costmodel.quantities import Traffic, Work
+
+_X = TensorSpec((2, 3, 4))
+_POINTS = TensorSpec((5, 4))
+
+
+def _distance(n: int, order: float) -> Work:
+    """The norm of the difference of two vectors of n components."""
+    return Work(adds=n) + norm_work(n, order) if n else Work()
+
+
+def _between_all(args: Arguments) -> TensorSpec:
+    a, b = args["x1"], args["x2"]
+    batch = layout.broadcast([a.shape[:-2], b.shape[:-2]])
+    return TensorSpec((*batch, a.shape[-2], b.shape[-2]), layout.result_dtype([a, b]))
+
+
+def _between_all_work(call: OpCall) -> Work:
+    return _distance(call.args["x1"].shape[-1], call.args["p"]).times(call.outputs[0].size)
+
+
+def _between_all_access(call: OpCall, output: int) -> AccessMap:
+    rank = len(call.outputs[0].shape)
+    access: dict[str, tuple[AxisMap, ...]] = {}
+    for name, points in (("x1", rank - 2), ("x2", rank - 1)):
+        shape = call.args[name].shape
+        batch = tuple(All() if n == 1 else Affine(d + rank - len(shape)) for d, n in enumerate(shape[:-2]))
+        access[name] = (*batch, Affine(points), All())
+    return access
+
+
+def _pairs(args: Arguments) -> TensorSpec:
+    n = args["self"].shape[0]
+    return TensorSpec((max(n * (n - 1) // 2, 0),), args["self"].dtype)
+
+
+def _pairs_work(call: OpCall) -> Work:
+    return _distance(call.args["self"].shape[1], call.args["p"]).times(call.outputs[0].size)
+
+
+def _one(args: Arguments) -> TensorSpec:
+    return TensorSpec((), real(layout.result_dtype([args["self"], args["other"]])))
+
+
+def _one_work(call: OpCall) -> Work:
+    n = layout.elementwise({name: call.args[name] for name in ("self", "other")}).size
+    return _distance(n, call.args["p"])
+
+
+def _close_work(call: OpCall) -> Work:
+    # |a - b| <= atol + rtol |b|
+    n = layout.elementwise({name: call.args[name] for name in ("self", "other")}).size
+    return Work(adds=2, multiplies=1, compares=1).times(n)
+
+
+def _bounded(n: int, order: float) -> Work:
+    """A vector's norm, compared with a bound, and the vector times bound / (norm + 1e-7)."""
+    return norm_work(n, order) + Work(compares=1, adds=1, divides=1, multiplies=n) if n else Work()
+
+
+def _renorm(args: Arguments) -> TensorSpec:
+    return TensorSpec(args["self"].shape, args["self"].dtype)
+
+
+def _renorm_work(call: OpCall) -> Work:
+    x = call.args["self"]
+    vectors = x.shape[call.args["dim"]]
+    return _bounded(x.size // vectors, call.args["p"]).times(vectors) if vectors else Work()
+
+
+def _renorm_access(call: OpCall, output: int) -> AccessMap:
+    rank = len(call.args["self"].shape)
+    dim = call.args["dim"] % rank
+    return {"self": tuple(Affine(d) if d == dim else All() for d in range(rank))}
+
+
+def _rows(call: OpCall) -> int:
+    # Only values tell how many are the same.
+    return min(call.args["indices"].size, call.args["self"].shape[0])
+
+
+def _embedding_renorm_work(call: OpCall) -> Work:
+    return _bounded(call.args["self"].shape[1], call.args["norm_type"]).times(_rows(call))
+
+
+def _embedding_renorm_traffic(call: OpCall) -> Traffic:
+    table = call.args["self"]
+    n = _rows(call) * table.shape[1]
+    rows = Traffic(read=n, written=n, read_bytes=n * table.itemsize, written_bytes=n * table.itemsize)
+    return moved([call.args["indices"]], ()) + rows
+
+
+register(
+    Rule(
+        targets=("aten._cdist_forward.default",), kind=always("other"), outputs=_between_all, work=_between_all_work,
+        traffic=every_argument, access=_between_all_access, temporaries=no_temporaries, fusible=False,
+        source="torch.cdist: the p-norm of each difference", free_because=None,
+        examples=(
+            example(_X, _X, 2.0, None), example(_X, _POINTS, 1.0, None), example(_POINTS, _X, float("inf"), None),
+            example(_X, _X, 3.0, None),
+        ),
+    ),
+    Rule(
+        targets=("aten._pdist_forward.default",), kind=always("other"), outputs=_pairs, work=_pairs_work,
+        traffic=every_argument, access=everything, temporaries=no_temporaries, fusible=False,
+        source="torch.nn.functional.pdist: each pair once", free_because=None, examples=(example(_POINTS),),
+    ),
+    Rule(
+        targets=("aten.dist.default",), kind=always("other"), outputs=_one, work=_one_work, traffic=every_argument,
+        access=everything, temporaries=no_temporaries, fusible=False,
+        source="torch.dist: the p-norm of the difference", free_because=None, examples=(example(_X, _X),),
+    ),
+    Rule(
+        targets=("aten.allclose.default",), kind=always("other"), outputs=Torch.VALUE, work=_close_work,
+        traffic=every_argument, access=nothing, temporaries=no_temporaries, fusible=False,
+        source="torch.allclose: |a - b| <= atol + rtol |b|, at every position", free_because=None,
+        examples=(example(_X, _X),),
+    ),
+    Rule(
+        targets=("aten.renorm.default", "aten.renorm_.default"), kind=always("other"), outputs=_renorm,
+        work=_renorm_work, traffic=every_argument, access=_renorm_access, temporaries=no_temporaries, fusible=False,
+        source="torch.renorm, every vector longer than the bound", free_because=None,
+        examples=(example(_X, 2, 0, 1.0), example(_X, 1, -1, 1.0)),
+    ),
+    Rule(
+        targets=("aten.embedding_renorm_.default",), kind=always("embedding"), outputs=_renorm,
+        work=_embedding_renorm_work, traffic=_embedding_renorm_traffic, access=everything, temporaries=no_temporaries,
+        fusible=False, source="torch.nn.Embedding's max_norm: rows looked up, each another, every one too long",
+        free_because=None, examples=(example(_POINTS, TensorSpec((3,), "int64"), 1.0, 2.0),),
+    ),
+)  # fmt: skip

@@ -1,0 +1,306 @@
+"""Linear equations, and what is computed by solving them: determinants, inverses, least squares, matrix functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.access import nothing
+from costmodel.ops.factorisation import (
+    both,
+    column_major,
+    each_matrix,
+    factorisation,
+    householder_work,
+    lu_work,
+    parts,
+    real,
+    reflected,
+    same_columns,
+    square,
+    svd_work,
+    symmetric_eigen_work,
+)
+from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.quantities import Work
+
+_SQUARE = TensorSpec((2, 4, 4))
+_RIGHT = TensorSpec((2, 4, 3))
+_ROWS = TensorSpec((2, 3, 4))
+_TALL = TensorSpec((5, 3))
+_WIDE = TensorSpec((3, 5))
+
+
+def triangular_work(n: int, columns: int, unit: bool = False) -> Work:
+    """A triangular system of n equations for so many right sides; a ``unit`` diagonal is not divided by.
+
+    Source: Golub & Van Loan, algorithms 3.1.1 and 3.1.2.
+
+    >>> triangular_work(3, 1)
+    Work(macs=0, adds=3, multiplies=3, divides=3, compares=0, transcendentals=0, macs_on_padding=0)
+    """
+    return (both(n * (n - 1) // 2) + Work(divides=0 if unit else n)).times(columns)
+
+
+def solve_work(n: int, columns: int) -> Work:
+    """The two triangular systems that an LU factorisation leaves, the first of unit diagonal.
+
+    >>> solve_work(2, 1)
+    Work(macs=0, adds=2, multiplies=2, divides=2, compares=0, transcendentals=0, macs_on_padding=0)
+    """
+    return triangular_work(n, columns, unit=True) + triangular_work(n, columns)
+
+
+def _inverse_of_cholesky(n: int) -> Work:
+    # The factor's inverse by columns, then the lower triangle of its product with itself.
+    inverse = Work(
+        multiplies=(n - 1) * n * (n + 1) // 6, adds=n * (n - 1) * (n - 2) // 6, divides=n * (n + 1) // 2
+    )  # fmt: skip
+    return inverse + Work(multiplies=n * (n + 1) * (n + 2) // 6, adds=(n - 1) * n * (n + 1) // 6)
+
+
+def _is_vector(a: TensorSpec, b: TensorSpec) -> bool:
+    return len(b.shape) == 1 or (len(a.shape) - 1 == len(b.shape) and a.shape[:-1] == b.shape)
+
+
+def _right_sides(n: int, result: TensorSpec) -> int:
+    """Right sides of all systems together: whatever is not the unknowns' own dimension."""
+    return result.size // n if n else 0
+
+
+def _solved(a: TensorSpec, b: TensorSpec, left: bool) -> tuple[int, ...]:
+    """The solution's shape: batches broadcast."""
+    batch, n = square(a)
+    if _is_vector(a, b):
+        return (*batch, n)
+    return (*layout.broadcast([batch, b.shape[:-2]]), *b.shape[-2:])
+
+
+def _row_major_if(rows: bool, shape: tuple[int, ...], dtype: str) -> TensorSpec:
+    return TensorSpec(shape, dtype) if rows else column_major(shape, dtype)
+
+
+def _solve_ex(args: Arguments) -> Outputs:
+    a = args["A"]
+    batch, n = square(a)
+    x = _row_major_if(not args["left"], _solved(a, args["B"], args["left"]), a.dtype)
+    lu = column_major(a.shape, a.dtype)
+    return x, lu, TensorSpec((*batch, n), "int32"), TensorSpec(batch, "int32")
+
+
+def _solve_ex_work(call: OpCall) -> Work:
+    batch, n = square(call.args["A"])
+    factors = lu_work(n, n).times(prod(batch))
+    return factors + solve_work(n, _right_sides(n, call.outputs[0]))
+
+
+def _lu_solve(args: Arguments) -> TensorSpec:
+    lu = args["LU"]
+    return _row_major_if(not args["left"], _solved(lu, args["B"], args["left"]), lu.dtype)
+
+
+def _solve_triangular(args: Arguments) -> TensorSpec:
+    a, b = args["self"], args["B"]
+    batch = layout.broadcast([a.shape[:-2], b.shape[:-2]])
+    return column_major((*batch, *b.shape[-2:]), a.dtype)
+
+
+def _triangular_solve(args: Arguments) -> Outputs:
+    a, b = args["A"], args["self"]
+    batch = layout.broadcast([a.shape[:-2], b.shape[:-2]])
+    return column_major((*batch, *b.shape[-2:]), a.dtype), column_major((*batch, *a.shape[-2:]), a.dtype)
+
+
+def _like_right_side(matrix: str) -> Callable[[Arguments], TensorSpec]:
+    def outputs(args: Arguments) -> TensorSpec:
+        a = args[matrix]
+        b = args["self"] if "input2" in args else args["B"]
+        batch = layout.broadcast([a.shape[:-2], b.shape[:-2]])
+        return column_major((*batch, *b.shape[-2:]), b.dtype)
+
+    return outputs
+
+
+def _of_systems(matrix: str, work: Callable[[Arguments, int, int], Work]) -> Callable[[OpCall], Work]:
+    """The work of an op that solves: ``work`` of its arguments, the unknowns, and the right sides of all systems."""
+
+    def total(call: OpCall) -> Work:
+        n = call.args[matrix].shape[-1]
+        return work(call.args, n, _right_sides(n, call.outputs[0]))
+
+    return total
+
+
+def _det(args: Arguments) -> Outputs:
+    a = args["A"]
+    batch, n = square(a)
+    return TensorSpec(batch, a.dtype), column_major(a.shape, a.dtype), TensorSpec((*batch, n), "int32")
+
+
+def _slogdet(args: Arguments) -> Outputs:
+    sign, *factors = _factors(_det(args))
+    return sign, TensorSpec(sign.shape, real(sign.dtype)), *factors
+
+
+def _factors(outputs: Outputs) -> tuple[TensorSpec, ...]:
+    assert isinstance(outputs, tuple)
+    return outputs
+
+
+def _inverse(args: Arguments) -> Outputs:
+    a = args["A"]
+    batch, _ = square(a)
+    return column_major(a.shape, a.dtype), TensorSpec(batch, "int32")
+
+
+def _same_rows(args: Arguments) -> TensorSpec:
+    square(args["self"])
+    return TensorSpec(args["self"].shape, args["self"].dtype)
+
+
+def _exponential_work(args: Arguments, m: int, n: int) -> Work:
+    # Degree 18 takes five products; a number is an exponential.
+    if n == 1:
+        return Work(transcendentals=1)
+    return Work(multiplies=5 * n**3, adds=5 * n**2 * (n - 1))
+
+
+def _pseudo_inverse(args: Arguments) -> TensorSpec:
+    batch, m, n = parts(args["self"])
+    return TensorSpec((*batch, n, m), args["self"].dtype)
+
+
+def _pseudo_inverse_work(args: Arguments, m: int, n: int) -> Work:
+    # V (Sigma^+ U^T): small values are compared away, the others inverted and multiplied in.
+    k = min(m, n)
+    factors = symmetric_eigen_work(n, True) if args["hermitian"] else svd_work(m, n, True, False)
+    return factors + both(m * n * k) + Work(compares=k, divides=k, multiplies=k * m)
+
+
+def _driver(args: Arguments) -> str:
+    return args["driver"] or "gelsy"
+
+
+def _lstsq(args: Arguments) -> Outputs:
+    a, b = args["self"], args["b"]
+    batch, m, n = parts(a)
+    vector = _is_vector(a, TensorSpec((*b.shape,)))
+    sides = 1 if vector else b.shape[-1]
+    # LAPACK overwrites the right sides, of which there are max(m, n) rows.
+    rows = max(m, n)
+    leading = TensorSpec((*batch, sides, rows)).full_strides
+    if vector:
+        shape, strides = (*batch, n), (*leading[:-2], 1)
+    else:
+        shape, strides = (*batch, n, sides), (*leading[:-2], 1, rows)
+    x = TensorSpec(shape, a.dtype, layout.normal(strides, shape))
+    driver = _driver(args)
+    left_over = m > n and driver != "gelsy"
+    residuals = TensorSpec((*batch, sides) if left_over else (0,), real(a.dtype))
+    rank = TensorSpec((0,) if driver == "gels" else batch, "int64")
+    values = TensorSpec((*batch, min(m, n)) if driver in ("gelsd", "gelss") else (0,), real(a.dtype))
+    return x, residuals, rank, values
+
+
+def _lstsq_work(call: OpCall) -> Work:
+    args = call.args
+    batch, m, n = parts(args["self"])
+    k = min(m, n)
+    sides = 1 if _is_vector(args["self"], args["b"]) else args["b"].shape[-1]
+    if _driver(args) in ("gelsd", "gelss"):
+        # V (Sigma^+ (U^T b)) for each right side.
+        one = svd_work(m, n, True, False) + (both(k * (m + n)) + Work(divides=k)).times(sides)
+    else:
+        # Q^T b, then R x = Q^T b.
+        one = sum((reflected(m - i, sides) for i in range(k)), householder_work(m, n)) + triangular_work(k, sides)
+    return one.times(prod(batch))
+
+
+def _solver(
+    *targets: str,
+    outputs: Callable[[Arguments], Outputs],
+    work: Callable[[OpCall], Work],
+    source: str,
+    examples: tuple[Example, ...],
+) -> Rule:
+    return Rule(
+        targets=targets, kind=always("other"), outputs=outputs, work=work, traffic=every_argument, access=each_matrix,
+        temporaries=no_temporaries, fusible=False, source=f"Golub & Van Loan, Matrix Computations, 4th ed., {source}",
+        free_because=None, examples=examples,
+    )  # fmt: skip
+
+
+_PIVOTS = TensorSpec((2, 4), "int32")
+
+register(
+    _solver(
+        "aten._linalg_solve_ex.default", outputs=_solve_ex, work=_solve_ex_work, source="section 3.4.2",
+        examples=(example(_SQUARE, _RIGHT), example(_SQUARE, _ROWS, left=False), example(_SQUARE, TensorSpec((2, 4)))),
+    ),
+    _solver(
+        "aten.linalg_lu_solve.default", outputs=_lu_solve, source="section 3.4.2",
+        work=_of_systems("LU", lambda a, n, sides: solve_work(n, sides)),
+        examples=(example(_SQUARE, _PIVOTS, _RIGHT), example(_SQUARE, _PIVOTS, _ROWS, left=False)),
+    ),
+    _solver(
+        "aten.linalg_solve_triangular.default", outputs=_solve_triangular, source="section 3.1",
+        work=_of_systems("self", lambda a, n, sides: triangular_work(n, sides, a["unitriangular"])),
+        examples=(example(_SQUARE, _RIGHT, upper=True), example(_SQUARE, _ROWS, upper=False, left=False)),
+    ),
+    _solver(
+        "aten.triangular_solve.default", outputs=_triangular_solve, source="section 3.1",
+        work=_of_systems("A", lambda a, n, sides: triangular_work(n, sides, a["unitriangular"])),
+        examples=(example(_RIGHT, _SQUARE),),
+    ),
+    _solver(
+        "aten.cholesky_solve.default", outputs=_like_right_side("input2"), source="section 4.2",
+        work=_of_systems("input2", lambda a, n, sides: triangular_work(n, 2 * sides)),
+        examples=(example(_RIGHT, _SQUARE),),
+    ),
+    _solver(
+        "aten.linalg_ldl_solve.default", outputs=_like_right_side("LD"), source="section 4.1.2",
+        work=_of_systems("LD", lambda a, n, sides: triangular_work(n, 2 * sides, unit=True) + Work(divides=n * sides)),
+        examples=(example(_SQUARE, _PIVOTS, _RIGHT),),
+    ),
+    factorisation(
+        "aten.cholesky_inverse.default", outputs=same_columns, work=lambda a, m, n: _inverse_of_cholesky(n),
+        source="section 3.1 by columns, and L^-T L^-1", examples=(example(_SQUARE),),
+    ),
+    factorisation(
+        "aten._linalg_det.default", outputs=_det, work=lambda a, m, n: lu_work(n, n) + Work(multiplies=n - 1),
+        source="section 3.2: the product of U's diagonal", examples=(example(_SQUARE),),
+    ),
+    factorisation(
+        "aten._linalg_slogdet.default", outputs=_slogdet, source="section 3.2: the logarithms of U's diagonal",
+        work=lambda a, m, n: lu_work(n, n) + Work(transcendentals=n, adds=n - 1), examples=(example(_SQUARE),),
+    ),
+    factorisation(
+        "aten.linalg_inv_ex.default", outputs=_inverse, work=lambda a, m, n: lu_work(n, n) + solve_work(n, n),
+        source="section 3.4.2, with the identity on the right", examples=(example(_SQUARE),),
+    ),
+    factorisation(
+        "aten.linalg_matrix_exp.default", outputs=_same_rows, work=_exponential_work,
+        source="section 9.3; its Taylor polynomial of degree 18 in five products (Bader, Blanes & Casas, Mathematics 7 "
+        "(2019) 1174), the squarings of large matrices left out", examples=(example(_SQUARE),),
+    ),
+    factorisation(
+        "aten.linalg_pinv.atol_rtol_tensor", outputs=_pseudo_inverse, work=_pseudo_inverse_work,
+        source="section 5.5.2 and figure 8.6.1, leading terms",
+        examples=(example(_TALL), example(_SQUARE, hermitian=True)),
+    ),
+    _solver(
+        "aten.linalg_lstsq.default", outputs=_lstsq, work=_lstsq_work, source="algorithm 5.3.2, or section 5.5.2",
+        examples=(
+            example(_TALL, TensorSpec((5, 2))), example(_WIDE, TensorSpec((3, 2))),
+            example(_TALL, TensorSpec((5, 2)), driver="gels"), example(_TALL, TensorSpec((5, 2)), driver="gelsd"),
+        ),
+    ),
+    Rule(
+        targets=("aten._linalg_check_errors.default",), kind=always("other"), outputs=lambda args: (),
+        work=lambda call: Work(compares=call.args["info"].size), traffic=every_argument, access=nothing,
+        temporaries=no_temporaries, fusible=False, source="each matrix's status is compared with 0", free_because=None,
+        examples=(example(TensorSpec((2,), "int32"), "linalg.inv", is_matrix=False),),
+    ),
+)  # fmt: skip

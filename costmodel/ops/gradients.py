@@ -1,0 +1,61 @@
+"""Gradients that a forward may run by itself: of softmax, dropout and overlapping windows."""
+
+from __future__ import annotations
+
+from costmodel.access import AccessMap
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.access import all_of, everything
+from costmodel.ops.elementwise import each, elementwise
+from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
+from costmodel.quantities import Work
+
+_X = TensorSpec((2, 3, 4))
+
+
+def _softmax(args: Arguments) -> TensorSpec:
+    y = args["output"]
+    dtype = args["input_dtype"]
+    return TensorSpec(y.shape, dtype if isinstance(dtype, str) else y.dtype)
+
+
+def _softmax_work(call: OpCall) -> Work:
+    # y (g - sum(g y)) along each row.
+    y = call.outputs[0]
+    n = y.shape[call.args["dim"]] if y.shape else 1
+    rows = y.size // n if n else 0
+    return Work(multiplies=2 * n, adds=n - 1 + n).times(rows) if rows else Work()
+
+
+def _along_dim(call: OpCall, output: int) -> AccessMap:
+    dims = [call.args["dim"]] if call.args["output"].shape else []
+    return {**all_of("output", dims)(call, output), **all_of("grad_output", dims)(call, output)}
+
+
+def _windows(args: Arguments) -> TensorSpec:
+    return TensorSpec(tuple(args["input_sizes"]), args["grad_in"].dtype)
+
+
+def _windows_work(call: OpCall) -> Work:
+    return Work(adds=call.args["grad_in"].size)
+
+
+register(
+    Rule(
+        targets=("aten._softmax_backward_data.default",), kind=always("other"), outputs=_softmax, work=_softmax_work,
+        traffic=every_argument, access=_along_dim, temporaries=no_temporaries, fusible=False,
+        source="y (g - sum(g y))", free_because=None, examples=(example(_X, _X, 1, "float32"),),
+    ),
+    elementwise(
+        "aten.native_dropout_backward.default", work=each(multiplies=2), kind="other",
+        outputs=lambda args: layout.elementwise(args, args["grad_output"].dtype),
+        examples=(example(_X, TensorSpec((2, 3, 4), "bool"), 2.0),),
+        source="Srivastava et al., Dropout, JMLR 15 (2014): times the mask, times 1 / (1 - p)",
+    ),
+    Rule(
+        targets=("aten.unfold_backward.default",), kind=always("other"), outputs=_windows, work=_windows_work,
+        traffic=every_argument, access=everything, temporaries=no_temporaries, fusible=False,
+        source="windows overlap: each element is added to what is there", free_because=None,
+        examples=(example(TensorSpec((2, 3, 3)), [2, 7], 1, 3, 2),),
+    ),
+)  # fmt: skip

@@ -1,0 +1,98 @@
+"""Pooling undone, pooling over random windows, and the gradient of pooling."""
+
+from __future__ import annotations
+
+from math import prod
+
+from costmodel.access import AccessMap, Affine, All, AxisMap
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.movement import copy
+from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, moved, no_temporaries, register
+from costmodel.quantities import Traffic, Work
+
+_X = TensorSpec((2, 3, 2, 2))
+_WHERE = TensorSpec((2, 3, 2, 2), "int64")
+_VOLUME = TensorSpec((2, 3, 2, 2, 2))
+_WHERE_3D = TensorSpec((2, 3, 2, 2, 2), "int64")
+
+
+def _unpooled(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    axes = len(args["output_size"])
+    shape = (*x.shape[: len(x.shape) - axes], *args["output_size"])
+    return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape) if axes == 2 else None)
+
+
+def _planes(axes: int, call: OpCall) -> AccessMap:
+    # Which position of its plane an output has come from stands in the indices, or was drawn.
+    return {
+        name: tuple(Affine(d) if d < len(t.shape) - axes else All() for d in range(len(t.shape)))
+        for name, t in call.tensors()
+        if name in ("self", "indices", "grad_output")
+    }
+
+
+def _unpooled_access(call: OpCall, output: int) -> AccessMap:
+    return _planes(len(call.args["output_size"]), call)
+
+
+def _fractional(args: Arguments) -> Outputs:
+    x = args["self"]
+    shape = (*x.shape[: len(x.shape) - len(args["output_size"])], *args["output_size"])
+    return TensorSpec(shape, x.dtype), TensorSpec(shape, "int64")
+
+
+def _fractional_work(call: OpCall) -> Work:
+    return Work(compares=(prod(call.args["kernel_size"]) - 1) * call.outputs[0].size)
+
+
+def _fractional_access(call: OpCall, output: int) -> AccessMap:
+    x, axes = call.args["self"], len(call.args["output_size"])
+    seen: dict[str, tuple[AxisMap, ...]] = {
+        "self": tuple(Affine(d) if d < len(x.shape) - axes else All() for d in range(len(x.shape)))
+    }
+    return seen
+
+
+def _gradient(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape))
+
+
+def _scattered(call: OpCall) -> Work:
+    # Windows overlap: each gradient is added to what is there.
+    return Work(adds=call.args["grad_output"].size)
+
+
+def _gradient_traffic(call: OpCall) -> Traffic:
+    # The input is asked for its shape alone.
+    return moved([call.args["grad_output"], call.args["indices"]], call.outputs)
+
+
+register(
+    copy("aten.max_unpool2d.default", outputs=_unpooled, access=_unpooled_access,
+         examples=(example(_X, _WHERE, [4, 4]), example(TensorSpec((3, 2, 2)), TensorSpec((3, 2, 2), "int64"), [4, 5])),
+         source="torch.nn.MaxUnpool2d: each value where its index says, zeros elsewhere"),
+    copy("aten.max_unpool3d.default", outputs=_unpooled, access=_unpooled_access,
+         examples=(example(_VOLUME, _WHERE_3D, [4, 4, 4], [2, 2, 2], [0, 0, 0]),),
+         source="torch.nn.MaxUnpool3d: each value where its index says, zeros elsewhere"),
+    *(
+        Rule(targets=(target,), kind=always("pool"), outputs=_fractional, work=_fractional_work,
+             traffic=every_argument, access=_fractional_access, temporaries=no_temporaries, fusible=False,
+             source="Graham, Fractional Max-Pooling, arXiv:1412.6071", free_because=None, examples=(case,))
+        for target, case in (
+            ("aten.fractional_max_pool2d.default",
+             example(TensorSpec((2, 3, 6, 6)), [2, 2], [3, 3], TensorSpec((2, 3, 2)))),
+            ("aten.fractional_max_pool3d.default",
+             example(TensorSpec((2, 3, 6, 6, 6)), [2, 2, 2], [3, 3, 3], TensorSpec((2, 3, 3)))),
+        )
+    ),
+    Rule(
+        targets=("aten.max_pool2d_with_indices_backward.default",), kind=always("pool"), outputs=_gradient,
+        work=_scattered, traffic=_gradient_traffic, access=lambda call, output: _planes(2, call),
+        temporaries=no_temporaries, fusible=False, source="each output's gradient goes to where its maximum was",
+        free_because=None,
+        examples=(example(_X, TensorSpec((2, 3, 4, 4)), [2, 2], [2, 2], [0, 0], [1, 1], False, _WHERE),),
+    ),
+)  # fmt: skip
