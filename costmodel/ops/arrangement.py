@@ -106,7 +106,7 @@ def _trace(args: Arguments) -> TensorSpec:
 
 
 def _on_diagonal(call: OpCall) -> int:
-    return min(call.args["self"].shape)
+    return int(min(call.args["self"].shape))
 
 
 def _trace_work(call: OpCall) -> Work:
@@ -120,7 +120,7 @@ def _trace_traffic(call: OpCall) -> Traffic:
 
 def _segments(args: Arguments) -> int:
     lengths = args["lengths"]
-    return lengths.shape[-1] if lengths is not None else args["offsets"].shape[-1] - 1
+    return int(lengths.shape[-1] if lengths is not None else args["offsets"].shape[-1] - 1)
 
 
 def _segmented(args: Arguments) -> TensorSpec:

@@ -15,6 +15,7 @@ from costmodel.ops.movement import in_memory_format
 from costmodel.ops.rule import (
     Example,
     Rule,
+    Torch,
     always,
     example,
     free,
@@ -169,10 +170,13 @@ register(
     allocation("aten.new_empty_strided.default", outputs=_strided, examples=(example(_X, [2, 3], [1, 2]),)),
     allocation("aten.empty_like.default", outputs=_like, examples=_LIKE),
     allocation("aten.new_empty.default", outputs=_new, examples=_NEW),
-    free("aten.resize_.default", because=_ALLOCATION, kind="other", outputs=_sized, access=nothing,
-         examples=(example(_X, [3, 2]),)),
-    free("aten.resize_as_.default", because=_ALLOCATION, kind="other", outputs=_filled, access=nothing,
-         examples=(example(_X, TensorSpec((3, 2))),)),
+    *(
+        free(target, because=_ALLOCATION, kind="other", outputs=Torch.RESIZED, access=nothing, examples=(case,))
+        for target, case in (
+            ("aten.resize_.default", example(_X, [3, 2])),
+            ("aten.resize_as_.default", example(_X, TensorSpec((3, 2)))),
+        )
+    ),
     fill("aten.zeros.default", "aten.ones.default", outputs=_sized, examples=_SIZES),
     fill("aten.full.default", outputs=_full,
          examples=(example([2, 3], 1), example([2], 0.5), example([2], True), example([2], 1, dtype="float16"))),

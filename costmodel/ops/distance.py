@@ -6,7 +6,6 @@ from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import everything, nothing
-from costmodel.ops.factorisation import real
 from costmodel.ops.reduction import norm_work
 from costmodel.ops.rule import Rule, Torch, always, every_argument, example, moved, no_temporaries, register
 from costmodel.quantities import Traffic, Work
@@ -50,7 +49,7 @@ def _pairs_work(call: OpCall) -> Work:
 
 
 def _one(args: Arguments) -> TensorSpec:
-    return TensorSpec((), real(layout.result_dtype([args["self"], args["other"]])))
+    return TensorSpec((), layout.real_dtype(layout.result_dtype([args["self"], args["other"]])))
 
 
 def _one_work(call: OpCall) -> Work:
@@ -87,7 +86,7 @@ def _renorm_access(call: OpCall, output: int) -> AccessMap:
 
 def _rows(call: OpCall) -> int:
     # Only values tell how many are the same.
-    return min(call.args["indices"].size, call.args["self"].shape[0])
+    return min(int(call.args["indices"].size), int(call.args["self"].shape[0]))
 
 
 def _embedding_renorm_work(call: OpCall) -> Work:

@@ -27,6 +27,17 @@ def _floating(args: Arguments) -> TensorSpec:
     return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, default_float(), y.strides)
 
 
+def _magnitude(args: Arguments) -> TensorSpec:
+    y = layout.elementwise(args)
+    return TensorSpec(y.shape, layout.real_dtype(y.dtype), y.strides)
+
+
+def _squared(args: Arguments) -> TensorSpec:
+    # A power with the number 2, to which a truth value counts as an integer.
+    y = layout.elementwise(args)
+    return TensorSpec(y.shape, "int64" if y.dtype == "bool" else y.dtype, y.strides)
+
+
 def _boolean(args: Arguments) -> TensorSpec:
     return layout.elementwise(args, "bool")
 
@@ -167,7 +178,8 @@ register(
                 examples=(example(_X, _X),)),
     elementwise("aten.pow.Scalar", work=_pow_work, kind="other", outputs=_power_of_number,
                 examples=(example(2.0, _X),)),
-    elementwise(*_inplace("square.default"), work=each(multiplies=1), kind="multiply", examples=_UNARY),
+    elementwise(*_inplace("square.default"), work=each(multiplies=1), kind="multiply", outputs=_squared,
+                examples=_UNARY),
     elementwise(
         *_inplace("reciprocal.default"), work=each(divides=1), kind="multiply", outputs=_floating, examples=_UNARY,
     ),
@@ -179,8 +191,12 @@ register(
         work=each(transcendentals=1), kind="other", outputs=_floating, examples=_UNARY,
     ),
     elementwise(
-        *_inplace(*(f"{f}.default" for f in ("neg", "abs", "sign", "sgn", "round", "floor", "ceil", "trunc", "frac"))),
+        *_inplace(*(f"{f}.default" for f in ("neg", "sign", "sgn", "round", "floor", "ceil", "trunc", "frac"))),
         work=each(), kind="other", examples=_UNARY,
+        source="sign flips and rounding are bit operations, not arithmetic",
+    ),
+    elementwise(
+        *_inplace("abs.default"), work=each(), kind="other", outputs=_magnitude, examples=_UNARY,
         source="sign flips and rounding are bit operations, not arithmetic",
     ),
     elementwise(

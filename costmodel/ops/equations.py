@@ -16,7 +16,6 @@ from costmodel.ops.factorisation import (
     householder_work,
     lu_work,
     parts,
-    real,
     reflected,
     same_columns,
     square,
@@ -141,7 +140,7 @@ def _det(args: Arguments) -> Outputs:
 
 def _slogdet(args: Arguments) -> Outputs:
     sign, *factors = _factors(_det(args))
-    return sign, TensorSpec(sign.shape, real(sign.dtype)), *factors
+    return sign, TensorSpec(sign.shape, layout.real_dtype(sign.dtype)), *factors
 
 
 def _factors(outputs: Outputs) -> tuple[TensorSpec, ...]:
@@ -198,9 +197,9 @@ def _lstsq(args: Arguments) -> Outputs:
     x = TensorSpec(shape, a.dtype, layout.normal(strides, shape))
     driver = _driver(args)
     left_over = m > n and driver != "gelsy"
-    residuals = TensorSpec((*batch, sides) if left_over else (0,), real(a.dtype))
+    residuals = TensorSpec((*batch, sides) if left_over else (0,), layout.real_dtype(a.dtype))
     rank = TensorSpec((0,) if driver == "gels" else batch, "int64")
-    values = TensorSpec((*batch, min(m, n)) if driver in ("gelsd", "gelss") else (0,), real(a.dtype))
+    values = TensorSpec((*batch, min(m, n)) if driver in ("gelsd", "gelss") else (0,), layout.real_dtype(a.dtype))
     return x, residuals, rank, values
 
 

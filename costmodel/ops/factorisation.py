@@ -21,8 +21,6 @@ _WIDE = TensorSpec((2, 3, 5))
 _TALL = TensorSpec((5, 3))
 _COMPLEX = TensorSpec((4, 4), "complex64")
 _SHAPES = (example(_SQUARE), example(_WIDE), example(_TALL))
-_REAL = {"complex64": "float32", "complex128": "float64"}
-_COMPLEX_OF = {real: dtype for dtype, real in _REAL.items()}
 
 
 def column_major(shape: tuple[int, ...], dtype: str) -> TensorSpec:
@@ -34,27 +32,30 @@ def column_major(shape: tuple[int, ...], dtype: str) -> TensorSpec:
     return TensorSpec(shape, dtype, layout.normal((*strides[:-2], strides[-1], strides[-2]), shape))
 
 
-def real(dtype: str) -> str:
-    """The dtype of the parts of a complex number, and of a real number itself."""
-    return _REAL.get(dtype, dtype)
-
-
-def parts(matrix: TensorSpec) -> tuple[tuple[int, ...], int, int]:
+def parts(a: TensorSpec) -> tuple[tuple[int, ...], int, int]:
     """(batch, rows, columns) of a batch of matrices."""
-    return matrix.shape[:-2], matrix.shape[-2], matrix.shape[-1]
+    return a.shape[:-2], a.shape[-2], a.shape[-1]
 
 
-def square(matrix: TensorSpec) -> tuple[tuple[int, ...], int]:
+def square(a: TensorSpec) -> tuple[tuple[int, ...], int]:
     """(batch, n) of a batch of square matrices."""
-    if len(matrix.shape) < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ValueError(f"takes square matrices, got {matrix.shape}")
-    return matrix.shape[:-2], matrix.shape[-1]
+    if len(a.shape) < 2 or a.shape[-1] != a.shape[-2]:
+        raise ValueError(f"takes square matrices, got {a.shape}")
+    return a.shape[:-2], a.shape[-1]
+
+
+_NAMES = ("A", "LU", "LD", "LU_data", "input", "self")
+
+
+def matrix(args: Arguments) -> TensorSpec:
+    """The batch of matrices that an op works on: each op has a name of its own for it."""
+    given: TensorSpec = next(args[name] for name in _NAMES if name in args)
+    return given
 
 
 def each_matrix(call: OpCall, output: int) -> AccessMap:
     """A result depends on all of its own matrix, and on no other of the batch."""
-    first = next(t for _, t in call.tensors())
-    batch, y = first.shape[:-2], call.outputs[output]
+    batch, y = matrix(call.args).shape[:-2], call.outputs[output]
     n = len(batch) if y.shape[: len(batch)] == batch else 0
     return {
         name: tuple(Affine(d) if d < n and t.shape[:n] == batch else All() for d in range(len(t.shape)))
@@ -190,11 +191,10 @@ def svd_work(m: int, n: int, vectors: bool, full: bool) -> Work:
 
 
 def per_matrix(work: Callable[[Arguments, int, int], Work]) -> Callable[[OpCall], Work]:
-    """The work of each matrix of the first argument, from the arguments, its rows and its columns."""
+    """The work of each matrix, from the arguments, its rows and its columns."""
 
     def total(call: OpCall) -> Work:
-        first: TensorSpec = next(t for _, t in call.tensors())
-        batch, m, n = parts(first)
+        batch, m, n = parts(matrix(call.args))
         return work(call.args, m, n).times(prod(batch)) if m and n else Work()
 
     return total
@@ -297,13 +297,13 @@ def _eigh(args: Arguments) -> Outputs:
     a = args["A"]
     batch, n = square(a)
     vectors = column_major(a.shape, a.dtype) if args["compute_v"] else TensorSpec((0,), a.dtype)
-    return TensorSpec((*batch, n), real(a.dtype)), vectors
+    return TensorSpec((*batch, n), layout.real_dtype(a.dtype)), vectors
 
 
 def _eigenvalues(args: Arguments) -> TensorSpec:
     a = args["self"]
     batch, n = square(a)
-    return TensorSpec((*batch, n), _COMPLEX_OF.get(a.dtype, a.dtype))
+    return TensorSpec((*batch, n), layout.complex_dtype(a.dtype))
 
 
 def _eig(args: Arguments) -> Outputs:
@@ -315,7 +315,7 @@ def _svd(args: Arguments) -> Outputs:
     a = args["A"]
     batch, m, n = parts(a)
     k = min(m, n)
-    values = TensorSpec((*batch, k), real(a.dtype))
+    values = TensorSpec((*batch, k), layout.real_dtype(a.dtype))
     if not args["compute_uv"]:
         return TensorSpec((0,), a.dtype), values, TensorSpec((0,), a.dtype)
     left, right = (m, n) if args["full_matrices"] else (k, k)

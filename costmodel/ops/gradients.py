@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from costmodel.access import AccessMap
+from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.access import all_of, everything
+from costmodel.ops.access import everything
 from costmodel.ops.elementwise import each, elementwise
 from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
+
+
+def _scaled(args: Arguments) -> TensorSpec:
+    scaled = [args["grad_output"], args["scale"]]
+    return layout.elementwise(args, layout.result_dtype(scaled))
 
 
 def _softmax(args: Arguments) -> TensorSpec:
@@ -28,8 +33,10 @@ def _softmax_work(call: OpCall) -> Work:
 
 
 def _along_dim(call: OpCall, output: int) -> AccessMap:
-    dims = [call.args["dim"]] if call.args["output"].shape else []
-    return {**all_of("output", dims)(call, output), **all_of("grad_output", dims)(call, output)}
+    rank = len(call.args["output"].shape)
+    mixed = call.args["dim"] % rank if rank else 0
+    seen: tuple[AxisMap, ...] = tuple(All() if d == mixed else Affine(d) for d in range(rank))
+    return {"grad_output": seen, "output": seen}
 
 
 def _windows(args: Arguments) -> TensorSpec:
@@ -48,7 +55,7 @@ register(
     ),
     elementwise(
         "aten.native_dropout_backward.default", work=each(multiplies=2), kind="other",
-        outputs=lambda args: layout.elementwise(args, args["grad_output"].dtype),
+        outputs=_scaled,
         examples=(example(_X, TensorSpec((2, 3, 4), "bool"), 2.0),),
         source="Srivastava et al., Dropout, JMLR 15 (2014): times the mask, times 1 / (1 - p)",
     ),

@@ -176,6 +176,24 @@ _REAL = {"complex32": "float16", "complex64": "float32", "complex128": "float64"
 _COMPLEX = {"float16": "complex32", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
 
 
+def real_dtype(dtype: str) -> str:
+    """The dtype of a complex number's parts; any other is its own.
+
+    >>> real_dtype("complex64"), real_dtype("int64")
+    ('float32', 'int64')
+    """
+    return _REAL.get(dtype, dtype)
+
+
+def complex_dtype(dtype: str) -> str:
+    """The complex dtype whose parts are of this floating one.
+
+    >>> complex_dtype("float64"), complex_dtype("complex64")
+    ('complex128', 'complex64')
+    """
+    return _COMPLEX.get(dtype, dtype)
+
+
 def category(dtype: str) -> int:
     """0 bool, 1 integer, 2 floating point, 3 complex."""
     if dtype in _CATEGORY:

@@ -195,6 +195,8 @@ def _repeat_window(call: OpCall, output: int) -> AccessMap:
 
 def _unfold_copy(args: Arguments) -> TensorSpec:
     x, size = args["self"], args["size"]
+    if not x.shape:
+        return TensorSpec((size,), x.dtype)
     dim = args["dimension"] % len(x.shape)
     windows = (x.shape[dim] - size) // args["step"] + 1
     return TensorSpec((*x.shape[:dim], windows, *x.shape[dim + 1 :], size), x.dtype)
@@ -231,7 +233,7 @@ register(
          examples=(example(_X, dtype="float16"), example(_IMAGE, memory_format="channels_last"))),
     copy("aten.copy_.default", "aten.copy.default", outputs=_same, access=_copied, traffic=_overwritten, fusible=True,
          examples=(example(_X, TensorSpec((3, 1))), example(_X, _X))),
-    copy("aten.lift.default", "aten._conj_physical.default", "aten.conj_physical.default", outputs=_same,
+    copy("aten.lift.default", "aten._conj_physical.default", outputs=_same,
          access=pointwise, fusible=True, examples=(example(TensorSpec((2, 3), "complex64")),)),
     copy("aten.roll.default", outputs=_roll, access=_roll_window, temporaries=_rolled_once,
          examples=(example(_IMAGE, [1, -2], [2, 3]), example(_X, [3], [0]), example(_X, [3]))),

@@ -9,6 +9,7 @@ from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import all_of, reduced
+from costmodel.ops.defaults import default_float
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
@@ -54,10 +55,14 @@ def _boolean(args: Arguments) -> TensorSpec:
 
 
 def _norm_dtype(args: Arguments) -> TensorSpec:
-    # The norm of a complex vector is real.
+    # The norm of a complex vector, or its variance, is real.
     dtype: str = args.get("dtype") or args["self"].dtype
-    real = {"complex64": "float32", "complex128": "float64"}
-    return TensorSpec(reduced_shape(args), real.get(dtype, dtype))
+    return TensorSpec(reduced_shape(args), layout.real_dtype(dtype))
+
+
+def _floating(args: Arguments) -> TensorSpec:
+    dtype = args["self"].dtype
+    return TensorSpec(reduced_shape(args), dtype if layout.category(dtype) >= 2 else default_float())
 
 
 def _indices(args: Arguments) -> TensorSpec:
@@ -66,6 +71,10 @@ def _indices(args: Arguments) -> TensorSpec:
 
 def _with_indices(args: Arguments) -> Outputs:
     return _same_dtype(args), _indices(args)
+
+
+def _spread_and_mean(args: Arguments) -> Outputs:
+    return _norm_dtype(args), _same_dtype(args)
 
 
 def _twice(args: Arguments) -> Outputs:
@@ -198,19 +207,20 @@ register(
               examples=(example(_X, [1, -1]), example(_X, None, True)), source="bit operations, not arithmetic"),
     reduction("aten.count_nonzero.default", work=_count, outputs=_indices, examples=(*_ALL, example(_X, 1))),
     reduction("aten.count_nonzero.dim_IntList", work=_count, outputs=_indices, examples=(example(_X, [0, 2]),)),
-    reduction("aten.var.correction", work=_spread,
+    reduction("aten.var.correction", work=_spread, outputs=_norm_dtype,
               examples=(*_ALL, example(_X, [1, 2], correction=0, keepdim=True))),
-    reduction("aten.std.correction", work=_deviation, examples=(*_ALL, example(_X, [-1]))),
-    reduction("aten.var_mean.correction", work=_spread, outputs=_twice,
+    reduction("aten.std.correction", work=_deviation, outputs=_norm_dtype, examples=(*_ALL, example(_X, [-1]))),
+    reduction("aten.var_mean.correction", work=_spread, outputs=_spread_and_mean,
               examples=(*_ALL, example(_X, [1], correction=0))),
-    reduction("aten.std_mean.correction", work=_deviation, outputs=_twice, examples=(*_ALL, example(_X, [1]))),
+    reduction("aten.std_mean.correction", work=_deviation, outputs=_spread_and_mean,
+              examples=(*_ALL, example(_X, [1]))),
     reduction("aten.linalg_vector_norm.default", work=_norm("ord"), outputs=_norm_dtype,
               examples=(*_ALL, *(example(_X, p, [1, -1], True) for p in (2, 1, 0, float("inf"), 3.0)),
                         example(_X, 2, [1], dtype="float64"))),
     reduction("aten.norm.Scalar", work=_norm("p"), outputs=_norm_dtype, examples=(*_ALL, example(_X, 1))),
     reduction("aten.norm.ScalarOpt_dim", work=_norm("p"), outputs=_norm_dtype,
               examples=(example(_X, 2, [1]), example(_X, None, [-1], True))),
-    reduction("aten.logsumexp.default", work=per_result(_log_sum_exp), examples=_DIMS[:2]),
+    reduction("aten.logsumexp.default", work=per_result(_log_sum_exp), outputs=_floating, examples=_DIMS[:2]),
     reduction("aten.cumsum.default", "aten.cumsum_.default", work=_cumulative(Work(adds=1)), outputs=_running,
               access=_running_window, examples=(example(_X, 1), example(_X, -1))),
     reduction("aten.cumprod.default", "aten.cumprod_.default", work=_cumulative(Work(multiplies=1)), outputs=_running,

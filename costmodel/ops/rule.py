@@ -18,6 +18,7 @@ class Torch(Enum):
     VIEW = "a view: torch's own view kernel is run, it is fast and moves nothing"
     META = "rare: torch's own meta kernel is run, slower than a shape rule"
     VALUE = "a Python value: torch reads it off a tensor, where the trace has the tensor's values"
+    RESIZED = "the first argument under another shape, in other memory: only real tensors are resized"
 
 
 Outputs: TypeAlias = TensorSpec | tuple[TensorSpec, ...]

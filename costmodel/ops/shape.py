@@ -133,7 +133,9 @@ def _diagonal(call: OpCall, output: int) -> AccessMap:
 
 def unfolded(call: OpCall, output: int) -> AccessMap:
     """Overlapping windows of ``size`` every ``step``, the position inside a window being a new last dimension."""
-    dim = call.args["dimension"] % max(len(call.args["self"].shape), 1)
+    if not call.args["self"].shape:
+        return {"self": ()}
+    dim = call.args["dimension"] % len(call.args["self"].shape)
     return _along(call, dim, Affine(dim, call.args["step"], 0, call.args["size"] - 1), kept=True)
 
 

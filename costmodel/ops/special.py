@@ -15,7 +15,6 @@ _I = TensorSpec((2, 3), "int64")
 _B = TensorSpec((2, 3), "bool")
 _C = TensorSpec((2, 3), "complex64")
 _BITS = "bit operations, not arithmetic"
-_REAL_PART = {"complex64": "float32", "complex128": "float64"}
 
 
 def _boolean(args: Arguments) -> TensorSpec:
@@ -33,15 +32,14 @@ def _like_self(args: Arguments) -> TensorSpec:
 
 def _angle(args: Arguments) -> TensorSpec:
     y = _floating(args)
-    if y.dtype in _REAL_PART:
-        return TensorSpec(y.shape, _REAL_PART[y.dtype])
+    if layout.category(y.dtype) == 3:
+        return TensorSpec(y.shape, layout.real_dtype(y.dtype))
     return y
 
 
 def _complex(args: Arguments) -> TensorSpec:
     y = layout.elementwise(args)
-    whole = {real: dtype for dtype, real in _REAL_PART.items()}
-    return TensorSpec(y.shape, whole.get(y.dtype, "complex32"), y.strides)
+    return TensorSpec(y.shape, layout.complex_dtype(y.dtype), y.strides)
 
 
 def _cross_window(call: OpCall, output: int) -> AccessMap:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from costmodel.access import AccessMap, Affine, All
-from costmodel.graph import OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec, contiguous_strides
+from costmodel.ops import layout
 from costmodel.ops.access import all_of
-from costmodel.ops.rule import Rule, Torch, always, every_argument, example, no_temporaries, register
+from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 from costmodel.ops.sorting import log2_ceil
 from costmodel.quantities import Work
 
@@ -41,6 +44,54 @@ def _to_real_work(call: OpCall) -> Work:
     return _work(call.outputs[0].shape, call, real=True)
 
 
+def _by_stride(t: TensorSpec, dims: Sequence[int]) -> list[int]:
+    return sorted(dims, key=lambda d: t.full_strides[d], reverse=True)
+
+
+def _transformed(x: TensorSpec, dims: Sequence[int], shape: tuple[int, ...], dtype: str) -> TensorSpec:
+    """A transform's result: batch dimensions in the order in which the input stores them, then ``dims``.
+
+    Source: ``_exec_fft`` in aten/src/ATen/native/mkl/SpectralOps.cpp.
+    """
+    order = [*_by_stride(x, [d for d in range(len(shape)) if d not in dims]), *dims]
+    stored = contiguous_strides(tuple(shape[d] for d in order))
+    strides = tuple(stored[order.index(d)] for d in range(len(shape)))
+    return TensorSpec(shape, dtype, layout.normal(strides, shape))
+
+
+def _dims(args: Arguments) -> list[int]:
+    return [d % len(args["self"].shape) for d in args["dim"]]
+
+
+def _complex(args: Arguments) -> TensorSpec:
+    x, dims = args["self"], _dims(args)
+    if not dims:
+        return TensorSpec(x.shape, x.dtype, layout.preserved_strides(x.shape, [x]))
+    return _transformed(x, _by_stride(x, dims), x.shape, x.dtype)
+
+
+def _from_real(args: Arguments) -> TensorSpec:
+    # The last dimension, of which half may be left out, keeps its place.
+    x = args["self"]
+    *others, last = _dims(args)
+    half = x.shape[last] // 2 + 1 if args["onesided"] else x.shape[last]
+    shape = (*x.shape[:last], half, *x.shape[last + 1 :])
+    return _transformed(x, [*_by_stride(x, others), last], shape, layout.complex_dtype(x.dtype))
+
+
+def _without_last(args: Arguments) -> Iterable[TensorSpec]:
+    """The complex transform of all dimensions but the last, where there are others."""
+    *others, _ = _dims(args)
+    return [_complex({"self": args["self"], "dim": others})] if others else []
+
+
+def _to_real(args: Arguments) -> TensorSpec:
+    x = next(iter(_without_last(args)), args["self"])
+    last = _dims(args)[-1]
+    shape = (*x.shape[:last], args["last_dim_size"], *x.shape[last + 1 :])
+    return _transformed(x, [last], shape, layout.real_dtype(x.dtype))
+
+
 def _access(call: OpCall, output: int) -> AccessMap:
     if call.args["self"].shape == call.outputs[0].shape:
         return all_of("self", call.args["dim"])(call, output)
@@ -51,14 +102,14 @@ def _access(call: OpCall, output: int) -> AccessMap:
 
 register(
     *(
-        Rule(targets=(target,), kind=always("other"), outputs=Torch.META, work=work, traffic=every_argument,
-             access=_access, temporaries=no_temporaries, fusible=False,
+        Rule(targets=(target,), kind=always("other"), outputs=outputs, work=work, traffic=every_argument,
+             access=_access, temporaries=temporaries, fusible=False,
              source="Cooley & Tukey, Math. Comp. 19 (1965): 10 operations a butterfly",
              free_because=None, examples=(case,))
-        for target, work, case in (
-            ("aten._fft_c2c.default", _complex_work, example(_COMPLEX, [1, 2], 0, True)),
-            ("aten._fft_r2c.default", _from_real_work, example(_REAL, [1, 2], 1, True)),
-            ("aten._fft_c2r.default", _to_real_work, example(_HALF, [1, 2], 2, 8)),
+        for target, outputs, work, temporaries, case in (
+            ("aten._fft_c2c.default", _complex, _complex_work, no_temporaries, example(_COMPLEX, [1, 2], 0, True)),
+            ("aten._fft_r2c.default", _from_real, _from_real_work, no_temporaries, example(_REAL, [1, 2], 1, True)),
+            ("aten._fft_c2r.default", _to_real, _to_real_work, _without_last, example(_HALF, [1, 2], 2, 8)),
         )
     ),
 )  # fmt: skip

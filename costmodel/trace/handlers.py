@@ -100,7 +100,7 @@ def _ruled(op: str, rule: Rule, sig: Signature) -> Handler:
     return _by(method or ("inplace" if sig.is_inplace else "answer"), plan)
 
 
-_OF_TORCH = {Torch.VIEW: "view", Torch.VALUE: "read"}
+_OF_TORCH = {Torch.VIEW: "view", Torch.VALUE: "read", Torch.RESIZED: "resize"}
 """The recorder's method by what a rule leaves to torch."""
 
 

@@ -314,6 +314,7 @@ def _asked_size(bound: Arguments) -> int:
         for n in size:
             elements *= n
         return elements
-    if isinstance(bound.get("end"), (int, float)):
-        return int(abs((bound["end"] - (bound.get("start") or 0)) / (bound.get("step") or 1)))
+    start, end = bound.get("start") or 0, bound.get("end")
+    if isinstance(start, (int, float)) and isinstance(end, (int, float)):
+        return int(abs((end - start) / (bound.get("step") or 1)))
     return int(bound.get("n", 0) or 0) * int(bound.get("m", 1) or 1) if isinstance(bound.get("n"), int) else 0
