@@ -15,7 +15,7 @@ from costmodel.quantities import Traffic, Work
 from tests.ops._binding import RealCall, resolve, spec_of
 
 
-def record(target: str, **arguments: Any) -> OpCall:
+def record(target: str, /, **arguments: Any) -> OpCall:
     """The record of a real call. Its outputs are torch's; the rule's have to be the same."""
     op = resolve(target)
     assert op is not None
@@ -32,12 +32,12 @@ def record(target: str, **arguments: Any) -> OpCall:
     return call.record(results)
 
 
-def work(target: str, **arguments: Any) -> Work:
+def work(target: str, /, **arguments: Any) -> Work:
     """What the rule counts of a real call."""
     return RULES[target].work(record(target, **arguments))
 
 
-def traffic(target: str, **arguments: Any) -> Traffic:
+def traffic(target: str, /, **arguments: Any) -> Traffic:
     """What the rule says a real call moves."""
     return RULES[target].traffic(record(target, **arguments))
 
