@@ -26,7 +26,7 @@ def _between_all(args: Arguments) -> TensorSpec:
 
 
 def _between_all_work(call: OpCall) -> Work:
-    return _distance(call.args["x1"].shape[-1], call.args["p"]).times(call.outputs[0].size)
+    return _distance(call.args["x1"].shape[-1], call.args.get("p", 2)).times(call.outputs[0].size)
 
 
 def _between_all_access(call: OpCall, output: int) -> AccessMap:
@@ -101,14 +101,16 @@ def _embedding_renorm_traffic(call: OpCall) -> Traffic:
 
 
 register(
-    Rule(
-        targets=("aten._cdist_forward.default",), kind=always("other"), outputs=_between_all, work=_between_all_work,
-        traffic=every_argument, access=_between_all_access, temporaries=no_temporaries, fusible=False,
-        source="torch.cdist: the p-norm of each difference", free_because=None,
-        examples=(
-            example(_X, _X, 2.0, None), example(_X, _POINTS, 1.0, None), example(_POINTS, _X, float("inf"), None),
-            example(_X, _X, 3.0, None),
-        ),
+    *(
+        Rule(targets=(target,), kind=always("other"), outputs=_between_all, work=_between_all_work,
+             traffic=every_argument, access=_between_all_access, temporaries=no_temporaries, fusible=False,
+             source="torch.cdist: the p-norm of each difference", free_because=None, examples=examples)
+        for target, examples in (
+            ("aten._cdist_forward.default",
+             (example(_X, _X, 2.0, None), example(_X, _POINTS, 1.0, None), example(_POINTS, _X, float("inf"), None),
+              example(_X, _X, 3.0, None))),
+            ("aten._euclidean_dist.default", (example(_X, _X),)),
+        )
     ),
     Rule(
         targets=("aten._pdist_forward.default",), kind=always("other"), outputs=_pairs, work=_pairs_work,

@@ -178,6 +178,22 @@ def _pseudo_inverse_work(args: Arguments, m: int, n: int) -> Work:
     return factors + both(m * n * k) + Work(compares=k, divides=k, multiplies=k * m)
 
 
+def _polar(args: Arguments) -> Outputs:
+    a = args["A"]
+    batch, _, n = parts(a)
+    return TensorSpec(a.shape, a.dtype), TensorSpec((*batch, n, n), a.dtype)
+
+
+def _polar_work(args: Arguments, m: int, n: int) -> Work:
+    # Of U Sigma V^T: U V^T, and V Sigma V^T.
+    return svd_work(m, n, True, False) + both(m * n * n + n * n * n) + Work(multiplies=n * n)
+
+
+def _square_root_work(args: Arguments, m: int, n: int) -> Work:
+    # V sqrt(Lambda) V^T
+    return symmetric_eigen_work(n, True) + both(n**3) + Work(transcendentals=n, multiplies=n * n)
+
+
 def _driver(args: Arguments) -> str:
     return args["driver"] or "gelsy"
 
@@ -288,6 +304,14 @@ register(
         "aten.linalg_pinv.atol_rtol_tensor", outputs=_pseudo_inverse, work=_pseudo_inverse_work,
         source="section 5.5.2 and figure 8.6.1, leading terms",
         examples=(example(_TALL), example(_SQUARE, hermitian=True)),
+    ),
+    factorisation(
+        "aten.linalg_polar.default", outputs=_polar, work=_polar_work,
+        source="section 9.4.3 and figure 8.6.1, leading terms", examples=(example(_TALL),),
+    ),
+    factorisation(
+        "aten.linalg_matrix_sqrth.default", outputs=_same_rows, work=_square_root_work,
+        source="section 9.4.2 and section 8.3, leading terms", examples=(example(_SQUARE),),
     ),
     _solver(
         "aten.linalg_lstsq.default", outputs=_lstsq, work=_lstsq_work, source="algorithm 5.3.2, or section 5.5.2",

@@ -19,6 +19,13 @@ DISTINCT = list({id(rule): rule for rule in RULES.values()}.values())
 TIMM = [line for line in (Path(__file__).parent / "timm_ops.txt").read_text().split() if line.startswith("aten.")]
 
 
+IN_SOME = frozenset(
+    f"aten.{op}.default"
+    for op in ("_fused_rms_norm", "_grouped_mm", "cholesky", "hash_tensor", "linalg_matrix_sqrth", "linalg_polar")
+)  # fmt: skip
+"""Ops that torch had not yet in 2.6, or has no longer in 2.15."""
+
+
 def cases(rule: Rule, how: str = "as given") -> list[tuple[str, RealCall]]:
     """Every example with every target that this installation can run."""
     found = [(target, runnable(target)) for target in rule.targets]
@@ -41,10 +48,10 @@ def compare(target: str, told: TensorSpec, real: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("target", RULES)
 def test_every_target_is_an_op_of_torch(target: str) -> None:
-    """A target resolves in torch.ops; torchvision's only where it is installed."""
+    """A target resolves in torch.ops; those of torchvision, and of what torch loads late, where they are there."""
     if resolve(target) is None and not target.startswith("aten."):
-        pytest.skip("needs torchvision")
-    assert resolve(target) is not None, f"{target} is no op of torch {torch.__version__}"
+        pytest.skip("needs torchvision, or a torch that has it")
+    assert resolve(target) is not None or target in IN_SOME, f"{target} is no op of torch {torch.__version__}"
 
 
 def test_no_target_has_two_rules() -> None:
