@@ -43,6 +43,16 @@ def test_import_contracts() -> None:
     check("lint-imports", "--no-cache", "--no-logo")
 
 
+def test_any_folders_are_collected_together() -> None:
+    """Files of one name in two folders, as the conftest.py of these, do not clash, and nothing is collected twice."""
+    command = [TOOLS / "pytest", "--collect-only", "-q", "-n", "0", "tests/models", "tests/notes", "costmodel"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    found = [line for line in done.stdout.splitlines() if "::" in line]
+    assert len(found) == len(set(found)) > 800
+    assert "costmodel/models/__init__.py::costmodel.models.closed_form" in found
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
