@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from costmodel.formulas import CATALOG
+from costmodel.measures import shown_in
 
 _LETTERS = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 """What the axes of a size are called, by their number."""
 
-QUANTITIES = ("output_size", "params", "macs", "flops", "memory_access")
+QUANTITIES = ("output_size", *(measure.name for measure in shown_in("layers")))
 """What is shown of a cost, in this order."""
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -220,4 +221,4 @@ def test_latex_escapes_what_a_model_says() -> None:
     model.add_module(r"a_b&\input{x}", nn.Linear(2, 2))
     text = costmodel.profile(model, (1, 2)).to_latex()
     assert r"a\_b\&\textbackslash{}input\{x\} & linear" in text
-    assert text.count(r"\begin{tabular}{llrrrr}") == 1
+    assert len(re.findall(r"\\begin\{tabular\}\{llr+\}", text)) == 1
