@@ -52,8 +52,8 @@ def check(
     """
     from costmodel.views import units
 
-    given = {name: limits[f"max_{name}"] for name in MEASURES if f"max_{name}" in limits}
-    budgets = {name: units.parse(limit, MEASURES[name].symbol) for name, limit in given.items() if limit is not None}
+    given = {option.removeprefix("max_"): limit for option, limit in limits.items() if limit is not None}
+    budgets = {name: units.parse(limit, MEASURES[name].symbol) for name, limit in given.items()}
     if against and is_saved(model):
         raise InputError(f"{model} is a saved profile, and {against} needs the model itself: name it instead")
     p = profiled(model, inputs, train=train)
