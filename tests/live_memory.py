@@ -1,8 +1,16 @@
-"""What a real forward allocates, from the allocator's own events."""
+"""What a real run allocates, from the allocator's own events: torch's profiler, and nothing of the library.
+
+**What counts.** A tensor that one op hands to another, or returns: an allocation that outlives the innermost aten op
+that asked for it. What an op asks for and frees itself is its workspace (filters packed by oneDNN, columns of an
+im2col, one buffer per thread, the noise of a dropout): it depends on the processor, the build and the number of
+threads, and another device has others. Profiles do not count it, and so neither does this measure. What a library
+allocates beside torch's allocator, torch cannot see.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,42 +23,61 @@ _ALLOCATES = frozenset(
         "zeros", "zeros_like", "ones", "full", "resize_", "resize_as_", "zero_", "fill_",
     )
 ) | {"[memory]"}  # fmt: skip
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """One tensor's memory in a run."""
+
+    nbytes: int
+    begin: int
+    end: int | None
+    """When it was freed; ``None`` where it still lives at the end."""
+
+
+def allocations(run: Callable[[], object], device: torch.device = CPU) -> list[Allocation]:
+    """Everything that counts of what a run without autograd allocates on a device."""
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        result = run()
+    asked: dict[int, tuple[int, int, int]] = {}  # by address: when, bytes, end of the op that asked
+    found = []
+    for when, nbytes, address, until in sorted(_events(recorded, device)):
+        if nbytes > 0:
+            asked[address] = when, nbytes, until
+        elif address in asked:
+            begin, nbytes, until = asked.pop(address)
+            if when > until:
+                found.append(Allocation(nbytes, begin, when))
+    del result
+    return [*found, *(Allocation(nbytes, begin, None) for begin, nbytes, _ in asked.values())]
+
+
+def peak(found: Sequence[Allocation]) -> int:
+    """The most bytes that are live at once."""
+    steps = [(a.begin, a.nbytes) for a in found] + [(a.end, -a.nbytes) for a in found if a.end is not None]
+    live = most = 0
+    for _, change in sorted(steps):
+        live += change
+        most = max(most, live)
+    return most
 
 
 def measured_peak(run: Callable[..., object], inputs: Sequence[torch.Tensor]) -> int:
-    """The most bytes of tensors that are live at once on the inputs' device, these included, in a run without autograd.
+    """The most bytes of tensors that are live at once on the inputs' device, these included."""
+    return peak(allocations(lambda: run(*inputs), inputs[0].device)) + sum(t.untyped_storage().nbytes() for t in inputs)
 
-    What a kernel allocates and frees while it runs is its workspace and not a tensor: an allocation counts if it
-    outlives the innermost op that asked for it. Events come from torch's profiler, so nothing of the library is used.
-    """
-    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        result = run(*inputs)
-    events: list[tuple[int, int, int, int]] = []  # when, bytes, address, end of the op that asked
 
-    def walk(node: Any, inside: list[Any]) -> None:
+def _events(recorded: Any, device: torch.device) -> Iterator[tuple[int, int, int, int]]:
+    """(when, bytes, address, end of the innermost op that asked and is not itself an allocation)."""
+    # Depth first, without recursion: a network is one tree of many thousand nodes.
+    nodes = [(root, -1) for root in recorded.profiler.kineto_results.experimental_event_tree()]
+    while nodes:
+        node, until = nodes.pop()
         fields = node.extra_fields
-        if type(fields).__name__ == "_ExtraFields_Allocation" and fields.device == inputs[0].device:
-            asked = next((n for n in reversed(inside) if n.name not in _ALLOCATES), None)
-            until = -1 if asked is None else asked.end_time_ns
-            events.append((node.start_time_ns, fields.alloc_size, fields.ptr, until))
-        for child in node.children:
-            walk(child, [*inside, node])
-
-    for root in recorded.profiler.kineto_results.experimental_event_tree():  # type: ignore[union-attr]  # it has run
-        walk(root, [])
-    del result
-    begun: dict[int, tuple[int, int, int]] = {}
-    steps: list[tuple[int, int]] = []
-    for when, size, address, until in sorted(events):
-        if size > 0:
-            begun[address] = when, size, until
-        elif address in begun:
-            start, size, until = begun.pop(address)
-            if when > until:
-                steps += [(start, size), (when, -size)]
-    steps += [(start, size) for start, size, _ in begun.values()]
-    live = peak = 0
-    for _, change in sorted(steps):
-        live += change
-        peak = max(peak, live)
-    return peak + sum(t.untyped_storage().nbytes() for t in inputs)
+        if type(fields).__name__ == "_ExtraFields_Allocation":
+            if fields.device == device:
+                yield node.start_time_ns, fields.alloc_size, fields.ptr, until
+        elif node.name not in _ALLOCATES:
+            until = node.end_time_ns
+        nodes += [(child, until) for child in node.children]

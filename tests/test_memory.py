@@ -10,10 +10,7 @@ from torch import Tensor, nn
 
 import costmodel
 from costmodel.formulas.memory import pointwise_memory_access, pointwise_memory_access_bound
-from costmodel.ops import RULES
-from costmodel.ops.rule import no_temporaries
 from tests.live_memory import measured_peak
-from tests.ops._binding import resolve, tensor
 
 # (input, what is not 128 x 128): networks of every family, each against the allocator.
 NETWORKS = {
@@ -315,18 +312,27 @@ def test_live_memory_of_grouped_queries() -> None:
     assert p.peak_memory == measured_peak(run, [q, k])
 
 
-@pytest.mark.parametrize("op", [op for op, rule in RULES.items() if rule.temporaries is not no_temporaries])
-def test_what_composite_ops_allocate_on_the_way(op: str) -> None:
-    """Each example of an op that allocates what nobody receives peaks as the real op does."""
-    function = resolve(op)
-    assert function is not None
-    for example in RULES[op].examples:
-        leaves = [tensor(a) if hasattr(a, "shape") else a for a in example.args]
-        given = [a for a in leaves if isinstance(a, Tensor)]
+@pytest.mark.parametrize(("layer", "shape"), [
+    (nn.RMSNorm(500), (64, 500)), (nn.RMSNorm(500, elementwise_affine=False), (64, 500)),
+    (nn.LogSigmoid(), (64, 500)), (nn.RReLU(), (64, 500)), (nn.Dropout(0.3), (64, 500)),
+    (nn.Fold((20, 20), (5, 5)), (1, 100, 256)), (nn.GRU(32, 64, 2), (20, 4, 32)), (nn.RNN(32, 64), (20, 4, 32)),
+    (nn.LSTM(32, 64, 2, batch_first=True, bidirectional=True, dropout=0.3), (4, 20, 32)),
+    (nn.MultiheadAttention(32, 4, dropout=0.3), (50, 2, 32)), (nn.Upsample(scale_factor=2), (2, 8, 16, 16)),
+    (Function(lambda m, x: x.logsumexp(1)), (64, 500)), (Function(lambda m, x: x.count_nonzero(1)), (64, 500)),
+    (Function(lambda m, x: torch.native_dropout(x, 0.3, True)[0]), (64, 500)),
+    (Function(lambda m, x: x * (x > 0)), (64, 500)),
+], ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "x".join(map(str, value)))  # fmt: skip
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_what_a_layer_allocates_on_the_way(layer: nn.Module, shape: tuple[int, ...], mode: str) -> None:
+    """A layer's peak is that of a real run but for Python numbers as tensors, in evaluation and in training."""
+    inputs = [torch.randn(shape)] * (3 if isinstance(layer, nn.MultiheadAttention) else 1)
+    layer.train(mode == "train")
+    told = costmodel.profile(layer, tuple(inputs), mode=mode).peak_memory  # type: ignore[arg-type]  # one of two words
+    assert abs(told - measured_peak(layer, inputs[:1] if len(inputs) == 1 else inputs)) <= 24
 
-        def run(*tensors: Tensor, leaves: list[object] = leaves, options: object = example.kwargs) -> object:
-            rest = iter(tensors)
-            return function(*(next(rest) if isinstance(a, Tensor) else a for a in leaves), **options)  # type: ignore[arg-type]
 
-        p = costmodel.profile(Function(lambda model, *tensors, run=run: run(*tensors)), tuple(given))
-        assert p.peak_memory == measured_peak(run, given), example
+def test_an_embedding_bag_allocates_its_sizes() -> None:
+    """A mean divides by floating sizes of at least 1."""
+    layer, rows = nn.EmbeddingBag(100, 64), torch.randint(0, 100, (40, 50))
+    told = costmodel.profile(layer, rows).peak_memory
+    assert abs(told - measured_peak(layer.eval(), [rows])) <= 24

@@ -9,9 +9,9 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.defaults import default_float
-from costmodel.ops.elementwise import each, elementwise
+from costmodel.ops.elementwise import each, elementwise, float_casts
 from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
-from costmodel.ops.temporaries import contiguous
+from costmodel.ops.temporaries import bytes_besides, contiguous, copy
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 6, 4))
@@ -49,13 +49,21 @@ def _activation(
     source: str,
     inplace: bool = True,
     outputs: Callable[[Arguments], TensorSpec] = _like_self,
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
     """The rule of ``aten.name`` and, where there is one, ``aten.name_``; its example is ``name(x, *arguments)``."""
     targets = (f"aten.{name}.default", f"aten.{name}_.default") if inplace else (f"aten.{name}.default",)
     return elementwise(
         *targets, kind="activation", work=_times(work) if isinstance(work, Work) else work, outputs=outputs,
-        source=source, examples=(example(_X, *arguments),),
+        temporaries=float_casts if outputs is _floating else temporaries, source=source,
+        examples=(example(_X, *arguments),),
     )  # fmt: skip
+
+
+def _buffer(args: Arguments) -> list[TensorSpec]:
+    """exp(-|x|), which the kernel keeps for the backward pass; and the input made contiguous."""
+    x = args["self"]
+    return [copy(x), *contiguous("self")(args)]
 
 
 def _elu_work(call: OpCall) -> Work:
@@ -118,7 +126,7 @@ register(
     ),
     _activation("logit", _logit_work, 0.1, source="torch.logit: log(x / (1 - x))", outputs=_floating),
     _activation(
-        "log_sigmoid", Work(transcendentals=2, adds=1), inplace=False, outputs=_contiguous,
+        "log_sigmoid", Work(transcendentals=2, adds=1), inplace=False, outputs=_contiguous, temporaries=_buffer,
         source="torch.nn.LogSigmoid: -log(1 + exp(-x))",
     ),
     elementwise(
@@ -187,6 +195,14 @@ def _softmax_window(call: OpCall, output: int) -> AccessMap:
 _CONTIGUOUS_SELF = contiguous("self")
 
 
+def _safe_softmax_temporaries(args: Arguments) -> list[TensorSpec]:
+    """The input made contiguous, for the softmax; then a byte a score, and one a row: is it all minus infinity?"""
+    x = args["self"]
+    rows = x.size // x.shape[args["dim"]] if x.size else 0
+    softmax = sum(t.nbytes for t in contiguous("self")(args))
+    return bytes_besides(0, softmax, x.size + rows)
+
+
 def _softmax_rule(
     *targets: str,
     work: Callable[[OpCall], Work],
@@ -213,7 +229,7 @@ register(
     _softmax_rule("aten._log_softmax.default", work=_log_softmax_work, arguments=(1, False)),
     # A row that is masked out entirely becomes 0 instead of NaN: a selection, no arithmetic.
     _softmax_rule("aten._safe_softmax.default", work=lambda call: softmax_work(*_rows(call)), arguments=(-1,),
-                  temporaries=no_temporaries),
+                  temporaries=_safe_softmax_temporaries),
 )  # fmt: skip
 
 
@@ -224,8 +240,9 @@ def _core_arguments_of_softmax(args: Arguments) -> Arguments | None:
 
 
 register_composites(
-    Composite(targets=("aten.softmax.int",), core="aten._softmax.default", arguments=_core_arguments_of_softmax),
-    Composite(
-        targets=("aten.log_softmax.int",), core="aten._log_softmax.default", arguments=_core_arguments_of_softmax
-    ),
-)
+    *(
+        Composite(targets=(f"aten.{name}.int",), core=f"aten._{name}.default", arguments=_core_arguments_of_softmax,
+                  examples=(example(_X, 1),))
+        for name in ("softmax", "log_softmax")
+    )
+)  # fmt: skip

@@ -8,8 +8,9 @@ from math import prod
 from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.rule import Rule, always, example, moved, no_temporaries, register
-from costmodel.ops.temporaries import are_one
+from costmodel.ops.rule import Rule, always, example, moved, register
+from costmodel.ops.temporaries import are_one, bytes_besides
+from costmodel.ops.versions import Change, has
 from costmodel.quantities import Traffic, Work
 
 
@@ -33,18 +34,28 @@ def _shape(args: Arguments) -> tuple[int, ...]:
 
 
 def fits_fused_kernel(args: Arguments) -> bool:
-    """Whether torch's fused kernels take the arguments; one of them keeps the query's layout in its output."""
-    # What torch's fused kernels ask for (aten/src/ATen/native/transformers/sdp_utils_cpp.h); its fallback, written
-    # with matrix products, returns a contiguous tensor.
+    """Whether torch's fused kernel takes the arguments; it keeps the query's layout in its output.
+
+    Its fallback, written with matrix products, returns a contiguous tensor.
+    Source: aten/src/ATen/native/transformers/sdp_utils_cpp.h.
+    """
     q, k, v = args["query"], args["key"], args["value"]
-    mask = _mask(args)
-    heads_fit = q.shape[1] == k.shape[1] == v.shape[1] or args.get("enable_gqa", False)
+    rank, mask = len(q.shape), _mask(args)
     return (
-        len(q.shape) == len(k.shape) == len(v.shape) == 4 and not args["dropout_p"]
-        and q.shape[-1] == v.shape[-1] and q.shape[0] == k.shape[0] == v.shape[0]
-        and heads_fit and (mask is None or len(mask.shape) in (2, 4))
+        (rank == 4 or (rank == 3 and has(Change.FUSED_THREE_DIMENSIONS)))
+        and rank == len(k.shape) == len(v.shape) and not args["dropout_p"]
+        and q.shape[-1] == v.shape[-1] and q.shape[:-3] == k.shape[:-3] == v.shape[:-3] and _heads_fit(args)
+        and (mask is None or len(mask.shape) in (2, rank))
         and all(t.strides is None or t.strides[-1] == 1 for t in (q, k, v))
     )  # fmt: skip
+
+
+def _heads_fit(args: Arguments) -> bool:
+    q, k, v = (args[name].shape[-3] for name in ("query", "key", "value"))
+    if k != v:
+        return False
+    groups = args.get("enable_gqa") and has(Change.FUSED_GROUPED_QUERIES)
+    return q == k or bool(groups) or (k == 1 and has(Change.FUSED_THREE_DIMENSIONS))
 
 
 def _outputs(args: Arguments) -> TensorSpec:
@@ -71,12 +82,21 @@ def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
     if mask is not None and mask.dtype == "bool":
         yield TensorSpec(mask.shape, q.dtype)  # added as minus infinity
     if fits_fused_kernel(args):
+        yield from _layout_of_fused_kernel(args)
         yield TensorSpec(q.shape[:-1], "float64" if q.dtype == "float64" else "float32")
     else:
-        yield TensorSpec((_bytes_of_unfused_attention(args),), "uint8")
+        yield from _of_unfused_attention(args)
 
 
-def _bytes_of_unfused_attention(args: Arguments) -> int:
+def _layout_of_fused_kernel(args: Arguments) -> list[TensorSpec]:
+    """Copies of what does not lie with its last dimension side by side."""
+    names = ("query", "key", "value") if has(Change.FUSED_THREE_DIMENSIONS) else ()
+    names = (*names, "attn_mask") if has(Change.FUSED_MASK_COPIED) else names
+    given = [args[name] for name in names if args[name] is not None]
+    return [TensorSpec(t.shape, t.dtype) for t in given if t.strides is not None and t.strides[-1] != 1]
+
+
+def _of_unfused_attention(args: Arguments) -> list[TensorSpec]:
     """What is live beside the result at the worst moment.
 
     Source: ``_scaled_dot_product_attention_math`` in aten/src/ATen/native/transformers/attention.cpp.
@@ -107,7 +127,8 @@ def _bytes_of_unfused_attention(args: Arguments) -> int:
     back = y.dtype != q.dtype  # cast, and the weights with it, though nobody receives them
     weighted = (scores + y.size) * q.itemsize + back * scores * y.itemsize
     weighted += max(_copied_for_products(v, batch) * q.itemsize, back * y.nbytes)
-    return held * q.itemsize + q.nbytes + max(products, softmax, weighted) - y.nbytes
+    always = held * q.itemsize + q.nbytes
+    return bytes_besides(y.nbytes, *(always + moment for moment in (products, softmax, weighted)))
 
 
 def _copied_for_products(t: TensorSpec, batch: tuple[int, ...]) -> int:
@@ -177,7 +198,7 @@ register(
     Rule(
         targets=("aten._scaled_dot_product_flash_attention_for_cpu.default",), kind=always("attention"),
         outputs=_cpu_kernel_outputs, work=_work, traffic=_traffic, access=_access,
-        temporaries=no_temporaries, fusible=False, source=_PAPER,
+        temporaries=_layout_of_fused_kernel, fusible=False, source=_PAPER,
         free_because=None, examples=(example(_Q, _K, _K), example(_Q, _K, _K, attn_mask=TensorSpec((5, 7)))),
     ),
 )  # fmt: skip

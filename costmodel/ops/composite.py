@@ -6,10 +6,11 @@ recorded as it is; one that is registered here as its core op; torch decomposes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from costmodel.graph import Arguments
+from costmodel.graph import Arguments, TensorSpec
+from costmodel.ops.rule import Example
 
 
 def _same(args: Arguments) -> Arguments:
@@ -32,6 +33,11 @@ class Composite:
     """The core op's arguments, from the composite's; ``None`` where torch must decompose this call after all."""
     is_identity: Callable[[Arguments], bool] = never
     """Whether the call does nothing and returns its first argument."""
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] | None = None
+    """What it allocates besides its first output, from the core op's arguments; ``None`` where that is what the core op
+    does, and the core op's further outputs, which nobody receives."""
+    examples: tuple[Example, ...]
+    """Arguments of the composite itself, as a rule's examples."""
 
 
 COMPOSITES: dict[str, Composite] = {}

@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 from costmodel.access import AccessMap, Affine, grouped, sliding, transposed
 from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides, is_channels_last
-from costmodel.ops import layout, temporaries
+from costmodel.ops import layout
 from costmodel.ops.composite import Composite, register_composites, without
 from costmodel.ops.rule import Rule, every_argument, example, register
+from costmodel.ops.temporaries import copy
 from costmodel.quantities import Work
 
 Axis: TypeAlias = tuple[int, int, int, int, int, int]
@@ -67,15 +68,16 @@ def _outputs(args: Arguments) -> TensorSpec:
 
 
 def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
-    """The input in a memory format; and the filters channels last, if the input is."""
-    x: TensorSpec = args["input"]
-    if x.strides is None:
+    """The input and the filters in one memory format: channels last, where either suggests that."""
+    x, w = args["input"], args["weight"]
+    if x.strides is None and w.strides is None:
         return
-    yield from temporaries.in_memory_format(x)
-    w: TensorSpec = args["weight"]
-    last = layout.normal(channels_last_strides(w.shape), w.shape) if layout.suggested_channels_last(x) else None
-    if last and not is_channels_last(w):
-        yield temporaries.copy(w)
+    last = layout.suggested_channels_last(x) or layout.suggested_channels_last(w)
+    for t in (x, w):
+        # A layout that is contiguous as well, with one channel or one position, is channels last too.
+        either = layout.normal(channels_last_strides(t.shape), t.shape) is None
+        if not (is_channels_last(t) or (either and t.strides is None) if last else t.strides is None):
+            yield copy(t)
 
 
 @lru_cache(maxsize=4096)
@@ -177,6 +179,11 @@ register_composites(
         targets=("aten._convolution.default", "aten._convolution.deprecated"),
         core="aten.convolution.default",
         arguments=without("benchmark", "deterministic", "cudnn_enabled", "allow_tf32"),
+        examples=(
+            example(
+                _X, TensorSpec((6, 4, 3, 3)), None, [2, 1], [1, 0], [1, 2], False, [0, 0], 1, False, False, False, False
+            ),
+        ),
     )
 )
 for _rank, _overload in ((1, "default"), (2, "input"), (3, "input")):
@@ -185,10 +192,12 @@ for _rank, _overload in ((1, "default"), (2, "input"), (3, "input")):
             targets=(f"aten.conv{_rank}d.default",),
             core="aten.convolution.default",
             arguments=_core_arguments(_rank, transposed=False),
+            examples=(example(TensorSpec((2, 4, *(9, 8, 7)[:_rank])), TensorSpec((6, 4, *[3] * _rank)), None, [2]),),
         ),
         Composite(
             targets=(f"aten.conv_transpose{_rank}d.{_overload}",),
             core="aten.convolution.default",
             arguments=_core_arguments(_rank, transposed=True),
+            examples=(example(TensorSpec((2, 4, *(9, 8, 7)[:_rank])), TensorSpec((4, 6, *[3] * _rank)), None, [2]),),
         ),
     )

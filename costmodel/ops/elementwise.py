@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
@@ -42,10 +42,43 @@ def _boolean(args: Arguments) -> TensorSpec:
     return layout.elementwise(args, "bool")
 
 
+def casts(args: Arguments) -> list[TensorSpec]:
+    """Copies of the operands that do not have the dtype in which the op computes."""
+    tensors = [v for v in args.values() if type(v) is TensorSpec]
+    first = tensors[0].dtype
+    if "float" in first and all(t.dtype == first for t in tensors):
+        return []
+    dtype = layout.elementwise(args).dtype
+    return [TensorSpec(t.shape, dtype) for t in tensors if t.dtype != dtype]
+
+
+def float_casts(args: Arguments) -> list[TensorSpec]:
+    """The same of an op that computes with real numbers: integers become floating."""
+    dtype = _floating(args).dtype
+    tensors = [v for v in args.values() if type(v) is TensorSpec]
+    return [TensorSpec(t.shape, dtype) for t in tensors if t.dtype != dtype]
+
+
 def _masked_fill(args: Arguments) -> TensorSpec:
     # Filled in a copy that torch makes contiguous, whatever the input's layout.
     x = args["self"]
     return TensorSpec(layout.broadcast([x.shape, args["mask"].shape]), x.dtype)
+
+
+def _selected_casts(args: Arguments) -> list[TensorSpec]:
+    dtype = layout.result_dtype([args["self"], args["other"]])
+    return [TensorSpec(t.shape, dtype) for t in (args["self"], args["other"]) if t.dtype != dtype]
+
+
+def _absolute(args: Arguments) -> list[TensorSpec]:
+    """Of floats, |x| is compared with infinity."""
+    x = args["self"]
+    return [TensorSpec(x.shape, x.dtype)] if layout.category(x.dtype) == 2 else []
+
+
+def _absolute_and_comparisons(args: Arguments) -> list[TensorSpec]:
+    """Of floats: x == x and |x| != infinity."""
+    return [c for x in _absolute(args) for c in (x, TensorSpec(x.shape, "bool"), TensorSpec(x.shape, "bool"))]
 
 
 def _power_of_number(args: Arguments) -> TensorSpec:
@@ -65,12 +98,13 @@ def elementwise(
     kind: str,
     examples: tuple[Example, ...],
     outputs: Callable[[Arguments], TensorSpec] = _promoted,
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = casts,
     source: str = "torch.Tensor, elementwise",
 ) -> Rule:
     """The rule of an op that works on each position by itself."""
     return Rule(
         targets=targets, kind=always(kind), outputs=outputs, work=work, traffic=every_argument, access=pointwise,
-        temporaries=no_temporaries, fusible=True, source=source, free_because=None, examples=examples,
+        temporaries=temporaries, fusible=True, source=source, free_because=None, examples=examples,
     )  # fmt: skip
 
 
@@ -115,7 +149,8 @@ def _inplace(*names: str) -> tuple[str, ...]:
     return tuple(targets)
 
 
-_UNARY, _BINARY, _SCALAR = (example(_X),), (example(_X, _Y),), (example(_X, 2),)
+_UNARY, _SCALAR = (example(_X),), (example(_X, 2),)
+_BINARY = (example(_X, _Y), example(_X, TensorSpec((2, 3, 4), "int64")))
 
 register(
     elementwise(*_inplace("add.Tensor", "sub.Tensor"), work=_add_work, kind="add", examples=_BINARY),
@@ -125,11 +160,12 @@ register(
     elementwise(*_inplace("mul.Tensor"), work=each(multiplies=1), kind="multiply", examples=_BINARY),
     elementwise(*_inplace("mul.Scalar"), work=each(multiplies=1), kind="multiply", examples=_SCALAR),
     elementwise(
-        "aten.div.Tensor", work=each(divides=1), kind="multiply", outputs=_floating,
+        "aten.div.Tensor", work=each(divides=1), kind="multiply", outputs=_floating, temporaries=float_casts,
         examples=(*_BINARY, example(_I, _I)),
     ),
     elementwise("aten.div_.Tensor", work=each(divides=1), kind="multiply", examples=_BINARY),
-    elementwise(*_inplace("div.Scalar"), work=each(divides=1), kind="multiply", outputs=_floating, examples=_SCALAR),
+    elementwise(*_inplace("div.Scalar"), work=each(divides=1), kind="multiply", outputs=_floating,
+                temporaries=float_casts, examples=_SCALAR),
     elementwise(
         *_inplace("div.Tensor_mode"), work=each(divides=1), kind="multiply",
         examples=(example(_X, _Y, rounding_mode="floor"),),
@@ -181,14 +217,15 @@ register(
     elementwise(*_inplace("square.default"), work=each(multiplies=1), kind="multiply", outputs=_squared,
                 examples=_UNARY),
     elementwise(
-        *_inplace("reciprocal.default"), work=each(divides=1), kind="multiply", outputs=_floating, examples=_UNARY,
+        *_inplace("reciprocal.default"), work=each(divides=1), kind="multiply", outputs=_floating,
+        temporaries=float_casts, examples=_UNARY,
     ),
     elementwise(
         *_inplace(*(f"{f}.default" for f in (
             "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "asin",
             "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "lgamma", "digamma",
         ))),
-        work=each(transcendentals=1), kind="other", outputs=_floating, examples=_UNARY,
+        work=each(transcendentals=1), kind="other", outputs=_floating, temporaries=float_casts, examples=_UNARY,
     ),
     elementwise(
         *_inplace(*(f"{f}.default" for f in ("neg", "sign", "sgn", "round", "floor", "ceil", "trunc", "frac"))),
@@ -217,20 +254,25 @@ register(
         work=each(), kind="other", examples=(example(_B, _B),), source="bit operations, not arithmetic",
     ),
     elementwise(
-        "aten.isnan.default", "aten.isinf.default", "aten.isfinite.default", "aten.isneginf.default",
-        "aten.isposinf.default", work=each(compares=1), kind="other", outputs=_boolean, examples=_UNARY,
+        "aten.isnan.default", "aten.isneginf.default", "aten.isposinf.default", work=each(compares=1), kind="other",
+        outputs=_boolean, temporaries=no_temporaries, examples=_UNARY,
     ),
+    elementwise("aten.isinf.default", work=each(compares=1), kind="other", outputs=_boolean,
+                temporaries=_absolute, examples=_UNARY),
+    elementwise("aten.isfinite.default", work=each(compares=1), kind="other", outputs=_boolean,
+                temporaries=_absolute_and_comparisons, examples=_UNARY),
     elementwise(
-        "aten.where.self", work=each(), kind="other", examples=(example(TensorSpec((2, 3, 4), "bool"), _X, _X),),
+        "aten.where.self", work=each(), kind="other",
+        examples=(example(TensorSpec((2, 3, 4), "bool"), _X, _X), example(_B, TensorSpec((2, 3)), _I)),
         outputs=lambda args: layout.elementwise(args, layout.result_dtype([args["self"], args["other"]])),
-        source="a selection, no arithmetic",
+        temporaries=_selected_casts, source="a selection, no arithmetic",
     ),
     elementwise(
-        *_inplace("masked_fill.Scalar"), work=each(), kind="other", outputs=_masked_fill,
+        *_inplace("masked_fill.Scalar"), work=each(), kind="other", outputs=_masked_fill, temporaries=no_temporaries,
         examples=(example(_X, TensorSpec((3, 1), "bool"), 0.0),), source="a selection, no arithmetic",
     ),
     elementwise(
-        *_inplace("masked_fill.Tensor"), work=each(), kind="other", outputs=_masked_fill,
+        *_inplace("masked_fill.Tensor"), work=each(), kind="other", outputs=_masked_fill, temporaries=no_temporaries,
         examples=(example(_X, TensorSpec((3, 1), "bool"), TensorSpec(())),), source="a selection, no arithmetic",
     ),
 )  # fmt: skip

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
-from costmodel.ops.rule import Example, Rule, always, example, no_temporaries, no_work, register
+from costmodel.ops.rule import Example, Rule, always, example, no_work, register
+from costmodel.ops.temporaries import contiguous
+from costmodel.ops.versions import Change, has
 from costmodel.quantities import Traffic, Work
 
 _SUM, _MEAN, _MAX = 0, 1, 2
@@ -74,6 +76,15 @@ def _bag_work(call: OpCall) -> Work:
     return Work(adds=steps, multiplies=weighted, divides=y.size if args["mode"] == _MEAN else 0)
 
 
+def _bag_temporaries(args: Arguments) -> list[TensorSpec]:
+    """A mean divides by the bags' sizes: at least 1, and floating."""
+    if args["mode"] != _MEAN:
+        return []
+    sizes = TensorSpec((_bags(args),), args["indices"].dtype)
+    ones = [] if has(Change.CHEAPER_BAG_SIZES) else [sizes]
+    return [*ones, sizes, TensorSpec(sizes.shape, args["weight"].dtype)]
+
+
 def _bag_rule(target: str, *, counts_last_offset: bool) -> Rule:
     table, indices, offsets = TensorSpec((10, 4)), TensorSpec((7,), "int64"), TensorSpec((3,), "int64")
     weights = TensorSpec((7,))
@@ -87,7 +98,7 @@ def _bag_rule(target: str, *, counts_last_offset: bool) -> Rule:
         work=_bag_work,
         traffic=lambda call: _rows_read(call, call.args["offsets"], call.args["per_sample_weights"]),
         access=lambda call, output: {"indices": (All(),)},
-        temporaries=no_temporaries, fusible=False, source="torch.nn.EmbeddingBag",
+        temporaries=_bag_temporaries, fusible=False, source="torch.nn.EmbeddingBag",
         free_because=None, examples=examples,
     )  # fmt: skip
 
@@ -96,7 +107,7 @@ register(
     Rule(
         targets=("aten.embedding.default",), kind=always("embedding"), outputs=_outputs, work=no_work,
         traffic=_rows_read, access=_access,
-        temporaries=no_temporaries, fusible=False, source="torch.nn.Embedding: a table look-up, no arithmetic",
+        temporaries=contiguous("indices"), fusible=False, source="torch.nn.Embedding: a table look-up, no arithmetic",
         free_because=None, examples=(example(TensorSpec((10, 4)), TensorSpec((2, 3), "int64")),),
     ),
     _bag_rule("aten._embedding_bag.default", counts_last_offset=False),

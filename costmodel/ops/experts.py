@@ -7,6 +7,7 @@ from math import prod
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
 from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Work
 
 
@@ -54,7 +55,7 @@ register(
         targets=("aten.histc.default",), kind=always("other"),
         outputs=lambda args: TensorSpec((args["bins"],), args["self"].dtype), work=_histogram_work,
         traffic=every_argument, access=everything,
-        temporaries=no_temporaries, fusible=False, source="torch.histc", free_because=None,
+        temporaries=contiguous("self"), fusible=False, source="torch.histc", free_because=None,
         examples=(example(TensorSpec((2, 6)), 5, 0, 1), example(TensorSpec((7,)))),
     ),
 )  # fmt: skip

@@ -13,6 +13,8 @@ from costmodel.ops import layout
 from costmodel.ops.access import everything
 from costmodel.ops.movement import copy
 from costmodel.ops.rule import Rule, Torch, always, example, moved, no_temporaries, register
+from costmodel.ops.temporaries import contiguous
+from costmodel.ops.versions import Change, has
 from costmodel.quantities import Traffic, Work
 
 _X = TensorSpec((2, 3, 4))
@@ -104,6 +106,32 @@ def _mixed(call: OpCall, *names: str) -> dict[str, tuple[AxisMap, ...]]:
 def _index_select_window(call: OpCall, output: int) -> AccessMap:
     dim = call.args["dim"] % max(len(call.args["self"].shape), 1)
     return {**_mixed(call, "self"), "index": (Affine(dim),) * len(call.args["index"].shape)}
+
+
+def _contiguous_table(args: Arguments) -> list[TensorSpec]:
+    """torch has a kernel of its own for the second dimension, which wants the table contiguous."""
+    x = args["self"]
+    return [TensorSpec(x.shape, x.dtype)] if x.strides is not None and args["dim"] % len(x.shape) == 1 else []
+
+
+def _running_count(args: Arguments) -> list[TensorSpec]:
+    """Where each selected element goes: the mask as numbers, summed."""
+    return [TensorSpec(layout.broadcast([args["self"].shape, args["mask"].shape]), "int64")]
+
+
+def _running_sum(args: Arguments) -> list[TensorSpec]:
+    """Where each element's repeats end; and whether any of them is negative."""
+    n = args["repeats"]
+    total = TensorSpec(n.shape, "int64")
+    return [total] if has(Change.REPEATS_CHECKED_FIRST) else [total, TensorSpec(n.shape, "bool")]
+
+
+def _counted_for_a_mean(args: Arguments) -> list[TensorSpec]:
+    """How many elements go into each mean: ones, scattered alike; and where that is none."""
+    x, src = args["self"], args.get("src")
+    if args.get("reduce") != "mean" or src is None:
+        return []
+    return [TensorSpec(x.shape, x.dtype), TensorSpec(src.shape, x.dtype), TensorSpec(x.shape, "bool")]
 
 
 def _gather(args: Arguments) -> TensorSpec:
@@ -245,15 +273,18 @@ register(
              example(_X, [_ROWS, _ROWS]), example(_X, [TensorSpec((2, 2), "int64")]),
          )),
     copy("aten.index_select.default", outputs=_index_select, access=_index_select_window, traffic=looked_up,
+         temporaries=_contiguous_table,
          source=_SOURCE, examples=(example(_X, 1, _ROWS), example(_X, -1, _ROWS))),
     copy("aten.gather.default", outputs=_gather, access=_gather_window, traffic=looked_up, source=_SOURCE,
          examples=(example(_X, 1, _INDEX),)),
     copy("aten.take.default", outputs=_gather, access=everything, traffic=looked_up, source=_SOURCE,
          examples=(example(_X, _ROWS),)),
     copy("aten.masked_select.default", outputs=Torch.META, access=everything, source=_SOURCE,
+         temporaries=_running_count,
          examples=(example(_X, TensorSpec((2, 3, 4), "bool")),)),
     copy("aten.nonzero.default", outputs=Torch.META, access=everything, source=_SOURCE, examples=(example(_X),)),
     copy("aten.repeat_interleave.Tensor", outputs=Torch.META, access=everything, source=_SOURCE,
+         temporaries=_running_sum,
          examples=(example(_ROWS),)),
     copy("aten.scatter.src", "aten.scatter_.src", outputs=_contiguous, access=_scatter_window, traffic=_scatter_traffic,
          source=_SOURCE, examples=(example(_X, 1, _INDEX, _X),)),
@@ -276,7 +307,7 @@ register(
     copy("aten._unsafe_masked_index.default", outputs=_masked, access=everything, traffic=looked_up, source=_SOURCE,
          examples=(example(_X, TensorSpec((2, 5, 4), "bool"), [None, _ROWS], 0.0),)),
     copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_masked_scatter,
-         access=_index_put_window,
+         temporaries=contiguous("self"), access=_index_put_window,
          traffic=_masked_scatter_traffic, source=_SOURCE, examples=(example(_X, TensorSpec((3, 1), "bool"), _X),)),
     *(
         Rule(targets=targets, kind=always("other"), outputs=_like_self, work=work, traffic=traffic,
@@ -292,7 +323,7 @@ register(
     ),
     *(
         Rule(targets=targets, kind=always("other"), outputs=_contiguous, work=work, traffic=traffic, access=access,
-             temporaries=no_temporaries, fusible=False,
+             temporaries=_counted_for_a_mean, fusible=False,
              source="torch.Tensor.scatter_reduce, index_add: one operation per element scattered",
              free_because=None, examples=examples)
         for targets, work, traffic, access, examples in (

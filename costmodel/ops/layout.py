@@ -14,6 +14,7 @@ from costmodel.graph import (
     same_where_it_matters,
 )
 from costmodel.ops.defaults import default_float
+from costmodel.ops.versions import Change, has
 
 Shape = tuple[int, ...]
 Strides = tuple[int, ...]
@@ -165,15 +166,21 @@ def _compare(a: int, b: int, shape: Shape, operands: Sequence[Strides]) -> int:
     return 0
 
 
-_CATEGORY = {"bool": 0, "complex64": 3, "complex128": 3, "complex32": 3}
+_CATEGORY = {"bool": 0, "complex64": 3, "complex128": 3, "complex32": 3, "bcomplex32": 3}
 _ORDER = (
     "bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float8_e4m3fn", "float8_e5m2",
     "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float16", "bfloat16", "float32", "float64",
-    "complex32", "complex64", "complex128",
+    "complex32", "bcomplex32", "complex64", "complex128",
 )  # fmt: skip
 _RANK = {dtype: i for i, dtype in enumerate(_ORDER)}
-_REAL = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
-_COMPLEX = {"float16": "complex32", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
+_REAL = {"complex32": "float16", "bcomplex32": "bfloat16", "complex64": "float32", "complex128": "float64"}
+_COMPLEX = {"float16": "complex32", "float32": "complex64", "float64": "complex128"}
+
+
+def _complex_of(dtype: str, otherwise: str) -> str:
+    if dtype == "bfloat16":
+        return "bcomplex32" if has(Change.HALF_COMPLEX_OF_BFLOAT16) else "complex64"
+    return _COMPLEX.get(dtype, otherwise)
 
 
 def real_dtype(dtype: str) -> str:
@@ -213,9 +220,11 @@ def promote(a: str, b: str) -> str:
         return a
     low, high = sorted((a, b), key=category)
     if category(low) != category(high):
-        return _COMPLEX[promote(_REAL[high], low)] if category(low) == 2 and high in _REAL else high
+        return _complex_of(promote(_REAL[high], low), high) if category(low) == 2 and high in _REAL else high
     if {a, b} == {"float16", "bfloat16"}:
         return "float32"
+    if {a, b} == {"complex32", "bcomplex32"}:
+        return "complex64"
     if {a, b} == {"uint8", "int8"}:
         return "int16"
     return max(a, b, key=_RANK.__getitem__)
@@ -227,7 +236,7 @@ def _combined(higher: str, lower: str) -> str:
         return higher or lower
     least = category(lower)
     if category(higher) == 2 and least == 3:
-        return _COMPLEX.get(higher, lower)
+        return _complex_of(higher, lower)
     if category(higher) < 2 and (higher == "bool" or least >= 2):
         return promote(higher, lower)
     return higher
@@ -258,7 +267,7 @@ def _of_number(value: complex) -> str:
         return "bool"
     if isinstance(value, int):
         return "int64"
-    return default_float() if isinstance(value, float) else _COMPLEX.get(default_float(), "complex128")
+    return default_float() if isinstance(value, float) else _complex_of(default_float(), "complex128")
 
 
 _NO_SAY = ("alpha", "value")

@@ -9,7 +9,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import aligned
 from costmodel.ops.layout import of_one_dtype
 from costmodel.ops.rule import Example, Rule, always, every_argument, example, moved, no_temporaries, register
-from costmodel.ops.temporaries import are_one, copy
+from costmodel.ops.temporaries import are_one, bytes_besides, copy
 from costmodel.quantities import Traffic, Work
 
 _ROWS, _COLUMNS = (Affine(0), All()), (All(), Affine(1))
@@ -60,6 +60,7 @@ def _product(
     contracted: tuple[int, ...],
     taps: tuple[tuple[AxisMap, ...], tuple[AxisMap, ...]],
     examples: tuple[Example, ...],
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
     """The rule of ``y = a @ b`` or ``y = beta * self + alpha * (a @ b)``.
 
@@ -98,7 +99,7 @@ def _product(
 
     return Rule(
         targets=targets, kind=always("matmul"), outputs=outputs, work=work, traffic=traffic, access=access,
-        temporaries=no_temporaries, fusible=False, source="torch.Tensor.matmul and torch.addmm",
+        temporaries=temporaries, fusible=False, source="torch.Tensor.matmul and torch.addmm",
         free_because=None, examples=examples,
     )  # fmt: skip
 
@@ -109,6 +110,23 @@ def _linear(args: Arguments) -> TensorSpec:
         raise ValueError(f"the linear layer's weight {w.shape} takes {w.shape[-1]} features, the input has {x.shape}")
     of_one_dtype("a linear layer", x, w, args["bias"])
     return TensorSpec(x.shape[:-1] + w.shape[:-1], x.dtype)
+
+
+_SMALL_PRODUCT = 400
+"""Batches of smaller products are done in a loop of torch's own (``bmm_out_or_baddbmm_`` in LinearAlgebra.cpp)."""
+
+
+def _one_pair(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """Of each batch of matrices that lie so that no product's kernel can read them, a copy of one at a time."""
+
+    def temporaries(args: Arguments) -> list[TensorSpec]:
+        batches = [args[name] for name in names]
+        rows, columns, inner = batches[0].shape[-2], batches[1].shape[-1], batches[1].shape[-2]
+        if rows * columns * inner < _SMALL_PRODUCT:
+            return []
+        return [TensorSpec(t.shape[-2:], t.dtype) for t in batches if 1 not in t.full_strides[-2:]]
+
+    return temporaries
 
 
 def _rows_copied(args: Arguments) -> Iterable[TensorSpec]:
@@ -143,6 +161,16 @@ def _bilinear_work(call: OpCall) -> Work:
     return Work(macs=y.size * (n1 * n2 + n2), adds=y.size if call.args["bias"] is not None else 0)
 
 
+def _bilinear_temporaries(args: Arguments) -> list[TensorSpec]:
+    """One output feature at a time: both products, and the weights' slice if it is copied; then the sum with a bias."""
+    y, w = _bilinear(args), args["weight"]
+    rows = y.size // y.shape[-1] if y.size else 0
+    _, n1, n2 = w.shape
+    copied = n1 * n2 if 1 not in w.full_strides[1:] else 0
+    step = (rows * n2 + max(copied, rows)) * y.itemsize
+    return bytes_besides(y.nbytes, y.nbytes + step, 2 * y.nbytes if args["bias"] is not None else 0)
+
+
 def _bilinear_window(call: OpCall, output: int) -> AccessMap:
     taps: tuple[AxisMap, ...] = (*(Affine(d) for d in range(len(call.args["input1"].shape) - 1)), All())
     return {"input1": taps, "input2": taps}
@@ -157,7 +185,7 @@ register(
              examples=(example(_A, _B),)),
     _product("aten.bmm.default", factors=("self", "mat2"), output=_bmm, contracted=(2,),
              taps=((Affine(0), Affine(1), All()), (Affine(0), All(), Affine(2))),
-             examples=(example(_BATCH_A, _BATCH_B),)),
+             temporaries=_one_pair("self", "mat2"), examples=(example(_BATCH_A, _BATCH_B),)),
     _product("aten.mv.default", factors=("self", "vec"), output=_mv, contracted=(1,), taps=(_ROWS, (All(),)),
              examples=(example(_A, _V),)),
     _product("aten.dot.default", factors=("self", "tensor"), output=_dot, contracted=(0,),
@@ -168,11 +196,16 @@ register(
              taps=(_ROWS, _COLUMNS),
              examples=(example(TensorSpec((3, 5)), _A, _B), example(TensorSpec((3, 5)), _A, _B, beta=0, alpha=2),
                        example(TensorSpec((3, 5)), _A, _B, beta=0.5))),
-    _product("aten.baddbmm.default", "aten.baddbmm_.default", factors=("batch1", "batch2"), output=_bmm,
-             contracted=(2,), taps=((Affine(0), Affine(1), All()), (Affine(0), All(), Affine(2))),
-             examples=(example(TensorSpec((2, 3, 5)), _BATCH_A, _BATCH_B, alpha=0.5),)),
+    *(
+        _product(target, factors=("batch1", "batch2"), output=_bmm, contracted=(2,),
+                 taps=((Affine(0), Affine(1), All()), (Affine(0), All(), Affine(2))),
+                 temporaries=_one_pair("batch1", "batch2", *written),
+                 examples=(example(TensorSpec((2, 3, 5)), _BATCH_A, _BATCH_B, alpha=0.5),))
+        for target, written in (("aten.baddbmm.default", ()), ("aten.baddbmm_.default", ("self",)))
+    ),
     _product("aten.addbmm.default", "aten.addbmm_.default", factors=("batch1", "batch2"), output=_addbmm,
              contracted=(0, 2), taps=((All(), Affine(0), All()), (All(), All(), Affine(1))),
+             temporaries=_one_pair("batch1", "batch2"),
              examples=(example(TensorSpec((3, 5)), _BATCH_A, _BATCH_B),)),
     _product("aten.addmv.default", "aten.addmv_.default", factors=("mat", "vec"), output=_mv, contracted=(1,),
              taps=(_ROWS, (All(),)), examples=(example(TensorSpec((3,)), _A, _V),)),
@@ -186,7 +219,7 @@ register(
     Rule(
         targets=("aten.bilinear.default",), kind=always("linear"), outputs=_bilinear, work=_bilinear_work,
         traffic=every_argument, access=_bilinear_window,
-        temporaries=no_temporaries, fusible=False, source="torch.nn.Bilinear: y = x1^T A x2 + b",
+        temporaries=_bilinear_temporaries, fusible=False, source="torch.nn.Bilinear: y = x1^T A x2 + b",
         free_because=None,
         examples=(example(_A, TensorSpec((3, 2)), TensorSpec((5, 4, 2)), TensorSpec((5,))),),
     ),

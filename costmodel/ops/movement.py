@@ -24,6 +24,7 @@ from costmodel.ops.rule import (
     register,
 )
 from costmodel.ops.shape import slice_start, unfolded
+from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Traffic
 
 _X = TensorSpec((2, 3, 4))
@@ -155,10 +156,12 @@ def _roll(args: Arguments) -> TensorSpec:
     return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape) if args["dims"] else None)
 
 
-def _rolled_once(args: Arguments) -> Iterable[TensorSpec]:
+def _rolled_once(args: Arguments) -> list[TensorSpec]:
     """One dimension after the other: what the first made lives while the next is made."""
-    x, dims = args["self"], args["dims"]
-    return [TensorSpec(x.shape, x.dtype)] if not isinstance(dims, int) and len(dims) > 1 else []
+    x, dims = args["self"], _as_list(args["dims"])
+    if not dims:
+        return list(contiguous("self")(args))  # the flattened tensor is rolled
+    return [TensorSpec(x.shape, x.dtype)] if len(dims) > 1 else []
 
 
 def _roll_window(call: OpCall, output: int) -> AccessMap:
@@ -233,15 +236,17 @@ register(
          examples=(example(_X, dtype="float16"), example(_IMAGE, memory_format="channels_last"))),
     copy("aten.copy_.default", "aten.copy.default", outputs=_same, access=_copied, traffic=_overwritten, fusible=True,
          examples=(example(_X, TensorSpec((3, 1))), example(_X, _X))),
-    copy("aten.lift.default", "aten._conj_physical.default", outputs=_same,
+    copy("aten._conj_physical.default", outputs=_same,
          access=pointwise, fusible=True, examples=(example(TensorSpec((2, 3), "complex64")),)),
     copy("aten.roll.default", outputs=_roll, access=_roll_window, temporaries=_rolled_once,
          examples=(example(_IMAGE, [1, -2], [2, 3]), example(_X, [3], [0]), example(_X, [3]))),
     copy("aten.flip.default", outputs=_same, access=_flip_window, examples=(example(_X, [0, -1]),)),
     copy("aten.repeat.default", outputs=_repeat, access=_repeat_window,
          examples=(example(_X, [2, 1, 1, 3]), example(TensorSpec((1, 3)), [2, 1]))),
-    copy("aten.tril.default", "aten.triu.default", "aten.tril_.default", "aten.triu_.default", outputs=_contiguous,
-         access=pointwise, examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
+    copy("aten.tril.default", "aten.triu.default", outputs=_contiguous, access=pointwise,
+         temporaries=contiguous("self"), examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
+    copy("aten.tril_.default", "aten.triu_.default", outputs=_contiguous, access=pointwise,
+         examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
     copy("aten.unfold_copy.default", outputs=_unfold_copy, access=unfolded, examples=(example(_X, 2, 2, 1),)),
     copy("aten.slice_scatter.default", outputs=_same, access=_slice_scatter_window,
          examples=(example(_X, TensorSpec((2, 2, 4)), 1, 1), example(_X, TensorSpec((2, 3, 2)), -1, 0, 4, 2))),

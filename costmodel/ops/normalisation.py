@@ -10,7 +10,8 @@ from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
 from costmodel.ops.composite import Composite, register_composites, without
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, moved, no_temporaries, register
-from costmodel.ops.temporaries import contiguous
+from costmodel.ops.temporaries import bytes_besides, contiguous, copied_into_format, in_memory_format
+from costmodel.ops.versions import Change, has
 from costmodel.quantities import Traffic, Work
 
 
@@ -85,10 +86,18 @@ def _batch_norm_window(call: OpCall, output: int) -> AccessMap:
     return {"input": tuple(Affine(d) for d in range(rank))} if output == 0 else {}
 
 
+def _inverse_deviation(args: Arguments) -> list[TensorSpec]:
+    """In evaluation, on an input in no memory format: sqrt(variance + eps), made in two steps."""
+    x, variance = args["input"], args.get("running_var")
+    if _trains(args) or variance is None or not copied_into_format(x):
+        return []
+    return [TensorSpec(variance.shape, variance.dtype)] * 2
+
+
 def _batch_norm_rule(target: str, examples: tuple[Example, ...]) -> Rule:
     return Rule(
         targets=(target,), kind=always("norm"), outputs=_batch_norm, work=_batch_norm_work,
-        traffic=_batch_norm_traffic, access=_batch_norm_window, temporaries=no_temporaries, fusible=True,
+        traffic=_batch_norm_traffic, access=_batch_norm_window, temporaries=_inverse_deviation, fusible=True,
         source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, algorithms 1 and 2", free_because=None,
         examples=examples,
     )  # fmt: skip
@@ -196,20 +205,40 @@ def _instance_norm_window(call: OpCall, output: int) -> AccessMap:
     return {"input": tuple(_statistic(d, output) if whole and d > 1 else Affine(d) for d in range(rank))}
 
 
-def _instance_norm_temporaries(args: Arguments) -> Iterable[TensorSpec]:
+def _instance_norm_temporaries(args: Arguments) -> list[TensorSpec]:
     """A batch norm over batch * channels: affine parameters repeated, and statistics kept where they are taken."""
     x = args["input"]
     instances = (x.shape[0] * x.shape[1],)
     repeated = [args[name] for name in ("weight", "bias", "running_mean", "running_var") if args[name] is not None]
     saved = 2 if args["use_input_stats"] else 0
-    return [TensorSpec(instances, x.dtype) for _ in range(len(repeated) + saved)]
+    return [*contiguous("input")(args), *[TensorSpec(instances, x.dtype)] * (len(repeated) + saved)]
 
 
 def _rms_norm(args: Arguments) -> TensorSpec:
     x, normalized = args["input"], tuple(args["normalized_shape"])
     if x.shape[len(x.shape) - len(normalized) :] != normalized:
         raise ValueError(f"RMS norm over {normalized} got an input of {x.shape}")
-    return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape))
+    strides = (
+        layout.in_format_of(x, x.shape) if has(Change.CONTIGUOUS_RMS_NORM) else layout.preserved_strides(x.shape, [x])
+    )
+    return TensorSpec(x.shape, x.dtype, strides)
+
+
+def _rms_norm_temporaries(args: Arguments) -> list[TensorSpec]:
+    return _while_scaling(args, _rms_norm(args).nbytes)
+
+
+def _fused_rms_norm_temporaries(args: Arguments) -> list[TensorSpec]:
+    return _while_scaling(args, sum(t.nbytes for t in _fused_rms_norm(args)))
+
+
+def _while_scaling(args: Arguments, outputs: int) -> list[TensorSpec]:
+    """The squares with each row's mean; then the scaled rows, until the weights are applied or the layout is mended."""
+    x, n = args["input"], prod(args["normalized_shape"])
+    rows = x.size // n * x.itemsize if n else 0
+    mended = copied_into_format(x) and has(Change.CONTIGUOUS_RMS_NORM)
+    scaled = 2 * x.nbytes if args["weight"] is not None or mended else x.nbytes
+    return bytes_besides(outputs, x.nbytes + 2 * rows, scaled + rows)
 
 
 def _fused_rms_norm(args: Arguments) -> tuple[TensorSpec, ...]:
@@ -291,6 +320,7 @@ register(
     ),
     _sample_rule(
         "aten.native_group_norm.default", outputs=_group_norm, work=_group_norm_work, access=_group_norm_window,
+        temporaries=in_memory_format("input"),
         source="Wu & He, Group Normalization, arXiv:1803.08494",
         examples=(example(_X, _C, _C, 2, 4, 30, 2, 1e-5), example(_X, None, None, 2, 4, 30, 4, 1e-5)),
     ),
@@ -306,6 +336,7 @@ register(
     ),
     _sample_rule(
         "aten.rms_norm.default", outputs=_rms_norm, work=_rms_norm_work, access=_over_trailing,
+        temporaries=_rms_norm_temporaries,
         source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
         examples=(example(_X, [6], _LAST, 1e-5), example(_X, [5, 6])),
     ),
@@ -318,6 +349,7 @@ register(
     ),
     _sample_rule(
         "aten._fused_rms_norm.default", outputs=_fused_rms_norm, work=_rms_norm_work, access=_over_trailing,
+        temporaries=_fused_rms_norm_temporaries,
         source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
         examples=(example(_X, [6], _LAST, 1e-5),),
     ),
@@ -342,14 +374,19 @@ def _core_arguments_of_group_norm(args: Arguments) -> Arguments | None:
 
 register_composites(
     Composite(
-        targets=("aten.batch_norm.default",), core="aten.native_batch_norm.default", arguments=without("cudnn_enabled")
+        targets=("aten.batch_norm.default",), core="aten.native_batch_norm.default", arguments=without("cudnn_enabled"),
+        examples=(
+            example(_X, _C, _C, _C, _C, False, 0.1, 1e-5, False), example(_X, _C, _C, _C, _C, True, 0.1, 1e-5, False),
+        ),
     ),
     Composite(
-        targets=("aten.layer_norm.default",), core="aten.native_layer_norm.default", arguments=without("cudnn_enable")
+        targets=("aten.layer_norm.default",), core="aten.native_layer_norm.default", arguments=without("cudnn_enable"),
+        examples=(example(_X, [6], _LAST, _LAST),),
     ),
     Composite(
         targets=("aten.group_norm.default",),
         core="aten.native_group_norm.default",
         arguments=_core_arguments_of_group_norm,
+        examples=(example(_X, 2, _C, _C), example(_X, 4)),
     ),
-)
+)  # fmt: skip

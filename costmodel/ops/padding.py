@@ -10,7 +10,8 @@ from costmodel.access import AccessMap, Affine, All, AxisMap, GridAxis, Reflecte
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.movement import copy
-from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.rule import Rule, always, every_argument, example, register
+from costmodel.ops.temporaries import bytes_besides, contiguous, in_memory_format
 from costmodel.quantities import Work
 
 _IMAGE = TensorSpec((2, 3, 5, 4))
@@ -117,6 +118,13 @@ def _col2im(args: Arguments) -> TensorSpec:
     return TensorSpec((*batch, rows // patch, *size), x.dtype)
 
 
+def _col2im_temporaries(args: Arguments) -> list[TensorSpec]:
+    """What the output's memory has too much: it begins as that of the columns. And these made contiguous."""
+    x, y = args["self"], _col2im(args)
+    copies = sum(t.nbytes for t in contiguous("self")(args))
+    return bytes_besides(y.nbytes, max(x.nbytes, y.nbytes) + copies)
+
+
 def _col2im_work(call: OpCall) -> Work:
     # Every column element is added to its pixel.
     return Work(adds=call.args["self"].size)
@@ -132,6 +140,7 @@ def _border(mode: str, axes: int, keeps_format: bool) -> Rule:
     sides = [1, 2, 0, 1, 2, 1][: 2 * axes]
     return copy(
         f"aten.{mode}_pad{axes}d.default", outputs=_bordered(keeps_format), access=_bordering(mode == "replication"),
+        temporaries=in_memory_format("self"),
         examples=(example(x, sides),), source=f"torch.nn.functional.pad, mode {mode}: one copy, nothing computed",
     )  # fmt: skip
 
@@ -148,13 +157,13 @@ register(
         source="torch.nn.functional.pad, mode circular: one copy, nothing computed",
     ),
     copy(
-        "aten.im2col.default", outputs=_im2col, access=_im2col_window,
+        "aten.im2col.default", outputs=_im2col, access=_im2col_window, temporaries=contiguous("self"),
         examples=(example(_IMAGE, [3, 2], [1, 1], [1, 0], [2, 1]), example(_IMAGE, [2, 2], [2, 1], [0, 0], [1, 1])),
         source="torch.nn.Unfold: one copy, nothing computed",
     ),
     Rule(
         targets=("aten.col2im.default",), kind=always("other"), outputs=_col2im, work=_col2im_work,
-        traffic=every_argument, access=_col2im_window, temporaries=no_temporaries, fusible=False,
+        traffic=every_argument, access=_col2im_window, temporaries=_col2im_temporaries, fusible=False,
         source="torch.nn.Fold: overlapping patches are summed",
         free_because=None, examples=(example(TensorSpec((2, 12, 12)), [5, 4], [2, 2], [1, 1], [0, 0], [1, 1]),),
     ),

@@ -11,7 +11,7 @@ from costmodel.ops import layout
 from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.layout import Shape, Strides
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
-from costmodel.ops.temporaries import in_memory_format
+from costmodel.ops.temporaries import contiguous, copied_into_format, in_memory_format
 from costmodel.quantities import Work
 
 
@@ -48,10 +48,14 @@ def _as_one_row(x: TensorSpec, shape: Shape) -> Strides | None:
     """The memory format of a 1-d pooling that torch does as a 2-d one, on rows of height 1."""
     if x.strides is None or len(shape) != 3:
         return None
-    (n, c, length), (s_n, s_c, s_length) = x.shape, x.strides
-    row = TensorSpec((n, c, 1, length), x.dtype, (s_n, s_c, s_length * length, s_length))
-    strides = layout.in_format_of(row, (*shape[:2], 1, shape[2]))
+    strides = layout.in_format_of(_row(x), (*shape[:2], 1, shape[2]))
     return None if strides is None else (*strides[:2], strides[3])
+
+
+def _row(x: TensorSpec) -> TensorSpec:
+    """A (batch, channels, length) tensor as rows of height 1."""
+    (n, c, length), (s_n, s_c, s_length) = x.shape, x.full_strides
+    return TensorSpec((n, c, 1, length), x.dtype, (s_n, s_c, s_length * length, s_length))
 
 
 Format = Callable[[TensorSpec, Shape], Strides | None]
@@ -155,13 +159,26 @@ def _adaptive_window(axes: int) -> Callable[[OpCall, int], AccessMap]:
     return access
 
 
-def _formatted(args: Arguments) -> Iterable[TensorSpec]:
-    return in_memory_format(args["self"])
+def _copied_row(args: Arguments) -> list[TensorSpec]:
+    """The copy of a 1-d pooling that torch does as a 2-d one, on rows of height 1."""
+    x = args["self"]
+    if x.strides is None or len(x.shape) != 3:
+        return copied_into_format(x)
+    return copied_into_format(_row(x))
 
 
-def _formatted_and_indices(outputs: Callable[[Arguments], TensorSpec]) -> Callable[[Arguments], Iterable[TensorSpec]]:
+def _and_indices(
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]], outputs: Callable[[Arguments], TensorSpec]
+) -> Callable[[Arguments], Iterable[TensorSpec]]:
     """Where each maximum was, besides: int64, as many as outputs."""
-    return lambda args: [*in_memory_format(args["self"]), TensorSpec(outputs(args).shape, "int64")]
+    return lambda args: [*temporaries(args), TensorSpec(outputs(args).shape, "int64")]
+
+
+def _unless_global(
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]],
+) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """A single output per channel is a mean, which reads any layout."""
+    return lambda args: () if all(n == 1 for n in args["output_size"]) else temporaries(args)
 
 
 def _rule(
@@ -170,7 +187,7 @@ def _rule(
     work: Callable[[OpCall], Work],
     access: Callable[[OpCall, int], AccessMap],
     examples: tuple[Example, ...],
-    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]],
 ) -> Rule:
     return Rule(
         targets=(target,), kind=always("pool"), outputs=outputs, work=work, traffic=every_argument, access=access,
@@ -188,36 +205,39 @@ for _axes in (1, 2, 3):
     _mostly: Format = _as_one_row if _axes == 1 else layout.in_format_of if _axes == 2 else _contiguous
     _max_format: Format = layout.in_format_of if _axes == 3 else _mostly
     _max = _pool_outputs(_axes, _max_format)
-    _max_alone = _pool_outputs(1, _contiguous) if _axes == 1 else _max
     _plain = (example(_x, [3] * _axes, [2] * _axes, [1] * _axes), example(_x, [2]))
     _maximum = (*_plain, example(_x, [2], [1], [0], [2]), example(_x, [2], [3], [1], [1], True))
     _unbatched = example(TensorSpec(_x.shape[1:]), [2], [3], [1], True)
     _average = (*_plain, _unbatched, example(_x, [2], [3], [1], True, False))
     _access = _sliding_window(_axes)
     _adapted = (example(_x, [4] * _axes), example(TensorSpec(_x.shape[1:]), [1] * _axes))
+    _copied = _copied_row if _axes == 1 else in_memory_format("self")
+    # A 1-d maximum alone has a kernel of its own, which keeps no indices.
+    _max_alone = _pool_outputs(1, _contiguous) if _axes == 1 else _max
     register(
         _rule(f"aten.max_pool{_axes}d.default", _max_alone, _max_work(_axes), _access, _maximum,
-              no_temporaries if _axes == 1 else _formatted_and_indices(_max_alone)),
-        _rule(
-            f"aten.max_pool{_axes}d_with_indices.default", _with_indices(_max), _max_work(_axes), _access,
-            _maximum,
-        ),
+              contiguous("self") if _axes == 1 else _and_indices(_copied, _max_alone)),
+        _rule(f"aten.max_pool{_axes}d_with_indices.default", _with_indices(_max), _max_work(_axes), _access, _maximum,
+              _copied),
         _rule(f"aten.avg_pool{_axes}d.default", _pool_outputs(_axes, _mostly), _average_work(_axes), _access, _average,
-              _formatted if _axes == 2 else no_temporaries),
-        _rule(
-            f"aten.adaptive_max_pool{_axes}d.default", _with_indices(_adaptive_outputs(_axes, _mostly)),
-            _adaptive_work(_axes, average=False), _adaptive_window(_axes), _adapted,
-        ),
+              contiguous("self") if _axes == 3 else _copied),
+        _rule(f"aten.adaptive_max_pool{_axes}d.default", _with_indices(_adaptive_outputs(_axes, _mostly)),
+              _adaptive_work(_axes, average=False), _adaptive_window(_axes), _adapted,
+              no_temporaries if _axes == 3 else _copied),
     )  # fmt: skip
     if _axes > 1:
         register(
             _rule(
                 f"aten._adaptive_avg_pool{_axes}d.default", _adaptive_outputs(_axes, _mostly),
                 _adaptive_work(_axes, average=True), _adaptive_window(_axes), _adapted,
+                no_temporaries if _axes == 3 else _copied,
             )
         )  # fmt: skip
         register_composites(
             Composite(
-                targets=(f"aten.adaptive_avg_pool{_axes}d.default",), core=f"aten._adaptive_avg_pool{_axes}d.default"
+                targets=(f"aten.adaptive_avg_pool{_axes}d.default",),
+                core=f"aten._adaptive_avg_pool{_axes}d.default",
+                temporaries=_unless_global(_copied) if _axes == 2 else None,
+                examples=_adapted,
             )
         )

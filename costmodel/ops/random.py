@@ -51,6 +51,11 @@ def _dropout(args: Arguments) -> Outputs:
     return TensorSpec(x.shape, x.dtype, strides), TensorSpec(x.shape, "bool", strides)
 
 
+def _mask_as_numbers(args: Arguments) -> list[TensorSpec]:
+    x = args["input"]
+    return [TensorSpec(x.shape, x.dtype)] if args["train"] is not False else []
+
+
 def _dropout_work(call: OpCall) -> Work:
     # Times the mask, times 1 / (1 - p).
     return Work(multiplies=2 * call.outputs[0].size) if call.args["train"] is not False else Work()
@@ -120,10 +125,9 @@ register(
          temporaries=no_temporaries, fusible=False, source="inverse transform sampling", free_because=None,
          examples=(example(TensorSpec((2, 5)), 3, True),)),
     Rule(targets=("aten.native_dropout.default",), kind=always("other"), outputs=_dropout, work=_dropout_work,
-         traffic=every_argument, access=_dropout_window, temporaries=no_temporaries, fusible=True,
-
+         traffic=every_argument, access=_dropout_window, temporaries=_mask_as_numbers, fusible=True,
          source="Srivastava et al., Dropout, JMLR 15 (2014): times the mask, times 1 / (1 - p); the mask is stored",
-         free_because=None, examples=(example(_X, 0.5, True),)),
+         free_because=None, examples=(example(_X, 0.5, True), example(_X, 0.5, False))),
 )  # fmt: skip
 
 
@@ -132,5 +136,8 @@ def _keeps_everything(args: Arguments) -> bool:
 
 
 register_composites(
-    Composite(targets=("aten.dropout.default",), core="aten.native_dropout.default", is_identity=_keeps_everything)
-)
+    Composite(
+        targets=("aten.dropout.default",), core="aten.native_dropout.default", is_identity=_keeps_everything,
+        temporaries=no_temporaries, examples=(example(_X, 0.5, True), example(_X, 0.5, False)),
+    )
+)  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.recurrent_memory import temporaries_of_cell, temporaries_of_layers
+from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
 from costmodel.quantities import Work
 
 _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
@@ -129,11 +130,12 @@ def _rule(
     outputs: Callable[[Arguments], Outputs],
     work: Callable[[OpCall], Work],
     access: Callable[[OpCall, int], AccessMap],
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]],
     examples: tuple[Example, ...],
 ) -> Rule:
     return Rule(
         targets=(target,), kind=always("recurrent"), outputs=outputs, work=work, traffic=every_argument, access=access,
-        temporaries=no_temporaries, fusible=False,
+        temporaries=temporaries, fusible=False,
         source="torch.nn.LSTM, torch.nn.GRU and torch.nn.RNN: the equations of their documentation",
         free_because=None, examples=examples,
     )  # fmt: skip
@@ -178,11 +180,27 @@ def _cell_examples(cell: str) -> tuple[Example, ...]:
     return (example(TensorSpec((2, 3)), hx, w_ih, w_hh, b, b), example(TensorSpec((2, 3)), hx, w_ih, w_hh))
 
 
+def _of_layers(cell: str) -> Callable[[Arguments], list[TensorSpec]]:
+    return lambda args: temporaries_of_layers(cell, _GATES[cell], args, _outputs(args))
+
+
+def _of_cell(cell: str) -> Callable[[Arguments], list[TensorSpec]]:
+    outputs = _cell_outputs(cell)
+
+    def temporaries(args: Arguments) -> list[TensorSpec]:
+        made = outputs(args)
+        return temporaries_of_cell(cell, _GATES[cell], args, made if isinstance(made, tuple) else (made,))
+
+    return temporaries
+
+
 for _cell in _GATES:
+    _layers = _outputs, _work(_cell), _access, _of_layers(_cell)
     register(
-        _rule(f"aten.{_cell}.input", _outputs, _work(_cell), _access, _examples(_cell)),
-        _rule(f"aten.{_cell}.data", _outputs, _work(_cell), _access, (_packed_example(_cell),)),
+        _rule(f"aten.{_cell}.input", *_layers, _examples(_cell)),
+        _rule(f"aten.{_cell}.data", *_layers, (_packed_example(_cell),)),
         _rule(
-            f"aten.{_cell}_cell.default", _cell_outputs(_cell), _cell_work(_cell), _cell_window, _cell_examples(_cell)
+            f"aten.{_cell}_cell.default", _cell_outputs(_cell), _cell_work(_cell), _cell_window, _of_cell(_cell),
+            _cell_examples(_cell),
         ),
-    )
+    )  # fmt: skip

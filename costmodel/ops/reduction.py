@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from costmodel.access import AccessMap
@@ -11,10 +11,12 @@ from costmodel.ops import layout
 from costmodel.ops.access import all_of, reduced
 from costmodel.ops.defaults import default_float
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.temporaries import cast_like, contiguous
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
 _I = TensorSpec((2, 3, 4), "int64")
+_B = TensorSpec((2, 3, 4), "bool")
 _ALL = (example(_X),)
 _DIMS = (example(_X, [1, -1]), example(_X, [0], True), example(_X, []))
 _DIM = (example(_X, 1), example(_X, -1, True))
@@ -139,13 +141,44 @@ def reduction(
     examples: tuple[Example, ...] = _DIM,
     access: Callable[[OpCall, int], AccessMap] = _access,
     kind: str = "other",
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
     source: str = "the definition, summed from left to right: n - 1 operations join n numbers",
 ) -> Rule:
     """The rule of an op that joins the elements along some dimensions."""
     return Rule(
         targets=targets, kind=always(kind), outputs=outputs, work=work, traffic=every_argument, access=access,
-        temporaries=no_temporaries, fusible=False, source=source, free_because=None, examples=examples,
+        temporaries=temporaries, fusible=False, source=source, free_because=None, examples=examples,
     )  # fmt: skip
+
+
+_cast_to_sum = cast_like(_summed)
+_cast_to_mean = cast_like(_same_dtype)
+_contiguous = contiguous("self")
+
+
+def _booleans(args: Arguments) -> list[TensorSpec]:
+    x = args["self"]
+    return [] if x.dtype in ("bool", "uint8") else [TensorSpec(x.shape, "bool")]
+
+
+def _ones(args: Arguments) -> list[TensorSpec]:
+    """A boolean per element, and what is summed of them; counting everything needs neither."""
+    x = args["self"]
+    return [] if args["dim"] is None else [TensorSpec(x.shape, "bool"), TensorSpec(x.shape, "int64")]
+
+
+def _cast_to_norm(args: Arguments) -> list[TensorSpec]:
+    x, dtype = args["self"], args["dtype"]
+    return [] if dtype in (None, x.dtype) else [TensorSpec(x.shape, dtype)]
+
+
+def _shifted(args: Arguments) -> list[TensorSpec]:
+    """The exponentials, and the maxima that were taken off first."""
+    return [TensorSpec(args["self"].shape, _floating(args).dtype), _floating(args)]
+
+
+def _contiguous_where_all(args: Arguments) -> list[TensorSpec]:
+    return list(_contiguous(args)) if args["dim"] is None else []
 
 
 _sum = per_result(lambda n: Work(adds=n - 1))
@@ -175,6 +208,9 @@ def _running(args: Arguments) -> TensorSpec:
     return TensorSpec(x.shape, wide)
 
 
+_cast_to_running = cast_like(_running)
+
+
 def _running_extremes(args: Arguments) -> Outputs:
     return TensorSpec(args["self"].shape, args["self"].dtype), TensorSpec(args["self"].shape, "int64")
 
@@ -185,28 +221,37 @@ def _running_window(call: OpCall, output: int) -> AccessMap:
 
 
 register(
-    reduction("aten.sum.default", work=_sum, outputs=_summed, examples=(*_ALL, example(_I))),
-    reduction("aten.sum.dim_IntList", work=_sum, outputs=_summed, examples=(*_DIMS, example(_I, None))),
-    reduction("aten.nansum.default", work=_sum, outputs=_summed, examples=_DIMS),
-    reduction("aten.mean.default", work=_mean, examples=_ALL),
-    reduction("aten.mean.dim", work=_mean, kind="pool", examples=(*_DIMS, example(_X, None, dtype="float64"))),
-    reduction("aten.prod.default", work=_product, outputs=_summed, examples=_ALL),
-    reduction("aten.prod.dim_int", work=_product, outputs=_summed),
+    reduction("aten.sum.default", work=_sum, outputs=_summed, temporaries=_cast_to_sum,
+              examples=(*_ALL, example(_I), example(_B))),
+    reduction("aten.sum.dim_IntList", work=_sum, outputs=_summed, temporaries=_cast_to_sum,
+              examples=(*_DIMS, example(_I, None), example(_B, [1]), example(_X, [1], dtype="float64"))),
+    reduction("aten.nansum.default", work=_sum, outputs=_summed, temporaries=_cast_to_sum, examples=_DIMS),
+    reduction("aten.mean.default", work=_mean, temporaries=_cast_to_mean, examples=_ALL),
+    reduction("aten.mean.dim", work=_mean, kind="pool", temporaries=_cast_to_mean,
+              examples=(*_DIMS, example(_X, None, dtype="float64"))),
+    reduction("aten.prod.default", work=_product, outputs=_summed, temporaries=_cast_to_sum,
+              examples=(*_ALL, example(_B))),
+    reduction("aten.prod.dim_int", work=_product, outputs=_summed, temporaries=_cast_to_sum,
+              examples=(*_DIM, example(_B, 1))),
     reduction("aten.amax.default", "aten.amin.default", work=_extreme, examples=_DIMS),
-    reduction("aten.max.default", "aten.min.default", work=_extreme, examples=_ALL),
+    reduction("aten.max.default", "aten.min.default", work=_extreme, temporaries=_contiguous, examples=_ALL),
     reduction("aten.max.dim", "aten.min.dim", work=_extreme, outputs=_with_indices),
-    reduction("aten.argmax.default", "aten.argmin.default", work=_extreme, outputs=_indices, examples=(*_ALL, *_DIM)),
-    reduction("aten.aminmax.default", work=_both_extremes, outputs=_twice,
+    reduction("aten.argmax.default", "aten.argmin.default", work=_extreme, outputs=_indices,
+              temporaries=_contiguous_where_all, examples=(*_ALL, *_DIM)),
+    reduction("aten.aminmax.default", work=_both_extremes, outputs=_twice, temporaries=_contiguous_where_all,
               examples=(*_ALL, example(_X, dim=1), example(_X, dim=-1, keepdim=True))),
-    reduction("aten.all.default", "aten.any.default", work=_nothing, outputs=_boolean, examples=_ALL,
-              source="bit operations, not arithmetic"),
+    reduction("aten.all.default", "aten.any.default", work=_nothing, outputs=_boolean, temporaries=_booleans,
+              examples=_ALL, source="bit operations, not arithmetic"),
     reduction("aten._is_all_true.default", "aten._is_any_true.default", work=_nothing, outputs=_boolean,
               examples=(example(TensorSpec((2, 3), "bool")),), source="bit operations, not arithmetic"),
-    reduction("aten.all.dim", "aten.any.dim", work=_nothing, outputs=_boolean, source="bit operations, not arithmetic"),
-    reduction("aten.all.dims", "aten.any.dims", work=_nothing, outputs=_boolean,
+    reduction("aten.all.dim", "aten.any.dim", work=_nothing, outputs=_boolean, temporaries=_booleans,
+              source="bit operations, not arithmetic"),
+    reduction("aten.all.dims", "aten.any.dims", work=_nothing, outputs=_boolean, temporaries=_booleans,
               examples=(example(_X, [1, -1]), example(_X, None, True)), source="bit operations, not arithmetic"),
-    reduction("aten.count_nonzero.default", work=_count, outputs=_indices, examples=(*_ALL, example(_X, 1))),
-    reduction("aten.count_nonzero.dim_IntList", work=_count, outputs=_indices, examples=(example(_X, [0, 2]),)),
+    reduction("aten.count_nonzero.default", work=_count, outputs=_indices, temporaries=_ones,
+              examples=(*_ALL, example(_X, 1))),
+    reduction("aten.count_nonzero.dim_IntList", work=_count, outputs=_indices, temporaries=_ones,
+              examples=(example(_X, [0, 2]),)),
     reduction("aten.var.correction", work=_spread, outputs=_norm_dtype,
               examples=(*_ALL, example(_X, [1, 2], correction=0, keepdim=True))),
     reduction("aten.std.correction", work=_deviation, outputs=_norm_dtype, examples=(*_ALL, example(_X, [-1]))),
@@ -215,15 +260,19 @@ register(
     reduction("aten.std_mean.correction", work=_deviation, outputs=_spread_and_mean,
               examples=(*_ALL, example(_X, [1]))),
     reduction("aten.linalg_vector_norm.default", work=_norm("ord"), outputs=_norm_dtype,
+              temporaries=_cast_to_norm,
               examples=(*_ALL, *(example(_X, p, [1, -1], True) for p in (2, 1, 0, float("inf"), 3.0)),
                         example(_X, 2, [1], dtype="float64"))),
     reduction("aten.norm.Scalar", work=_norm("p"), outputs=_norm_dtype, examples=(*_ALL, example(_X, 1))),
     reduction("aten.norm.ScalarOpt_dim", work=_norm("p"), outputs=_norm_dtype,
               examples=(example(_X, 2, [1]), example(_X, None, [-1], True))),
-    reduction("aten.logsumexp.default", work=per_result(_log_sum_exp), outputs=_floating, examples=_DIMS[:2]),
+    reduction("aten.logsumexp.default", work=per_result(_log_sum_exp), outputs=_floating, temporaries=_shifted,
+              examples=_DIMS[:2]),
     reduction("aten.cumsum.default", "aten.cumsum_.default", work=_cumulative(Work(adds=1)), outputs=_running,
+              temporaries=_cast_to_running,
               access=_running_window, examples=(example(_X, 1), example(_X, -1))),
     reduction("aten.cumprod.default", "aten.cumprod_.default", work=_cumulative(Work(multiplies=1)), outputs=_running,
+              temporaries=_cast_to_running,
               access=_running_window, examples=(example(_X, 1), example(_X, -1))),
     reduction("aten.cummax.default", "aten.cummin.default", work=_cumulative(Work(compares=1)),
               outputs=_running_extremes, access=_running_window, examples=(example(_X, 1),)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 from costmodel.access import AccessMap, Affine, All
-from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides, is_channels_last
 from costmodel.ops import layout
 from costmodel.ops.rule import Example, Rule, always, every_argument, example, no_temporaries, no_work, register
+from costmodel.ops.temporaries import in_memory_format
 from costmodel.quantities import Work
 
 _SCALES = {1: ("scales",), 2: ("scales_h", "scales_w"), 3: ("scales_d", "scales_h", "scales_w")}
@@ -110,14 +111,30 @@ def _antialiased_work(radius: int) -> Callable[[OpCall], Work]:
     return work
 
 
+def _small_maps(args: Arguments) -> list[TensorSpec]:
+    """The 2-d kernel for channels last does all small outputs, and copies input and output into that layout for it.
+
+    Source: ``_use_vectorized_kernel_cond_2d`` in aten/src/ATen/native/cpu/UpSampleKernel.cpp.
+    """
+    x, y = args["self"], _resized(2)(args)
+    if is_channels_last(x) or sum(y.shape[2:]) > 128:
+        return []
+    return [TensorSpec(t.shape, t.dtype) for t in (x, y) if layout.normal(channels_last_strides(t.shape), t.shape)]
+
+
 def _upsampling(
-    *names: str, axes: int, work: Callable[[OpCall], Work], reach: Reach, arguments: tuple[tuple[object, ...], ...]
+    *names: str,
+    axes: int,
+    work: Callable[[OpCall], Work],
+    reach: Reach,
+    arguments: tuple[tuple[object, ...], ...],
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
     x = TensorSpec((2, 3, *(5, 4, 3)[:axes]))
-    examples: tuple[Example, ...] = tuple(example(x, [7] * axes, *a) for a in arguments)
+    examples: tuple[Example, ...] = tuple(example(x, [size] * axes, *a) for a in arguments for size in (7, 70 // axes))
     return Rule(
         targets=tuple(f"aten.{name}.default" for name in names), kind=always("resample"), outputs=_resized(axes),
-        work=work, traffic=every_argument, access=_access(axes, reach), temporaries=no_temporaries, fusible=False,
+        work=work, traffic=every_argument, access=_access(axes, reach), temporaries=temporaries, fusible=False,
         source="torch.nn.functional.interpolate; aten/src/ATen/native/UpSample.h", free_because=None,
         examples=examples,
     )  # fmt: skip
@@ -126,11 +143,14 @@ def _upsampling(
 _CORNERS = ((False,), (True,))
 
 for _d in (1, 2, 3):
+    _copied = _small_maps if _d == 2 else no_temporaries
     register(
-        _upsampling(f"upsample_nearest{_d}d", axes=_d, work=no_work, reach=_nearest, arguments=((),)),
-        _upsampling(f"_upsample_nearest_exact{_d}d", axes=_d, work=no_work, reach=_nearest_exact, arguments=((),)),
+        _upsampling(f"upsample_nearest{_d}d", axes=_d, work=no_work, reach=_nearest, arguments=((),),
+                    temporaries=_copied),
+        _upsampling(f"_upsample_nearest_exact{_d}d", axes=_d, work=no_work, reach=_nearest_exact, arguments=((),),
+                    temporaries=_copied),
         _upsampling(f"upsample_{('linear', 'bilinear', 'trilinear')[_d - 1]}{_d}d", axes=_d,
-                    work=_interpolation(2**_d), reach=_linear, arguments=_CORNERS),
+                    work=_interpolation(2**_d), reach=_linear, arguments=_CORNERS, temporaries=_copied),
     )  # fmt: skip
 
 register(
@@ -195,7 +215,7 @@ def _shuffle(
 ) -> Rule:
     return Rule(
         targets=targets, kind=always("resample"), outputs=outputs, work=no_work, traffic=every_argument, access=access,
-        temporaries=no_temporaries, fusible=False,
+        temporaries=in_memory_format("self"), fusible=False,
         source="torch.nn.PixelShuffle and ChannelShuffle: one copy in another order, no arithmetic",
         free_because=None, examples=examples,
     )  # fmt: skip

@@ -210,7 +210,7 @@ register(
     ),
     _view(
         "aten.alias.default", "aten.detach.default", "aten.detach_.default", "aten.positive.default",
-        "aten.lift_fresh.default", access=pointwise, examples=(example(_X),),
+        "aten.lift_fresh.default", "aten.lift.default", access=pointwise, examples=(example(_X),),
         because="the tensor itself under another name",
     ),
     _view("aten.view_as_real.default", access=_split_last, examples=(example(TensorSpec((2, 3), "complex64")),)),
@@ -239,6 +239,13 @@ def _reshape(args: Arguments) -> Arguments | None:
 
 
 register_composites(
-    Composite(targets=("aten.flatten.using_ints",), core="aten.view.default", arguments=_flatten),
-    Composite(targets=("aten.reshape.default",), core="aten.view.default", arguments=_reshape),
+    Composite(
+        targets=("aten.flatten.using_ints",), core="aten.view.default", arguments=_flatten, examples=(example(_X, 1),)
+    ),
+    Composite(
+        targets=("aten.reshape.default",),
+        core="aten.view.default",
+        arguments=_reshape,
+        examples=(example(_X, [6, -1]),),
+    ),
 )

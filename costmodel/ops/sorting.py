@@ -10,7 +10,8 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import all_of, everything, reduced
 from costmodel.ops.reduction import reduced_shape, reduction
-from costmodel.ops.rule import Outputs, Rule, Torch, always, every_argument, example, no_temporaries, register
+from costmodel.ops.rule import Outputs, Rule, Torch, always, every_argument, example, register
+from costmodel.ops.temporaries import contiguous, copy
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -45,6 +46,20 @@ def _rows(call: OpCall) -> tuple[int, int]:
     x = call.args["self"]
     n = x.shape[call.args.get("dim", -1)] if x.shape else 1
     return (x.size // n if n else 0), n
+
+
+def _one_row(args: Arguments) -> list[TensorSpec]:
+    """The positions 0 .. n - 1, with which every row of indices begins."""
+    x = args["self"]
+    return [TensorSpec((x.shape[args["dim"]] if x.shape else 1,), "int64")]
+
+
+def _rows_side_by_side(args: Arguments) -> list[TensorSpec]:
+    """A copy with the op's dimension the last, unless it lies so."""
+    x = args["self"]
+    order = [d for d in range(len(x.shape)) if d != args["dim"] % len(x.shape)] + [args["dim"]] if x.shape else []
+    lies = layout.normal(tuple(x.full_strides[d] for d in order), tuple(x.shape[d] for d in order)) is None
+    return [] if lies else [copy(x)]
 
 
 def _sort_work(call: OpCall) -> Work:
@@ -132,37 +147,57 @@ def _membership_window(call: OpCall, output: int) -> AccessMap:
     return {name: tuple(Affine(d) if name in tap else All() for d in range(len(t.shape))) for name, t in call.tensors()}
 
 
+def _sorted_copies(args: Arguments) -> list[TensorSpec]:
+    """A sorted copy with its positions, those made of a range; and a contiguous copy to begin with."""
+    x = args["self"]
+    positions = TensorSpec((x.size,), "int64")
+    return [*contiguous("self")(args), TensorSpec((x.size,), x.dtype), positions, positions]
+
+
+def _sorted_for_membership(args: Arguments) -> list[TensorSpec]:
+    """Many candidates are sorted together with the elements; few are compared one by one."""
+    elements, tests = args.get("elements"), args.get("test_elements")
+    if type(elements) is not TensorSpec or type(tests) is not TensorSpec or tests.size < 10 * elements.size**0.145:
+        return []
+    return _sorted_copies({"self": elements})
+
+
 def _unique_work(call: OpCall) -> Work:
     n = call.args["self"].size
     return Work(compares=sort_compares(n) + n - 1) if n else Work()
 
 
 register(
-    reduction("aten.sort.default", work=_sort_work, outputs=_sorted, access=_along_dim, source=_MERGE,
+    reduction("aten.sort.default", work=_sort_work, outputs=_sorted, access=_along_dim, temporaries=_one_row,
+              source=_MERGE,
               examples=(example(_X), example(_X, 1, True))),
-    reduction("aten.sort.stable", work=_sort_work, outputs=_sorted, access=_along_dim, source=_MERGE,
+    reduction("aten.sort.stable", work=_sort_work, outputs=_sorted, access=_along_dim, temporaries=_one_row,
+              source=_MERGE,
               examples=(example(_X, stable=True, dim=0),)),
     reduction("aten.topk.default", work=_selection(lambda args, n: args["k"]), outputs=_topk, access=_along_dim,
               source=_TOURNAMENT, examples=(example(_X, 2), example(_X, 1, 1, False))),
     reduction("aten.kthvalue.default", work=_selection(lambda args, n: args["k"]), outputs=_one_of,
+              temporaries=lambda args: [copy(args["self"])],
               access=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 2), example(_X, 1, 0, True))),
     reduction("aten.median.dim", work=_selection(lambda args, n: (n + 1) // 2), outputs=_one_of,
+              temporaries=_rows_side_by_side,
               access=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 1), example(_X, -1, True))),
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_positions, work=_bisection_work(sequence),
              traffic=every_argument, access=_bisection_window,
-             temporaries=no_temporaries, fusible=False, source=_BISECTION, free_because=None,
+             temporaries=temporaries, fusible=False, source=_BISECTION, free_because=None,
              examples=examples)
-        for target, sequence, examples in (
-            ("aten.bucketize.Tensor", "boundaries", (example(_X, _SORTED), example(_X, _SORTED, out_int32=True))),
-            ("aten.searchsorted.Tensor", "sorted_sequence",
+        for target, sequence, temporaries, examples in (
+            ("aten.bucketize.Tensor", "boundaries", contiguous("self", "boundaries"),
+             (example(_X, _SORTED), example(_X, _SORTED, out_int32=True))),
+            ("aten.searchsorted.Tensor", "sorted_sequence", contiguous("self", "sorted_sequence"),
              (example(_SORTED, _X), example(TensorSpec((2, 5)), TensorSpec((2, 3))))),
-            ("aten.searchsorted.Scalar", "sorted_sequence", (example(_SORTED, 0.5),)),
+            ("aten.searchsorted.Scalar", "sorted_sequence", contiguous("sorted_sequence"), (example(_SORTED, 0.5),)),
         )
     ),
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_membership, work=_membership_work,
-             traffic=every_argument, access=_membership_window, temporaries=no_temporaries, fusible=False,
+             traffic=every_argument, access=_membership_window, temporaries=_sorted_for_membership, fusible=False,
              source="every element compared with every candidate, as the CPU kernel does for few candidates",
              free_because=None, examples=(case,))
         for target, case in (
@@ -173,6 +208,6 @@ register(
     ),
     Rule(targets=("aten._unique2.default",), kind=always("other"), outputs=Torch.META, work=_unique_work,
          traffic=every_argument, access=everything,
-         temporaries=no_temporaries, fusible=False, source=_MERGE, free_because=None,
+         temporaries=_sorted_copies, fusible=False, source=_MERGE, free_because=None,
          examples=(example(_I),)),
 )  # fmt: skip

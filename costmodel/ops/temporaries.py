@@ -19,15 +19,36 @@ def contiguous(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
     return lambda args: [copy(args[name]) for name in names if args[name].strides is not None]
 
 
+def in_memory_format(name: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """A copy of this argument into the memory format that its strides suggest, unless they are that already."""
+    return lambda args: copied_into_format(args[name])
+
+
 def copy(t: TensorSpec) -> TensorSpec:
     """A contiguous copy."""
     return TensorSpec(t.shape, t.dtype)
 
 
-def in_memory_format(x: TensorSpec) -> Iterable[TensorSpec]:
-    """A copy into the memory format that the strides suggest, unless they are that already."""
-    if x.strides is not None and not (suggested_channels_last(x) and is_channels_last(x)):
-        yield copy(x)
+def copied_into_format(x: TensorSpec) -> list[TensorSpec]:
+    """A copy of a tensor into the memory format that its strides suggest, unless they are that already."""
+    in_format = x.strides is None or (suggested_channels_last(x) and is_channels_last(x))
+    return [] if in_format else [copy(x)]
+
+
+def cast(name: str, dtype: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """A copy of this argument in a dtype that it does not have."""
+    return lambda args: [] if args[name].dtype == dtype else [TensorSpec(args[name].shape, dtype)]
+
+
+def cast_like(outputs: Callable[[Arguments], TensorSpec]) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """A copy of ``self`` in the dtype of the output, where it has another."""
+    return lambda args: list(cast("self", outputs(args).dtype)(args))
+
+
+def bytes_besides(outputs: int, *moments: int) -> list[TensorSpec]:
+    """What is live besides ``outputs`` bytes at the worst of several moments, as one tensor of bytes."""
+    n = max(moments) - outputs
+    return [TensorSpec((n,), "uint8")] if n > 0 else []
 
 
 def are_one(sizes: Sequence[int], strides: Sequence[int]) -> bool:

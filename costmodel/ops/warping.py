@@ -98,7 +98,8 @@ register(
         temporaries=no_temporaries, fusible=False,
         source="Jaderberg et al., Spatial Transformer Networks, arXiv:1506.02025, section 3.2", free_because=None,
         examples=(
-            example(TensorSpec((2, 2, 3)), [2, 3, 5, 6], False), example(TensorSpec((2, 3, 4)), [2, 1, 4, 5, 6], True),
+            example(TensorSpec((2, 2, 3)), [2, 3, 5, 6], False), example(TensorSpec((3, 2, 3)), [3, 1, 90, 80], False),
+            example(TensorSpec((2, 3, 4)), [2, 1, 4, 5, 6], True),
         ),
     ),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
+from costmodel.ops import versions
 from costmodel.ops.defaults import default_float_is
 from costmodel.trace.autocast import Autocast, AutocastSeenError
 from costmodel.trace.calls import Calls, Capture
@@ -23,6 +24,8 @@ from costmodel.trace.recorder import Recorder, below_autograd
 from costmodel.trace.specs import DTYPE_NAME, map_tensors, twin_on_meta
 
 __all__ = ["Execution", "Input", "Mode", "asked_of", "trace"]
+
+versions.running(torch.__version__)
 
 Mode = Literal["eval", "train"]
 Execution = Literal["auto", "meta", "real"]

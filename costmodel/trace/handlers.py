@@ -35,6 +35,8 @@ class Plan:
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries
     only_first: bool = False
     """Whether its further outputs are received by nobody."""
+    allocates_rest: bool = True
+    """Whether those are allocated."""
 
 
 class Handlers(dict[OpOverload, Handler]):
@@ -127,7 +129,9 @@ def _lowered(composite: Composite, rule: Rule, sig: Signature) -> Handler:
         assert lowered is not None  # the first call of the pattern was not decomposed
         return lowered
 
-    plan = Plan(composite.core, bind, rule, rule.temporaries, only_first=True)
+    plan = Plan(
+        composite.core, bind, rule, composite.temporaries or rule.temporaries, True, composite.temporaries is None
+    )
     is_view = rule.outputs is Torch.VIEW
 
     def handle(recorder: Recorder, call: Dispatch) -> Any:

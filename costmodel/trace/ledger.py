@@ -147,6 +147,10 @@ class Ledger:
             tape.freed[spec.storage] = len(tape.noted)
         return spec
 
+    def unreceived(self, forms: tuple[Form, ...], allocated: bool) -> list[TensorSpec]:
+        """Outputs of an op that nobody receives."""
+        return [self.passing(f) if allocated else TensorSpec(f.shape, f.dtype, f.strides) for f in forms]
+
     def adopt(self, result: Any, base: TensorSpec | None = None) -> tuple[TensorSpec, ...]:
         """Takes what a kernel of torch's returned into the records: on the storage of ``base``, or on a new one."""
 

@@ -70,6 +70,7 @@ class Makes(Pattern):
     result: Form
     rest: tuple[Form, ...] = ()
     """Further outputs, which nobody receives: the op is what another came down to."""
+    allocates_rest: bool = True
 
     def answer(self, recorder: Recorder, asked: Asked) -> Any:
         """A new tensor."""
@@ -77,7 +78,7 @@ class Makes(Pattern):
         for form in self.temporaries:
             recorder.passing(form)
         result, spec = recorder.make(self.result)
-        outputs = (spec, *map(recorder.passing, self.rest)) if self.rest else (spec,)
+        outputs = (spec, *recorder.unreceived(self.rest, self.allocates_rest)) if self.rest else (spec,)
         recorder.tape.noted.append((self, given, named, outputs, recorder.module))
         return result
 
@@ -104,11 +105,14 @@ class MakesSeveral(Pattern):
 class Writes(Pattern):
     """An op that writes into its first argument, which has no values."""
 
+    temporaries: tuple[Form, ...] = ()
     inplace: ClassVar[bool] = True
 
     def answer(self, recorder: Recorder, asked: Asked) -> Any:
         """That argument."""
         _, args, _, given, named = asked
+        for form in self.temporaries:
+            recorder.passing(form)
         recorder.tape.noted.append((self, given, named, (given[0],), recorder.module))
         return args[0]
 

@@ -32,8 +32,7 @@ class RealRecorder(Recorder):
 
     def answer(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """Runs the op; outputs that only the rule knows of are written down as the rule tells them."""
-        for spec in plan.temporaries(bound):
-            self.passing(as_form(spec))
+        self._pass(plan, bound)
         if "running_mean" in bound:  # a norm may write its statistics, and its schema does not say so
             self._keep(leaves(call.args[1:]))
         result = call.func(*call.args, **call.kwargs)
@@ -41,7 +40,7 @@ class RealRecorder(Recorder):
         if plan.only_first and plan.rule is not None and not isinstance(plan.rule.outputs, Torch):
             told = plan.rule.outputs(bound)
             rest = told[1:] if isinstance(told, tuple) else ()
-            outputs = (*outputs, *[self.passing(as_form(spec)) for spec in rest])
+            outputs = (*outputs, *self.unreceived(tuple(map(as_form, rest)), plan.allocates_rest))
         self.record(plan.op, bound, outputs)
         return result
 
@@ -52,13 +51,19 @@ class RealRecorder(Recorder):
     def run(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """Runs an op without a rule, or one that writes into its arguments."""
         self._keep(leaves(signature(call.func).written(call.args, call.kwargs)))
+        self._pass(plan, bound)
         result = call.func(*call.args, **call.kwargs)
         self.record(plan.op, bound, self.adopt(result))
         return result
 
+    def _pass(self, plan: Plan, bound: Arguments) -> None:
+        for form in self._temporaries(plan, bound):
+            self.passing(form)
+
     def inplace(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """Runs an in-place op."""
         self._keep(call.args[:1])
+        self._pass(plan, bound)
         call.func(*call.args, **call.kwargs)
         self.record(plan.op, bound, (call.given[0],), inplace=True)
         return returned(call)

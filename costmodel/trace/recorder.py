@@ -18,7 +18,7 @@ from costmodel.errors import CostModelError, NeedsValuesError
 from costmodel.graph import Arguments, OpCall, Role, TensorSpec, tensors_in
 from costmodel.ops import Torch
 from costmodel.trace.autocast import Autocast
-from costmodel.trace.forms import as_form
+from costmodel.trace.forms import Form, as_form
 from costmodel.trace.handlers import Plan, handlers
 from costmodel.trace.ledger import Ledger
 from costmodel.trace.patterns import (
@@ -153,18 +153,21 @@ class Recorder(Ledger, TorchDispatchMode):
             outputs = outputs_of(bound)
         except ValueError as error:
             raise RuntimeError(str(error)) from error  # which is what torch raises, and a model may expect
-        temporaries = tuple([as_form(spec) for spec in plan.temporaries(bound)])
+        temporaries = self._temporaries(plan, bound)
         pattern: Pattern
         if isinstance(outputs, TensorSpec):
             pattern = Makes(plan.op, plan.bind, temporaries, as_form(outputs))
         elif plan.only_first:
             first, *rest = map(as_form, outputs)
-            pattern = Makes(plan.op, plan.bind, temporaries, first, tuple(rest))
+            pattern = Makes(plan.op, plan.bind, temporaries, first, tuple(rest), plan.allocates_rest)
         else:
             sig = signature(call.func)
             container = _nothing if sig.returns_nothing else list if sig.returns_list else tuple
             pattern = MakesSeveral(plan.op, plan.bind, temporaries, tuple(map(as_form, outputs)), container)
         return self._first(pattern, call)
+
+    def _temporaries(self, plan: Plan, bound: Arguments) -> tuple[Form, ...]:
+        return tuple([as_form(spec) for spec in plan.temporaries(bound)])
 
     def view(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """A view: torch's own kernel, on whatever tensor it is; the result shares its storage."""
@@ -178,9 +181,12 @@ class Recorder(Ledger, TorchDispatchMode):
                 call.func(*call.args, **call.kwargs)
             else:
                 self._touched.add(spec.storage)
+            for form in self._temporaries(plan, bound):
+                self.passing(form)
             self.record(plan.op, bound, (spec,), inplace=True)
             return returned(call)
-        return self._first((WritesOnly if signature(call.func).returns_nothing else Writes)(plan.op, plan.bind), call)
+        writes = WritesOnly if signature(call.func).returns_nothing else Writes
+        return self._first(writes(plan.op, plan.bind, self._temporaries(plan, bound)), call)
 
     def resize(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
         """An op that changes its first argument's shape, and with it its memory."""
@@ -209,6 +215,8 @@ class Recorder(Ledger, TorchDispatchMode):
                 raise self.wants(NeedsValuesError(f"{plan.op} cannot run without values: {error}")) from error
             result = map_leaves(result, lambda t: self._untwin(t, (args, kwargs)))
             self._touched.update(spec.storage for spec in written)
+        for form in self._temporaries(plan, bound):
+            self.passing(form)
         self.record(plan.op, bound, self.adopt(result))
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -106,7 +107,10 @@ class RealCall:
         gap = next((i for i, a in enumerate(arguments) if a.kwarg_only or a.name not in self.bound), len(arguments))
         positional = [self.bound[a.name] for a in arguments[:gap]]
         keywords = {a.name: self.bound[a.name] for a in given if a not in arguments[:gap]}
-        result = self.op(*positional, **keywords)
+        with warnings.catch_warnings():
+            # torch warns of ops that it will drop, and of layouts that cost a copy: rules know both.
+            warnings.simplefilter("ignore", UserWarning)
+            result = self.op(*positional, **keywords)
         return tuple(t for t in _flat(result) if isinstance(t, torch.Tensor))
 
     def copy(self) -> RealCall:

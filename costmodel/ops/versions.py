@@ -1,0 +1,38 @@
+"""What torch does differently from release to release, where a rule must know it.
+
+Rules do not import torch: the trace says which release runs (``running``).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+_Release = tuple[int, int]
+
+
+class Change(Enum):
+    """A change in torch: what it is, the first release in which it was seen, the last in which it was not."""
+
+    FUSED_GROUPED_QUERIES = "attention's fused CPU kernel takes groups of queries (enable_gqa)", (2, 13), (2, 6)
+    FUSED_THREE_DIMENSIONS = "and 3-d tensors, and one key head for all without enable_gqa", (2, 15), (2, 13)
+    CONTIGUOUS_RMS_NORM = "RMS norm returns a memory format, whatever its input's strides", (2, 13), (2, 6)
+    FUSED_MASK_COPIED = "and copies a mask whose last dimension has gaps", (2, 13), (2, 6)
+    REPEATS_CHECKED_FIRST = "repeat_interleave checks the repeats before it sums them", (2, 15), (2, 13)
+    CHEAPER_BAG_SIZES = "an embedding bag's mean clamps the sizes without a tensor of ones", (2, 15), (2, 13)
+    HALF_COMPLEX_OF_BFLOAT16 = "bfloat16 has a complex dtype of its own, bcomplex32", (2, 15), (2, 13)
+
+
+_release: _Release = max(seen for _, seen, _ in (change.value for change in Change))
+
+
+def running(version: str) -> None:
+    """Says which torch runs, as ``torch.__version__`` has it."""
+    global _release
+    major, minor, *_ = version.split(".")
+    _release = int(major), int(minor)
+
+
+def has(change: Change) -> bool:
+    """Whether the torch that runs has the change; a release between the two that were tried is taken to have it."""
+    _, _, not_in = change.value
+    return _release > not_in
