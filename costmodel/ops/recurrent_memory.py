@@ -28,7 +28,7 @@ class _Live:
 
 def temporaries_of_layers(cell: str, gates: int, args: Arguments, outputs: tuple[TensorSpec, ...]) -> list[TensorSpec]:
     """What is live besides the outputs at the worst moment of ``aten.lstm``, ``gru`` or ``rnn_*``."""
-    x, params = args.get("data", args.get("input")), args["params"]
+    x, params = args["data"] if "data" in args else args["input"], args["params"]
     if x.size == 0:
         return []
     projected = cell == "lstm" and outputs[1].shape[-1] != outputs[2].shape[-1]
