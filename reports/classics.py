@@ -22,12 +22,12 @@ DRAWN = (
     "xception", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "shufflenet_v1", "shufflenet_v2",
     "efficientnet_b0", "efficientnet_v2_s", "ghostnet",
 )  # fmt: skip
-"""One network of each family for ImageNet: what a static figure has room for."""
+"""One network per family for ImageNet: as many as a static figure has room for."""
 
 FIELD = (
-    "The receptive field is that of the last feature map before global pooling or flattening, in input positions along "
-    "each axis; it may be larger than the input. ∗ marks networks with squeeze-excitation, whose gates see the whole "
-    "input besides. Peak memory is the bytes of live activations at the worst moment."
+    "The receptive field is that of the last feature map before global pooling or flattening, in input positions per "
+    "axis; it can exceed the input. ∗ marks networks with squeeze-excitation, whose gates also depend on the whole "
+    "input. Peak memory is the largest number of bytes of activations that are live at once."
 )
 
 
@@ -63,7 +63,7 @@ def _markdown(c: Comparison, pictures: Mapping[str, str]) -> str:
     ]
     about = (
         f"{len(c.profiles)} networks of {len(FAMILIES)} families, one image of the paper's size, inference. Every "
-        "figure is exact before it is rounded here; `costmodel profile NAME` has all of its digits, layer by layer."
+        "figure is exact, and rounded here; `costmodel profile NAME` has all digits, layer by layer."
     )
     parts = [
         "# The classics, side by side",

@@ -1,4 +1,4 @@
-"""What of every network is derived twice, quantity by quantity, and what is not: crosscheck.md."""
+"""The cross-check of every network, counted: crosscheck.md."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from costmodel.profile import Profile
 
 TWICE = (
-    "Each layer is priced twice by code that shares nothing: by what torch ran, op by op, and in closed form from its "
-    "hyper-parameters and input shape. A figure below is the number of layers in which both say the same, to the last "
-    "integer; where it equals *derived twice*, none differs. *Whole* is the second check, of the network as a whole: "
-    "its paper's table by arithmetic, without torch, against the trace, layer by layer and in total."
+    "Each layer's cost is derived twice, by code that shares nothing: from the ops that torch ran, and in closed form "
+    "from the layer's hyper-parameters and input shape. A figure below is the number of layers for which the two are "
+    "equal; where it is that of *derived twice*, all are. *Whole* is the check of the whole network: arithmetic on its "
+    "paper's table, without torch, against the trace, layer by layer and in total."
 )
 ONLY_TRACED = (
-    "Operations between modules, which have no hyper-parameters that a closed form of a layer could start from, and "
-    "modules of this library's own without one. The closed form of the whole network has them too."
+    "Ops between modules have no hyper-parameters from which a layer's closed form could be computed, and some modules "
+    "of this library have no closed form of their own. The closed form of the whole network covers them too."
 )
 
 

@@ -1,7 +1,7 @@
-"""ShuffleNet V2's experiments, in closed form and as a CPU was measured to run them: guidelines.md.
+"""ShuffleNet V2's experiments, computed in closed form and measured on a CPU: guidelines.md.
 
-The computed part follows from ``shuffle_experiments`` alone. What is measured is read from a file that
-``tests/benchmarks/guidelines.py`` writes; without one those columns are empty.
+The measurements are read from a file that ``tests/benchmarks/guidelines.py`` writes; without it, their columns are
+empty.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def files() -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Times of the networks on one machine."""
+    """The networks' times on one machine."""
 
     machine: str
     threads: int
@@ -35,35 +35,35 @@ class Measured:
     date: str
     rounds: int
     seconds: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
-    """By guideline, row and scale, for one image's forward, round by round: in a round the rows take turns."""
+    """Seconds per forward of one image, round by round, by guideline, row and scale. In a round the rows take turns."""
 
     def of(self, experiment: Experiment, variant: Variant) -> Sequence[float]:
-        """Each round's seconds of one network."""
+        """The seconds of one network in each round."""
         return self.seconds[experiment.guideline][variant.label][str(variant.scale)]
 
     def speed(self, experiment: Experiment, variant: Variant) -> float:
-        """Images a second, by the median round."""
+        """Images per second, by the median round."""
         return 1 / median(self.of(experiment, variant))
 
 
 def read(path: Path) -> Measured | None:
-    """The measurement in a file, if it is there."""
+    """The measurement in a file, if there is one."""
     return Measured(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Pairs of networks of one experiment at one scale: does the one that moves less take less time?"""
+    """Pairs of networks of one experiment at one scale, by whether the one with less memory access is the faster."""
 
     agree: tuple[tuple[Variant, Variant], ...]
-    """The first of each pair moves less."""
+    """In each pair, the first has less memory access."""
     close: tuple[tuple[Variant, Variant], ...]
-    """Neither is the faster in significantly more rounds."""
+    """Neither is faster in significantly more rounds."""
     differ: tuple[tuple[Variant, Variant], ...]
 
 
 def order(experiment: Experiment, scale: int, measured: Measured) -> Order:
-    """The order by memory access against the order by time."""
+    """Compares the order by memory access with the order by time."""
     found: dict[str, list[tuple[Variant, Variant]]] = {"agree": [], "close": [], "differ": []}
     ranked = sorted(experiment.at(scale), key=lambda v: v.memory_access)
     for less, more in combinations(ranked, 2):
@@ -76,7 +76,7 @@ def order(experiment: Experiment, scale: int, measured: Measured) -> Order:
 
 
 def is_significant(wins: int, losses: int, level: float = 0.05) -> bool:
-    """The two-sided sign test: whether a fair coin would fall so unevenly, or more so, less often than ``level``.
+    """Two-sided sign test: whether a fair coin would fall at least so unevenly with a probability below ``level``.
 
     >>> is_significant(15, 5), is_significant(14, 6)
     (True, False)
@@ -92,8 +92,8 @@ def markdown(measured: Measured | None) -> str:
         "The four experiments of Ma et al., ShuffleNet V2 (arXiv:1807.11164, section 2), in the layout of their Tables "
         f"1 to 4. Each network is {BLOCKS} equal blocks on {SIZE} x {SIZE} maps, batch 1, float32; ×2 and ×4 have "
         "twice and four times the channels. Memory access is elements read and written, every op a kernel of its own, "
-        "in closed form and, to the integer, as traced. Within an experiment all networks do about the same MACs: "
-        "channels are whole, which is why they are not quite the same."
+        "in closed form; the trace gives the same integers. Within an experiment all networks have about the same "
+        "MACs; not exactly the same, as channels are whole numbers."
     )
     lines = [
         "# ShuffleNet V2's guidelines: the closed form and a CPU",
@@ -146,7 +146,7 @@ def _section(experiment: Experiment, measured: Measured | None) -> list[str]:
 
 def _orders(all_of_them: Sequence[Experiment], measured: Measured) -> list[str]:
     lines = [
-        "Of each two networks, is the one that moves less the faster? Too close to tell: a sign test (two-sided, 5 %).",
+        "Of each pair of networks, is the one with less memory access the faster? Too close: by a sign test at 5 %.",
         "",
         "| | scale | pairs | agree | too close to tell | differ |",
         "|---|---|---:|---:|---:|---|",

@@ -1,4 +1,4 @@
-"""What papers print of their networks beside what is computed, and why the two differ: published.md."""
+"""Published figures beside computed ones, and why they differ: published.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What papers print of their networks beside what is computed: for a terminal, and as JSON."""
+"""Published figures of the networks beside the computed ones: for a terminal, and as JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ROOMY = 160
-"""Characters that a row with both figures, its source and its reason takes."""
+"""The least width, in characters, for a row with both figures, the source and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A published statement, and the network that it is about as computed."""
+    """A published statement with the computed figures of its network."""
 
     record: Published
     params: int
@@ -27,22 +27,22 @@ class Line:
 
     @property
     def model(self) -> str:
-        """The network as ``costmodel.load`` takes it."""
+        """The network's spec string."""
         return spec(self.record)
 
     @property
     def params_difference(self) -> float | None:
-        """Of the computed parameters to the printed ones, relative; None where none are printed."""
+        """The relative difference of the computed parameters from the printed ones; None if none are printed."""
         return _relative(self.params, self.record.params)
 
     @property
     def macs_difference(self) -> float | None:
-        """Likewise of the MACs."""
+        """The same for the MACs."""
         return _relative(self.macs, self.record.macs)
 
 
 def compute(records: Sequence[Published]) -> list[Line]:
-    """Each statement with what its network's closed form computes."""
+    """The statements with the figures of their networks' closed forms."""
     forms = [closed_form(record.name, **record.variant) for record in records]
     return [Line(record, form.params, form.macs) for record, form in zip(records, forms, strict=True)]
 
@@ -52,7 +52,7 @@ def _relative(computed: int, printed: int | None) -> float | None:
 
 
 def spec(record: Published) -> str:
-    """The network that a record is about, as ``costmodel.load`` takes it.
+    """The spec string of the network that a record is about.
 
     >>> spec(Published(name="mobilenet_v1", variant={"width": 0.5}, source="a paper"))
     'mobilenet_v1(width=0.5)'
@@ -73,7 +73,7 @@ def percent(difference: float | None) -> str:
 
 
 def json(lines: Sequence[Line]) -> str:
-    """An object for each statement, with exact figures."""
+    """An object per statement, with exact figures."""
     rows: list[dict[str, Any]] = [
         {
             "model": x.model, "params_printed": x.record.params_printed, "params": x.params,
@@ -87,7 +87,7 @@ def json(lines: Sequence[Line]) -> str:
 
 
 def cells(x: Line) -> list[str]:
-    """Parameters printed, computed and their difference, then the same of the MACs."""
+    """The parameters as printed, as computed and their difference, then the same for the MACs."""
     r = x.record
     return [
         r.params_printed or "", units.si(x.params) if r.params_printed else "", percent(x.params_difference),
@@ -96,7 +96,7 @@ def cells(x: Line) -> list[str]:
 
 
 def parts(lines: Sequence[Line], width: int) -> list[RenderableType]:
-    """A row for each statement; on a narrow terminal its two figures below each other, beside source and reason."""
+    """A row per statement; on a narrow terminal its two figures stand below each other, beside source and reason."""
     from rich.text import Text
 
     if width < ROOMY:
