@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Progress = Callable[[Sequence[str]], Iterable[str]]
-"""Goes through names and may show how far it is."""
+"""Iterates over names; may show progress."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Comparison(Report):
 
     profiles: Mapping[str, Profile]
     baseline: str | None = None
-    """The model to which ratios are taken."""
+    """The model that ratios are relative to."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -86,8 +86,8 @@ def compare(
         models: a dict of name to model (a module, a spec string as ``costmodel.load`` takes it, or its ``Profile``), or
             a list of spec strings.
         inputs: as for ``profile``, for all of them; ``None`` asks each model what it takes.
-        baseline: the name of the model that ratios are taken to.
-        progress: goes through the names, to show how far it is.
+        baseline: the name of the model that ratios are relative to.
+        progress: iterates over the names, to show progress.
         options: further arguments of ``profile``.
 
     Raises ``InputError`` for a baseline that is not among the models.

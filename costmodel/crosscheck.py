@@ -1,4 +1,4 @@
-"""One wing held against the other: closed form and trace, layer by layer, quantity by quantity."""
+"""The cross-check: closed form against trace, layer by layer and quantity by quantity."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class CrossCheck(Rendered):
     traced_only: tuple[str, ...]
     """Layers that have no closed form, by name: functional ops, and modules of types that no formula describes."""
     unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Ops without a rule, and where they ran: what they cost is in no figure."""
+    """Ops without a rule, and where they ran: their cost is missing from every figure."""
     against: str = ""
     third: Mapping[str, ThirdOpinion] = field(default_factory=dict)
     """The third tool's count by layer name, where there is one."""
@@ -86,7 +86,7 @@ class CrossCheck(Rendered):
 
 
 def check(pricing: Pricing) -> CrossCheck:
-    """Derives every leaf module call of a trace a second time, and compares."""
+    """Derives every leaf module call of a trace in closed form, and compares."""
     from costmodel import layers as closed
 
     comparisons: list[QuantityCheck] = []
@@ -105,12 +105,12 @@ def check(pricing: Pricing) -> CrossCheck:
 def crosscheck(
     model: nn.Module | str, inputs: Any = None, *, mode: Mode = "eval", against: str = "", execution: Execution = "auto"
 ) -> CrossCheck:
-    """Derives every layer of a model twice, from the trace and in closed form, and compares to the last integer.
+    """Derives the cost of every layer twice, from the trace and in closed form; both must agree exactly.
 
     Args:
         model: any ``nn.Module``, or a spec string as ``costmodel.load`` takes it.
         inputs: as for ``costmodel.profile``.
-        mode: which forward, ``"eval"`` or ``"train"``.
+        mode: the mode of the forward pass, ``"eval"`` or ``"train"``.
         against: ``"fvcore"`` adds what fvcore counts for each layer, and why where that differs.
         execution: as for ``costmodel.profile``.
 
@@ -137,7 +137,7 @@ def crosscheck(
         return replace(check(pricing), against=against, third=fvcore(module, inputs, pricing))
 
     if isinstance(model, str):
-        # fvcore runs the model.
+        # fvcore runs the model, so it needs weights.
         return apply(derived, model, weights=bool(against) or execution == "real")
     return derived(model)
 
@@ -145,7 +145,7 @@ def crosscheck(
 def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[QuantityCheck]:
     assert layer.module is not None
     first = next(tensors_in(layer.module.outputs), TensorSpec(()))
-    # Autocast puts casts before a layer's own op, and no layer casts by itself.
+    # A cast inside a layer is autocast's, and no part of the closed form.
     work, moved = layer.work, sum(op.traffic.elements for op in layer.ops if op.call.op != TO)
     pairs = (
         (tuple(cost.output_shape), first.shape),

@@ -1,4 +1,4 @@
-"""Two profiles of a model, before and after a change: what its totals did, and which layers caused it."""
+"""Two profiles of a model, before and after a change: how its totals changed, and which layers caused that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from costmodel.rendering import Rendered
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One layer that is not as it was."""
+    """One layer that changed."""
 
     name: str
     what: str

@@ -39,7 +39,7 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One place where a guideline is not kept."""
+    """One place where a guideline is broken."""
 
     guideline: str
     """G1 to G4."""
@@ -79,7 +79,7 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Guidelines(Rendered):
-    """What the guidelines say of one model."""
+    """Where one model breaks the guidelines."""
 
     view: ClassVar[str] = "guidelines"
     titles: ClassVar[Mapping[str, str]] = TITLES
@@ -96,7 +96,7 @@ class Guidelines(Rendered):
     elementwise_ops: int
     elementwise_memory_access: int
     elementwise_kinds: Mapping[str, int]
-    """Memory access of the elementwise ops by the field's word for them."""
+    """Memory access of the elementwise ops by kind."""
 
     def of(self, guideline: str) -> tuple[Finding, ...]:
         """The findings of one guideline."""
@@ -133,7 +133,7 @@ class Guidelines(Rendered):
 
 
 def guidelines(pricing: Pricing, fusion: Fusion) -> Guidelines:
-    """Every place in a priced graph where a guideline is not kept."""
+    """Every place where a model breaks a guideline."""
     names = {op.call.index: layer.name for layer in pricing.layers for op in layer.ops}
     blocks = list(_blocks(pricing, fusion))
     findings = [
@@ -142,8 +142,8 @@ def guidelines(pricing: Pricing, fusion: Fusion) -> Guidelines:
         *_elementwise(fusion, names),
     ]
     findings.sort(key=lambda f: -f.saving)
-    priced = [(op, op.traffic.elements) for op in pricing.ops]
-    elementwise = [(op, n) for op, n in priced if is_elementwise(op)]
+    traffic = [(op, op.traffic.elements) for op in pricing.ops]
+    elementwise = [(op, n) for op, n in traffic if is_elementwise(op)]
     kinds: dict[str, int] = {}
     for op, n in elementwise:
         kinds[op.kind] = kinds.get(op.kind, 0) + n
@@ -154,7 +154,7 @@ def guidelines(pricing: Pricing, fusion: Fusion) -> Guidelines:
             Block(names.get(fork, ""), names[join], tuple(len(b) for b in branches)) for fork, join, branches in blocks
         ),
         int(pricing.traffic.elements),
-        sum(n > 0 or op.work.flops > 0 for op, n in priced),
+        sum(n > 0 or op.work.flops > 0 for op, n in traffic),
         len(elementwise),
         sum(n for _, n in elementwise),
         kinds,
@@ -164,7 +164,7 @@ def guidelines(pricing: Pricing, fusion: Fusion) -> Guidelines:
 def _widths_and_groups(pricing: Pricing, names: Mapping[int, str]) -> Iterator[Finding]:
     """G1 for dense convolutions; G2 for grouped ones.
 
-    Depthwise ones have no say in G2: without groups, the same input and multiply-accumulates would leave them one
+    Depthwise ones are left out of G2: without groups, the same input and multiply-accumulates would leave them one
     output channel.
     """
     for op in pricing.ops:

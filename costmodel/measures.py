@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Number: TypeAlias = int | float
 
 PLACES = ("layers", "summary", "totals", "ratios", "changes")
-"""Where a measure may be shown without being asked for:
+"""Where a measure may be shown by default:
 
 - ``layers``: printed tables of layers, and of kinds of layer
 - ``summary``: the head of a text and of a page, the page's switch of quantities, its table of layers
@@ -41,7 +41,7 @@ PLACES = ("layers", "summary", "totals", "ratios", "changes")
 - ``ratios``: ratios to a baseline, printed and drawn
 - ``changes``: the layers that changed between two profiles
 
-The tables of data (``Profile.layers`` and its kin, JSON, CSV) have every measure.
+DataFrames, JSON and CSV always have every measure.
 """
 
 _EVERYWHERE = frozenset(PLACES)
@@ -50,45 +50,45 @@ _DATA_ONLY: frozenset[str] = frozenset()
 
 @dataclass(frozen=True)
 class Measure:
-    """One quantity: what it is called and counted in, and how it is read off a layer."""
+    """One quantity: its name, title and unit, and how to compute it for a layer."""
 
     name: str
-    """The name of its columns, in Python and on the command line."""
+    """The name of its column, in Python and on the command line."""
     title: str
-    """What it is called in print, as within a sentence: ``memory access``."""
+    """What it is called in print, written as within a sentence: ``memory access``."""
     unit: str
-    """What its figures count: ``elements``, ``bytes``, ``pJ``."""
+    """The unit of its figures: ``elements``, ``bytes``, ``pJ``."""
     means: str
-    """What is counted, in a line."""
+    """What it counts, in one line."""
     additive: bool
-    """Whether a model has the sum of what its layers have. If not, it has a total only where ``of_model`` says so."""
+    """Whether a model's total is the sum over its layers. If not, there is a total only if ``of_model`` is given."""
     of_layer: Callable[[TracedLayer], Number] | None
-    """What a layer has of it; ``None`` for a quantity that only a whole model has."""
+    """Computes it for one layer, as an int or a finite float; ``None`` if only a whole model has it."""
     symbol: str = ""
-    """The unit as it follows an SI prefix, where it does: ``B`` makes ``1.23 kB`` of 1,234 bytes."""
+    """The unit's symbol, if it takes an SI prefix: with ``B``, 1,234 bytes are printed as ``1.23 kB``."""
     short: str = ""
-    """The title where there is little room."""
+    """A shorter title, for heads of narrow columns."""
     of_model: Callable[[Profile], Number] | None = None
-    """A model's total, where that is no sum over layers, or found more cheaply."""
+    """Computes a model's total, if that is not the sum over layers, or cheaper to get."""
     of_parameter: Callable[[TensorSpec, bool], Number] | None = None
-    """For a quantity of parameters: what one has of it, given whether an op of the run reads it. Totals and modules
-    then count each distinct parameter, also of modules that did not run."""
+    """For a quantity of parameters: computes it for one, given whether any op of the run reads that. Totals and modules
+    then sum over distinct parameters, including those of modules that did not run."""
     needs_rules: bool = True
-    """Whether an op without a rule makes its total a lower bound."""
+    """Whether an op without a rule makes the total a lower bound."""
     leading: bool = False
-    """Whether its columns precede those of other things (``receptive_field``, ``is_exact``); else they come last."""
+    """Whether its column precedes ``receptive_field`` and ``is_exact``, as in version 0.1; others come last."""
     places: frozenset[str] = _EVERYWHERE
-    """Those of ``PLACES`` in which it is shown without being asked for."""
+    """Where it is shown by default: some of ``PLACES``."""
     priority: int = 5
-    """Where a terminal has no room for all columns, those of the highest priority stay."""
+    """In a terminal too narrow for all columns, those with the highest priority stay."""
 
     def figure(self, layer: TracedLayer) -> Number:
-        """What a layer has of it; an error names the measure and the layer."""
+        """The figure of one layer. An error names the measure and the layer."""
         assert self.of_layer is not None
         return self._checked(self.of_layer, layer, layer.name, layer.type)
 
     def total(self, p: Profile) -> Number | None:
-        """What a model has of it; ``None`` for one that does not add up, and says nothing of a whole."""
+        """The total of a model; ``None`` if the measure does not add up and has no ``of_model``."""
         if self.of_model is not None:
             return self._checked(self.of_model, p, p.name, "the model")
         if self.of_parameter is not None:
@@ -122,7 +122,7 @@ def add(figures: Iterable[Number]) -> Number:
 
 
 def _of_parameters(count: Callable[[TensorSpec, bool], int]) -> Callable[[TracedLayer], int]:
-    """What a layer adds to a quantity of parameters: each counts in the first layer that has it."""
+    """The figure of a layer as a sum over parameters, each counted in the first layer that has it."""
     return lambda layer: sum(count(p, p.storage in layer.read) for p in layer.new_parameters)
 
 
@@ -196,7 +196,7 @@ _TABLE = (
     ),
     Measure(
         name="active_params", title="active params", unit="params", additive=True, needs_rules=False,
-        means="elements of distinct parameters that an op of the run reads, be it in part",
+        means="elements of distinct parameters of which an op of the run reads at least a part",
         of_layer=_of_parameters(_active), of_parameter=_active, places=_DATA_ONLY,
     ),
     Measure(
@@ -223,21 +223,21 @@ MEASURES: dict[str, Measure] = {measure.name: measure for measure in _TABLE}
 """Every measure by its name, in the order of tables."""
 
 RANKED_BY = ("macs", "memory_access")
-"""What sorts rows where nobody chose: the first, and where that is equal the second. Shares are of the first."""
+"""The default sort order: by the first, then by the second. Shares are shares of the first."""
 
 TRADE_OFF = ("params", "macs", "memory_access")
-"""The scatter of several models: what is to the right, what is up, and what a dot's area is."""
+"""The scatter plot of several models: the x axis, the y axis, and the area of a dot."""
 
 _BUILT_IN = frozenset(MEASURES)
 _OTHER_COLUMNS = frozenset({
     "name", "type", "kind", "input_shape", "output_shape", "receptive_field", "stride", "index", "op", "module",
     "input_shapes", "output_shapes", "depth", "calls", "model", "is_exact", "share", "check", "output", "total",
 })  # fmt: skip
-"""Columns of tables that are no measures."""
+"""Columns of tables that are not measures."""
 
 
 def shown_in(place: str) -> list[Measure]:
-    """The measures that a place shows without being asked for."""
+    """The measures that a place shows by default."""
     return [measure for measure in MEASURES.values() if place in measure.places]
 
 
@@ -253,7 +253,7 @@ def registered_measures() -> list[Measure]:
 
 
 def named(name: str) -> Measure:
-    """The measure of a name; raises ``CostModelError``, with the names that there are, for another."""
+    """The measure of that name; raises ``CostModelError``, which lists all names, if there is none."""
     if name not in MEASURES:
         raise CostModelError(
             f"no measure is called {name!r}; there are {', '.join(MEASURES)}. Add one with costmodel.register_measure"
@@ -264,8 +264,8 @@ def named(name: str) -> Measure:
 def register_measure(measure: Measure) -> None:
     """Adds a measure: from now on every table, total and view has it, also of profiles that exist already.
 
-    Raises ``CostModelError`` for a name that is taken, or that cannot name a column, and for a measure that says
-    neither what a layer has of it nor what a model has.
+    Raises ``CostModelError`` for a name that is taken or cannot name a column, and for a measure with neither
+    ``of_layer`` nor ``of_model``.
     """
     name = measure.name
     if name in MEASURES:

@@ -1,11 +1,11 @@
 """Memory of a forward: what each layer moves, how intense it is, and how much is live at once. No op is known here.
 
 **Live bytes** are those of every storage from the op that allocates it to the op after which nothing refers to it any
-more, as the trace saw Python let go of it. Views and in-place ops share their base's storage; what an op allocates for
+more, as the trace saw Python release it. Views and in-place ops share their base's storage; what an op allocates for
 itself lives as long as the op. The model's inputs, which their caller holds, count throughout. Parameters and buffers
 are said apart. Left out: what a kernel asks for beneath torch's ops (workspaces of cuDNN and oneDNN), and the
-allocator's rounding and fragmentation. A forward in training mode is priced as it runs without autograd: what autograd
-would keep for the backward pass is not counted.
+allocator's rounding and fragmentation. A training-mode forward is counted as it runs without autograd: what autograd
+would save for the backward pass is left out.
 """
 
 from __future__ import annotations
@@ -80,27 +80,27 @@ class LayerMemory:
 
     @property
     def ratio(self) -> float | None:
-        """What is paid over the least possible; 1 where input and output have as many channels."""
+        """Actual over least memory access; 1 where input and output have as many channels."""
         return self.traffic.elements / self.least if self.least else None
 
     @property
     def macs_per_element(self) -> float:
-        """Multiply-accumulates for each element read or written."""
+        """Multiply-accumulates per element read or written."""
         return self.macs / self.traffic.elements if self.traffic.elements else 0.0
 
     @property
     def macs_per_byte(self) -> float:
-        """Multiply-accumulates for each byte read or written."""
+        """Multiply-accumulates per byte read or written."""
         return self.macs / self.traffic.bytes if self.traffic.bytes else 0.0
 
     @property
     def flops_per_element(self) -> float:
-        """Arithmetic operations for each element read or written."""
+        """Arithmetic operations per element read or written."""
         return self.flops / self.traffic.elements if self.traffic.elements else 0.0
 
     @property
     def flops_per_byte(self) -> float:
-        """Arithmetic operations for each byte read or written: the x-axis of a roofline."""
+        """Arithmetic operations per byte read or written: the x-axis of a roofline."""
         return self.flops / self.traffic.bytes if self.traffic.bytes else 0.0
 
 
@@ -202,9 +202,9 @@ MEMORY_COLUMNS = {
     "fused_memory_access_bytes": "the same in bytes",
     "least_memory_access": "of a 1x1 convolution: the least elements at as many multiply-accumulates",
     "memory_access_ratio": "memory access over the least",
-    "macs_per_element": "multiply-accumulates for each element moved",
-    "macs_per_byte": "multiply-accumulates for each byte moved",
-    "flops_per_element": "arithmetic operations for each element moved",
-    "flops_per_byte": "arithmetic operations for each byte moved",
+    "macs_per_element": "multiply-accumulates per element moved",
+    "macs_per_byte": "multiply-accumulates per byte moved",
+    "flops_per_element": "arithmetic operations per element moved",
+    "flops_per_byte": "arithmetic operations per byte moved",
 }
 """The columns of ``Profile.memory``."""

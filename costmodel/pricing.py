@@ -1,4 +1,4 @@
-"""The trace, priced: each op by its rule, each layer by its ops. Nothing here knows a formula."""
+"""Costs of a trace: of each op by its rule, of each layer by its ops. No closed form is known here."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _PRODUCTS = frozenset({
     "standard conv", "depthwise conv", "pointwise conv", "grouped conv", "transposed conv", "linear", "matmul",
     "attention", "recurrent",
 })  # fmt: skip
-"""Kinds whose outputs are "activations" in the field's count."""
+"""Kinds of op whose outputs count as activations."""
 
 
 @dataclass(frozen=True, eq=False)
 class PricedOp:
-    """One op and what it costs. An op without a rule costs nothing that is known."""
+    """One op and its cost, which is zero for an op without a rule."""
 
     call: OpCall
     rule: Rule | None
@@ -36,12 +36,12 @@ class PricedOp:
 
     @cached_property
     def kind(self) -> str:
-        """The field's word for it."""
+        """Its category, one of ``ops.KINDS``."""
         return "other" if self.rule is None else self.rule.kind(self.call)
 
     @cached_property
     def dtype(self) -> str:
-        """What it computes in: the dtype of the first floating tensor that it reads, or else makes."""
+        """The dtype it computes in: that of the first floating tensor among its inputs, then its outputs."""
         tensors = [*(tensor for _, tensor in self.call.tensors()), *self.call.outputs]
         return next((t.dtype for t in tensors if "float" in t.dtype), tensors[0].dtype if tensors else "float32")
 
@@ -53,7 +53,7 @@ class PricedOp:
 
 _MOST = 1 << 14
 _works: dict[OpCall, tuple[Rule, Work]] = {}
-"""The work of ops that stand for many, and the rule that said so."""
+"""Cached work of representative ops, each with the rule that it came from."""
 
 
 def _work(call: OpCall) -> Work:
@@ -79,7 +79,7 @@ class TracedLayer:
     module: ModuleCall | None
     ops: tuple[PricedOp, ...]
     parameters: tuple[TensorSpec, ...]
-    """Those that the layer holds (a leaf) or reads (an op)."""
+    """The parameters that the layer holds (a module) or reads (an op)."""
     new_parameters: tuple[TensorSpec, ...]
     """Those of them that no earlier layer has: what the layer adds to the model's total."""
     read: frozenset[int]
@@ -130,7 +130,7 @@ class TracedLayer:
 
 @dataclass(frozen=True, eq=False)
 class Pricing:
-    """A graph with its prices."""
+    """A graph with the cost of every op and layer."""
 
     graph: Graph
 
@@ -143,7 +143,7 @@ class Pricing:
     def work(self) -> Work:
         """The whole model's arithmetic."""
         macs = adds = multiplies = divides = compares = transcendentals = on_padding = 0
-        for call, n in self.graph.tape.tally():  # all that a profile's totals need: no ``PricedOp`` is made for it
+        for call, n in self.graph.tape.tally():  # enough for totals, without a ``PricedOp`` for each op
             w = _work(call)
             macs += n * w.macs
             adds += n * w.adds
@@ -178,13 +178,13 @@ class Pricing:
 
     @cached_property
     def read(self) -> frozenset[int]:
-        """The storages that an op reads; an op without a rule reads all that it takes, and a view nothing."""
+        """The storages that some op reads. A view reads nothing; an op without a rule reads all its inputs."""
         return frozenset(
             t.storage for op in self.ops if op.rule is None or op.traffic.read for _, t in op.call.tensors()
         )
 
     def inside(self, layer: TracedLayer) -> Iterator[TracedLayer]:
-        """Each module call inside a layer that is a module, as a layer by itself."""
+        """Each module call inside a layer, as a layer of its own."""
         if layer.module is None:
             return
         first = layer.module.index + 1
@@ -192,7 +192,7 @@ class Pricing:
             yield self._module_layer(call, self.held_by(call), ())
 
     def op_layer(self, op: PricedOp) -> TracedLayer:
-        """An op as a layer by itself, with no parameters: those belong to what holds them."""
+        """An op as a layer of its own; parameters belong to modules, so it has none."""
         return TracedLayer(self.module_name(op.call), op.call.op, None, (op,), (), (), self.read)
 
     def held_by(self, call: ModuleCall) -> tuple[TensorSpec, ...]:
@@ -246,7 +246,7 @@ class Pricing:
         upcoming = next(leaves, None)
         while covered < len(self.ops) or upcoming is not None:
             if upcoming is not None and upcoming.index <= last_leaf_end:
-                upcoming = next(leaves, None)  # a call inside a leaf, which is priced as one
+                upcoming = next(leaves, None)  # a call inside a leaf, which is one layer
                 continue
             if upcoming is not None and upcoming.first_op <= covered:
                 held = self.held_by(upcoming)

@@ -1,4 +1,4 @@
-"""``profile``: trace a model, and everything that can be said of it."""
+"""``profile``: traces a model and returns a ``Profile``, its costs and analyses."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Every op that ran, in exactly one of three places."""
+    """Every op that ran, in exactly one of three groups."""
 
     counted: dict[str, int]
-    """Ops with a price, and how often they ran."""
+    """Ops whose cost is counted, and how often they ran."""
     free: dict[str, str]
     """Ops that cost nothing, and why."""
     unknown: dict[str, tuple[str, ...]]
@@ -56,12 +56,12 @@ class Profile(Report):
 
     @cached_property
     def pricing(self) -> Pricing:
-        """The graph with a price on every op."""
+        """The graph with the cost of every op."""
         return Pricing(self.graph)
 
     @cached_property
     def fusion(self) -> Fusion:
-        """The priced graph as kernels: which elementwise ops could join which op."""
+        """The ops grouped into fused kernels: which elementwise ops could run in the kernel of which op."""
         return Fusion(self.pricing)
 
     # -- totals ---------------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ class Profile(Report):
 
     @property
     def flops(self) -> int:
-        """Arithmetic operations: 2 a multiply-accumulate, 1 every other."""
+        """Arithmetic operations: 2 per multiply-accumulate, 1 for any other."""
         return int(self.pricing.work.flops)
 
     @cached_property
@@ -103,7 +103,7 @@ class Profile(Report):
 
     @property
     def fused_memory_access(self) -> int:
-        """Elements read and written with elementwise ops joined to the kernel that made their input: a lower bound."""
+        """Elements read and written with elementwise ops fused into the kernel that made their input: a lower bound."""
         return int(self.fusion.traffic.elements)
 
     @property
@@ -164,7 +164,7 @@ class Profile(Report):
 
     @property
     def mode(self) -> str:
-        """Which forward was priced: ``eval`` or ``train``."""
+        """The mode of the forward pass: ``eval`` or ``train``."""
         return self.graph.mode
 
     @property
@@ -174,7 +174,7 @@ class Profile(Report):
 
     @property
     def shared_parameters(self) -> dict[str, tuple[str, ...]]:
-        """Parameters that several modules hold, by first name, with the further modules that hold them."""
+        """Shared parameters by first name, each with the other modules that hold it."""
         holders: dict[int, list[str]] = {}
         for module in self.graph.modules.values():
             for p in module.parameters:
@@ -238,7 +238,7 @@ class Profile(Report):
 
     @property
     def memory(self) -> pd.DataFrame:
-        """One row per layer: traffic alone and fused, arithmetic intensity, 1x1 convolutions held to their bound."""
+        """One row per layer: traffic unfused and fused, arithmetic intensity, and the bound of 1x1 convolutions."""
         return memory_table(self.layer_memory)
 
     @cached_property
@@ -339,13 +339,13 @@ def profile(
     strict: bool = False,
     execution: Execution = "auto",
 ) -> Profile:
-    """What a model costs, read from one forward in which nothing is computed; the model stays exactly as it was.
+    """What a model costs, read from one forward pass that computes nothing and leaves the model unchanged.
 
     Args:
         model: any ``nn.Module``, on any device, or a spec string as ``costmodel.load`` takes it.
         inputs: a shape such as ``(1, 3, 224, 224)``; a tensor; a ``costmodel.Input`` (shape and dtype); a tuple or
             list of those, nested as the model takes them; a dict of keyword inputs; ``None`` asks the model itself.
-        mode: which forward is priced, ``"eval"`` or ``"train"``.
+        mode: the mode of the forward pass, ``"eval"`` or ``"train"``.
         strict: raise on an op without a rule, instead of marking the profile inexact.
         execution: ``"meta"`` computes nothing; ``"real"`` runs the model on real tensors; ``"auto"`` does the first,
             and the second for a model that asks for a tensor's value.
@@ -361,7 +361,7 @@ def profile(
     >>> p.macs, p.flops, p.params
     (194400, 403200, 224)
     """
-    # A saved profile is read where there is no torch.
+    # Imported here, so that a saved profile can be read without torch.
     from costmodel import layers as closed
     from costmodel.trace import trace
 

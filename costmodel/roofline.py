@@ -1,9 +1,9 @@
 """The roofline: the least time that a device needs for each layer. A lower bound, and no prediction.
 
 A kernel that computes F FLOPs and moves Q bytes needs at least max(F / peak, Q / bandwidth), as if the device
-reached both peaks, overlapped them perfectly and started kernels for nothing. The *unfused* bound takes every op as a
-kernel of its own, as eager torch runs it; the *fused* one the kernels of ``costmodel.fusion``, whose time is booked to
-the layer of the op that begins them. Two things can be faster than the bound: a run whose tensors stay in a cache, for
+reached both peaks, overlapped them perfectly and launched kernels for free. The *unfused* bound takes every op as a
+kernel of its own, as eager torch runs it; the *fused* one the kernels of ``costmodel.fusion``, whose time is counted
+for the layer of their first op. Two things can be faster than the bound: a run whose tensors stay in a cache, for
 every byte is taken to come from the device's memory; and an algorithm that computes less than the definition, such as
 Winograd's for convolutions.
 
@@ -38,11 +38,11 @@ class LayerBound:
     nbytes: int
     """Bytes moved, every op a kernel of its own."""
     intensity: float
-    """FLOPs for each of those bytes: the x of its dot."""
+    """FLOPs per byte: its x in the plot."""
     attainable: float
-    """FLOP/s that the roof allows at this intensity: the y of its dot."""
+    """FLOP/s that the roof allows at this intensity: its y in the plot."""
     bound: Literal["compute", "memory"]
-    """Which of the two the layer waits for, for the greater part of its time."""
+    """Which of the two limits the layer for the greater part of its time."""
     time: float
     """Seconds, at least, with every op a kernel of its own."""
     fused_time: float
@@ -78,7 +78,7 @@ class Roofline(Rendered):
 
     @property
     def ridge(self) -> float:
-        """FLOPs for each byte where the roof turns flat."""
+        """FLOPs per byte where the roof turns flat."""
         return self.device.ridge(self.dtype)
 
     @property
@@ -90,7 +90,7 @@ class Roofline(Rendered):
         return pd.DataFrame([[getattr(layer, name) for name in names] for layer in self.layers], columns=names)
 
     def to_markdown(self, limit: int = 20) -> str:
-        """The layers that need most time at least, and the total, as Markdown."""
+        """The layers with the greatest least time, and the total, as Markdown."""
         return self._render("markdown", limit=limit)
 
 

@@ -17,8 +17,8 @@ from costmodel.views.json import NESTED, VERSION
 def read_json(path: str | Path) -> Profile:
     """The profile that ``Profile.save("x.json")`` or ``Profile.to_json`` wrote.
 
-    Figures are computed anew from what ran. A rule, closed form or measure of one's own must be registered to be in it.
-    Raises ``ConvertError`` for a file that is no profile, or of a version that this library does not know.
+    Figures are computed anew from what ran. Rules, closed forms and measures of your own must be registered first.
+    Raises ``ConvertError`` for a file that is not a profile, or of an unknown version.
     """
     path = Path(path).expanduser()
     try:
@@ -55,7 +55,7 @@ class _Reader:
             TensorSpec(tuple(shape), dtype, None if strides is None else tuple(strides), storage, role, name)
             for shape, dtype, strides, storage, role, name in graph["tensors"]
         ]
-        for i in graph.get("frozen", ()):  # which the first files of version 1 do not have
+        for i in graph.get("frozen", ()):  # older files of version 1 lack the key
             self.tensors[i].trainable = False
 
     def graph(self, found: dict[str, Any]) -> Graph:

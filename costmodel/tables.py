@@ -1,4 +1,4 @@
-"""The tables of a profile: every measure of each layer, op and module, beside what says which one that is."""
+"""The tables of a profile: one row per layer, op or module, one column per measure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Columns(Mapping[str, str]):
         self._before, self._after, self._of_ops = before, after, of_ops
 
     def measures(self) -> list[Measure]:
-        """Those that have a column; an op has none of a quantity of parameters, which belong to modules."""
+        """The measures that have a column. Parameters belong to modules, so ops have no measure of those."""
         return [m for m in of_layers() if not (self._of_ops and m.of_parameter)]
 
     def _all(self) -> dict[str, str]:
@@ -41,7 +41,7 @@ class Columns(Mapping[str, str]):
         """The table of given columns, in their order."""
         import pandas as pd
 
-        # By rows, because a column of tuples is no two-dimensional array.
+        # By rows: pandas would take a list of tuples for two dimensions.
         return pd.DataFrame(list(zip(*(columns[name] for name in self), strict=True)), columns=list(self))
 
 
@@ -87,17 +87,17 @@ MODULE_COLUMNS = Columns(
 
 
 class LayerFigures:
-    """What the layers of a priced graph have of each measure, read off once."""
+    """The figures of each measure, layer by layer; each is computed once."""
 
     def __init__(self, pricing: Pricing) -> None:
         self.pricing = pricing
         self._read: dict[str, tuple[Measure, list[Number]]] = {}
 
     def of(self, name: str) -> list[Number]:
-        """What each layer has of a measure, in the order of ``Pricing.layers``."""
+        """The figure of each layer, in the order of ``Pricing.layers``."""
         measure = MEASURES[name]
         known = self._read.get(name)
-        if known is None or known[0] is not measure:  # another one may be registered under the name since
+        if known is None or known[0] is not measure:  # another may have been registered under the name
             known = self._read[name] = measure, [measure.figure(layer) for layer in self.pricing.layers]
         return known[1]
 
@@ -153,7 +153,7 @@ def module_table(figures: LayerFigures) -> pd.DataFrame:
 
 
 def _owners(pricing: Pricing) -> dict[int, tuple[str, ...]]:
-    """The modules that a call is part of, from the model down to its own, each once; -1 is what runs outside any."""
+    """For each call the modules that it is part of, outermost first, each once; -1 stands for outside any call."""
     owners: dict[int, tuple[str, ...]] = {-1: ("",) if "" in pricing.graph.modules else ()}
     for call in pricing.graph.calls:
         chain = owners[call.parent]
@@ -163,7 +163,7 @@ def _owners(pricing: Pricing) -> dict[int, tuple[str, ...]]:
 
 
 def _of_modules(measure: Measure, figures: LayerFigures, owners: Mapping[int, tuple[str, ...]]) -> list[Number | None]:
-    """What each module's subtree has of a measure; ``None`` where it does not add up to anything."""
+    """The figure of each module's subtree; ``None`` where the measure does not add up."""
     pricing = figures.pricing
     modules = pricing.graph.modules
     if measure.of_parameter is not None:
@@ -173,7 +173,7 @@ def _of_modules(measure: Measure, figures: LayerFigures, owners: Mapping[int, tu
     parts: dict[str, list[Number]] = {name: [] for name in modules}
     for layer, figure in zip(pricing.layers, figures.of(measure.name), strict=True):
         call = layer.module.index if layer.module is not None else layer.ops[0].call.module
-        # One that does not add up is told of the module that the layer is, and of none above it.
+        # What does not add up has a figure for the module that is the layer, and for none above it.
         of = owners[call] if measure.additive else [layer.module.owner] if layer.module is not None else []
         for owner in of:
             if owner is not None:

@@ -298,7 +298,7 @@ def test_one_that_does_not_add_up_has_no_total(register: Callable[[Measure], Mea
     assert "widest" in str(both)
     assert "widest" not in Difference(p, p).totals
     assert json.loads(p.to_json())["layers"][0]["widest"] == 8
-    with pytest.raises(InputError, match="no quantity 'widest' to sort by"):
+    with pytest.raises(InputError, match="unknown quantity 'widest' to sort by"):
         text.profile_parts(p, sort="widest")
 
 

@@ -109,7 +109,7 @@ def progress(names: Sequence[str]) -> Iterator[str]:
 
 
 def wrote_rows(table: pd.DataFrame, *, json: bool, csv: bool) -> bool:
-    """Writes a table in the format that was asked for; whether one was."""
+    """Writes a table in the format that was asked for; returns whether one was."""
     if json:
         from json import dumps
 

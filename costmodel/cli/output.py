@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def wrote_format(result: Report, *, json: bool, csv: bool, markdown: bool) -> bool:
-    """Writes the format that was asked for to standard output; whether one was."""
+    """Writes the format that was asked for to standard output; returns whether one was."""
     writers = ((json, result.to_json), (csv, result.to_csv), (markdown, result.to_markdown))
     wanted = [write for asked, write in writers if asked]
     if len(wanted) > 1:

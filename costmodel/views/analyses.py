@@ -46,7 +46,7 @@ def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[
 
 
 def _indented(head: str, text: str, by: int) -> RenderableType:
-    """A head and a dim text after it, whose further lines stand further in."""
+    """A heading followed by dim text, as an indented block."""
     from rich.padding import Padding
     from rich.text import Text
 

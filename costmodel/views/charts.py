@@ -181,7 +181,7 @@ def roofline() -> Figure:
         ],
         "layout": _layout(
             400, hovermode="closest",
-            xaxis=_axis("arithmetic intensity: FLOPs for each byte moved", type="log", tickformat="~f",
+            xaxis=_axis("arithmetic intensity: FLOPs per byte moved", type="log", tickformat="~f",
                         range="@roof.range_x", dtick=1),
             yaxis=_axis("attainable FLOP/s", type="log", tickformat="~s", range="@roof.range_y", dtick=1),
             shapes=[{"type": "line", "yref": "paper", "x0": "@roof.ridge", "x1": "@roof.ridge", "y0": 0, "y1": 1,

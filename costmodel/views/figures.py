@@ -1,7 +1,7 @@
 """Static figures, by matplotlib: for papers, notes and Markdown reports.
 
-Every function draws into ``ax`` where one is given, and returns the figure. No global state is touched: figures are
-made without pyplot, and close themselves when nothing refers to them.
+Every function draws into ``ax`` where one is given, and returns the figure. They are made without pyplot, so no
+global state is touched, and unreferenced figures are freed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def svg(figure: Figure) -> bytes:
 
 
 def of_profile(p: Profile) -> dict[str, tuple[str, Figure]]:
-    """The figures of a report on one model, by name, each with what it shows; none that would be empty."""
+    """The figures of a report on one model, by name, each with its caption; empty ones are left out."""
     found = {}
     if p.total(SHARED):
         found["kinds"] = (f"{units.name(SHARED)} by kind of layer", kinds(p))
@@ -57,7 +57,7 @@ def of_profile(p: Profile) -> dict[str, tuple[str, Figure]]:
 
 
 def of_comparison(c: Comparison) -> dict[str, tuple[str, Figure]]:
-    """The figures of a report on several models, likewise."""
+    """The figures of a report on several models, by name, each with its caption."""
     base = c.baseline or next(iter(c.profiles))
     found = {"scatter": ("Parameters against MACs, with the Pareto front", scatter(c))}
     for measure in sorted(shown_in("ratios"), key=lambda measure: measure.name != SHARED):
@@ -171,7 +171,7 @@ def roofline(p: Profile, device: str, ax: Axes | None = None) -> Figure:
             )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel("arithmetic intensity (FLOPs a byte)")
+    ax.set_xlabel("arithmetic intensity (FLOPs per byte)")
     ax.set_ylabel("attainable FLOP/s")
     _title(ax, f"{p.name} on {roof.device.title}\na lower bound: at least {units.seconds(roof.time)}")
     if shown:

@@ -18,7 +18,7 @@ BAR = 8
 """Characters of a full bar."""
 
 WIDE = 10_000
-"""The width of what is no terminal: nothing is cut."""
+"""The width used without a terminal: nothing is truncated."""
 
 _GAP = 3
 """Characters between columns."""
@@ -35,7 +35,7 @@ class Column:
     right: bool = True
     style: str = ""
     wrap: bool = False
-    """A text that may go over several lines, in what is left of the width; it stays."""
+    """A text that may wrap, in the width that is left; such a column always stays."""
 
     @cached_property
     def width(self) -> int:
@@ -43,8 +43,8 @@ class Column:
         return max(len(line) for text in (self.title, *self.cells) for line in (text.split("\n") or [""])) + _GAP
 
     def padded(self, text: str) -> str:
-        """A text of the column as wide as the column, where it stands flush right."""
-        # Not left to rich: it takes the spaces behind a number away before it moves the number to the right.
+        """A cell, right-aligned to the column's width if the column is."""
+        # Not left to rich, which strips the spaces behind a number before it aligns it.
         return "\n".join(line.rjust(self.width - _GAP) for line in text.split("\n")) if self.right else text
 
 
@@ -62,7 +62,7 @@ def table(
     keep_all: bool = False,
     least: int = 16,
 ) -> tuple[Table, list[str]]:
-    """A table whose first column names the rows, with as many others as fit, and the titles of those that do not.
+    """A table whose first column labels the rows, with as many others as fit; and the titles of those that do not.
 
     Args:
         title: of the first column.
@@ -111,7 +111,7 @@ def _style(column: Column, text: str) -> str:
 
 
 def left_out(titles: Sequence[str]) -> list[str]:
-    """What is said of the columns that a width has no room for."""
+    """The remark about columns that the width has no room for."""
     return [f"columns left out at this width: {', '.join(titles)}"] if titles else []
 
 

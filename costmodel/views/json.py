@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from costmodel.profile import Profile
 
 VERSION = 1
-"""Of the format. It changes with anything that a reader of this version would misread."""
+"""The version of the format; raised for any change that a reader of this version would misread."""
 
 
 def schema() -> dict[str, Any]:
@@ -33,12 +33,12 @@ def schema() -> dict[str, Any]:
 
 
 def profile(p: Profile) -> str:
-    """The profile: a line for each of its parts, so that a change of one is seen in a diff."""
+    """The profile, one line per part, so that a line diff shows which part changed."""
     return "{\n" + ",\n".join(f"{json.dumps(k)}: {_compact(v)}" for k, v in document(p).items()) + "\n}\n"
 
 
 def comparison(c: Comparison) -> str:
-    """The totals of several models, a line each."""
+    """The totals of several models, one line per model."""
     models = [
         {
             "name": name, "totals": _totals(p), "is_exact": p.is_exact, "crosscheck": p.crosscheck().ok,

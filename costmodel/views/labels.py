@@ -1,4 +1,4 @@
-"""Where the labels of a scatter plot go, so that they cover neither each other nor the dots."""
+"""Where the labels of a scatter plot go, so that they overlap neither each other nor the dots."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIDES = {
     (0, 1): ("center", "bottom"), (0, -1): ("center", "top"), (1, 0): ("left", "center"), (-1, 0): ("right", "center"),
     (1, 1): ("left", "bottom"), (-1, 1): ("right", "bottom"), (1, -1): ("left", "top"), (-1, -1): ("right", "top"),
 }  # fmt: skip
-"""The sides of a dot that a label may stand at, the best first, with its alignments there."""
+"""The sides of a dot where a label can be, the best first, with its alignment there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from costmodel.profile import Coverage, Profile
 
 SHARED = RANKED_BY[0]
-"""The measure whose shares are told."""
+"""The measure that shares are of."""
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()#+!|~$^-]")
 _LINK = re.compile(r"(?<=\w)://|(?<=www)\.|@", re.IGNORECASE)
 
 
 def escape(text: str) -> str:
-    r"""A text from a model as a Markdown cell: it reads as it is, and neither marks up, links, mentions nor breaks.
+    r"""A text from a model, escaped for a Markdown cell: no markup, link, mention or line break comes of it.
 
     >>> escape("a|b"), escape("<script>"), escape("`x`\n# y")
     ('a\\|b', '&lt;script&gt;', '\\`x\\` \\# y')
@@ -39,7 +39,7 @@ def escape(text: str) -> str:
 
 
 def _marks(match: re.Match[str]) -> bool:
-    """Whether a character that is harmless inside a word stands where Markdown would read it."""
+    """Whether Markdown would read this character, which inside a word is harmless, as markup."""
     text, at = match.string, match.start()
     if match[0] in "()":
         return False
@@ -62,7 +62,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) 
 
 
 def folded(summary: str, body: str) -> str:
-    """Something long, shown on request."""
+    """A collapsed block, for something long."""
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
 

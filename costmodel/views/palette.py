@@ -1,4 +1,4 @@
-"""Colours that people of every colour vision tell apart; nothing is ever said by colour alone."""
+"""Colours that are safe for colour-blind readers; nothing is shown by colour alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODELS = (
 
 
 def of_kind(kind: str) -> str:
-    """The colour of a kind of layer; that of "other" for a word of a user's own.
+    """The colour of a kind of layer; an unknown kind has that of "other".
 
     >>> of_kind("linear"), of_kind("my kind") == of_kind("other")
     ('#009E73', True)

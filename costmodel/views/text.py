@@ -1,4 +1,4 @@
-"""Results as tables for a terminal. Plain text, or rich's renderables where a console shall colour them."""
+"""Results as tables for a terminal: plain text, or rich renderables for a console with colours."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from costmodel.profile import Profile
 
 ROWS = 60
-"""As many rows as a table shows where nobody asked for a depth."""
+"""The most rows that a table has if no depth is asked for."""
 
 _DESCRIPTIVE = {"type": ("type", 3), "kind": ("kind", 7), "output_shape": ("output", 5)}
-"""The columns of words: head, and the priority with which a column stays where there is no room for all."""
+"""The columns that are not measures, by name: head and priority."""
 
 _SHARE_PRIORITY = 8
 _SHARED = RANKED_BY[0]
@@ -87,7 +87,7 @@ def profile_parts(
         full_names: module names in full, without truncation.
         width: of the console.
 
-    Raises ``InputError`` for a column or quantity that there is not.
+    Raises ``InputError`` for an unknown column or quantity.
     """
     chosen = _chosen(columns, sort)
     root = tree(p)
@@ -116,10 +116,10 @@ def profile_parts(
 def _chosen(columns: Sequence[str] | None, sort: str | None) -> list[str]:
     for name in columns or ():
         if name not in column_names():
-            raise InputError(f"there is no column {name!r}; there are {', '.join(column_names())}")
+            raise InputError(f"unknown column {name!r}; the columns are {', '.join(column_names())}")
     sortable = [measure.name for measure in of_layers() if measure.additive]
     if sort is not None and sort not in sortable:
-        raise InputError(f"there is no quantity {sort!r} to sort by; there are {', '.join(sortable)}")
+        raise InputError(f"unknown quantity {sort!r} to sort by; the quantities are {', '.join(sortable)}")
     if columns is not None:
         return list(columns)
     shown = _with_share([measure.name for measure in of_layers("layers")])
@@ -168,7 +168,7 @@ _REMARKS: Mapping[str, Callable[[Profile], str]] = {
     "params": _on_params, "macs": _on_macs, "memory_access": _on_memory_access,
     "peak_memory": lambda _: " live, parameters apart",
 }  # fmt: skip
-"""What the head says of a total besides its digits."""
+"""What the head says about a total besides its digits."""
 
 
 def _input(t: TensorSpec) -> str:
@@ -280,7 +280,7 @@ def _fitting_depth(root: Node) -> int:
 
 
 def _with_tree_lines(root: Node, deepest: int) -> list[tuple[str, Node]]:
-    """Nodes with the lines that lead to them, as a directory tree is drawn."""
+    """The nodes with their prefix of tree lines, as in a directory listing."""
     rows: list[tuple[str, Node]] = [("", root)]
 
     def descend(node: Node, prefix: str, level: int) -> None:
@@ -319,7 +319,7 @@ def _layer_table(
         return grid.table("layer", labels, columns, width, keep_all=keep_all, least=least)
 
     table, dropped = lay(chosen)
-    if "type" in dropped:  # then an inner node's type stands in the column of kinds
+    if "type" in dropped:  # then the column of kinds shows the types of inner nodes
         table, dropped = lay([name for name in chosen if name != "type"])
         dropped.insert(0, "type")
     return table, dropped
@@ -354,7 +354,7 @@ def _head_of(measure: Measure) -> str:
 
 
 def comparison_parts(c: Comparison, width: int = WIDE) -> list[RenderableType]:
-    """One row per model: its totals, their ratios to the baseline, and whether the two wings agree."""
+    """One row per model: totals, ratios to the baseline, and the verdict of the cross-check."""
     from rich.text import Text
 
     models = list(c.profiles.items())

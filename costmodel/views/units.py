@@ -82,13 +82,13 @@ def shape(size: tuple[int, ...]) -> str:
 
 
 def extent(sizes: tuple[int | None, ...]) -> str:
-    """A size along each axis, one number where all are the same; – along an axis that there is no size of.
+    """A size along each axis, one number where all are the same; – along an axis that has none.
 
     >>> extent((427, 427)), extent((13, 7, 7)), extent((7, None)), extent(())
     ('427', '13×7×7', '7×–', '')
     """
-    told = ["–" if n is None else str(n) for n in sizes]
-    return told[0] if len(set(told)) == 1 else "×".join(told)
+    shown = ["–" if n is None else str(n) for n in sizes]
+    return shown[0] if len(set(shown)) == 1 else "×".join(shown)
 
 
 # What follows takes the name of a measure; any other quantity, such as a closed form's, goes by its own name.
@@ -104,7 +104,7 @@ def name(quantity: str) -> str:
 
 
 def head(quantity: str) -> str:
-    """The head of a column of a quantity, which says the unit of what stands below.
+    """The head of a column of a quantity, with its unit.
 
     >>> head("macs"), head("memory_access"), head("memory_access_bytes")
     ('MACs', 'memory access (elements)', 'memory access (bytes)')
@@ -152,7 +152,7 @@ def every_digit(quantity: str, value: Number, *, exact: bool = True) -> str:
 
 
 def sentence_case(title: str) -> str:
-    """A title at the head of a line. A word that is not all lower case stays as it is: a symbol, an acronym.
+    """A title with a capital initial, unless its first word is a symbol or an acronym.
 
     >>> sentence_case("memory access"), sentence_case("mAh"), sentence_case("MACs")
     ('Memory access', 'mAh', 'MACs')

@@ -23,7 +23,7 @@ _SCRIPTS = ("page.js", "format.js", "columns.js", "charts.js", "table.js", "tree
 
 
 def profile(p: Profile) -> str:
-    """One model as a page: what it costs, where that goes, and whether it is true."""
+    """One model as a page: its costs, where they arise, and whether they are verified."""
     return _page("profile.html.j2", [p], p.name, charts.of_profile())
 
 
@@ -39,7 +39,7 @@ def profile_fragment(p: Profile) -> str:
 
 
 def comparison_fragment(c: Comparison) -> str:
-    """A compact table of the models' totals, likewise."""
+    """A compact table of several models' totals, for notebooks."""
     rows = [summary(p) for p in c.profiles.values()]
     return _environment().get_template("fragment_comparison.html.j2").render(rows=rows)
 
@@ -80,7 +80,7 @@ def _page(
 
 
 def _measure(m: Measure) -> dict[str, Any]:
-    """What the page says of a measure: as a heading and within a sentence, and what its figures count."""
+    """What the page needs to know of a measure: its titles, unit and meaning."""
     return {
         "heading": units.sentence_case(m.title), "short": units.sentence_case(m.short or m.title), "title": m.title,
         "unit": m.unit, "noun": units.noun(m.name), "symbol": m.symbol, "means": m.means, "additive": m.additive,

@@ -1,4 +1,4 @@
-"""What a page knows of a profile: plain lists, a column each, ready for JSON."""
+"""The data of a page: a profile as plain lists, one per column, ready for JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from costmodel.profile import Profile
 
 DEVICES = ("a100", "jetson-agx-orin", "cortex-a76")
-"""The devices that a page draws the roofline of: a server's, an embedded board's and a telephone's."""
+"""The devices whose roofline a page draws: of a server, an embedded board and a phone."""
 
 
 def payload(p: Profile) -> dict[str, Any]:
@@ -127,12 +127,12 @@ def _tree(p: Profile) -> dict[str, Any]:
 
 
 def switched() -> list[Measure]:
-    """The measures that the page's switch offers: those that charts can show parts of."""
+    """The measures that the page's switch offers: additive ones, of which charts can show parts."""
     return [measure for measure in of_layers("summary") if measure.additive]
 
 
 def _own(p: Profile, measure: Measure, at_layer: list[int], nodes: int) -> list[Number]:
-    """What each node of the tree has by itself: a module its parameters, or the node of a layer the layer's figure."""
+    """Each node's own share: of parameters that of the module that holds them, else the layer's figure."""
     own: list[Number] = [0] * nodes
     if measure.of_parameter is not None:
         seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""The few numbers that matter, each with its unit and in plain words, and whether they are to be trusted."""
+"""The head of a report: the totals with their units, explained, and the verdict of the checks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the head of a report says of one model."""
+    """The head of a report on one model."""
 
     name: str
     facts: tuple[tuple[str, str], ...]
@@ -64,7 +64,7 @@ class Summary:
 
 
 def summary(p: Profile) -> Summary:
-    """What the head of a report says of a profile."""
+    """The head of a report on a profile."""
     check = p.crosscheck()
     twice = {c.name for c in check.comparisons}
     layers = p.pricing.layers

@@ -107,7 +107,7 @@ const TABLES = {
       indices: at, ridge,
       x: at.map((i) => x[i]), y: at.map((i) => y[i]),
       size: at.map((i) => Math.max(36, (900 * time[i]) / longest)), color: at.map((i) => kindColor(m.layers.kind[i])),
-      hover: at.map((i) => layerHover(m, i, `${x[i].toPrecision(3)} FLOPs a byte, at best ${si(y[i], "FLOP/s")}<br>at least ${seconds(time[i])} (${share(time[i], r.time)}), waits for ${arithmetic.has(i) ? "arithmetic" : "memory"}`)),
+      hover: at.map((i) => layerHover(m, i, `${x[i].toPrecision(3)} FLOPs per byte, at best ${si(y[i], "FLOP/s")}<br>at least ${seconds(time[i])} (${share(time[i], r.time)}), waits for ${arithmetic.has(i) ? "arithmetic" : "memory"}`)),
       edge_x: [low, ridge, high], edge_y: [low * r.bandwidth, r.peak, r.peak],
       range_x: [Math.log10(low), Math.log10(high)], range_y: [Math.log10(low * r.bandwidth), Math.log10(r.peak) + 0.3],
     };
