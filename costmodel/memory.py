@@ -30,7 +30,7 @@ class Allocation:
 
     nbytes: int
     made_by: str
-    """The op that allocated it; ``""`` for an input."""
+    """The op that allocated it, or the first to take it where torch made it without an op; ``""`` for an input."""
     module: str
     """The qualified name of the module in which it was allocated."""
 

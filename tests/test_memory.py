@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -200,6 +201,25 @@ def test_an_input_lives_on_after_its_views() -> None:
 
     p = costmodel.profile(Function(forward), (100,))
     assert p.peak.curve == (400, 800, 1200)
+
+
+@pytest.mark.parametrize("execution", ["meta", "real"])
+def test_a_constant_counts_from_where_it_is_made(execution: str) -> None:
+    """A tensor that torch makes without an op lives from the op that takes it; a module's own from the beginning."""
+
+    def made_late(model: Function, x: Tensor) -> Tensor:
+        peak = (x.expand(100, -1) * 2).sum(0)  # 40,000 and 400 bytes; the first of them is gone afterwards
+        return peak + torch.from_numpy(np.zeros(100, dtype=np.float32))
+
+    def held(model: Function, x: Tensor) -> Tensor:
+        return (x.expand(100, -1) * 2).sum(0) + model.table  # type: ignore[operator]  # a plain attribute
+
+    late = costmodel.profile(Function(made_late), (1, 100), execution=execution)  # type: ignore[arg-type]  # one of two
+    assert (late.peak_memory, late.peak.curve[-1]) == (400 + 40_000 + 400, 400 + 400 + 400 + 400)
+    model = Function(held)
+    model.table = torch.zeros(100)
+    early = costmodel.profile(model, (1, 100), execution=execution)  # type: ignore[arg-type]  # one of two words
+    assert early.peak_memory == 400 + 400 + 40_000 + 400
 
 
 def test_the_peak_is_placed_and_broken_down() -> None:

@@ -77,6 +77,7 @@ def trace(
 def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
     real = isinstance(recorder, RealRecorder)
     modules, tensors = survey(model, recorder)
+    recorder.modules = modules
     with (
         garbage_kept(),
         _disable_current_modes(),  # the caller's, which would see other ops, or make tensors of another kind

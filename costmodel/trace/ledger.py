@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ class Ledger:
     """Every tensor that lives during a trace."""
 
     def __init__(self) -> None:
+        self.modules: Iterable[torch.nn.Module] = ()
         self.tape = Tape()
         self.specs: dict[int, TensorSpec] = {}
         """The record of every tensor that lives, by identity. ``bury`` before looking here, if anyone is ``dead``."""
@@ -78,9 +80,22 @@ class Ledger:
             self.bury()
         spec = self.specs.get(id(tensor))
         if spec is None:
-            # Made by the model before (a plain attribute), or by torch without an op.
             spec = self.know(tensor, "activation" if tensor.is_meta else "constant")
+            if id(tensor) not in self._attributes:  # made by torch without an op: ``torch.from_numpy``
+                self.tape.met[spec.storage] = len(self.tape.noted)
         return spec
+
+    @cached_property
+    def _attributes(self) -> frozenset[int]:
+        """The identities of tensors that modules hold as plain attributes, alone or in a list or a dictionary."""
+        found = []
+        for module in self.modules:
+            for value in vars(module).values():
+                items = (
+                    value if isinstance(value, (list, tuple)) else value.values() if type(value) is dict else [value]
+                )
+                found += [id(item) for item in items if isinstance(item, torch.Tensor)]
+        return frozenset(found)
 
     def know(self, tensor: torch.Tensor, role: Role, name: str = "") -> TensorSpec:
         """Takes a tensor that exists before the first op into the records, and holds it until the trace ends."""

@@ -34,6 +34,9 @@ class Tape:
         """The first tensor on each storage."""
         self.born: list[int] = []
         """The op that allocated each storage, -1 before the first."""
+        self.met: dict[int, int] = {}
+        """By index of the storage, the op before which a tensor was first seen that torch made without an op: it was
+        made by then, and not before the first op."""
         self.freed: dict[int, int] = {}
         """By index of the storage, the op after which nothing referred to it any more."""
 
@@ -46,7 +49,7 @@ class Tape:
     def storages(self) -> list[Storage]:
         """Every allocation, by the index that tensors have of it."""
         return [
-            Storage(spec.nbytes, spec.role, born, self.freed.get(i))
+            Storage(spec.nbytes, spec.role, self.met.get(i, born), self.freed.get(i))
             for i, (spec, born) in enumerate(zip(self.stored, self.born, strict=True))
         ]
 
