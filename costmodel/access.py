@@ -137,8 +137,8 @@ class Reshaped:
 
 
 AccessMap: TypeAlias = Mapping[str, tuple[AxisMap, ...]] | Reshaped
-"""What one output sees: for each tensor argument by name one tap a dimension. An argument left out (a weight) is not
-part of the network's input path; an empty mapping sees no input at all."""
+"""The access map of one output: by the name of each tensor argument, one ``AxisMap`` per dimension. An argument left
+out (a weight) is not on the path from the network's input; with an empty mapping the output depends on no input."""
 
 
 def sliding(dim: int, *, size: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> Affine:

@@ -60,13 +60,13 @@ class Comparison(Report):
         return {} if self.baseline is None else {f"{name}_ratio": self.ratios(name) for name in names}
 
     def plot_scatter(self, ax: Axes | None = None) -> Figure:
-        """Parameters against MACs, with the Pareto front; into ``ax`` where one is given."""
+        """Parameters against MACs with the Pareto front, drawn into ``ax`` if given."""
         from costmodel.views import figures
 
         return figures.scatter(self, ax)
 
     def plot_ratios(self, quantity: str = "macs", ax: Axes | None = None) -> Figure:
-        """A quantity of each model as a ratio to the baseline, or to the first model where there is none."""
+        """A quantity of each model relative to the baseline, or to the first model if there is none."""
         from costmodel.views import figures
 
         return figures.ratios(self, quantity, ax)
@@ -80,7 +80,7 @@ def compare(
     progress: Progress = lambda names: names,
     **options: Any,
 ) -> Comparison:
-    """Profiles several models and sets them side by side.
+    """Profiles several models for comparison.
 
     Args:
         models: a dict of name to model (a module, a spec string as ``costmodel.load`` takes it, or its ``Profile``), or

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from costmodel.trace import Execution, Mode
 
 QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
-"""What is compared for every leaf module call that has a closed form; ``params`` only where the module is registered in
-the model, which has no parameters of others."""
+"""What is compared for every leaf module call that has a closed form; ``params`` only for modules registered in the
+model, as it has no parameters of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class QuantityCheck:
 
 @dataclass(frozen=True, eq=False)
 class CrossCheck(Rendered):
-    """The verdict over a whole model."""
+    """The result for a whole model."""
 
     view: ClassVar[str] = "crosscheck"
 
@@ -49,7 +49,7 @@ class CrossCheck(Rendered):
     checked: int
     """Leaf module calls that were derived twice."""
     traced_only: tuple[str, ...]
-    """Layers that have no closed form, by name: functional ops, and modules of types that no formula describes."""
+    """Layers without a closed form, by name: functional ops, and modules of types that no formula covers."""
     unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Ops without a rule, and where they ran: their cost is missing from every figure."""
     against: str = ""

@@ -21,10 +21,10 @@ class Change:
     """``new``, ``gone`` or ``changed``."""
     before: dict[str, Number]
     after: dict[str, Number]
-    """What it had and has of each measure."""
+    """Its figures of each measure, before and after."""
 
     def difference(self, quantity: str) -> Number:
-        """How much more it has of a measure than before."""
+        """The increase of a measure."""
         return self.after[quantity] - self.before[quantity]
 
 
@@ -62,7 +62,7 @@ class Difference(Rendered):
         return tuple(sorted(changes, key=self._weight, reverse=True))
 
     def grown(self, limit: Fraction) -> list[str]:
-        """The totals that grew by more than a share of what they were."""
+        """The totals that grew by more than a share of their old value."""
         return [total for total, (was, now) in self.totals.items() if now > was and now - was > limit * was]
 
     def to_markdown(self, *, top: int = 20, limit: Fraction | None = None) -> str:
@@ -80,7 +80,7 @@ class Difference(Rendered):
 
 
 def _by_name(p: Profile) -> dict[tuple[str, int], dict[str, Number]]:
-    """What each layer has of each measure, by its name and which call of that name it is."""
+    """The figures of each layer, by its name and the number of the call of that name."""
     columns = {measure.name: p.figures(measure.name) for measure in of_layers()}
     found: dict[tuple[str, int], dict[str, Number]] = {}
     calls: dict[str, int] = {}

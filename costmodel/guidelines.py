@@ -1,8 +1,8 @@
 """ShuffleNet V2's four guidelines for fast networks, applied to any model, layer by layer.
 
 Source: Ma, Zhang, Zheng & Sun, ShuffleNet V2, arXiv:1807.11164, section 2. Each finding says how many elements of
-memory access the layer would not pay if the guideline were kept at the same multiply-accumulates. Savings of different
-findings overlap: they rank, and do not add up. No op is known here: kinds, traffic and fusibility come from the rules.
+memory access following the guideline would save at the same multiply-accumulates. Savings of different findings
+overlap: they rank findings and do not add up. No op is known here: kinds, traffic and fusibility come from the rules.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Finding:
     measure: str
     """The quantity that the guideline is about: ``1:6``, ``g = 3``, ``1 + 3 ops``, ``2 elementwise ops``."""
     paid: int
-    """Elements of memory access that are paid."""
+    """Elements of memory access."""
     least: float
-    """Elements that would be paid with the guideline kept, at the same multiply-accumulates."""
+    """Elements of memory access with the guideline followed, at the same multiply-accumulates."""
     advice: str
 
     @property
@@ -87,7 +87,7 @@ class Guidelines(Rendered):
 
     model: str
     findings: tuple[Finding, ...]
-    """Those of all guidelines, by what fixing would save, the most first."""
+    """Sorted by what following the guideline would save, largest first."""
     blocks: tuple[Block, ...]
     """Every fork and join, in order."""
     memory_access: int

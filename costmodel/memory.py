@@ -1,4 +1,4 @@
-"""Memory of a forward: what each layer moves, how intense it is, and how much is live at once. No op is known here.
+"""Memory of a forward pass: each layer's traffic and arithmetic intensity, and the bytes live at once.
 
 **Live bytes** are those of every storage from the op that allocates it to the op after which nothing refers to it any
 more, as the trace saw Python release it. Views and in-place ops share their base's storage; what an op allocates for
@@ -37,17 +37,17 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class PeakMemory:
-    """The most bytes of live activations, where that is, and how it came about."""
+    """The peak of live activations: how many bytes, at which op, and which tensors."""
 
     nbytes: int
-    """Parameters and buffers apart."""
+    """Without parameters and buffers."""
     index: int
-    """Which op runs at the peak; -1 where none does."""
+    """The index of the op that runs at the peak; -1 if no op ran."""
     op: str
     module: str
     """The qualified name of the innermost module in which that op runs."""
     live: tuple[Allocation, ...]
-    """What is live then, the biggest first."""
+    """The storages live at the peak, largest first."""
     curve: tuple[int, ...]
     """Live bytes while each op runs, in order."""
     parameters: int
@@ -57,13 +57,13 @@ class PeakMemory:
 
     @property
     def total(self) -> int:
-        """The peak with parameters and buffers: what a device must have, before workspaces and rounding."""
+        """The peak with parameters and buffers: what a device needs, without workspaces and rounding."""
         return self.nbytes + self.parameters + self.buffers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerMemory:
-    """What one layer moves, and how much arithmetic it does with it."""
+    """One layer's traffic and arithmetic."""
 
     name: str
     type: str
@@ -73,7 +73,7 @@ class LayerMemory:
     traffic: Traffic
     """Every op a kernel of its own."""
     fused: Traffic
-    """What the layer adds to the traffic of the kernels that its ops are part of (``costmodel.fusion``)."""
+    """The layer's share of the traffic of fused kernels (``costmodel.fusion``)."""
     least: float | None
     """For a 1x1 convolution that is not grouped: the least elements at as many multiply-accumulates (ShuffleNetV2's
     G1), its bias included."""

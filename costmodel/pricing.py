@@ -81,9 +81,9 @@ class TracedLayer:
     parameters: tuple[TensorSpec, ...]
     """The parameters that the layer holds (a module) or reads (an op)."""
     new_parameters: tuple[TensorSpec, ...]
-    """Those of them that no earlier layer has: what the layer adds to the model's total."""
+    """Those that no earlier layer has: the layer's share of the model's total."""
     read: frozenset[int]
-    """The storages that some op of the run reads, in this layer or in another."""
+    """The storages that any op of the run reads, in this layer or another."""
 
     @cached_property
     def work(self) -> Work:
@@ -173,7 +173,7 @@ class Pricing:
 
     @cached_property
     def layers(self) -> tuple[TracedLayer, ...]:
-        """Every leaf module call and every op outside any, in the order in which they began."""
+        """Every leaf module call, and every op outside leaf modules, in the order in which they began."""
         return tuple(self._layers())
 
     @cached_property

@@ -52,7 +52,7 @@ class Profile(Report):
     graph: Graph
     """What ran: ops, module calls, tensors."""
     name: str
-    """What the model is called in reports."""
+    """The model's name in reports."""
 
     @cached_property
     def pricing(self) -> Pricing:
@@ -113,7 +113,7 @@ class Profile(Report):
 
     @property
     def peak_memory(self) -> int:
-        """Bytes of live activations at the worst moment, the inputs included, parameters and buffers apart."""
+        """The peak of live activations in bytes, inputs included, parameters and buffers excluded."""
         return self.peak.nbytes
 
     @cached_property
@@ -154,7 +154,7 @@ class Profile(Report):
 
     @property
     def is_exact(self) -> bool:
-        """Whether every op that ran had a rule. Where not, totals are lower bounds."""
+        """Whether every op that ran has a rule. If not, totals are lower bounds."""
         return not self.pricing.unknown
 
     @property
@@ -187,7 +187,7 @@ class Profile(Report):
 
     @cached_property
     def coverage(self) -> Coverage:
-        """Which ops were counted, which are free and why, and which have no rule."""
+        """The ops that cost something, those that are free with the reason, and those without a rule."""
         counted: dict[str, int] = {}
         free: dict[str, str] = {}
         for op in self.pricing.ops:
@@ -203,7 +203,7 @@ class Profile(Report):
 
     @property
     def layers(self) -> pd.DataFrame:
-        """One row per call of a leaf module, and one per op that ran outside any, in order."""
+        """One row per call of a leaf module and per op outside leaf modules, in order of execution."""
         fields = [self._fields.of(layer) for layer in self.pricing.layers]
         return layer_table(self._figures, [(None, None) if f is None else (f.size, f.stride) for f in fields])
 
@@ -224,7 +224,7 @@ class Profile(Report):
     # -- analyses -------------------------------------------------------------------------------------------------
 
     def crosscheck(self) -> CrossCheck:
-        """Every leaf layer derived a second time, in closed form, and compared."""
+        """Compares the trace of every leaf layer with its closed form."""
         return self._checked
 
     @cached_property
@@ -247,7 +247,7 @@ class Profile(Report):
         return layer_memory(self.pricing, self.fusion)
 
     def guidelines(self) -> Guidelines:
-        """ShuffleNetV2's four guidelines, layer by layer, ranked by what keeping them would save."""
+        """ShuffleNetV2's four guidelines, layer by layer, ranked by what following them would save."""
         from costmodel.guidelines import guidelines
 
         return guidelines(self.pricing, self.fusion)
@@ -260,7 +260,7 @@ class Profile(Report):
         return roofline(self.pricing, self.fusion, named(device))
 
     def receptive_field(self, layer: str | None = None, position: tuple[int, ...] | None = None) -> ReceptiveField:
-        """What an output position of a layer sees of the input, per spatial axis.
+        """The input positions that an output position of a layer depends on, per spatial axis.
 
         Args:
             layer: the name of a module or of a row of ``layers``; ``None`` for the deepest feature map whose field is
@@ -274,7 +274,7 @@ class Profile(Report):
 
     @property
     def local_receptive_field(self) -> ReceptiveField | None:
-        """That of the deepest feature map whose field is still local; ``None`` where there is no such map."""
+        """The field of the deepest feature map whose field is still local, or ``None`` if there is none."""
         from costmodel.receptive_field import UnknownLayerError
 
         try:
@@ -285,7 +285,7 @@ class Profile(Report):
     # -- views ----------------------------------------------------------------------------------------------------
 
     def plot_layers(self, quantity: str = "macs", ax: Axes | None = None) -> Figure:
-        """A quantity of each layer, in order of execution; into ``ax`` where one is given."""
+        """A quantity of each layer, in order of execution, drawn into ``ax`` if given."""
         from costmodel.views import figures
 
         return figures.layers(self, quantity, ax)
@@ -297,7 +297,7 @@ class Profile(Report):
         return figures.kinds(self, quantity, ax)
 
     def plot_receptive_field(self, ax: Axes | None = None) -> Figure:
-        """How far one output position of each layer sees."""
+        """The receptive field of each layer."""
         from costmodel.views import figures
 
         return figures.receptive_field(self, ax)
@@ -348,13 +348,13 @@ def profile(
         mode: the mode of the forward pass, ``"eval"`` or ``"train"``.
         strict: raise on an op without a rule, instead of marking the profile inexact.
         execution: ``"meta"`` computes nothing; ``"real"`` runs the model on real tensors; ``"auto"`` does the first,
-            and the second for a model that asks for a tensor's value.
+            and the second for a model that reads a tensor's value.
 
     Raises:
         InputError: the arguments cannot be understood.
         ForwardError: the model's forward failed; the message names the layer and the shapes.
         UnknownOpError: with ``strict``, an op without a rule ran.
-        NeedsValuesError: with ``execution="meta"``, the model asked for a tensor's value.
+        NeedsValuesError: with ``execution="meta"``, the model reads a tensor's value.
 
     >>> from torch import nn
     >>> p = profile(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1, 3, 32, 32))

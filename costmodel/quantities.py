@@ -1,6 +1,6 @@
 """What is counted: arithmetic by kind, memory traffic, and the convention that calls some of it FLOPs.
 
-Both wings of the library (``ops`` and ``formulas``) speak in these words and share nothing else.
+Both derivations (``ops`` and ``formulas``) return these types, and share nothing else.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Work:
     compares: int = 0
     """Comparisons: maxima, minima, thresholds."""
     transcendentals: int = 0
-    """exp, log, tanh, erf, sqrt, sin and their kin, one each."""
+    """exp, log, tanh, erf, sqrt, sin and similar functions, one each."""
     macs_on_padding: int = 0
     """How many of ``macs`` multiply a zero of the padding. Part of ``macs``, not beside it."""
 

@@ -1,4 +1,4 @@
-"""The roofline: the least time that a device needs for each layer. A lower bound, and no prediction.
+"""The roofline: the least time that a device needs for each layer. A lower bound, not a prediction.
 
 A kernel that computes F FLOPs and moves Q bytes needs at least max(F / peak, Q / bandwidth), as if the device
 reached both peaks, overlapped them perfectly and launched kernels for free. The *unfused* bound takes every op as a
@@ -59,7 +59,7 @@ class Roofline(Rendered):
     device: Device
     layers: tuple[LayerBound, ...]
     dtype: str
-    """The dtype in which most of the arithmetic is done: whose roof a figure draws."""
+    """The dtype of most of the arithmetic, whose roof a figure draws."""
 
     @cached_property
     def time(self) -> float:

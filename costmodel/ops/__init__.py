@@ -1,4 +1,4 @@
-"""What one aten op does: its outputs, work, traffic and access map. One family of ops a file.
+"""The rules: outputs, work, traffic, temporaries and access map of each aten op, one file per family.
 
 Importing this package fills the registry; ``find`` looks an op up.
 """

@@ -1,4 +1,4 @@
-"""What ops of the common shapes see of their inputs, in the words of ``costmodel.access``."""
+"""Access maps that many ops share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def aligned(tensor: TensorSpec, output: TensorSpec) -> tuple[AxisMap, ...]:
 
 
 def pointwise(call: OpCall, output: int) -> AccessMap:
-    """Each output element sees the input elements at its own position."""
+    """Each output element depends on the input elements at its own position."""
     y = call.outputs[output]
     return {name: aligned(t, y) for name, t in call.tensors() if len(t.shape) <= len(y.shape)}
 
@@ -29,7 +29,7 @@ def reshaped(arg: str = "self") -> Callable[[OpCall, int], AccessMap]:
 
 
 def everything(call: OpCall, output: int) -> dict[str, tuple[AxisMap, ...]]:
-    """Every output element sees all of every input: the safe statement where positions are mixed."""
+    """Every output element depends on all of every input: safe where positions are mixed."""
     return {name: (All(),) * len(t.shape) for name, t in call.tensors()}
 
 
@@ -39,7 +39,7 @@ def nothing(call: OpCall, output: int) -> AccessMap:
 
 
 def all_of(arg: str, dims: Collection[int]) -> Callable[[OpCall, int], AccessMap]:
-    """An output of the same shape that sees ``dims`` of the input whole, and its own position in the others."""
+    """An output of the same shape that depends on all of ``dims``, and on its own position in the other dimensions."""
 
     def access(call: OpCall, output: int) -> AccessMap:
         rank = len(call.args[arg].shape)
@@ -50,7 +50,7 @@ def all_of(arg: str, dims: Collection[int]) -> Callable[[OpCall, int], AccessMap
 
 
 def reduced(arg: str, dims: Collection[int], keepdim: bool, call: OpCall) -> AccessMap:
-    """An output from which ``dims`` of the input, seen whole, are gone (or of length 1 with ``keepdim``)."""
+    """An output without ``dims`` of the input, which it depends on whole (with ``keepdim``, of length 1)."""
     rank = len(call.args[arg].shape)
     mixed = {d % rank for d in dims}
     axis_maps: list[AxisMap] = []

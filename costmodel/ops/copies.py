@@ -1,4 +1,4 @@
-"""Copies of views (``view_copy`` and its kin), and views written back into a copy (``diagonal_scatter``)."""
+"""Copies of views (``view_copy`` and others), and views written back into a copy (``diagonal_scatter``)."""
 
 from __future__ import annotations
 

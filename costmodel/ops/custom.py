@@ -1,4 +1,4 @@
-"""Rules for ops of a user's own."""
+"""``register_op``: rules for ops that users define."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def register_op(
     fusible: bool = False,
     source: str = "the user",
 ) -> Callable[[OpWork], OpWork]:
-    """Gives ops of one's own a price; the decorated function says what arithmetic one call does.
+    """Registers a rule for ops of your own; the decorated function returns the arithmetic of one call.
 
     Args:
         targets: ops as ``"mylib::my_op"`` (its default overload), ``"mylib::my_op.overload"``, or as ``coverage``
             prints them, ``"mylib.my_op.default"``.
-        kind: the field's word for it, one of ``costmodel.ops.KINDS``.
-        outputs: shapes of what it returns, from its arguments; by default torch's meta kernel is asked.
+        kind: the category, one of ``costmodel.ops.KINDS``.
+        outputs: shapes of what it returns, from its arguments; by default torch's meta kernel computes them.
         traffic: what it reads and writes; by default every tensor argument once and every output once.
-        access: what its outputs see of its inputs; by default everything.
+        access: which input positions its outputs depend on; by default all.
         temporaries: from its arguments, a ``TensorSpec`` of each tensor that it allocates besides its outputs and frees
             before it returns; by default none.
         fusible: whether it could join the kernel that makes its input.
-        source: where the price is written down.
+        source: where the definition is written down.
 
     The function takes an ``OpCall`` (``call.args`` by the op's own argument names, tensors with ``shape``, ``size``
-    and ``dtype``; ``call.outputs``) and returns ``costmodel.Work`` or a dict of its fields. It is asked once for all
-    calls with the same arguments on tensors of the same shapes, and so is ``outputs``. A rule that was registered
-    before for the same target is replaced.
+    and ``dtype``; ``call.outputs``) and returns ``costmodel.Work`` or a dict of its fields. Results are cached:
+    it is called once for all calls with the same arguments on tensors of the same shapes, and so is ``outputs``. A rule
+    registered earlier for the same target is replaced.
 
     >>> from costmodel import Work
     >>> @register_op("mylib::scale", kind="multiply", fusible=True)
@@ -54,13 +54,13 @@ def register_op(
 
     def register_work(function: OpWork) -> OpWork:
         def work(call: OpCall) -> Work:
-            told = function(call)
-            if isinstance(told, Work):
-                return told
-            if isinstance(told, Mapping):
-                return Work(**told)
+            found = function(call)
+            if isinstance(found, Work):
+                return found
+            if isinstance(found, Mapping):
+                return Work(**found)
             raise TypeError(
-                f"the rule for {call.op!r} returned {told!r}: return costmodel.Work(macs=..., adds=...), or a dict of "
+                f"the rule for {call.op!r} returned {found!r}: return costmodel.Work(macs=..., adds=...), or a dict of "
                 f"its fields"
             )
 

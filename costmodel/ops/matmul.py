@@ -1,4 +1,4 @@
-"""Matrix products: mm, bmm, linear and their kin that add a further term."""
+"""Matrix products: mm, bmm, linear, and their variants that add a further term."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of one aten op, and the registry of all of them."""
+"""``Rule``, all that is known of one aten op, and the registry of rules."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ class Rule:
     """All that is known of an op. Every field is required: an omission is a type error, and zero is a statement."""
 
     targets: tuple[str, ...]
-    """``namespace.name.overload``; an in-place variant (``relu_``) is a target of its out-of-place kin's rule."""
+    """``namespace.name.overload``; an in-place variant (``relu_``) belongs to the rule of its out-of-place variant."""
     kind: Callable[[OpCall], str]
-    """One of the field's words, ``costmodel.ops.KINDS``."""
+    """The category, one of ``costmodel.ops.KINDS``."""
     outputs: Callable[[Arguments], Outputs] | Torch
     """Shapes, dtypes and strides of what it returns (not asked of an in-place op: that returns its first argument).
-    It raises ``NeedsValuesError`` where only values tell them, ``ValueError`` where the arguments do not fit."""
+    It raises ``NeedsValuesError`` where they depend on values, ``ValueError`` where the arguments do not fit."""
     work: Callable[[OpCall], Work]
     traffic: Callable[[OpCall], Traffic]
     temporaries: Callable[[Arguments], Iterable[TensorSpec]]
     """What it allocates besides its outputs and frees before it returns (see ``costmodel.ops.temporaries``)."""
     access: Callable[[OpCall, int], AccessMap]
-    """What the output of the given index sees of each input."""
+    """Which positions of each input the output of the given index depends on."""
     fusible: bool
     """Whether it can join the kernel that makes its input: elementwise ops and inference batch norms."""
     source: str
@@ -64,7 +64,7 @@ class Rule:
 
 
 class Registry(dict[str, Rule]):
-    """Rules by target. It counts its changes, so that what was chosen by them is known to be stale."""
+    """Rules by target. It counts its changes, so that caches know when they are stale."""
 
     changes = 0
 
@@ -92,7 +92,7 @@ def register(*rules: Rule) -> None:
     for rule in rules:
         for target in rule.targets:
             if target in RULES:
-                raise ValueError(f"{target!r} has a rule already; an op is priced in one place")
+                raise ValueError(f"{target!r} has a rule already; an op has one rule")
             RULES[target] = rule
 
 
