@@ -11,7 +11,8 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import everything
 from costmodel.ops.movement import copy
-from costmodel.ops.rule import RULES, Outputs, example, register
+from costmodel.ops.rule import RULES, Outputs, example, no_temporaries, register
+from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Traffic
 
 Shape = tuple[int, ...]
@@ -212,6 +213,7 @@ _SHAPES: dict[str, tuple[str, Callable[[Arguments], Outputs], tuple[Any, ...]]] 
 register(
     *(
         copy(target, outputs=outputs, access=_as_viewed(view), traffic=_looked_at, examples=examples,
+             temporaries=contiguous("self") if "narrow" in target else no_temporaries,
              source="a view, copied: read, written, nothing computed")
         for target, (view, outputs, examples) in _SHAPES.items()
     ),

@@ -25,6 +25,20 @@ def _between_all(args: Arguments) -> TensorSpec:
     return TensorSpec((*batch, a.shape[-2], b.shape[-2]), layout.result_dtype([a, b]))
 
 
+def _between_all_copies(args: Arguments) -> list[TensorSpec]:
+    """Points that are not stored in rows, or not for each of the batch; many points by Euclid's products."""
+    y = _between_all(args)
+    wanted = [(args[name], (*y.shape[:-2], *args[name].shape[-2:])) for name in ("x1", "x2")]
+    copies = [TensorSpec(shape, x.dtype) for x, shape in wanted if x.shape != shape or x.strides is not None]
+    many = args["compute_mode"] == 1 or (args["compute_mode"] in (None, 0) and max(y.shape[-2:]) > 25)
+    return [*copies, *(_by_products(args) if args["p"] == 2 and many else ())]
+
+
+def _by_products(args: Arguments) -> list[TensorSpec]:
+    """(-2 x, |x|^2, 1) and (y, 1, |y|^2), of which each product is a squared distance."""
+    return [TensorSpec((*x.shape[:-1], x.shape[-1] + 2), x.dtype) for x in (args["x1"], args["x2"])]
+
+
 def _between_all_work(call: OpCall) -> Work:
     return _distance(call.args["x1"].shape[-1], call.args.get("p", 2)).times(call.outputs[0].size)
 
@@ -55,6 +69,21 @@ def _one(args: Arguments) -> TensorSpec:
 def _one_work(call: OpCall) -> Work:
     n = layout.elementwise({name: call.args[name] for name in ("self", "other")}).size
     return _distance(n, call.args["p"])
+
+
+def _difference(args: Arguments) -> list[TensorSpec]:
+    return [layout.elementwise({name: args[name] for name in ("self", "other")})]
+
+
+def _comparisons(args: Arguments) -> list[TensorSpec]:
+    """The bound, the difference and its size, and four truth values."""
+    (y,) = _difference(args)
+    return [y, y, y, *(TensorSpec(y.shape, "bool") for _ in range(4))]
+
+
+def _norms(args: Arguments) -> list[TensorSpec]:
+    x = args["self"]
+    return [TensorSpec((x.shape[args["dim"]],), x.dtype)]
 
 
 def _close_work(call: OpCall) -> Work:
@@ -103,13 +132,13 @@ def _embedding_renorm_traffic(call: OpCall) -> Traffic:
 register(
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_between_all, work=_between_all_work,
-             traffic=every_argument, access=_between_all_access, temporaries=no_temporaries, fusible=False,
+             traffic=every_argument, access=_between_all_access, temporaries=temporaries, fusible=False,
              source="torch.cdist: the p-norm of each difference", free_because=None, examples=examples)
-        for target, examples in (
-            ("aten._cdist_forward.default",
+        for target, temporaries, examples in (
+            ("aten._cdist_forward.default", _between_all_copies,
              (example(_X, _X, 2.0, None), example(_X, _POINTS, 1.0, None), example(_POINTS, _X, float("inf"), None),
               example(_X, _X, 3.0, None))),
-            ("aten._euclidean_dist.default", (example(_X, _X),)),
+            ("aten._euclidean_dist.default", _by_products, (example(_X, _X),)),
         )
     ),
     Rule(
@@ -119,18 +148,18 @@ register(
     ),
     Rule(
         targets=("aten.dist.default",), kind=always("other"), outputs=_one, work=_one_work, traffic=every_argument,
-        access=everything, temporaries=no_temporaries, fusible=False,
+        access=everything, temporaries=_difference, fusible=False,
         source="torch.dist: the p-norm of the difference", free_because=None, examples=(example(_X, _X),),
     ),
     Rule(
         targets=("aten.allclose.default",), kind=always("other"), outputs=Torch.VALUE, work=_close_work,
-        traffic=every_argument, access=nothing, temporaries=no_temporaries, fusible=False,
+        traffic=every_argument, access=nothing, temporaries=_comparisons, fusible=False,
         source="torch.allclose: |a - b| <= atol + rtol |b|, at every position", free_because=None,
         examples=(example(_X, _X),),
     ),
     Rule(
         targets=("aten.renorm.default", "aten.renorm_.default"), kind=always("other"), outputs=_renorm,
-        work=_renorm_work, traffic=every_argument, access=_renorm_access, temporaries=no_temporaries, fusible=False,
+        work=_renorm_work, traffic=every_argument, access=_renorm_access, temporaries=_norms, fusible=False,
         source="torch.renorm, every vector longer than the bound", free_because=None,
         examples=(example(_X, 2, 0, 1.0), example(_X, 1, -1, 1.0)),
     ),

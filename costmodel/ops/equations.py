@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
@@ -10,11 +10,15 @@ from costmodel.ops import layout
 from costmodel.ops.access import nothing
 from costmodel.ops.factorisation import (
     both,
+    checked,
     column_major,
     each_matrix,
     factorisation,
     householder_work,
+    in_memory_order,
     lu_work,
+    matrix,
+    overwritten,
     parts,
     reflected,
     same_columns,
@@ -239,28 +243,80 @@ def _solver(
     work: Callable[[OpCall], Work],
     source: str,
     examples: tuple[Example, ...],
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
     return Rule(
         targets=targets, kind=always("other"), outputs=outputs, work=work, traffic=every_argument, access=each_matrix,
-        temporaries=no_temporaries, fusible=False, source=f"Golub & Van Loan, Matrix Computations, 4th ed., {source}",
+        temporaries=temporaries, fusible=False, source=f"Golub & Van Loan, Matrix Computations, 4th ed., {source}",
         free_because=None, examples=examples,
     )  # fmt: skip
+
+
+def _factors_and_checks(args: Arguments) -> list[TensorSpec]:
+    return [*overwritten(args), *checked(args)]
+
+
+def _pivots(args: Arguments) -> list[TensorSpec]:
+    return [TensorSpec(matrix(args).shape[:-1], "int32")]
+
+
+def _factors_pivots_and_checks(args: Arguments) -> list[TensorSpec]:
+    return [*_factors_and_checks(args), *_pivots(args)]
+
+
+def _triangular_copy(args: Arguments) -> list[TensorSpec]:
+    return in_memory_order({"A": args["self"]})
+
+
+def _cholesky_copy(args: Arguments) -> list[TensorSpec]:
+    return overwritten({"A": args["input2"]})
+
+
+def _of_rows(per_matrix: int) -> Callable[[Arguments], list[TensorSpec]]:
+    """The order of rows, whether they moved, and so many numbers a matrix: what the sign of a determinant takes."""
+
+    def temporaries(args: Arguments) -> list[TensorSpec]:
+        batch, n = square(args["A"])
+        return [TensorSpec((*batch, n), "int64"), TensorSpec((*batch, n), "bool"), TensorSpec((*batch, per_matrix))]
+
+    return temporaries
+
+
+def _pseudo_inverse_parts(args: Arguments) -> list[TensorSpec]:
+    """The factors, the inverted values, and the vectors that they are multiplied into."""
+    a = args["self"]
+    batch, m, n = parts(a)
+    k = min(m, n)
+    values = TensorSpec((*batch, k), layout.real_dtype(a.dtype))
+    v = TensorSpec((*batch, n, k), a.dtype)
+    if args["hermitian"]:
+        return [v, v, values, values, values, TensorSpec((*batch, 3), values.dtype)]
+    return [TensorSpec((*batch, m, k), a.dtype), v, v, values, values]
+
+
+def _rows_below(args: Arguments) -> list[TensorSpec]:
+    """The rows of the right sides that are more than unknowns: the solution is a part of what LAPACK wrote over."""
+    batch, m, n = parts(args["self"])
+    sides = 1 if _is_vector(args["self"], args["b"]) else args["b"].shape[-1]
+    return [TensorSpec((*batch, max(m - n, 0), sides), args["self"].dtype)]
 
 
 _PIVOTS = TensorSpec((2, 4), "int32")
 
 register(
     _solver(
-        "aten._linalg_solve_ex.default", outputs=_solve_ex, work=_solve_ex_work, source="section 3.4.2",
+        "aten._linalg_solve_ex.default", outputs=_solve_ex, work=_solve_ex_work, temporaries=checked,
+        source="section 3.4.2",
         examples=(example(_SQUARE, _RIGHT), example(_SQUARE, _ROWS, left=False), example(_SQUARE, TensorSpec((2, 4)))),
     ),
     _solver(
-        "aten.linalg_lu_solve.default", outputs=_lu_solve, source="section 3.4.2",
+        "aten.linalg_lu_solve.default", outputs=_lu_solve, temporaries=_factors_and_checks, source="section 3.4.2",
         work=_of_systems("LU", lambda a, n, sides: solve_work(n, sides)),
         examples=(example(_SQUARE, _PIVOTS, _RIGHT), example(_SQUARE, _PIVOTS, _ROWS, left=False)),
     ),
     _solver(
-        "aten.linalg_solve_triangular.default", outputs=_solve_triangular, source="section 3.1",
+        "aten.linalg_solve_triangular.default", outputs=_solve_triangular, temporaries=_triangular_copy,
+        source="section 3.1",
         work=_of_systems("self", lambda a, n, sides: triangular_work(n, sides, a["unitriangular"])),
         examples=(example(_SQUARE, _RIGHT, upper=True), example(_SQUARE, _ROWS, upper=False, left=False)),
     ),
@@ -270,12 +326,14 @@ register(
         examples=(example(_RIGHT, _SQUARE),),
     ),
     _solver(
-        "aten.cholesky_solve.default", outputs=_like_right_side("input2"), source="section 4.2",
+        "aten.cholesky_solve.default", outputs=_like_right_side("input2"), temporaries=_cholesky_copy,
+        source="section 4.2",
         work=_of_systems("input2", lambda a, n, sides: triangular_work(n, 2 * sides)),
         examples=(example(_RIGHT, _SQUARE),),
     ),
     _solver(
-        "aten.linalg_ldl_solve.default", outputs=_like_right_side("LD"), source="section 4.1.2",
+        "aten.linalg_ldl_solve.default", outputs=_like_right_side("LD"), temporaries=_factors_pivots_and_checks,
+        source="section 4.1.2",
         work=_of_systems("LD", lambda a, n, sides: triangular_work(n, 2 * sides, unit=True) + Work(divides=n * sides)),
         examples=(example(_SQUARE, _PIVOTS, _RIGHT),),
     ),
@@ -285,15 +343,17 @@ register(
     ),
     factorisation(
         "aten._linalg_det.default", outputs=_det, work=lambda a, m, n: lu_work(n, n) + Work(multiplies=n - 1),
-        source="section 3.2: the product of U's diagonal", examples=(example(_SQUARE),),
+        temporaries=_of_rows(6), source="section 3.2: the product of U's diagonal", examples=(example(_SQUARE),),
     ),
     factorisation(
-        "aten._linalg_slogdet.default", outputs=_slogdet, source="section 3.2: the logarithms of U's diagonal",
+        "aten._linalg_slogdet.default", outputs=_slogdet, temporaries=_of_rows(5),
+        source="section 3.2: the logarithms of U's diagonal",
         work=lambda a, m, n: lu_work(n, n) + Work(transcendentals=n, adds=n - 1), examples=(example(_SQUARE),),
     ),
     factorisation(
         "aten.linalg_inv_ex.default", outputs=_inverse, work=lambda a, m, n: lu_work(n, n) + solve_work(n, n),
-        source="section 3.4.2, with the identity on the right", examples=(example(_SQUARE),),
+        temporaries=_factors_pivots_and_checks, source="section 3.4.2, with the identity on the right",
+        examples=(example(_SQUARE),),
     ),
     factorisation(
         "aten.linalg_matrix_exp.default", outputs=_same_rows, work=_exponential_work,
@@ -302,7 +362,7 @@ register(
     ),
     factorisation(
         "aten.linalg_pinv.atol_rtol_tensor", outputs=_pseudo_inverse, work=_pseudo_inverse_work,
-        source="section 5.5.2 and figure 8.6.1, leading terms",
+        temporaries=_pseudo_inverse_parts, source="section 5.5.2 and figure 8.6.1, leading terms",
         examples=(example(_TALL), example(_SQUARE, hermitian=True)),
     ),
     factorisation(
@@ -314,7 +374,8 @@ register(
         source="section 9.4.2 and section 8.3, leading terms", examples=(example(_SQUARE),),
     ),
     _solver(
-        "aten.linalg_lstsq.default", outputs=_lstsq, work=_lstsq_work, source="algorithm 5.3.2, or section 5.5.2",
+        "aten.linalg_lstsq.default", outputs=_lstsq, work=_lstsq_work, temporaries=_rows_below,
+        source="algorithm 5.3.2, or section 5.5.2",
         examples=(
             example(_TALL, TensorSpec((5, 2))), example(_WIDE, TensorSpec((3, 2))),
             example(_TALL, TensorSpec((5, 2)), driver="gels"), example(_TALL, TensorSpec((5, 2)), driver="gelsd"),
@@ -323,7 +384,8 @@ register(
     Rule(
         targets=("aten._linalg_check_errors.default",), kind=always("other"), outputs=lambda args: (),
         work=lambda call: Work(compares=call.args["info"].size), traffic=every_argument, access=nothing,
-        temporaries=no_temporaries, fusible=False, source="each matrix's status is compared with 0", free_because=None,
+        temporaries=lambda args: [TensorSpec(args["info"].shape, "bool")], fusible=False,
+        source="each matrix's status is compared with 0", free_because=None,
         examples=(example(TensorSpec((2,), "int32"), "linalg.inv", is_matrix=False),),
     ),
 )  # fmt: skip

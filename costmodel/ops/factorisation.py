@@ -7,7 +7,7 @@ multiply-accumulate: those are the products of matrices alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 
 from costmodel.access import AccessMap, Affine, All
@@ -208,16 +208,62 @@ def factorisation(
     work: Callable[[Arguments, int, int], Work],
     source: str,
     examples: tuple[Example, ...],
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
     """The rule of an op that works on each matrix of a batch."""
     return Rule(
         targets=targets, kind=always("other"), outputs=outputs, work=per_matrix(work), traffic=every_argument,
-        access=each_matrix, temporaries=no_temporaries, fusible=False,
+        access=each_matrix, temporaries=temporaries, fusible=False,
         source=f"Golub & Van Loan, Matrix Computations, 4th ed., {source}", free_because=None, examples=examples,
     )  # fmt: skip
 
 
-def _lu_factor(args: Arguments) -> Outputs:
+def overwritten(args: Arguments) -> list[TensorSpec]:
+    """A copy of the matrix, which LAPACK writes over."""
+    a = matrix(args)
+    return [column_major(a.shape, a.dtype)]
+
+
+def checked(args: Arguments) -> list[TensorSpec]:
+    """Of a batch, whether each row is finite."""
+    a = matrix(args)
+    return [TensorSpec(a.shape[:-1], "bool")] if len(a.shape) > 2 else []
+
+
+def in_memory_order(args: Arguments) -> list[TensorSpec]:
+    """A copy of a matrix whose elements lie in neither rows nor columns."""
+    a = matrix(args)
+    columns = column_major(a.shape, a.dtype)
+    return [] if a.strides in (None, columns.strides) else [columns]
+
+
+def permutation(shape: tuple[int, ...]) -> list[TensorSpec]:
+    """The order of rows that pivots mean: each row's own number, once, and for each matrix of a batch."""
+    *batch, m, _ = shape
+    return [TensorSpec((m,), "int64"), *([TensorSpec((*batch, m), "int64")] if batch else [])]
+
+
+def _lu_buffers(args: Arguments) -> list[TensorSpec]:
+    """Pivots and status; and a factor that does not fit into an output, or the order of rows, which comes after."""
+    a = args["A"]
+    batch, m, n = parts(a)
+    _, pivots, status = _lu_factor(args)
+    return [pivots, status, *([TensorSpec((*batch, m, m), a.dtype)] if m < n else permutation(a.shape))]
+
+
+def _lu_order(args: Arguments) -> list[TensorSpec]:
+    return permutation(args["LU_data"].shape) if args["unpack_pivots"] else []
+
+
+def _qr_buffer(args: Arguments) -> list[TensorSpec]:
+    return overwritten(args) if args["mode"] == "r" else []
+
+
+def _eigh_buffer(args: Arguments) -> list[TensorSpec]:
+    return [] if args["compute_v"] else overwritten(args)
+
+
+def _lu_factor(args: Arguments) -> tuple[TensorSpec, TensorSpec, TensorSpec]:
     a = args["A"]
     batch, m, n = parts(a)
     pivots = TensorSpec((*batch, min(m, n)), "int32")
@@ -331,31 +377,33 @@ register(
     ),
     factorisation(
         "aten.linalg_lu.default", outputs=_lu, work=lambda a, m, n: lu_work(m, n, a["pivot"]),
-        source="algorithm 3.4.1", examples=_SHAPES,
+        temporaries=_lu_buffers, source="algorithm 3.4.1", examples=_SHAPES,
     ),
     factorisation(
         "aten.lu_unpack.default", outputs=_unpacked, work=lambda a, m, n: Work(),
-        source="section 3.4.1: triangles and a permutation are copied, nothing is computed",
+        temporaries=_lu_order, source="section 3.4.1: triangles and a permutation are copied, nothing is computed",
         examples=(example(_TALL, TensorSpec((3,), "int32")), example(_WIDE, TensorSpec((2, 3), "int32"), False)),
     ),
     factorisation(
         "aten.linalg_cholesky_ex.default", outputs=_cholesky, work=lambda a, m, n: cholesky_work(n),
-        source="section 4.2.5", examples=(example(_SQUARE), example(_SQUARE, upper=True)),
+        temporaries=in_memory_order, source="section 4.2.5", examples=(example(_SQUARE), example(_SQUARE, upper=True)),
     ),
     factorisation(
         "aten.cholesky.default", outputs=same_columns, work=lambda a, m, n: cholesky_work(n),
-        source="section 4.2.5", examples=(example(TensorSpec((2, 1, 1))),),
+        temporaries=lambda args: [TensorSpec(args["self"].shape[:-2], "bool")], source="section 4.2.5",
+        examples=(example(TensorSpec((2, 1, 1))),),
     ),
     factorisation(
         "aten.linalg_ldl_factor_ex.default", outputs=_ldl, work=lambda a, m, n: ldl_work(n),
-        source="section 4.4", examples=(example(_SQUARE),),
+        temporaries=in_memory_order, source="section 4.4", examples=(example(_SQUARE),),
     ),
     factorisation(
         "aten.geqrf.default", outputs=_geqrf, work=lambda a, m, n: householder_work(m, n),
         source="algorithm 5.2.1", examples=_SHAPES,
     ),
     factorisation(
-        "aten.linalg_qr.default", outputs=_qr, work=_qr_work, source="algorithm 5.2.1 and section 5.1.6",
+        "aten.linalg_qr.default", outputs=_qr, work=_qr_work, temporaries=_qr_buffer,
+        source="algorithm 5.2.1 and section 5.1.6",
         examples=(*_SHAPES, example(_TALL, "complete"), example(_TALL, "r")),
     ),
     factorisation(
@@ -372,20 +420,21 @@ register(
     ),
     factorisation(
         "aten._linalg_eigh.default", outputs=_eigh, work=lambda a, m, n: symmetric_eigen_work(n, a["compute_v"]),
-        source="section 8.3, leading terms", examples=(example(_SQUARE), example(_COMPLEX, "U", False)),
+        temporaries=_eigh_buffer, source="section 8.3, leading terms",
+        examples=(example(_SQUARE), example(_COMPLEX, "U", False)),
     ),
     factorisation(
         "aten.linalg_eig.default", outputs=_eig, work=lambda a, m, n: eigen_work(n, True),
-        source="section 7.5.6, leading terms", examples=(example(_SQUARE), example(_COMPLEX)),
+        temporaries=checked, source="section 7.5.6, leading terms", examples=(example(_SQUARE), example(_COMPLEX)),
     ),
     factorisation(
         "aten._linalg_eigvals.default", outputs=_eigenvalues, work=lambda a, m, n: eigen_work(n, False),
-        source="section 7.5.6, leading terms", examples=(example(_SQUARE),),
+        temporaries=checked, source="section 7.5.6, leading terms", examples=(example(_SQUARE),),
     ),
     factorisation(
         "aten._linalg_svd.default", outputs=_svd,
         work=lambda a, m, n: svd_work(m, n, a["compute_uv"], a["full_matrices"]),
-        source="figure 8.6.1, leading terms",
+        temporaries=overwritten, source="figure 8.6.1, leading terms",
         examples=(*_SHAPES, example(_TALL, True), example(_COMPLEX), example(_WIDE, False, False)),
     ),
 )  # fmt: skip

@@ -27,6 +27,12 @@ def _with_mask(args: Arguments) -> Outputs:
     return y, TensorSpec(y.shape, "bool", y.strides)
 
 
+def _mask_alone(args: Arguments) -> list[TensorSpec]:
+    """The mask that nobody receives; each channel's zero point, rounded."""
+    rounded = [args["zero_point"]] if "axis" in args else []
+    return [TensorSpec(args["self"].shape, "bool"), *rounded]
+
+
 def _work(call: OpCall) -> Work:
     return _EACH.times(call.args["self"].size)
 
@@ -53,18 +59,19 @@ def _access(call: OpCall, output: int) -> AccessMap:
 register(
     *(
         Rule(targets=(target,), kind=always("other"), outputs=outputs, work=work, traffic=every_argument,
-             access=_access, temporaries=no_temporaries, fusible=True, source=_SOURCE, free_because=None,
+             access=_access, temporaries=temporaries, fusible=True, source=_SOURCE, free_because=None,
              examples=(case,))
-        for target, outputs, work, case in (
-            ("aten.fake_quantize_per_tensor_affine_cachemask.default", _with_mask, _work,
+        for target, outputs, work, temporaries, case in (
+            ("aten.fake_quantize_per_tensor_affine_cachemask.default", _with_mask, _work, no_temporaries,
              example(_X, 0.1, 0, 0, 255)),
             ("aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams.default", _with_mask, _work,
+             no_temporaries,
              example(_X, _ONE, _ZERO, TensorSpec((1,), "int64"), 0, 255)),
-            ("aten.fake_quantize_per_channel_affine_cachemask.default", _with_mask, _work,
+            ("aten.fake_quantize_per_channel_affine_cachemask.default", _with_mask, _work, no_temporaries,
              example(_X, _THREE, _ZEROS, 1, 0, 255)),
-            ("aten._fake_quantize_learnable_per_tensor_affine.default", _like_self, _learnable_work,
+            ("aten._fake_quantize_learnable_per_tensor_affine.default", _like_self, _learnable_work, _mask_alone,
              example(_X, _ONE, _ONE, 0, 255)),
-            ("aten._fake_quantize_learnable_per_channel_affine.default", _like_self, _learnable_work,
+            ("aten._fake_quantize_learnable_per_channel_affine.default", _like_self, _learnable_work, _mask_alone,
              example(_X, _THREE, _THREE, 1, 0, 255)),
         )
     ),

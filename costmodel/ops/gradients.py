@@ -7,7 +7,8 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import everything
 from costmodel.ops.elementwise import each, elementwise
-from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.rule import Rule, always, every_argument, example, register
+from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -43,6 +44,12 @@ def _windows(args: Arguments) -> TensorSpec:
     return TensorSpec(tuple(args["input_sizes"]), args["grad_in"].dtype)
 
 
+def _positions(args: Arguments) -> list[TensorSpec]:
+    """The positions along the dimension that windows reach."""
+    n = args["grad_in"].shape[args["dim"]]
+    return [TensorSpec(((n - 1) * args["step"] + args["size"],), "int64")] if n else []
+
+
 def _windows_work(call: OpCall) -> Work:
     return Work(adds=call.args["grad_in"].size)
 
@@ -50,7 +57,7 @@ def _windows_work(call: OpCall) -> Work:
 register(
     Rule(
         targets=("aten._softmax_backward_data.default",), kind=always("other"), outputs=_softmax, work=_softmax_work,
-        traffic=every_argument, access=_along_dim, temporaries=no_temporaries, fusible=False,
+        traffic=every_argument, access=_along_dim, temporaries=contiguous("grad_output", "output"), fusible=False,
         source="y (g - sum(g y))", free_because=None, examples=(example(_X, _X, 1, "float32"),),
     ),
     elementwise(
@@ -61,7 +68,7 @@ register(
     ),
     Rule(
         targets=("aten.unfold_backward.default",), kind=always("other"), outputs=_windows, work=_windows_work,
-        traffic=every_argument, access=everything, temporaries=no_temporaries, fusible=False,
+        traffic=every_argument, access=everything, temporaries=_positions, fusible=False,
         source="windows overlap: each element is added to what is there", free_because=None,
         examples=(example(TensorSpec((2, 3, 3)), [2, 7], 1, 3, 2),),
     ),

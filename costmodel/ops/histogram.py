@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
 from costmodel.ops.reduction import reduced_shape, reduction
-from costmodel.ops.rule import Outputs, Rule, Torch, always, every_argument, example, no_temporaries, register
+from costmodel.ops.rule import Outputs, Rule, Torch, always, every_argument, example, register
 from costmodel.ops.sorting import log2_ceil, sort_compares
+from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -82,6 +83,11 @@ def _searched(args: Arguments) -> Work:
     return Work(compares=sum(log2_ceil(edges.size) for edges in args["bins"]))
 
 
+def _in_rows(args: Arguments) -> Iterable[TensorSpec]:
+    """A copy of elements that are not contiguous; points are read as they lie."""
+    return () if "return_inverse" in args or isinstance(args.get("bins"), list) else contiguous("self")(args)
+
+
 def _per_element(call: OpCall) -> Work:
     return Work(adds=call.args["self"].size)
 
@@ -129,7 +135,8 @@ _SELECTION = "tournament selection: n - 1 matches, then ceil(log2 n) for each fu
 register(
     *(
         Rule(targets=targets, kind=always("other"), outputs=outputs, work=work, traffic=every_argument,
-             access=everything, temporaries=no_temporaries, fusible=False, source=source, free_because=None,
+             access=everything, temporaries=_in_rows, fusible=False,
+             source=source, free_because=None,
              examples=examples)
         for targets, outputs, work, source, examples in (
             (("aten.histogram.bin_ct",), _histogram, _histogram_work, "torch.histogram, equal bins",

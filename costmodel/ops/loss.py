@@ -5,7 +5,7 @@ Where a loss is defined by cases, all cases are counted, as kernels on vectors c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 
 from costmodel.access import AccessMap, Affine, All, AxisMap
@@ -13,6 +13,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import everything, pointwise
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -66,6 +67,7 @@ def pointwise_loss(
     examples: tuple[Example, ...],
     outputs: Callable[[Arguments], Outputs] = _each_or_one,
     once: Callable[[Arguments], Work] = lambda args: Work(),
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
     """The rule of a loss whose terms stand at the elements' own positions."""
 
@@ -75,8 +77,20 @@ def pointwise_loss(
 
     return Rule(
         targets=(f"aten.{name}.default",), kind=always("other"), outputs=outputs, work=work, traffic=every_argument,
-        access=_seen, temporaries=no_temporaries, fusible=False, source=source, free_because=None, examples=examples,
+        access=_seen, temporaries=temporaries, fusible=False, source=source, free_because=None, examples=examples,
     )  # fmt: skip
+
+
+def _unreduced(args: Arguments) -> list[TensorSpec]:
+    """Every term, where they are reduced."""
+    return [] if args["reduction"] == NONE else [_terms(args)]
+
+
+def _of_logits(args: Arguments) -> list[TensorSpec]:
+    """The logarithms of sigmoids; the terms, where they are reduced; the logits in a row; positive weights less 1."""
+    terms, positive = _terms(args), args["pos_weight"]
+    copies = [terms] if args["self"].strides is not None else []
+    return [terms, *_unreduced(args), *copies, *([] if positive is None or copies else [positive])]
 
 
 def _smooth_l1(args: Arguments) -> Work:
@@ -109,6 +123,11 @@ def _nll(args: Arguments) -> Outputs:
     x, target = args["self"], args["target"]
     shape = target.shape if args["reduction"] == NONE and len(x.shape) > 1 else ()
     return TensorSpec(shape, x.dtype), TensorSpec((), x.dtype)
+
+
+def _in_rows(args: Arguments) -> Iterable[TensorSpec]:
+    """Copies of scores and targets that are not contiguous, where terms are reduced."""
+    return () if args["reduction"] == NONE else contiguous("self", "target")(args)
 
 
 def _nll_work(call: OpCall) -> Work:
@@ -195,8 +214,10 @@ _EACH, _TARGETS = (example(_X, _X), example(_X, _X, NONE), example(_X, _X, SUM))
 
 register(
     pointwise_loss("mse_loss", term=lambda args: Work(adds=1, multiplies=1), source="torch.nn.MSELoss: (x - t)^2",
+                   temporaries=_unreduced,
                    examples=_EACH),
     pointwise_loss("smooth_l1_loss", term=_smooth_l1, source="torch.nn.SmoothL1Loss, both cases",
+                   temporaries=_unreduced,
                    examples=(*_EACH, example(_X, _X, MEAN, 0.0))),
     pointwise_loss(
         "huber_loss", term=lambda args: Work(adds=2, compares=1, multiplies=3), examples=_EACH,
@@ -204,20 +225,21 @@ register(
     ),
     pointwise_loss(
         "soft_margin_loss", term=lambda args: Work(multiplies=1, transcendentals=2, adds=1), examples=_EACH,
-        source="torch.nn.SoftMarginLoss: log(1 + exp(-t x))",
+        source="torch.nn.SoftMarginLoss: log(1 + exp(-t x))", temporaries=_unreduced,
     ),
     pointwise_loss(
         "binary_cross_entropy", term=_cross_entropy, outputs=_like_self, source="torch.nn.BCELoss",
+        temporaries=_unreduced,
         examples=(example(_X, _X), example(_X, _X, _X, NONE)),
     ),
     pointwise_loss(
         "binary_cross_entropy_with_logits", term=_cross_entropy_of_logits, once=_positive_less_one,
-        source="torch.nn.BCEWithLogitsLoss",
+        source="torch.nn.BCEWithLogitsLoss", temporaries=_of_logits,
         examples=(example(_X, _X), example(_X, _X, None, TensorSpec((4,)), NONE), example(_X, _X, _X, None, SUM)),
     ),
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_nll, work=_nll_work, traffic=every_argument,
-             access=_nll_access, temporaries=no_temporaries, fusible=False,
+             access=_nll_access, temporaries=_in_rows, fusible=False,
              source="torch.nn.NLLLoss: the target's score, weighted", free_because=None, examples=examples)
         for target, examples in (
             ("aten.nll_loss_forward.default", (example(_LOGITS, _CLASSES, None, MEAN, -100),
@@ -228,14 +250,15 @@ register(
     ),
     Rule(
         targets=("aten.multi_margin_loss.default",), kind=always("other"), outputs=_per_sample, work=_margin_work,
-        traffic=every_argument, access=everything, temporaries=no_temporaries, fusible=False,
+        traffic=every_argument, access=everything, temporaries=contiguous("self"), fusible=False,
         source="torch.nn.MultiMarginLoss", free_because=None,
         examples=(*_TARGETS, example(_LOGITS, _CLASSES, 2, 1, _WEIGHT, NONE)),
     ),
     Rule(
         targets=("aten.multilabel_margin_loss_forward.default",), kind=always("other"), outputs=_multilabel,
-        work=_multilabel_work, traffic=every_argument, access=everything, temporaries=no_temporaries, fusible=False,
-        source="torch.nn.MultiLabelMarginLoss, with as many labels as give the most pairs", free_because=None,
+        work=_multilabel_work, traffic=every_argument, access=everything, temporaries=contiguous("self", "target"),
+        fusible=False, source="torch.nn.MultiLabelMarginLoss, with as many labels as give the most pairs",
+        free_because=None,
         examples=(example(_LOGITS, TensorSpec((4, 5), "int64"), MEAN),),
     ),
     *(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from math import prod
 
 from costmodel.access import AccessMap, Affine, All, AxisMap
-from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
 from costmodel.ops.movement import copy
-from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, moved, no_temporaries, register
+from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, moved, register
+from costmodel.ops.temporaries import contiguous
+from costmodel.ops.temporaries import copy as copied
 from costmodel.quantities import Traffic, Work
 
 _X = TensorSpec((2, 3, 2, 2))
@@ -22,6 +25,13 @@ def _unpooled(args: Arguments) -> TensorSpec:
     axes = len(args["output_size"])
     shape = (*x.shape[: len(x.shape) - axes], *args["output_size"])
     return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape) if axes == 2 else None)
+
+
+def _in_rows_or_channels_last(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """Copies of arguments that are neither contiguous nor channels last."""
+    return lambda args: [
+        copied(t) for t in map(args.__getitem__, names) if t.strides is not None and not is_channels_last(t)
+    ]
 
 
 def _planes(axes: int, call: OpCall) -> AccessMap:
@@ -72,14 +82,17 @@ def _gradient_traffic(call: OpCall) -> Traffic:
 
 register(
     copy("aten.max_unpool2d.default", outputs=_unpooled, access=_unpooled_access,
+         temporaries=_in_rows_or_channels_last("self", "indices"),
          examples=(example(_X, _WHERE, [4, 4]), example(TensorSpec((3, 2, 2)), TensorSpec((3, 2, 2), "int64"), [4, 5])),
          source="torch.nn.MaxUnpool2d: each value where its index says, zeros elsewhere"),
     copy("aten.max_unpool3d.default", outputs=_unpooled, access=_unpooled_access,
+         temporaries=contiguous("self", "indices"),
          examples=(example(_VOLUME, _WHERE_3D, [4, 4, 4], [2, 2, 2], [0, 0, 0]),),
          source="torch.nn.MaxUnpool3d: each value where its index says, zeros elsewhere"),
     *(
         Rule(targets=(target,), kind=always("pool"), outputs=_fractional, work=_fractional_work,
-             traffic=every_argument, access=_fractional_access, temporaries=no_temporaries, fusible=False,
+             traffic=every_argument, access=_fractional_access, temporaries=contiguous("self", "random_samples"),
+             fusible=False,
              source="Graham, Fractional Max-Pooling, arXiv:1412.6071", free_because=None, examples=(case,))
         for target, case in (
             ("aten.fractional_max_pool2d.default",
@@ -91,7 +104,8 @@ register(
     Rule(
         targets=("aten.max_pool2d_with_indices_backward.default",), kind=always("pool"), outputs=_gradient,
         work=_scattered, traffic=_gradient_traffic, access=lambda call, output: _planes(2, call),
-        temporaries=no_temporaries, fusible=False, source="each output's gradient goes to where its maximum was",
+        temporaries=_in_rows_or_channels_last("grad_output", "indices"), fusible=False,
+        source="each output's gradient goes to where its maximum was",
         free_because=None,
         examples=(example(_X, TensorSpec((2, 3, 4, 4)), [2, 2], [2, 2], [0, 0], [1, 1], False, _WHERE),),
     ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import nothing
 from costmodel.ops.defaults import default_float
-from costmodel.ops.rule import Example, Rule, always, example, no_temporaries, outputs_only, register
+from costmodel.ops.rule import Example, Rule, always, example, outputs_only, register
 from costmodel.quantities import Work
 
 _COSINE = Work(multiplies=2, transcendentals=1, adds=1)
@@ -18,8 +20,17 @@ _KAISER = Work(multiplies=3, adds=2, transcendentals=2, divides=1)
 """I0(beta sqrt(1 - (2 n / N - 1)^2)) / I0(beta)"""
 
 
+_TENSORS = {_TWO_COSINES: 4, _KAISER: 1}
+"""How many tensors torch makes on the way to a window: those of one cosine are computed in place."""
+
+
 def _outputs(args: Arguments) -> TensorSpec:
     return TensorSpec((args["window_length"],), args["dtype"] or default_float())
+
+
+def _besides(n: int) -> Callable[[Arguments], list[TensorSpec]]:
+    """So many tensors like the window."""
+    return lambda args: [_outputs(args)] * (n if args["window_length"] > 1 else 0)
 
 
 def _window(target: str, each: Work, case: Example) -> Rule:
@@ -30,7 +41,7 @@ def _window(target: str, each: Work, case: Example) -> Rule:
 
     return Rule(
         targets=(target,), kind=always("other"), outputs=_outputs, work=work, traffic=outputs_only, access=nothing,
-        temporaries=no_temporaries, fusible=False, free_because=None, examples=(case,),
+        temporaries=_besides(_TENSORS.get(each, 0)), fusible=False, free_because=None, examples=(case,),
         source="Harris, On the use of windows for harmonic analysis, Proc. IEEE 66 (1978)",
     )  # fmt: skip
 
