@@ -83,7 +83,7 @@ def test_outputs_are_those_of_torch(rule: Rule, how: str) -> None:
                 raise
             continue  # torch refuses some layouts: a view that needs contiguous dimensions
         if call.is_inplace:
-            assert results[0] is first, f"{target} returns its first argument"
+            assert not results or results[0] is first, f"{target} returns its first argument, or nothing"
         elif callable(rule.outputs):
             try:
                 told = rule.outputs(args)

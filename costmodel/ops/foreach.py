@@ -1,0 +1,214 @@
+"""``_foreach`` ops: the same elementwise op on each of a list of tensors, as optimizers run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from costmodel.access import AccessMap
+from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops import layout
+from costmodel.ops.access import aligned
+from costmodel.ops.defaults import default_float
+from costmodel.ops.reduction import norm_work
+from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, example, moved, register
+from costmodel.quantities import Traffic, Work
+
+_X, _Y = TensorSpec((2, 3)), TensorSpec((4,))
+_LIST, _OTHER = [_X, _Y], [TensorSpec((2, 3)), TensorSpec((4,))]
+
+PerTensor = Callable[[Arguments], Work]
+"""The work of one tensor, from its own arguments."""
+
+
+def of_each(args: Arguments) -> Iterator[Arguments]:
+    """The arguments of each tensor: its own item of every list, and what is given for all."""
+    lists = [v for v in args.values() if isinstance(v, list)]
+    for i in range(len(lists[0])):
+        yield {name: v[i] if isinstance(v, list) else v for name, v in args.items()}
+
+
+def _tensor(args: Arguments) -> TensorSpec:
+    own: TensorSpec = next(v for v in args.values() if type(v) is TensorSpec)
+    return own
+
+
+def _promoted(args: Arguments) -> TensorSpec:
+    return layout.elementwise(args)
+
+
+def _floating(args: Arguments) -> TensorSpec:
+    y = layout.elementwise(args)
+    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, default_float(), y.strides)
+
+
+def _like_self(args: Arguments) -> TensorSpec:
+    return _promoted({"self": args["self"]})
+
+
+def _magnitude(args: Arguments) -> TensorSpec:
+    y = _promoted(args)
+    return TensorSpec(y.shape, layout.real_dtype(y.dtype), y.strides)
+
+
+def _one(args: Arguments) -> TensorSpec:
+    return TensorSpec((), layout.real_dtype(args.get("dtype") or args["self"].dtype))
+
+
+def _outputs(one: Callable[[Arguments], TensorSpec]) -> Callable[[Arguments], Outputs]:
+    return lambda args: tuple(one(each) for each in of_each(args))
+
+
+def _in_place(call: OpCall) -> bool:
+    return call.op.split(".")[1].endswith("_")
+
+
+def _total(per_tensor: PerTensor) -> Callable[[OpCall], Work]:
+    return lambda call: sum((per_tensor(each) for each in of_each(call.args)), Work())
+
+
+def _traffic(overwrites: bool) -> Callable[[OpCall], Traffic]:
+    def traffic(call: OpCall) -> Traffic:
+        if not _in_place(call):
+            return moved((t for _, t in call.tensors()), call.outputs)
+        kept = (t for name, t in call.tensors() if not (overwrites and name.startswith("self")))
+        return moved(kept, call.args["self"])
+
+    return traffic
+
+
+def _access(call: OpCall, output: int) -> AccessMap:
+    y = call.outputs[output]
+    own = f"[{output}]"
+    return {name: aligned(t, y) for name, t in call.tensors() if name.endswith(own) or not name.endswith("]")}
+
+
+def _per_element(**counts: int) -> PerTensor:
+    work = Work(**counts)
+    return lambda args: work.times(_tensor(args).size)
+
+
+def _scaled(name: str, *lists: str, **counts: int) -> PerTensor:
+    """So much an element, and a multiplication where the scale is not 1."""
+    base = _per_element(**counts)
+
+    def work(args: Arguments) -> Work:
+        scale = next((args[n] for n in (name, *lists) if n in args), 1)
+        return base(args) + (Work(multiplies=_tensor(args).size) if scale != 1 else Work())
+
+    return work
+
+
+def _power(args: Arguments) -> Work:
+    n, exponent = _tensor(args).size, args["exponent"]
+    if not isinstance(exponent, (int, float)):
+        return Work(transcendentals=n)
+    if exponent == -1:
+        return Work(divides=n)
+    if exponent in (0, 1):
+        return Work()
+    if float(exponent).is_integer() and exponent > 1:
+        return Work(multiplies=n * (int(exponent) - 1))
+    return Work(transcendentals=n)
+
+
+def _norm(args: Arguments) -> Work:
+    n = args["self"].size
+    return norm_work(n, float(args["ord"])) if n else Work()
+
+
+def _largest_copy(args: Arguments) -> list[TensorSpec]:
+    """One after the other, tensors that are not contiguous are copied."""
+    copies = [TensorSpec(t.shape, t.dtype) for t in args["self"] if t.strides is not None]
+    return [max(copies, key=lambda t: t.nbytes)] if copies else []
+
+
+def _greatest(args: Arguments) -> Work:
+    return Work(compares=max(args["self"].size - 1, 0))
+
+
+def _foreach(
+    name: str,
+    overload: str,
+    work: PerTensor,
+    case: Example,
+    one: Callable[[Arguments], TensorSpec] = _promoted,
+    in_place: bool = True,
+    overwrites: bool = False,
+    temporaries: Callable[[Arguments], list[TensorSpec]] = lambda args: [],
+) -> list[Rule]:
+    """The rules of one op and of its in-place variant, which returns nothing."""
+
+    def rule(target: str, outputs: Callable[[Arguments], Outputs] | Torch) -> Rule:
+        return Rule(
+            targets=(target,), kind=always("other"), outputs=outputs, work=_total(work), traffic=_traffic(overwrites),
+            access=_access, temporaries=temporaries, fusible=True, free_because=None, examples=(case,),
+            source="torch._foreach: the op without _foreach, on each tensor",
+        )  # fmt: skip
+
+    rules = [rule(f"aten._foreach_{name}.{overload}", _outputs(one))]
+    if in_place:
+        rules.append(rule(f"aten._foreach_{name}_.{overload}", Torch.META))
+    return rules
+
+
+_BITS = ("neg", "abs", "ceil", "floor", "round", "trunc", "frac", "sign")
+_FUNCTIONS = (
+    "exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "asin", "acos", "atan",
+    "sinh", "cosh", "tanh", "erf", "erfc", "lgamma",
+)  # fmt: skip
+_BINARY: dict[str, PerTensor] = {
+    "add": _scaled("alpha", adds=1), "sub": _scaled("alpha", adds=1), "mul": _per_element(multiplies=1),
+    "div": _per_element(divides=1), "maximum": _per_element(compares=1), "minimum": _per_element(compares=1),
+    "clamp_max": _per_element(compares=1), "clamp_min": _per_element(compares=1), "pow": _power,
+}  # fmt: skip
+_FUSED = {
+    "addcmul": _scaled("value", "scalars", multiplies=1, adds=1),
+    "addcdiv": _scaled("value", "scalars", divides=1, adds=1),
+}
+_UNARY = example(_LIST)
+
+
+def _operand(name: str) -> Callable[[Arguments], TensorSpec]:
+    # A number counts for the dtype under the name that elementwise ops have for it.
+    def one(args: Arguments) -> TensorSpec:
+        other: Any = next((args[n] for n in ("other", "scalar", "scalars", "exponent") if n in args), None)
+        operands = {"self": args["self"], "other": other}
+        return _floating(operands) if name == "div" else _promoted(operands)
+
+    return one
+
+
+def _all() -> Iterator[Rule]:
+    for name in _BITS:
+        one = _magnitude if name == "abs" else _promoted
+        yield from _foreach(name, "default", _per_element(), _UNARY, one)
+    for name in _FUNCTIONS:
+        yield from _foreach(name, "default", _per_element(transcendentals=1), _UNARY, _floating)
+    yield from _foreach("sigmoid", "default", _per_element(transcendentals=1, adds=1, divides=1), _UNARY, _floating)
+    yield from _foreach("reciprocal", "default", _per_element(divides=1), _UNARY, _floating)
+    for name, work in _BINARY.items():
+        for overload, case in (
+            ("Scalar", example(_LIST, 2.0)), ("ScalarList", example(_LIST, [2.0, 3.0])),
+            ("List", example(_LIST, _OTHER)), ("Tensor", example(_LIST, TensorSpec(()))),
+        ):  # fmt: skip
+            if overload != "Tensor" or name in ("add", "mul", "div"):
+                yield from _foreach(name, overload, work, case, _operand(name))
+    for name, work in _FUSED.items():
+        for overload, case in (
+            ("Scalar", example(_LIST, _OTHER, _OTHER, 2)), ("ScalarList", example(_LIST, _OTHER, _OTHER, [2.0, 1.0])),
+        ):  # fmt: skip
+            yield from _foreach(name, overload, work, case, _like_self)
+    for overload, case in (
+        ("Scalar", example(_LIST, _OTHER, 0.5)), ("ScalarList", example(_LIST, _OTHER, [0.5, 0.25])),
+        ("List", example(_LIST, _OTHER, _OTHER)),
+    ):  # fmt: skip
+        yield from _foreach("lerp", overload, _per_element(adds=2, multiplies=1), case, _like_self)
+    yield from _foreach("norm", "Scalar", _norm, _UNARY, _one, in_place=False)
+    yield from _foreach("max", "default", _greatest, _UNARY, _one, in_place=False, temporaries=_largest_copy)
+    copy, zero = (_foreach(name, "default", _per_element(), case, overwrites=True) for name, case in (
+        ("copy", example(_LIST, _OTHER)), ("zero", _UNARY)))  # fmt: skip
+    yield from (copy[1], zero[1])
+
+
+register(*_all())
