@@ -117,6 +117,18 @@ def _median(nan: int) -> Callable[[OpCall], Work]:
     return work
 
 
+def _copy(args: Arguments) -> list[TensorSpec]:
+    """The elements, to be put in order."""
+    x = args["self"]
+    return [TensorSpec(x.shape, x.dtype)]
+
+
+def _copy_of_rows(args: Arguments) -> list[TensorSpec]:
+    """A copy of rows whose elements do not lie side by side."""
+    x = args["self"]
+    return _copy(args) if x.shape and x.full_strides[args["dim"]] != 1 else []
+
+
 def _mode_work(call: OpCall) -> Work:
     # Sorted, then each compared with the one before.
     rows, n = _rows(call)
@@ -156,10 +168,11 @@ register(
         )
     ),
     reduction("aten.median.default", work=_median(0), outputs=_value, access=everything, source=_SELECTION,
+              temporaries=_copy,
               examples=(example(_X),)),
-    reduction("aten.nanmedian.default", work=_median(1), outputs=_value, access=everything,
+    reduction("aten.nanmedian.default", work=_median(1), outputs=_value, access=everything, temporaries=_copy,
               source=f"each compared with itself, then {_SELECTION}", examples=(example(_X),)),
-    reduction("aten.nanmedian.dim", work=_median(1), outputs=_value_and_index,
+    reduction("aten.nanmedian.dim", work=_median(1), outputs=_value_and_index, temporaries=_copy_of_rows,
               source=f"each compared with itself, then {_SELECTION}",
               examples=(example(_X, 1), example(_X, -1, True))),
     reduction("aten.mode.default", work=_mode_work, outputs=_value_and_index,

@@ -128,10 +128,11 @@ def _running_sum(args: Arguments) -> list[TensorSpec]:
 
 def _counted_for_a_mean(args: Arguments) -> list[TensorSpec]:
     """How many elements go into each mean: ones, scattered alike; and where that is none."""
-    x, src = args["self"], args.get("src")
+    x, src = args["self"], args.get("src", args.get("source"))
     if args.get("reduce") != "mean" or src is None:
         return []
-    return [TensorSpec(x.shape, x.dtype), TensorSpec(src.shape, x.dtype), TensorSpec(x.shape, "bool")]
+    counted = [TensorSpec(x.shape, x.dtype), TensorSpec(src.shape, x.dtype)]
+    return counted if "source" in args else [*counted, TensorSpec(x.shape, "bool")]
 
 
 def _gather(args: Arguments) -> TensorSpec:
@@ -252,6 +253,21 @@ def _masked(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, args["self"].dtype)
 
 
+def _masked_and_looked_up(args: Arguments) -> list[TensorSpec]:
+    """Where the mask is false, indices that lie in the table, and what they look up before it is filled."""
+    mask = args["mask"]
+    return [TensorSpec(mask.shape, "bool"), *_indices_in_table(args), _masked(args)]
+
+
+def _masked_values(args: Arguments) -> list[TensorSpec]:
+    """Indices that lie in the table, and the values without those that the mask leaves out."""
+    return [*_indices_in_table(args), TensorSpec(args["values"].shape, args["values"].dtype)]
+
+
+def _indices_in_table(args: Arguments) -> list[TensorSpec]:
+    return [TensorSpec(i.shape, i.dtype) for i in args["indices"] if i is not None]
+
+
 def _values_added(call: OpCall) -> Work:
     return Work(adds=call.args["values"].size)
 
@@ -304,20 +320,23 @@ register(
          traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec(())),)),
     copy("aten.nonzero_static.default", access=everything, source=_SOURCE, examples=(example(_X, size=3),),
          outputs=lambda args: TensorSpec((args["size"], len(args["self"].shape)), "int64")),
-    copy("aten._unsafe_masked_index.default", outputs=_masked, access=everything, traffic=looked_up, source=_SOURCE,
+    copy("aten._unsafe_masked_index.default", outputs=_masked, access=everything, traffic=looked_up,
+         temporaries=_masked_and_looked_up,
+         source=_SOURCE,
          examples=(example(_X, TensorSpec((2, 5, 4), "bool"), [None, _ROWS], 0.0),)),
     copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_masked_scatter,
          temporaries=contiguous("self"), access=_index_put_window,
          traffic=_masked_scatter_traffic, source=_SOURCE, examples=(example(_X, TensorSpec((3, 1), "bool"), _X),)),
     *(
         Rule(targets=targets, kind=always("other"), outputs=_like_self, work=work, traffic=traffic,
-             access=_index_put_window, temporaries=no_temporaries, fusible=False,
+             access=_index_put_window, temporaries=temporaries, fusible=False,
              source="torch.Tensor.put_: one addition an element put, where they accumulate", free_because=None,
              examples=(case,))
-        for targets, work, traffic, case in (
-            (("aten.put.default", "aten.put_.default"), _put_work, _scatter_traffic,
+        for targets, work, traffic, temporaries, case in (
+            (("aten.put.default", "aten.put_.default"), _put_work, _scatter_traffic, no_temporaries,
              example(_X, _ROWS, TensorSpec((5,)), True)),
             (("aten._unsafe_masked_index_put_accumulate.default",), _values_added, _values_added_traffic,
+             _masked_values,
              example(_X, TensorSpec((2, 5, 4), "bool"), [None, _ROWS], TensorSpec((2, 5, 4)))),
         )
     ),

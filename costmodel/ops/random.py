@@ -11,6 +11,7 @@ from costmodel.ops.creation import fill
 from costmodel.ops.defaults import default_float
 from costmodel.ops.movement import in_memory_format
 from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -112,12 +113,12 @@ register(
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_normal,
              work=lambda call: Work(multiplies=call.outputs[0].size, adds=call.outputs[0].size),
-             traffic=every_argument, access=pointwise, temporaries=no_temporaries, fusible=True,
+             traffic=every_argument, access=pointwise, temporaries=temporaries, fusible=True,
              source="mean + std * draw", free_because=None, examples=(case,))
-        for target, case in (
-            ("aten.normal.Tensor_float", example(_X, 2.0)),
-            ("aten.normal.float_Tensor", example(2.0, _X)),
-            ("aten.normal.Tensor_Tensor", example(_X, TensorSpec((3, 1)))),
+        for target, temporaries, case in (
+            ("aten.normal.Tensor_float", no_temporaries, example(_X, 2.0)),
+            ("aten.normal.float_Tensor", contiguous("std"), example(2.0, _X)),
+            ("aten.normal.Tensor_Tensor", no_temporaries, example(_X, TensorSpec((3, 1)))),
         )
     ),
     Rule(targets=("aten.multinomial.default",), kind=always("other"), outputs=_multinomial, work=_multinomial_work,

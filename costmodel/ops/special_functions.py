@@ -6,7 +6,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import pointwise
 from costmodel.ops.defaults import default_float
-from costmodel.ops.elementwise import each, elementwise
+from costmodel.ops.elementwise import each, elementwise, float_casts
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
@@ -32,6 +32,17 @@ def _gamma_work(call: OpCall) -> Work:
     return Work(transcendentals=p, adds=(p - 1) + (p - 1) + 1).times(call.outputs[0].size)
 
 
+def _arguments_of_gamma(args: Arguments) -> list[TensorSpec]:
+    """Each x - j / 2."""
+    y = _contiguous({"self": args["self"]})
+    return [TensorSpec((*y.shape, args["p"]), y.dtype)]
+
+
+def _arguments_and_sum(args: Arguments) -> list[TensorSpec]:
+    """The same, and their sum, which is then copied."""
+    return [*_arguments_of_gamma(args), _contiguous({"self": args["self"]})]
+
+
 def _decimals_work(call: OpCall) -> Work:
     # Times a power of ten, rounded, and back.
     return Work() if call.args["decimals"] == 0 else Work(multiplies=1, divides=1).times(call.outputs[0].size)
@@ -50,7 +61,7 @@ def _contiguous(args: Arguments) -> TensorSpec:
 def _functions(*names: str, examples: tuple[Example, ...], source: str = _ONE) -> Rule:
     return elementwise(
         *(f"aten.{name}.default" for name in names), work=each(transcendentals=1), kind="other", outputs=_floating,
-        source=source, examples=examples,
+        temporaries=float_casts, source=source, examples=examples,
     )  # fmt: skip
 
 
@@ -79,12 +90,16 @@ register(
                 source=_ONE, examples=(example(2, _X),)),
     elementwise("aten.polygamma_.default", work=each(transcendentals=1), kind="other", outputs=_order_first,
                 source=_ONE, examples=(example(_X, 2),)),
-    elementwise("aten.mvlgamma.default", "aten.mvlgamma_.default", work=_gamma_work, kind="other", outputs=_contiguous,
-                source="torch.special.multigammaln", examples=(example(TensorSpec((2, 3)), 1),)),
+    *(
+        elementwise(f"aten.{name}.default", work=_gamma_work, kind="other", outputs=_contiguous,
+                    temporaries=temporaries, source="torch.special.multigammaln",
+                    examples=(example(TensorSpec((2, 3)), 1),))
+        for name, temporaries in (("mvlgamma", _arguments_of_gamma), ("mvlgamma_", _arguments_and_sum))
+    ),
     elementwise("aten.special_entr.default", work=each(transcendentals=1, multiplies=1), kind="other",
-                outputs=_floating, source="-x log(x)", examples=_UNARY),
+                outputs=_floating, temporaries=float_casts, source="-x log(x)", examples=_UNARY),
     elementwise("aten.special_xlog1py.default", work=each(transcendentals=1, multiplies=1), kind="other",
-                outputs=_floating, source="x log(1 + y)", examples=_BINARY),
+                outputs=_floating, temporaries=float_casts, source="x log(1 + y)", examples=_BINARY),
     elementwise("aten.logaddexp2.default", work=each(compares=1, adds=3, transcendentals=2), kind="other",
                 source="max(a, b) + log2(1 + 2^(-|a - b|))", examples=(example(_X, _Y),)),
     elementwise("aten.gcd.default", "aten.gcd_.default", work=each(transcendentals=1), kind="other", examples=_INTS,
@@ -92,7 +107,7 @@ register(
     elementwise("aten.lcm.default", "aten.lcm_.default", work=each(transcendentals=1, divides=1, multiplies=1),
                 kind="other", examples=_INTS, source="|a| / gcd(a, b) * |b|"),
     elementwise("aten.ldexp.Tensor", "aten.ldexp_.default", work=each(transcendentals=1, multiplies=1), kind="other",
-                outputs=_floating, examples=(example(_X, _I),), source="x * 2^e"),
+                outputs=_floating, temporaries=no_temporaries, examples=(example(_X, _I),), source="x * 2^e"),
     elementwise("aten.nextafter.default", "aten.nextafter_.default", work=each(), kind="other",
                 examples=(example(_X, _Y),), source=_BITS),
     elementwise("aten.round.decimals", "aten.round_.decimals", work=_decimals_work, kind="other",

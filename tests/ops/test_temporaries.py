@@ -18,6 +18,8 @@ BOOKKEEPING = 128
 """So many bytes are not told: a Python number as a tensor, an op's own notes on dimensions."""
 
 DRAWN_FROM_VALUES = {
+    "aten.unique_consecutive.": "how many of the elements stay is a matter of their values",
+    "aten.linalg_matrix_exp.": "the polynomial's degree, and with it the products, is a matter of the matrices' norms",
     "aten.isin.": "how many of the sorted elements stay is a matter of their values",
     "aten._unique2.": "how many of the sorted elements stay is a matter of their values",
     ".data": "how many sequences go on at each step stands in the values of batch_sizes",
@@ -27,22 +29,6 @@ BY_THE_BUILD = {
 }
 NOT_MEASURED = DRAWN_FROM_VALUES | BY_THE_BUILD
 """Ops whose peak no rule can tell exactly, and why."""
-
-UNTOLD = (
-    "_cdist_forward", "_euclidean_dist", "dist", "allclose", "renorm", "renorm_", "linalg_lu", "lu_unpack",
-    "linalg_cholesky_ex", "cholesky", "linalg_ldl_factor_ex", "narrow_copy", "linalg_qr", "_linalg_eigh", "linalg_eig",
-    "_linalg_eigvals", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate", "_linalg_svd", "index_reduce",
-    "index_reduce_", "_linalg_solve_ex", "linalg_lu_solve", "linalg_solve_triangular", "mse_loss", "cholesky_solve",
-    "linalg_ldl_solve", "smooth_l1_loss", "_linalg_det", "_linalg_slogdet", "linalg_inv_ex", "linalg_matrix_exp",
-    "linalg_pinv", "soft_margin_loss", "binary_cross_entropy", "linalg_lstsq", "_linalg_check_errors",
-    "binary_cross_entropy_with_logits", "nll_loss_forward", "nll_loss2d_forward", "multi_margin_loss",
-    "_fake_quantize_learnable_per_tensor_affine", "multilabel_margin_loss_forward",
-    "_fake_quantize_learnable_per_channel_affine", "_softmax_backward_data", "unfold_backward", "histogram",
-    "normal.float_Tensor", "mvlgamma", "mvlgamma_", "special_entr", "ldexp", "ldexp_", "max_unpool2d", "max_unpool3d",
-    "fractional_max_pool2d", "fractional_max_pool3d", "max_pool2d_with_indices_backward", "blackman_window",
-    "kaiser_window", "unique_consecutive", "median.default", "nanmedian",
-)  # fmt: skip
-"""Ops whose temporaries are still to be told: the test of one that is told fails until it is taken off this list."""
 
 NOT_LARGE = {
     "space.": "a tensor among its arguments is a number",
@@ -119,13 +105,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def _is_untold(target: str) -> bool:
-    return any(target.startswith(f"aten.{op}" if "." in op else f"aten.{op}.") for op in UNTOLD)
-
-
-@pytest.mark.parametrize(
-    "target", [pytest.param(t, marks=pytest.mark.xfail(strict=True)) if _is_untold(t) else t for t in MEASURED]
-)
+@pytest.mark.parametrize("target", MEASURED)
 def test_the_peak_is_that_of_a_real_run(target: str) -> None:
     """Outputs and temporaries together are the most that the allocator holds while the op runs."""
     wrong, sizes = {}, set()
