@@ -1,4 +1,4 @@
-"""Linear equations, and what is computed by solving them: determinants, inverses, least squares, matrix functions."""
+"""Linear equations: triangular systems, inverses, least squares."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ from math import prod
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import nothing
-from costmodel.ops.factorisation import (
+from costmodel.ops.factorisation import householder_work, lu_work, reflected, svd_work
+from costmodel.ops.matrices import (
     both,
     checked,
     column_major,
     each_matrix,
-    factorisation,
-    householder_work,
     in_memory_order,
-    lu_work,
     matrix,
+    matrix_op,
     overwritten,
     parts,
-    reflected,
     same_columns,
     square,
-    svd_work,
-    symmetric_eigen_work,
 )
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.versions import Change, has
 from costmodel.quantities import Work
 
 _SQUARE = TensorSpec((2, 4, 4))
@@ -136,66 +133,10 @@ def _of_systems(matrix: str, work: Callable[[Arguments, int, int], Work]) -> Cal
     return total
 
 
-def _det(args: Arguments) -> Outputs:
-    a = args["A"]
-    batch, n = square(a)
-    return TensorSpec(batch, a.dtype), column_major(a.shape, a.dtype), TensorSpec((*batch, n), "int32")
-
-
-def _slogdet(args: Arguments) -> Outputs:
-    sign, *factors = _factors(_det(args))
-    return sign, TensorSpec(sign.shape, layout.real_dtype(sign.dtype)), *factors
-
-
-def _factors(outputs: Outputs) -> tuple[TensorSpec, ...]:
-    assert isinstance(outputs, tuple)
-    return outputs
-
-
 def _inverse(args: Arguments) -> Outputs:
     a = args["A"]
     batch, _ = square(a)
     return column_major(a.shape, a.dtype), TensorSpec(batch, "int32")
-
-
-def _same_rows(args: Arguments) -> TensorSpec:
-    square(args["self"])
-    return TensorSpec(args["self"].shape, args["self"].dtype)
-
-
-def _exponential_work(args: Arguments, m: int, n: int) -> Work:
-    # Degree 18 takes five products; a number is an exponential.
-    if n == 1:
-        return Work(transcendentals=1)
-    return Work(multiplies=5 * n**3, adds=5 * n**2 * (n - 1))
-
-
-def _pseudo_inverse(args: Arguments) -> TensorSpec:
-    batch, m, n = parts(args["self"])
-    return TensorSpec((*batch, n, m), args["self"].dtype)
-
-
-def _pseudo_inverse_work(args: Arguments, m: int, n: int) -> Work:
-    # V (Sigma^+ U^T): small values are compared away, the others inverted and multiplied in.
-    k = min(m, n)
-    factors = symmetric_eigen_work(n, True) if args["hermitian"] else svd_work(m, n, True, False)
-    return factors + both(m * n * k) + Work(compares=k, divides=k, multiplies=k * m)
-
-
-def _polar(args: Arguments) -> Outputs:
-    a = args["A"]
-    batch, _, n = parts(a)
-    return TensorSpec(a.shape, a.dtype), TensorSpec((*batch, n, n), a.dtype)
-
-
-def _polar_work(args: Arguments, m: int, n: int) -> Work:
-    # Of U Sigma V^T: U V^T, and V Sigma V^T.
-    return svd_work(m, n, True, False) + both(m * n * n + n * n * n) + Work(multiplies=n * n)
-
-
-def _square_root_work(args: Arguments, m: int, n: int) -> Work:
-    # V sqrt(Lambda) V^T
-    return symmetric_eigen_work(n, True) + both(n**3) + Work(transcendentals=n, multiplies=n * n)
 
 
 def _driver(args: Arguments) -> str:
@@ -260,6 +201,10 @@ def _pivots(args: Arguments) -> list[TensorSpec]:
     return [TensorSpec(matrix(args).shape[:-1], "int32")]
 
 
+def _ldl_factors(args: Arguments) -> list[TensorSpec]:
+    return _factors_pivots_and_checks(args) if has(Change.LDL_PIVOTS_CHECKED) else overwritten(args)
+
+
 def _factors_pivots_and_checks(args: Arguments) -> list[TensorSpec]:
     return [*_factors_and_checks(args), *_pivots(args)]
 
@@ -272,28 +217,6 @@ def _cholesky_copy(args: Arguments) -> list[TensorSpec]:
     return overwritten({"A": args["input2"]})
 
 
-def _of_rows(per_matrix: int) -> Callable[[Arguments], list[TensorSpec]]:
-    """The order of rows, whether they moved, and so many numbers a matrix: what the sign of a determinant takes."""
-
-    def temporaries(args: Arguments) -> list[TensorSpec]:
-        batch, n = square(args["A"])
-        return [TensorSpec((*batch, n), "int64"), TensorSpec((*batch, n), "bool"), TensorSpec((*batch, per_matrix))]
-
-    return temporaries
-
-
-def _pseudo_inverse_parts(args: Arguments) -> list[TensorSpec]:
-    """The factors, the inverted values, and the vectors that they are multiplied into."""
-    a = args["self"]
-    batch, m, n = parts(a)
-    k = min(m, n)
-    values = TensorSpec((*batch, k), layout.real_dtype(a.dtype))
-    v = TensorSpec((*batch, n, k), a.dtype)
-    if args["hermitian"]:
-        return [v, v, values, values, values, TensorSpec((*batch, 3), values.dtype)]
-    return [TensorSpec((*batch, m, k), a.dtype), v, v, values, values]
-
-
 def _rows_below(args: Arguments) -> list[TensorSpec]:
     """The rows of the right sides that are more than unknowns: the solution is a part of what LAPACK wrote over."""
     batch, m, n = parts(args["self"])
@@ -302,6 +225,7 @@ def _rows_below(args: Arguments) -> list[TensorSpec]:
 
 
 _PIVOTS = TensorSpec((2, 4), "int32")
+
 
 register(
     _solver(
@@ -332,46 +256,19 @@ register(
         examples=(example(_RIGHT, _SQUARE),),
     ),
     _solver(
-        "aten.linalg_ldl_solve.default", outputs=_like_right_side("LD"), temporaries=_factors_pivots_and_checks,
+        "aten.linalg_ldl_solve.default", outputs=_like_right_side("LD"), temporaries=_ldl_factors,
         source="section 4.1.2",
         work=_of_systems("LD", lambda a, n, sides: triangular_work(n, 2 * sides, unit=True) + Work(divides=n * sides)),
         examples=(example(_SQUARE, _PIVOTS, _RIGHT),),
     ),
-    factorisation(
+    matrix_op(
         "aten.cholesky_inverse.default", outputs=same_columns, work=lambda a, m, n: _inverse_of_cholesky(n),
         source="section 3.1 by columns, and L^-T L^-1", examples=(example(_SQUARE),),
     ),
-    factorisation(
-        "aten._linalg_det.default", outputs=_det, work=lambda a, m, n: lu_work(n, n) + Work(multiplies=n - 1),
-        temporaries=_of_rows(6), source="section 3.2: the product of U's diagonal", examples=(example(_SQUARE),),
-    ),
-    factorisation(
-        "aten._linalg_slogdet.default", outputs=_slogdet, temporaries=_of_rows(5),
-        source="section 3.2: the logarithms of U's diagonal",
-        work=lambda a, m, n: lu_work(n, n) + Work(transcendentals=n, adds=n - 1), examples=(example(_SQUARE),),
-    ),
-    factorisation(
+    matrix_op(
         "aten.linalg_inv_ex.default", outputs=_inverse, work=lambda a, m, n: lu_work(n, n) + solve_work(n, n),
         temporaries=_factors_pivots_and_checks, source="section 3.4.2, with the identity on the right",
         examples=(example(_SQUARE),),
-    ),
-    factorisation(
-        "aten.linalg_matrix_exp.default", outputs=_same_rows, work=_exponential_work,
-        source="section 9.3; its Taylor polynomial of degree 18 in five products (Bader, Blanes & Casas, Mathematics 7 "
-        "(2019) 1174), the squarings of large matrices left out", examples=(example(_SQUARE),),
-    ),
-    factorisation(
-        "aten.linalg_pinv.atol_rtol_tensor", outputs=_pseudo_inverse, work=_pseudo_inverse_work,
-        temporaries=_pseudo_inverse_parts, source="section 5.5.2 and figure 8.6.1, leading terms",
-        examples=(example(_TALL), example(_SQUARE, hermitian=True)),
-    ),
-    factorisation(
-        "aten.linalg_polar.default", outputs=_polar, work=_polar_work,
-        source="section 9.4.3 and figure 8.6.1, leading terms", examples=(example(_TALL),),
-    ),
-    factorisation(
-        "aten.linalg_matrix_sqrth.default", outputs=_same_rows, work=_square_root_work,
-        source="section 9.4.2 and section 8.3, leading terms", examples=(example(_SQUARE),),
     ),
     _solver(
         "aten.linalg_lstsq.default", outputs=_lstsq, work=_lstsq_work, temporaries=_rows_below,

@@ -1,19 +1,30 @@
 """Matrix factorisations: LU, Cholesky, LDL, QR, eigenvalues and singular values.
 
 Direct ones are counted exactly, by the textbook's unblocked algorithm; iterative ones (eigenvalues, singular values) by
-its leading terms. A multiplication that is followed by an addition is counted as one of each, and not as a
-multiply-accumulate: those are the products of matrices alone.
+its leading terms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from math import prod
 
-from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.matrices import (
+    both,
+    checked,
+    column_major,
+    each_matrix,
+    flops,
+    in_memory_order,
+    matrix_op,
+    overwritten,
+    parts,
+    permutation,
+    same_columns,
+    square,
+)
+from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
 _SQUARE = TensorSpec((2, 4, 4))
@@ -21,51 +32,6 @@ _WIDE = TensorSpec((2, 3, 5))
 _TALL = TensorSpec((5, 3))
 _COMPLEX = TensorSpec((4, 4), "complex64")
 _SHAPES = (example(_SQUARE), example(_WIDE), example(_TALL))
-
-
-def column_major(shape: tuple[int, ...], dtype: str) -> TensorSpec:
-    """A batch of matrices, each stored column by column, as LAPACK takes and returns them."""
-    if len(shape) < 2:
-        return TensorSpec(shape, dtype)
-    rows, columns = shape[-2:]
-    strides = TensorSpec((*shape[:-2], columns, rows)).full_strides
-    return TensorSpec(shape, dtype, layout.normal((*strides[:-2], strides[-1], strides[-2]), shape))
-
-
-def parts(a: TensorSpec) -> tuple[tuple[int, ...], int, int]:
-    """(batch, rows, columns) of a batch of matrices."""
-    return a.shape[:-2], a.shape[-2], a.shape[-1]
-
-
-def square(a: TensorSpec) -> tuple[tuple[int, ...], int]:
-    """(batch, n) of a batch of square matrices."""
-    if len(a.shape) < 2 or a.shape[-1] != a.shape[-2]:
-        raise ValueError(f"takes square matrices, got {a.shape}")
-    return a.shape[:-2], a.shape[-1]
-
-
-_NAMES = ("A", "LU", "LD", "LU_data", "input", "self")
-
-
-def matrix(args: Arguments) -> TensorSpec:
-    """The batch of matrices that an op works on: each op has a name of its own for it."""
-    given: TensorSpec = next(args[name] for name in _NAMES if name in args)
-    return given
-
-
-def each_matrix(call: OpCall, output: int) -> AccessMap:
-    """A result depends on all of its own matrix, and on no other of the batch."""
-    batch, y = matrix(call.args).shape[:-2], call.outputs[output]
-    n = len(batch) if y.shape[: len(batch)] == batch else 0
-    return {
-        name: tuple(Affine(d) if d < n and t.shape[:n] == batch else All() for d in range(len(t.shape)))
-        for name, t in call.tensors()
-    }
-
-
-def both(n: int) -> Work:
-    """So many multiplications, each followed by an addition."""
-    return Work(multiplies=n, adds=n)
 
 
 def lu_work(m: int, n: int, pivot: bool = True) -> Work:
@@ -147,15 +113,6 @@ def orthogonal_work(m: int, n: int, reflections: int) -> Work:
     return sum(steps, Work())
 
 
-def flops(n: int) -> Work:
-    """So many operations, half of them multiplications.
-
-    >>> flops(5).flops
-    5
-    """
-    return Work(multiplies=n - n // 2, adds=n // 2)
-
-
 def symmetric_eigen_work(n: int, vectors: bool) -> Work:
     """Eigenvalues, and with ``vectors`` eigenvectors, of a symmetric n x n matrix.
 
@@ -190,57 +147,6 @@ def svd_work(m: int, n: int, vectors: bool, full: bool) -> Work:
     if not vectors:
         return flops(4 * m * n**2 - 4 * n**3 // 3)
     return flops(4 * m**2 * n + 8 * m * n**2 + 9 * n**3 if full else 14 * m * n**2 + 8 * n**3)
-
-
-def per_matrix(work: Callable[[Arguments, int, int], Work]) -> Callable[[OpCall], Work]:
-    """The work of each matrix, from the arguments, its rows and its columns."""
-
-    def total(call: OpCall) -> Work:
-        batch, m, n = parts(matrix(call.args))
-        return work(call.args, m, n).times(prod(batch)) if m and n else Work()
-
-    return total
-
-
-def factorisation(
-    *targets: str,
-    outputs: Callable[[Arguments], Outputs],
-    work: Callable[[Arguments, int, int], Work],
-    source: str,
-    examples: tuple[Example, ...],
-    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
-) -> Rule:
-    """The rule of an op that works on each matrix of a batch."""
-    return Rule(
-        targets=targets, kind=always("other"), outputs=outputs, work=per_matrix(work), traffic=every_argument,
-        access=each_matrix, temporaries=temporaries, fusible=False,
-        source=f"Golub & Van Loan, Matrix Computations, 4th ed., {source}", free_because=None, examples=examples,
-    )  # fmt: skip
-
-
-def overwritten(args: Arguments) -> list[TensorSpec]:
-    """A copy of the matrix, which LAPACK writes over."""
-    a = matrix(args)
-    return [column_major(a.shape, a.dtype)]
-
-
-def checked(args: Arguments) -> list[TensorSpec]:
-    """Of a batch, whether each row is finite."""
-    a = matrix(args)
-    return [TensorSpec(a.shape[:-1], "bool")] if len(a.shape) > 2 else []
-
-
-def in_memory_order(args: Arguments) -> list[TensorSpec]:
-    """A copy of a matrix whose elements lie in neither rows nor columns."""
-    a = matrix(args)
-    columns = column_major(a.shape, a.dtype)
-    return [] if a.strides in (None, columns.strides) else [columns]
-
-
-def permutation(shape: tuple[int, ...]) -> list[TensorSpec]:
-    """The order of rows that pivots mean: each row's own number, once, and for each matrix of a batch."""
-    *batch, m, _ = shape
-    return [TensorSpec((m,), "int64"), *([TensorSpec((*batch, m), "int64")] if batch else [])]
 
 
 def _lu_buffers(args: Arguments) -> list[TensorSpec]:
@@ -293,12 +199,6 @@ def _cholesky(args: Arguments) -> Outputs:
     a = args["self"]
     batch, _ = square(a)
     return column_major(a.shape, a.dtype), TensorSpec(batch, "int32")
-
-
-def same_columns(args: Arguments) -> TensorSpec:
-    """A matrix of the same shape."""
-    square(args["self"])
-    return column_major(args["self"].shape, args["self"].dtype)
 
 
 def _ldl(args: Arguments) -> Outputs:
@@ -371,42 +271,42 @@ def _svd(args: Arguments) -> Outputs:
 
 
 register(
-    factorisation(
+    matrix_op(
         "aten.linalg_lu_factor_ex.default", outputs=_lu_factor, work=lambda a, m, n: lu_work(m, n, a["pivot"]),
         source="algorithm 3.4.1", examples=_SHAPES,
     ),
-    factorisation(
+    matrix_op(
         "aten.linalg_lu.default", outputs=_lu, work=lambda a, m, n: lu_work(m, n, a["pivot"]),
         temporaries=_lu_buffers, source="algorithm 3.4.1", examples=_SHAPES,
     ),
-    factorisation(
+    matrix_op(
         "aten.lu_unpack.default", outputs=_unpacked, work=lambda a, m, n: Work(),
         temporaries=_lu_order, source="section 3.4.1: triangles and a permutation are copied, nothing is computed",
         examples=(example(_TALL, TensorSpec((3,), "int32")), example(_WIDE, TensorSpec((2, 3), "int32"), False)),
     ),
-    factorisation(
+    matrix_op(
         "aten.linalg_cholesky_ex.default", outputs=_cholesky, work=lambda a, m, n: cholesky_work(n),
         temporaries=in_memory_order, source="section 4.2.5", examples=(example(_SQUARE), example(_SQUARE, upper=True)),
     ),
-    factorisation(
+    matrix_op(
         "aten.cholesky.default", outputs=same_columns, work=lambda a, m, n: cholesky_work(n),
         temporaries=lambda args: [TensorSpec(args["self"].shape[:-2], "bool")], source="section 4.2.5",
         examples=(example(TensorSpec((2, 1, 1))),),
     ),
-    factorisation(
+    matrix_op(
         "aten.linalg_ldl_factor_ex.default", outputs=_ldl, work=lambda a, m, n: ldl_work(n),
         temporaries=in_memory_order, source="section 4.4", examples=(example(_SQUARE),),
     ),
-    factorisation(
+    matrix_op(
         "aten.geqrf.default", outputs=_geqrf, work=lambda a, m, n: householder_work(m, n),
         source="algorithm 5.2.1", examples=_SHAPES,
     ),
-    factorisation(
+    matrix_op(
         "aten.linalg_qr.default", outputs=_qr, work=_qr_work, temporaries=_qr_buffer,
         source="algorithm 5.2.1 and section 5.1.6",
         examples=(*_SHAPES, example(_TALL, "complete"), example(_TALL, "r")),
     ),
-    factorisation(
+    matrix_op(
         "aten.linalg_householder_product.default", outputs=_householder_product, source="section 5.1.6",
         work=lambda a, m, n: orthogonal_work(m, n, a["tau"].shape[-1]),
         examples=(example(_TALL, TensorSpec((3,))), example(_SQUARE, TensorSpec((2, 2)))),
@@ -418,20 +318,20 @@ register(
         examples=(example(_TALL, TensorSpec((3,)), TensorSpec((5, 2))),
                   example(_TALL, TensorSpec((3,)), TensorSpec((2, 5)), False)),
     ),
-    factorisation(
+    matrix_op(
         "aten._linalg_eigh.default", outputs=_eigh, work=lambda a, m, n: symmetric_eigen_work(n, a["compute_v"]),
         temporaries=_eigh_buffer, source="section 8.3, leading terms",
         examples=(example(_SQUARE), example(_COMPLEX, "U", False)),
     ),
-    factorisation(
+    matrix_op(
         "aten.linalg_eig.default", outputs=_eig, work=lambda a, m, n: eigen_work(n, True),
         temporaries=checked, source="section 7.5.6, leading terms", examples=(example(_SQUARE), example(_COMPLEX)),
     ),
-    factorisation(
+    matrix_op(
         "aten._linalg_eigvals.default", outputs=_eigenvalues, work=lambda a, m, n: eigen_work(n, False),
         temporaries=checked, source="section 7.5.6, leading terms", examples=(example(_SQUARE),),
     ),
-    factorisation(
+    matrix_op(
         "aten._linalg_svd.default", outputs=_svd,
         work=lambda a, m, n: svd_work(m, n, a["compute_uv"], a["full_matrices"]),
         temporaries=overwritten, source="figure 8.6.1, leading terms",

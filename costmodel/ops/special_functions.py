@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import pointwise
 from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import each, elementwise, float_casts
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.versions import Change, has
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -41,6 +44,17 @@ def _arguments_of_gamma(args: Arguments) -> list[TensorSpec]:
 def _arguments_and_sum(args: Arguments) -> list[TensorSpec]:
     """The same, and their sum, which is then copied."""
     return [*_arguments_of_gamma(args), _contiguous({"self": args["self"]})]
+
+
+def _powers(tensors: int) -> Callable[[Arguments], list[TensorSpec]]:
+    """The power of two; in place the exponent in its dtype weighs too, which is gone when another output is made."""
+
+    def temporaries(args: Arguments) -> list[TensorSpec]:
+        if has(Change.POWER_OF_TWO_IN_PLACE):
+            return []
+        return [TensorSpec(args["other"].shape, default_float()) for _ in range(tensors)]
+
+    return temporaries
 
 
 def _decimals_work(call: OpCall) -> Work:
@@ -106,8 +120,11 @@ register(
                 source="one function, for only values tell how often Euclid's algorithm divides"),
     elementwise("aten.lcm.default", "aten.lcm_.default", work=each(transcendentals=1, divides=1, multiplies=1),
                 kind="other", examples=_INTS, source="|a| / gcd(a, b) * |b|"),
-    elementwise("aten.ldexp.Tensor", "aten.ldexp_.default", work=each(transcendentals=1, multiplies=1), kind="other",
-                outputs=_floating, temporaries=no_temporaries, examples=(example(_X, _I),), source="x * 2^e"),
+    *(
+        elementwise(target, work=each(transcendentals=1, multiplies=1), kind="other", outputs=_floating,
+                    temporaries=temporaries, examples=(example(_X, _I),), source="x * 2^e")
+        for target, temporaries in (("aten.ldexp.Tensor", _powers(1)), ("aten.ldexp_.default", _powers(2)))
+    ),
     elementwise("aten.nextafter.default", "aten.nextafter_.default", work=each(), kind="other",
                 examples=(example(_X, _Y),), source=_BITS),
     elementwise("aten.round.decimals", "aten.round_.decimals", work=_decimals_work, kind="other",
