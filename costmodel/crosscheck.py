@@ -93,7 +93,7 @@ def check(pricing: Pricing) -> CrossCheck:
     traced_only: list[str] = []
     checked = 0
     for layer in pricing.layers:
-        cost = closed.price(layer.module) if layer.module is not None else None
+        cost = closed.cost_of(layer.module) if layer.module is not None else None
         if cost is None:
             traced_only.append(layer.name)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -18,6 +19,13 @@ SEQUENCE = (2, 6, 9)
 VOLUME = (1, 2, 5, 6, 7)
 TOKENS = (4, 3, 5)
 WORDS = costmodel.Input((2, 3), torch.int64)
+
+
+def without_bias(norm: nn.Module) -> nn.Module:
+    """The same normalisation without its shift, as newer torch makes it with ``bias=False``."""
+    norm.register_parameter("bias", None)
+    return norm
+
 
 LAYER_CASES: list[tuple[nn.Module, Any]] = [
     (nn.Conv1d(4, 6, 3, padding=1, groups=2), (2, 4, 9)),
@@ -42,12 +50,19 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
     (nn.BatchNorm2d(6), B),
     (nn.BatchNorm2d(6, track_running_stats=False), B),
     (nn.BatchNorm3d(2, momentum=None), VOLUME),
+    (without_bias(nn.BatchNorm1d(6)), (4, 6)),
+    (without_bias(nn.BatchNorm2d(6, track_running_stats=False)), B),
+    (without_bias(nn.BatchNorm3d(2, momentum=None)), VOLUME),
     (nn.LayerNorm((12, 10)), B),
     (nn.LayerNorm(10, bias=False), B),
     (nn.LayerNorm(10, elementwise_affine=False), B),
     (nn.GroupNorm(3, 6), B),
     (nn.GroupNorm(3, 6, affine=False), B),
+    (without_bias(nn.GroupNorm(3, 6)), B),
     (nn.InstanceNorm1d(6), SEQUENCE),
+    (without_bias(nn.InstanceNorm1d(6, affine=True)), SEQUENCE),
+    (without_bias(nn.InstanceNorm2d(6, affine=True, track_running_stats=True)), B),
+    (without_bias(nn.InstanceNorm3d(2, affine=True)), VOLUME),
     (nn.InstanceNorm2d(6, affine=True, track_running_stats=True), B),
     (nn.InstanceNorm3d(2), VOLUME),
     (nn.RMSNorm(10), B),
@@ -191,6 +206,68 @@ def test_attention_agrees_with_every_mask(
 ) -> None:
     """Multi-head attention agrees in both layouts, with and without its weights and dropout, under every mask."""
     check(Attends(batch_first, need_weights, dropout), {"x": (2, 5, 8) if batch_first else (5, 2, 8), **masks})
+
+
+class Repeats(nn.Module):
+    """A layer that is given one tensor in several places."""
+
+    def __init__(self, layer: nn.Module, *, nested: bool = False) -> None:
+        super().__init__()
+        self.layer = layer
+        self.nested = nested
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor | None = None) -> Any:
+        twice = x if y is None else y
+        return self.layer(x, (twice, twice)) if self.nested else self.layer(x, twice)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [
+        (Repeats(nn.Bilinear(5, 5, 7)), (2, 3, 5)),
+        (Repeats(nn.Bilinear(5, 5, 7, bias=False)), (5,)),
+        (Repeats(nn.LSTM(5, 7), nested=True), (TOKENS, (1, 3, 7))),
+        (Repeats(nn.LSTM(7, 7), nested=True), (1, 3, 7)),
+        (Repeats(nn.LSTM(5, 7, 2, bidirectional=True), nested=True), ((4, 5), (4, 7))),
+        (Repeats(nn.GRU(7, 7)), (1, 3, 7)),
+        (Repeats(nn.RNN(7, 7, batch_first=True)), (1, 1, 7)),
+    ],
+    ids=str,
+)
+def test_a_tensor_given_twice_is_read_once(model: nn.Module, inputs: Any) -> None:
+    """Where a layer is given one tensor in two places, its kernel reads it once, and the closed form agrees."""
+    check(model, inputs)
+
+
+class Relates(nn.Module):
+    """Attention of a sequence to itself, to another one, or with keys and values of their own."""
+
+    def __init__(self, width: int, heads: int, *, need_weights: bool, batch_first: bool) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, dropout=0.1, batch_first=batch_first)
+        self.need_weights = need_weights
+
+    def forward(self, q: torch.Tensor, k: torch.Tensor | None = None, v: torch.Tensor | None = None) -> Any:
+        k = q if k is None else k
+        return self.attention(q, k, k if v is None else v, need_weights=self.need_weights)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize(("width", "heads"), [(7, 7), (8, 2), (4, 1), (1, 1)])
+def test_attention_of_small_sizes_raises_no_false_alarm(
+    width: int, heads: int, mode: Any, need_weights: bool, batch_first: bool
+) -> None:
+    """Sizes of 1 decide what torch copies; every combination agrees, or has no closed form where versions differ."""
+    model = Relates(width, heads, need_weights=need_weights, batch_first=batch_first)
+    for batch, queries, keys, tensors in product((1, 2), (1, 5), (1, 6), (1, 2, 3)):
+        sizes = (queries, keys, keys)[:tensors]
+        shapes = [(batch, n, width) if batch_first else (n, batch, width) for n in sizes]
+        verdict = costmodel.profile(model, shapes[0] if tensors == 1 else tuple(shapes), mode=mode).crosscheck()
+        assert verdict.mismatches == [], (batch, queries, keys, tensors)
+        versions_differ = batch == 1 < queries and heads == width > 1 and (need_weights or mode == "train")
+        assert verdict.checked == (not versions_differ), (batch, queries, keys, tensors)
 
 
 def test_every_layer_type_is_tested() -> None:

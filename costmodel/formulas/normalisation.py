@@ -29,23 +29,28 @@ def _moving_averages(*, channels: Count) -> Work:
     return Work(multiplies=5 * channels, adds=2 * channels)
 
 
+def _affine_params(*, channels: Count, affine: bool, bias: bool) -> Count:
+    """A scale per channel where it is affine, and a shift where it has a bias too."""
+    return (2 * channels if bias else channels) if affine else 0
+
+
 def _batch_norm_kernel(
-    *, channels: Count, elements: Count, affine: bool, tracked: bool, own_statistics: bool
+    *, channels: Count, elements: Count, affine: bool, bias: bool, tracked: bool, own_statistics: bool
 ) -> LayerCost:
     """The kernel under batch and instance normalisation: ``elements`` elements in ``channels`` channels."""
     work = Work(multiplies=elements, adds=elements)
     updated: Count = 0
     if own_statistics:
         work = _standardise(elements=elements // channels).times(channels)
-        if affine:
-            work = work + _affine(elements=elements)
+        work = work + _affine(elements=elements, weight=affine, bias=affine and bias)
         if tracked:
             work = work + _moving_averages(channels=channels)
             updated = 2 * channels
+    params = _affine_params(channels=channels, affine=affine, bias=bias)
     return LayerCost(
         kind="norm",
         output_shape=(elements,),
-        read=elements + (2 * channels if affine else 0) + (2 * channels if tracked else 0),
+        read=elements + params + (2 * channels if tracked else 0),
         written=elements + updated + (2 * channels if own_statistics else 0),
         work=work,
     )
@@ -57,19 +62,20 @@ def batch_norm(
     size: Sequence[Count] = (),
     batch: Count = 1,
     affine: bool = True,
+    bias: bool = True,
     track_running_stats: bool = True,
     training: bool = False,
 ) -> LayerCost:
     """Batch normalisation of N = batch channels prod(size) elements, C channels; ``size`` may be ().
 
-    params = 2 C if affine
+    params = C if affine + C if bias too
     buffers = 2 C + 1 if tracked
     flops = 2 N at inference: a multiply and an add, for the statistics are constants there
-    memory_access = x + y + 2 C if affine + 2 C if tracked
+    memory_access = x + w + b + y + 2 C if tracked
 
     With the batch's own statistics (training, or nothing tracked), per channel of m elements: 3 m - 1 adds, 2 m
-    multiplies, 2 divisions, 1 rsqrt; affine 2 m; 2 C saved statistics are written. Training updates what is tracked:
-    7 C more operations, 2 C written, and the counter of batches, an add of its own.
+    multiplies, 2 divisions, 1 rsqrt; m more for w, m for b; 2 C saved statistics are written. Training
+    updates what is tracked: 7 C more operations, 2 C written, and the counter of batches, an add of its own.
     Source: Ioffe & Szegedy, arXiv:1502.03167, algorithms 1 and 2 (step 11).
 
     >>> batch_norm(channels=64, size=(112, 112)).flops
@@ -81,6 +87,7 @@ def batch_norm(
         channels=channels,
         elements=prod(shape),
         affine=affine,
+        bias=bias,
         tracked=track_running_stats,
         own_statistics=training or not track_running_stats,
     )
@@ -90,7 +97,7 @@ def batch_norm(
         total(steps),
         output_shape=shape,
         output_size=tuple(size),
-        params=2 * channels if affine else 0,
+        params=_affine_params(channels=channels, affine=affine, bias=bias),
         buffers=2 * channels + 1 if track_running_stats else 0,
     )
 
@@ -123,12 +130,18 @@ def layer_norm(
 
 
 def group_norm(
-    *, channels: Count, groups: Count, size: Sequence[Count] = (), batch: Count = 1, affine: bool = True
+    *,
+    channels: Count,
+    groups: Count,
+    size: Sequence[Count] = (),
+    batch: Count = 1,
+    affine: bool = True,
+    bias: bool = True,
 ) -> LayerCost:
     """Group normalisation: ``groups`` groups of channels in every sample.
 
-    params = 2 C if affine
-    flops = 5 N + 2 batch groups + 2 N if affine
+    params = C if affine + C if bias too
+    flops = 5 N + 2 batch groups + N if affine + N if bias too
     memory_access = x + w + b + y
 
     Source: Wu & He, arXiv:1803.08494, section 3.1, eq. 7.
@@ -144,9 +157,9 @@ def group_norm(
         groups=batch * groups,
         of=channels * prod(size) // groups,
         weights=channels if affine else 0,
-        biases=channels if affine else 0,
+        biases=channels if affine and bias else 0,
         affine=affine,
-        bias=affine,
+        bias=affine and bias,
         spatial_size=tuple(size),
     )
 
@@ -180,14 +193,15 @@ def instance_norm(
     size: Sequence[Count],
     batch: Count = 1,
     affine: bool = False,
+    bias: bool = True,
     track_running_stats: bool = False,
     training: bool = False,
 ) -> LayerCost:
-    """Instance normalisation: a group norm with one channel a group.
+    """Instance normalisation: a group norm with one channel per group.
 
-    params = 2 C if affine
+    params = C if affine + C if bias too
     buffers = 2 C + 1 if tracked
-    flops = 5 N + 2 batch C + 2 N if affine; 2 N where tracked statistics are used (inference)
+    flops = 5 N + 2 batch C + N if affine + N if bias too; 2 N where tracked statistics are used (inference)
     flops of the moving averages, in training and where tracked: their mean over the batch, and the averages
     memory_access = x + w + b + y, + the statistics read where tracked, + written in training
 
@@ -199,13 +213,14 @@ def instance_norm(
     require(channels=channels, batch=batch, size=size)
     shape = (batch, channels, *size)
     elements = prod(shape)
-    weights = 2 * channels if affine else 0
+    weights = _affine_params(channels=channels, affine=affine, bias=bias)
     tracked = 2 * channels if track_running_stats else 0
     updates = training and track_running_stats
     kernel = _batch_norm_kernel(
         channels=batch * channels,
         elements=elements,
         affine=affine,
+        bias=bias,
         tracked=track_running_stats,
         own_statistics=training or not track_running_stats,
     )

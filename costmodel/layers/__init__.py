@@ -1,11 +1,11 @@
-"""One call of an ``nn.Module``, priced by the closed forms from its hyper-parameters and its input's shape alone.
+"""The cost of one call of an ``nn.Module`` in closed form: from its hyper-parameters and its inputs' shapes alone.
 
-Nothing here knows an aten op; what the layer really ran is the business of the other wing. Importing this package
-fills the table ``LAYERS``.
+Nothing here uses an aten op: what the layer really ran is the other derivation. Importing this package fills the table
+``LAYERS``.
 """
 
-from costmodel.layers import torch_nn
+from costmodel.layers import torch_nn, torch_nn_sequences
 from costmodel.layers.capture import capture, register_layer
-from costmodel.layers.registry import LAYERS, USER_LAYERS, price
+from costmodel.layers.registry import LAYERS, USER_LAYERS, cost_of
 
-__all__ = ["LAYERS", "USER_LAYERS", "capture", "price", "register_layer", "torch_nn"]
+__all__ = ["LAYERS", "USER_LAYERS", "capture", "cost_of", "register_layer", "torch_nn", "torch_nn_sequences"]

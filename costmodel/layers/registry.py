@@ -1,4 +1,4 @@
-"""Every layer type with a closed form: which attributes are hyper-parameters, and which formula they go to."""
+"""Every layer type with a closed form: which of its attributes are hyper-parameters, and what formula takes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import nn
 from costmodel.formulas import LayerCost
 from costmodel.graph import ModuleCall, TensorSpec, tensors_in
 
-Price = Callable[["Call"], LayerCost | None]
+Formula = Callable[["Call"], LayerCost | None]
+"""The cost of a call; None where no formula covers its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,12 @@ class Call:
         return self.inputs[0].shape
 
     @property
+    def given_again(self) -> int:
+        """Elements of tensors that were given more than once: a kernel reads each tensor once."""
+        given = self.inputs
+        return sum(t.size for t in given) - sum(t.size for t in {id(t): t for t in given}.values())
+
+    @property
     def training(self) -> bool:
         """Whether the layer ran in training mode."""
         return self.record.training
@@ -42,14 +49,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """How a layer type is priced in closed form."""
+    """The closed form of a layer type."""
 
     hyper: tuple[str, ...]
     """Attributes that are hyper-parameters."""
     present: tuple[str, ...]
     """Attributes of which only the presence counts: ``bias``, ``weight``."""
-    price: Price
+    formula: Formula
     kind: str = ""
+    """The category that the layer's call is listed under, where that is not its costliest op's."""
 
 
 LAYERS: dict[type[nn.Module], Layer] = {}
@@ -62,21 +70,19 @@ USER_LAYERS: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], LayerC
 """Those that users added."""
 
 
-def add(*types: type[nn.Module], hyper: str = "", present: str = "", price: Price, kind: str = "") -> None:
-    """Enters layer types with the names of their attributes, apart by spaces."""
+def add(*types: type[nn.Module], hyper: str = "", present: str = "", formula: Formula, kind: str = "") -> None:
+    """Registers layer types; ``hyper`` and ``present`` are space-separated names of attributes."""
     for t in types:
-        LAYERS[t] = _BY_NAME[t.__name__] = Layer(tuple(hyper.split()), tuple(present.split()), price, kind)
+        LAYERS[t] = _BY_NAME[t.__name__] = Layer(tuple(hyper.split()), tuple(present.split()), formula, kind)
 
 
-def price(call: ModuleCall) -> LayerCost | None:
-    """The closed form's cost of a call, ``None`` where it has none for these arguments."""
+def cost_of(call: ModuleCall) -> LayerCost | None:
+    """The cost of a call in closed form, ``None`` where no formula covers it."""
     if call.layer is None:
         return None
     if "cost" in call.layer.hyper:
         cost: LayerCost = call.layer.hyper["cost"]
         return cost
     if any(0 in t.shape or t.distinct != t.size for t in tensors_in((call.args, call.kwargs, call.outputs))):
-        return (
-            None  # formulas are of at least one element, and of elements that all lie in memory: not of expanded ones
-        )
-    return _BY_NAME[call.layer.key].price(Call(call.layer.hyper, call))
+        return None  # no formula covers empty tensors, nor expanded ones, whose elements share memory
+    return _BY_NAME[call.layer.key].formula(Call(call.layer.hyper, call))

@@ -1,4 +1,4 @@
-"""The layers of ``torch.nn``: the hyper-parameters of each, and the formula that they go to."""
+"""The layers of ``torch.nn`` but those for sequences: the hyper-parameters of each, and the formula that takes them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
-from costmodel.graph import TensorSpec, is_channels_last
-from costmodel.layers.registry import Call, Price, add
+from costmodel.graph import is_channels_last
+from costmodel.layers.registry import Call, Formula, add
 
 
 def _spatial(call: Call, axes: int) -> tuple[int, tuple[int, ...], bool]:
@@ -22,15 +22,15 @@ def _spatial(call: Call, axes: int) -> tuple[int, tuple[int, ...], bool]:
     return shape[0], shape[2:], False
 
 
-def _batched(axes: int, form: Callable[[Call, int, tuple[int, ...]], LayerCost]) -> Price:
+def _batched(axes: int, form: Callable[[Call, int, tuple[int, ...]], LayerCost]) -> Formula:
     """Takes an input without a batch dimension as a batch of one, as torch does."""
 
-    def priced(call: Call) -> LayerCost:
+    def cost_of(call: Call) -> LayerCost:
         batch, size, bare = _spatial(call, axes)
         cost = form(call, batch, size)
         return replace(cost, output_shape=cost.output_shape[1:]) if bare else cost
 
-    return priced
+    return cost_of
 
 
 def _conv(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
@@ -65,9 +65,9 @@ _DIMENSIONS: tuple[tuple[type[nn.Module], ...], ...] = (
     (nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d),
 )
 for _axes, (_plain, _transposed, _) in enumerate(_DIMENSIONS, start=1):
-    add(_plain, hyper=_CONV, present="weight bias", price=_batched(_axes, _conv))
+    add(_plain, hyper=_CONV, present="weight bias", formula=_batched(_axes, _conv))
     add(
-        _transposed, hyper=f"{_CONV} output_padding", present="weight bias", price=_batched(_axes, _conv_transpose)
+        _transposed, hyper=f"{_CONV} output_padding", present="weight bias", formula=_batched(_axes, _conv_transpose)
     )  # fmt: skip
 
 
@@ -77,36 +77,34 @@ def _linear(call: Call) -> LayerCost:
     )
 
 
-add(nn.Linear, hyper="in_features out_features", present="weight bias", price=_linear)
-add(
-    nn.Bilinear,
-    hyper="in1_features in2_features out_features",
-    present="weight bias",
-    price=lambda call: f.bilinear(
+def _bilinear(call: Call) -> LayerCost:
+    cost = f.bilinear(
         in1_features=call["in1_features"], in2_features=call["in2_features"], out_features=call["out_features"],
         bias=call["bias"], rows=call.shape[:-1],
-    ),
-)  # fmt: skip
+    )  # fmt: skip
+    return replace(cost, read=cost.read - call.given_again)
 
 
-def _batch_norm(call: Call) -> LayerCost | None:
-    if call["weight"] and not call["bias"]:
-        return None  # the formula is of both or none
+add(nn.Linear, hyper="in_features out_features", present="weight bias", formula=_linear)
+add(nn.Bilinear, hyper="in1_features in2_features out_features", present="weight bias", formula=_bilinear)
+
+
+def _batch_norm(call: Call) -> LayerCost:
     batch, channels, *size = call.shape
     cost = f.batch_norm(
-        channels=channels, size=tuple(size), batch=batch, affine=call["weight"], training=call.training,
-        track_running_stats=call["track_running_stats"],
+        channels=channels, size=tuple(size), batch=batch, affine=call["weight"], bias=call["bias"],
+        training=call.training, track_running_stats=call["track_running_stats"],
     )  # fmt: skip
     if call["momentum"] is None and call["track_running_stats"] and call.training:
         return replace(cost, read=cost.read + 1)  # the cumulative average looks at the number of batches
     return cost
 
 
-def _instance_norm(axes: int) -> Price:
+def _instance_norm(axes: int) -> Formula:
     def form(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
         return f.instance_norm(
-            channels=call.shape[-axes - 1], size=size, batch=batch, affine=call["weight"], training=call.training,
-            track_running_stats=call["track_running_stats"],
+            channels=call.shape[-axes - 1], size=size, batch=batch, affine=call["weight"], bias=call["bias"],
+            training=call.training, track_running_stats=call["track_running_stats"],
         )  # fmt: skip
 
     return _batched(axes, form)
@@ -123,12 +121,11 @@ def _group_norm(call: Call) -> LayerCost | None:
     (x,) = call.inputs
     if x.strides is not None and not is_channels_last(x):
         return None  # torch copies such an input first
-    if call["weight"] and not call["bias"]:
-        return None  # the formula is of both or none
     batch, channels, *size = x.shape
     return f.group_norm(
-        channels=channels, groups=call["num_groups"], size=tuple(size), batch=batch, affine=call["weight"]
-    )
+        channels=channels, groups=call["num_groups"], size=tuple(size), batch=batch, affine=call["weight"],
+        bias=call["bias"],
+    )  # fmt: skip
 
 
 def _rms_norm(call: Call) -> LayerCost:
@@ -145,17 +142,17 @@ def _local_response_norm(call: Call) -> LayerCost:
 
 add(
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
-    hyper="num_features track_running_stats momentum", present="weight bias", price=_batch_norm,
+    hyper="num_features track_running_stats momentum", present="weight bias", formula=_batch_norm,
 )  # fmt: skip
 for _axes, (_, _, _instance) in enumerate(_DIMENSIONS, start=1):
-    add(_instance, hyper="num_features track_running_stats", present="weight bias", price=_instance_norm(_axes))
-add(nn.LayerNorm, hyper="normalized_shape", present="weight bias", price=_layer_norm)
-add(nn.GroupNorm, hyper="num_groups num_channels", present="weight bias", price=_group_norm)
-add(nn.RMSNorm, hyper="normalized_shape", present="weight", price=_rms_norm)
-add(nn.LocalResponseNorm, hyper="size alpha beta k", price=_local_response_norm, kind="norm")
+    add(_instance, hyper="num_features track_running_stats", present="weight bias", formula=_instance_norm(_axes))
+add(nn.LayerNorm, hyper="normalized_shape", present="weight bias", formula=_layer_norm)
+add(nn.GroupNorm, hyper="num_groups num_channels", present="weight bias", formula=_group_norm)
+add(nn.RMSNorm, hyper="normalized_shape", present="weight", formula=_rms_norm)
+add(nn.LocalResponseNorm, hyper="size alpha beta k", formula=_local_response_norm, kind="norm")
 
 
-def _activation(name: str) -> Price:
+def _activation(name: str) -> Formula:
     return lambda call: f.activation(name=name, shape=call.shape)
 
 
@@ -167,13 +164,13 @@ _ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.LogSigmoid: "logsigmoid", nn.Threshold: "threshold", nn.Identity: "identity",
 }  # fmt: skip
 for _type, _name in _ACTIVATIONS.items():
-    add(_type, price=_activation(_name))
+    add(_type, formula=_activation(_name))
 # At inference; in training its slopes are drawn, by a kernel that writes them.
-add(nn.RReLU, price=lambda call: None if call.training else f.activation(name="rrelu", shape=call.shape))
+add(nn.RReLU, formula=lambda call: None if call.training else f.activation(name="rrelu", shape=call.shape))
 add(
     nn.GELU,
     hyper="approximate",
-    price=lambda call: f.activation(
+    formula=lambda call: f.activation(
         name="gelu_tanh" if call["approximate"] == "tanh" else "gelu", shape=call.shape
     ),
 )  # fmt: skip
@@ -181,22 +178,22 @@ add(
     nn.PReLU,
     hyper="num_parameters",
     present="weight",
-    price=lambda call: f.activation(name="prelu", shape=call.shape, num_parameters=call["num_parameters"]),
+    formula=lambda call: f.activation(name="prelu", shape=call.shape, num_parameters=call["num_parameters"]),
 )
 
 
-def _along_an_axis(name: str) -> Price:
+def _along_an_axis(name: str) -> Formula:
     # dim=None is torch's deprecated guess: no closed form is offered for it.
     return lambda call: (
         None if call["dim"] is None or not call.shape else f.activation(name=name, shape=call.shape, dim=call["dim"])
     )  # fmt: skip
 
 
-add(nn.Softmax, hyper="dim", price=_along_an_axis("softmax"))
-add(nn.LogSoftmax, hyper="dim", price=_along_an_axis("log_softmax"))
-add(nn.Softmin, hyper="dim", price=_along_an_axis("softmin"))
-add(nn.GLU, hyper="dim", price=_along_an_axis("glu"))
-add(nn.Softmax2d, price=lambda call: f.activation(name="softmax", shape=call.shape, dim=-3))
+add(nn.Softmax, hyper="dim", formula=_along_an_axis("softmax"))
+add(nn.LogSoftmax, hyper="dim", formula=_along_an_axis("log_softmax"))
+add(nn.Softmin, hyper="dim", formula=_along_an_axis("softmin"))
+add(nn.GLU, hyper="dim", formula=_along_an_axis("glu"))
+add(nn.Softmax2d, formula=lambda call: f.activation(name="softmax", shape=call.shape, dim=-3))
 
 
 def _max_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
@@ -241,104 +238,12 @@ _POOLS: tuple[tuple[type[nn.Module], ...], ...] = (
 )
 for _axes, (_max, _avg, _adaptive_avg, _adaptive_max, _lp) in enumerate(_POOLS, start=1):
     add(
-        _max, hyper="kernel_size stride padding dilation ceil_mode return_indices", price=_batched(_axes, _max_pool)
+        _max, hyper="kernel_size stride padding dilation ceil_mode return_indices", formula=_batched(_axes, _max_pool)
     )  # fmt: skip
-    add(_avg, hyper="kernel_size stride padding ceil_mode", price=_batched(_axes, _avg_pool))
-    add(_adaptive_avg, hyper="output_size", price=_batched(_axes, _adaptive_avg_pool))
-    add(_adaptive_max, hyper="output_size", price=_batched(_axes, _adaptive_max_pool))
-    add(_lp, hyper="norm_type kernel_size stride ceil_mode", price=_batched(_axes, _lp_pool), kind="pool")
-
-
-def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Price:
-    def priced(call: Call) -> LayerCost | None:
-        shape = call.shape
-        if len(shape) not in (2, 3) or any(isinstance(given, tuple) for given in call.record.args[:1]):
-            return None  # the second is a packed sequence, whose lengths no shape tells
-        bare = len(shape) == 2
-        length, batch = shape[:2] if not bare else (shape[0], 1)
-        if call["batch_first"] and not bare:
-            length, batch = batch, length
-        cost = formula(
-            input_size=call["input_size"], hidden_size=call["hidden_size"], length=length, batch=batch,
-            num_layers=call["num_layers"], bias=call["bias"], bidirectional=call["bidirectional"],
-            batch_first=call["batch_first"] and not bare, hx_given=len(call.inputs) > 1, training=call.training,
-            dropout=call["dropout"], **{name: call[name] for name in more},
-        )  # fmt: skip
-        return replace(cost, output_shape=(cost.output_shape[0], cost.output_shape[2])) if bare else cost
-
-    return priced
-
-
-_RNN = "input_size hidden_size num_layers bias batch_first dropout bidirectional"
-add(nn.LSTM, hyper=f"{_RNN} proj_size", price=_recurrent(f.lstm, "proj_size"), kind="recurrent")
-add(nn.GRU, hyper=_RNN, price=_recurrent(f.gru), kind="recurrent")
-add(nn.RNN, hyper=f"{_RNN} nonlinearity", price=_recurrent(f.rnn, "nonlinearity"), kind="recurrent")
-add(
-    nn.Embedding,
-    hyper="num_embeddings embedding_dim max_norm",
-    present="weight",
-    price=lambda call: None if call["max_norm"] is not None else f.embedding(
-        num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], shape=call.shape
-    ),
-)  # fmt: skip
-
-
-def _embedding_bag(call: Call) -> LayerCost | None:
-    if len(call.inputs) > 1 or len(call.shape) != 2 or call["max_norm"] is not None:
-        return None  # with offsets or weights, bags have sizes that no shape tells
-    if call.inputs[0].strides is not None:
-        return None  # torch copies the indices first
-    bags, bag_size = call.shape
-    return f.embedding_bag(
-        num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], bags=bags, bag_size=bag_size,
-        mode=call["mode"],
-    )  # fmt: skip
-
-
-add(
-    nn.EmbeddingBag, hyper="num_embeddings embedding_dim mode max_norm", present="weight", price=_embedding_bag
-)  # fmt: skip
-
-
-_ATTENTION_ARGUMENTS = (
-    "query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal",
-)  # fmt: skip
-
-
-def _multi_head_attention(call: Call) -> LayerCost | None:
-    given = dict(zip(_ATTENTION_ARGUMENTS, call.record.args, strict=False)) | dict(call.record.kwargs)
-    query, key, value = given["query"], given["key"], given["value"]
-    if len(query.shape) != 3 or call["bias_k"] or call["add_zero_attn"]:
-        return None
-    batch, queries = query.shape[:2] if call["batch_first"] else query.shape[1::-1]
-    same = "self" if query is key and key is value else "shared_key_value" if key is value else "distinct"
-    attn_mask, padding_mask = given.get("attn_mask"), given.get("key_padding_mask")
-    return f.multi_head_attention(
-        embed_dim=call["embed_dim"], num_heads=call["num_heads"], queries=queries,
-        keys=key.shape[1 if call["batch_first"] else 0], batch=batch, inputs=same,
-        kdim=None if call["_qkv_same_embed_dim"] else call["kdim"],
-        vdim=None if call["_qkv_same_embed_dim"] else call["vdim"],
-        bias=call["in_proj_bias"], batch_first=call["batch_first"], need_weights=given.get("need_weights", True),
-        average_attn_weights=given.get("average_attn_weights", True), attn_mask=_mask(attn_mask),
-        attn_mask_per_head=attn_mask is not None and len(attn_mask.shape) == 3,
-        key_padding_mask=_mask(padding_mask), is_causal=given.get("is_causal", False), training=call.training,
-        dropout_p=call["dropout"],
-        # Dropout is what the fused kernels cannot do: without them the result is contiguous, and is copied back.
-        transposed_output=not (call.training and call["dropout"]),
-    )  # fmt: skip
-
-
-def _mask(mask: TensorSpec | None) -> str | None:
-    return None if mask is None else "bool" if mask.dtype == "bool" else "float"
-
-
-add(
-    nn.MultiheadAttention,
-    hyper="embed_dim num_heads kdim vdim dropout batch_first add_zero_attn _qkv_same_embed_dim",
-    present="in_proj_bias bias_k",
-    price=_multi_head_attention,
-    kind="attention",
-)
+    add(_avg, hyper="kernel_size stride padding ceil_mode", formula=_batched(_axes, _avg_pool))
+    add(_adaptive_avg, hyper="output_size", formula=_batched(_axes, _adaptive_avg_pool))
+    add(_adaptive_max, hyper="output_size", formula=_batched(_axes, _adaptive_max_pool))
+    add(_lp, hyper="norm_type kernel_size stride ceil_mode", formula=_batched(_axes, _lp_pool), kind="pool")
 
 
 def _upsample(call: Call) -> LayerCost:
@@ -354,23 +259,23 @@ def _upsample(call: Call) -> LayerCost:
 
 
 add(
-    nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d, hyper="size scale_factor mode", price=_upsample
+    nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d, hyper="size scale_factor mode", formula=_upsample
 )  # fmt: skip
 
 
-def _shuffled(formula: Callable[..., LayerCost], hyper: str, argument: str) -> Price:
-    def priced(call: Call) -> LayerCost | None:
+def _shuffled(formula: Callable[..., LayerCost], hyper: str, argument: str) -> Formula:
+    def cost_of(call: Call) -> LayerCost | None:
         if len(call.shape) != 4:
             return None
         batch, channels, *size = call.shape
         return formula(channels=channels, size=tuple(size), batch=batch, **{argument: call[hyper]})
 
-    return priced
+    return cost_of
 
 
-add(nn.PixelShuffle, hyper="upscale_factor", price=_shuffled(f.pixel_shuffle, "upscale_factor", "factor"))
-add(nn.PixelUnshuffle, hyper="downscale_factor", price=_shuffled(f.pixel_unshuffle, "downscale_factor", "factor"))
-add(nn.ChannelShuffle, hyper="groups", price=_shuffled(f.channel_shuffle, "groups", "groups"))
+add(nn.PixelShuffle, hyper="upscale_factor", formula=_shuffled(f.pixel_shuffle, "upscale_factor", "factor"))
+add(nn.PixelUnshuffle, hyper="downscale_factor", formula=_shuffled(f.pixel_unshuffle, "downscale_factor", "factor"))
+add(nn.ChannelShuffle, hyper="groups", formula=_shuffled(f.channel_shuffle, "groups", "groups"))
 
 
 def _flatten(call: Call) -> LayerCost | None:
@@ -381,7 +286,7 @@ def _flatten(call: Call) -> LayerCost | None:
     return f.activation(name="identity", shape=(*shape[:first], prod(shape[first : last + 1]), *shape[last + 1 :]))
 
 
-add(nn.Flatten, hyper="start_dim end_dim", price=_flatten, kind="view")
+add(nn.Flatten, hyper="start_dim end_dim", formula=_flatten, kind="view")
 
 
 def _unflatten(call: Call) -> LayerCost | None:
@@ -394,7 +299,7 @@ def _unflatten(call: Call) -> LayerCost | None:
     return f.activation(name="identity", shape=(*shape[:dim], *sizes, *shape[dim + 1 :]))
 
 
-add(nn.Unflatten, hyper="dim unflattened_size", price=_unflatten, kind="view")
+add(nn.Unflatten, hyper="dim unflattened_size", formula=_unflatten, kind="view")
 
 
 def _pad(call: Call) -> LayerCost | None:
@@ -412,14 +317,14 @@ def _pad(call: Call) -> LayerCost | None:
 add(
     nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d,
     nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d, nn.ReplicationPad1d, nn.ReplicationPad2d,
-    nn.ReplicationPad3d, hyper="padding", price=_pad, kind="resample",
+    nn.ReplicationPad3d, hyper="padding", formula=_pad, kind="resample",
 )  # fmt: skip
 add(
     nn.Dropout, hyper="p inplace", kind="other",
-    price=lambda call: f.dropout(shape=call.shape, training=call.training, p=call["p"], inplace=call["inplace"]),
+    formula=lambda call: f.dropout(shape=call.shape, training=call.training, p=call["p"], inplace=call["inplace"]),
 )  # fmt: skip
 # At inference, where these layers do nothing; what they run in training depends on the mask's shape.
 add(
     nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
-    price=lambda call: None if call.training else f.dropout(shape=call.shape),
+    formula=lambda call: None if call.training else f.dropout(shape=call.shape),
 )  # fmt: skip

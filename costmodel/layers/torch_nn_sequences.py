@@ -1,0 +1,111 @@
+"""The layers of ``torch.nn`` for sequences: recurrent layers, embeddings and attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import nn
+
+from costmodel import formulas as f
+from costmodel.formulas import LayerCost
+from costmodel.graph import TensorSpec
+from costmodel.layers.registry import Call, Formula, add
+
+
+def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
+    def cost_of(call: Call) -> LayerCost | None:
+        shape = call.shape
+        if len(shape) not in (2, 3) or any(isinstance(given, tuple) for given in call.record.args[:1]):
+            return None  # the second is a packed sequence, whose lengths no shape tells
+        bare = len(shape) == 2
+        length, batch = shape[:2] if not bare else (shape[0], 1)
+        if call["batch_first"] and not bare:
+            length, batch = batch, length
+        cost = formula(
+            input_size=call["input_size"], hidden_size=call["hidden_size"], length=length, batch=batch,
+            num_layers=call["num_layers"], bias=call["bias"], bidirectional=call["bidirectional"],
+            batch_first=call["batch_first"] and not bare, hx_given=len(call.inputs) > 1, training=call.training,
+            dropout=call["dropout"], **{name: call[name] for name in more},
+        )  # fmt: skip
+        if bare:  # torch gives each tensor its batch dimension by a view of its own
+            return replace(cost, output_shape=(cost.output_shape[0], cost.output_shape[2]))
+        return replace(cost, read=cost.read - call.given_again)
+
+    return cost_of
+
+
+_RNN = "input_size hidden_size num_layers bias batch_first dropout bidirectional"
+add(nn.LSTM, hyper=f"{_RNN} proj_size", formula=_recurrent(f.lstm, "proj_size"), kind="recurrent")
+add(nn.GRU, hyper=_RNN, formula=_recurrent(f.gru), kind="recurrent")
+add(nn.RNN, hyper=f"{_RNN} nonlinearity", formula=_recurrent(f.rnn, "nonlinearity"), kind="recurrent")
+add(
+    nn.Embedding,
+    hyper="num_embeddings embedding_dim max_norm",
+    present="weight",
+    formula=lambda call: None if call["max_norm"] is not None else f.embedding(
+        num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], shape=call.shape
+    ),
+)  # fmt: skip
+
+
+def _embedding_bag(call: Call) -> LayerCost | None:
+    if len(call.inputs) > 1 or len(call.shape) != 2 or call["max_norm"] is not None:
+        return None  # with offsets or weights, bags have sizes that no shape tells
+    if call.inputs[0].strides is not None:
+        return None  # torch copies the indices first
+    bags, bag_size = call.shape
+    return f.embedding_bag(
+        num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], bags=bags, bag_size=bag_size,
+        mode=call["mode"],
+    )  # fmt: skip
+
+
+add(
+    nn.EmbeddingBag, hyper="num_embeddings embedding_dim mode max_norm", present="weight", formula=_embedding_bag
+)  # fmt: skip
+
+
+_ATTENTION_ARGUMENTS = (
+    "query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal",
+)  # fmt: skip
+
+
+def _multi_head_attention(call: Call) -> LayerCost | None:
+    given = dict(zip(_ATTENTION_ARGUMENTS, call.record.args, strict=False)) | dict(call.record.kwargs)
+    query, key, value = given["query"], given["key"], given["value"]
+    if len(query.shape) != 3 or call["bias_k"] or call["add_zero_attn"]:
+        return None
+    batch, queries = query.shape[:2] if call["batch_first"] else query.shape[1::-1]
+    # Dropout is what the fused kernels cannot do: without them the result is contiguous, and is copied back.
+    fused = not (call.training and call["dropout"])
+    need_weights = given.get("need_weights", True)
+    if batch == 1 < queries and call["num_heads"] == call["embed_dim"] > 1 and (need_weights or not fused):
+        return None  # torch 2.6 copies it back, 2.13 reshapes it
+    same = "self" if query is key and key is value else "shared_key_value" if key is value else "distinct"
+    attn_mask, padding_mask = given.get("attn_mask"), given.get("key_padding_mask")
+    return f.multi_head_attention(
+        embed_dim=call["embed_dim"], num_heads=call["num_heads"], queries=queries,
+        keys=key.shape[1 if call["batch_first"] else 0], batch=batch, inputs=same,
+        kdim=None if call["_qkv_same_embed_dim"] else call["kdim"],
+        vdim=None if call["_qkv_same_embed_dim"] else call["vdim"],
+        bias=call["in_proj_bias"], batch_first=call["batch_first"], need_weights=need_weights,
+        average_attn_weights=given.get("average_attn_weights", True), attn_mask=_mask(attn_mask),
+        attn_mask_per_head=attn_mask is not None and len(attn_mask.shape) == 3,
+        key_padding_mask=_mask(padding_mask), is_causal=given.get("is_causal", False), training=call.training,
+        dropout_p=call["dropout"],
+        transposed_output=fused,
+    )  # fmt: skip
+
+
+def _mask(mask: TensorSpec | None) -> str | None:
+    return None if mask is None else "bool" if mask.dtype == "bool" else "float"
+
+
+add(
+    nn.MultiheadAttention,
+    hyper="embed_dim num_heads kdim vdim dropout batch_first add_zero_attn _qkv_same_embed_dim",
+    present="in_proj_bias bias_k",
+    formula=_multi_head_attention,
+    kind="attention",
+)
