@@ -1,6 +1,6 @@
 """The networks of the papers, by name: `costmodel.models.mobilenet_v2(width=0.75)` is an ordinary `nn.Module`.
 
-One family a file, the paper's table as data at its top. A family, and torch with it, is imported when one of its
+One file per family, with the paper's table as data at its top. A family, and torch with it, is imported when one of its
 names is first asked for.
 """
 
@@ -111,10 +111,10 @@ def closed_form(name: str, *, batch: Count = 1, mode: str = "eval", **arguments:
     Args:
         name: one of `list_models()`.
         batch: images in the batch.
-        mode: which forward, as for `costmodel.profile`; auxiliary classifiers run in training alone.
+        mode: which forward, as for `costmodel.profile`; auxiliary classifiers run only in training.
         arguments: those of `costmodel.models.NAME`, with the same defaults. `resolution` may also be a pair (height,
             width). `width`, `resolution`, `num_classes`, `batch`, and HybridSN's `window` and `bands`, take NumPy
-            arrays too, which are broadcast against each other: one configuration an element. All of these but
+            arrays too, which are broadcast against each other: one configuration per element. All of these but
             `width`, whose channels are rounded, take sympy symbols (declared `integer=True, positive=True`).
 
     Raises:

@@ -124,7 +124,7 @@ class Residual(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """x * gate(expand(act(reduce(mean of x)))), one gate value a channel: x and y are (n, channels, h, w).
+    """x * gate(expand(act(reduce(mean of x)))), one gate value per channel: x and y are (n, channels, h, w).
 
     Source: Hu et al., arXiv:1709.01507, section 3; the two fully connected layers are 1x1 convolutions with bias.
     """

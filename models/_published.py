@@ -1,4 +1,4 @@
-"""What papers and libraries say of a network's size: one frozen record a statement, without torch."""
+"""What papers and libraries say of a network's size: one frozen record per statement, without torch."""
 
 from __future__ import annotations
 
@@ -24,19 +24,9 @@ def read_figure(printed: str) -> int:
     return int(Decimal(match[1]) * _UNITS[match[2]])
 
 
-def count_digits(printed: str) -> int:
-    """How many significant digits a printed figure has.
-
-    >>> count_digits("4.2 M"), count_digits("0.39 G"), count_digits("22,855,952")
-    (2, 2, 8)
-    """
-    digits = "".join(character for character in printed if character.isdigit())
-    return len(digits.lstrip("0"))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One statement about one network, with the place where it stands. A figure is never adjusted to fit.
+    """One statement about one network, with its source. A figure is never adjusted to fit.
 
     `name` and `variant` build the network that is meant: `costmodel.models.build(name, **variant)`.
     """
@@ -63,13 +53,3 @@ class Published:
     @property
     def macs(self) -> int | None:
         return None if self.macs_printed is None else read_figure(self.macs_printed)
-
-    @property
-    def params_precision(self) -> int | None:
-        """Significant digits of the printed parameters."""
-        return None if self.params_printed is None else count_digits(self.params_printed)
-
-    @property
-    def macs_precision(self) -> int | None:
-        """Significant digits of the printed multiply-accumulates."""
-        return None if self.macs_printed is None else count_digits(self.macs_printed)

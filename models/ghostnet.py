@@ -38,7 +38,7 @@ class GhostModule(nn.Module):
 
 
 def depthwise_conv(channels: int, kernel: int, stride: int) -> ConvNormAct:
-    """One filter a channel, and batch norm, without activation."""
+    """One filter per channel, and batch norm, without activation."""
     return ConvNormAct(channels, channels, kernel, stride=stride, groups=channels, act=None)
 
 

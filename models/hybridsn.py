@@ -42,7 +42,7 @@ def hybridsn(*, window: int = WINDOW, bands: int = BANDS, num_classes: int = 16)
     """HybridSN for x (n, 1, bands, window, window): 3-d convolutions, then a 2-d one over the joined bands.
 
     Source: Roy et al., arXiv:1902.06701, Table I. Note 000 puts a batch norm after each convolution, which the paper
-    does not have: 240 parameters more than its 5,122,176. `window` and `bands` change the layers, not the input alone.
+    does not have: 240 parameters more than its 5,122,176. `window` and `bands` change the layers, not only the input.
     """
     check_window(window, bands)
     return HybridSN(window=window, bands=bands, num_classes=num_classes)

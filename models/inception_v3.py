@@ -29,7 +29,7 @@ def build_row(row: Row, c_in: int) -> tuple[nn.Module, int]:
 
 
 def build_branch(rows: Sequence[Row], c_in: int) -> tuple[nn.Module, int]:
-    """The rows in order, and how many channels leave the last; a single row stands for itself."""
+    """The rows in order, and how many channels leave the last; a single row is not wrapped."""
     modules = []
     for row in rows:
         module, c_in = build_row(row, c_in)

@@ -57,7 +57,7 @@ def mobilenet_v1_cifar(*, width: float = 1.0, num_classes: int = 10, resolution:
 
     It is not the paper's: eight separable convolutions instead of thirteen, of at most 512 channels, a first
     convolution of stride 1 with bias, and a 2x2 average pool, so that the input must be 32x32 (up to 47x47).
-    `width` multiplies the channels, as the paper's alpha does; the note has 1 alone.
+    `width` multiplies the channels, as the paper's alpha does; the note has only 1.
     """
     stem = ConvNormAct(3, make_divisible(STEM_WIDTH * width), 3, bias=True)
     return MobileNetV1(stem, _widened(CIFAR, width), nn.AvgPool2d(2), num_classes=num_classes, resolution=resolution)

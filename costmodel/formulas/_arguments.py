@@ -82,7 +82,7 @@ def same_in_every_configuration(condition: Count, *, that: str) -> bool:
     """
     holds = holds_everywhere(condition)
     if not holds and hasattr(condition, "any") and condition.any():
-        raise ValueError(f"{that} in some configurations of this sweep and not in others: sweep them apart")
+        raise ValueError(f"{that} in some configurations of this sweep and not in others: sweep them separately")
     return holds
 
 

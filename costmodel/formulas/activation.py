@@ -67,7 +67,7 @@ ALONG_AN_AXIS = ("softmax", "log_softmax", "softmin", "glu")
 
 
 def activation(*, name: str, shape: Sequence[Count] | Count, dim: int = -1, num_parameters: Count = 1) -> LayerCost:
-    """An activation of a tensor of ``shape``, or of so many elements.
+    """An activation of a tensor of ``shape``, or of that many elements.
 
     flops = elements times the operations of ACTIVATIONS[name]
     memory_access = x + y; prelu x + w + y; tanhshrink 5 x (two kernels), softsign 7 x (three), softmin 4 x (two)

@@ -192,7 +192,7 @@ def _in_projections(
     inputs: str,
     bias: bool,
 ) -> Iterator[LayerCost]:
-    """The linears that make q, k and v. One that makes several is packed, and its result copied apart."""
+    """The linears that make q, k and v. The result of a packed one, which makes several, is split by a copy."""
     queries, keys = lengths
     plans = {
         "self": [(embed_dim, 3, queries)],

@@ -99,19 +99,19 @@ def inverted_residual_on(
     names: Names = str,
 ) -> FeatureMap:
     """The map after 1x1 up where channels grow, depthwise, a gate if there is one, 1x1 down, and the residual."""
-    y = x.only(expanded != x.channels, that="expansion is 1")
-    y = y.conv_norm_act(names("expand"), expanded, act=act).always()
+    y = x.only_where(expanded != x.channels, that="expansion is 1")
+    y = y.conv_norm_act(names("expand"), expanded, act=act).everywhere()
     y = y.conv_norm_act(names("depthwise"), expanded, kernel, stride=stride, groups=expanded, act=act)
     if gate is not None:
         y = gate(y)
-    return added_where_shape_stays(y.conv_norm_act(names("project"), c_out), x, stride=stride, name=names("add"))
+    return add_if_same_shape(y.conv_norm_act(names("project"), c_out), x, stride=stride, name=names("add"))
 
 
-def added_where_shape_stays(y: FeatureMap, x: FeatureMap, *, stride: Count, name: str) -> FeatureMap:
-    """A block's output ``y`` and its input, added where neither size nor channels changed."""
+def add_if_same_shape(y: FeatureMap, x: FeatureMap, *, stride: Count, name: str) -> FeatureMap:
+    """A block's output ``y``, plus its input ``x`` where neither size nor channels changed."""
     if not same_in_every_configuration(stride == 1, that="stride is 1"):
         return y
-    return y.only(y.channels == x.channels, that="c_in is c_out").add(name, x).always()
+    return y.only_where(y.channels == x.channels, that="c_in is c_out").add(name, x).everywhere()
 
 
 def basic_block(
@@ -139,14 +139,14 @@ def basic_block(
 def basic_block_on(x: FeatureMap, c_out: Count, *, stride: Count, act: str, names: Names = str) -> FeatureMap:
     """The map after two 3x3 convolutions and the shortcut."""
     y = x.conv_norm_act(names("conv1"), c_out, 3, stride=stride, act=act).conv_norm_act(names("conv2"), c_out, 3)
-    return _joined_by_shortcut(y, x, stride=stride, act=act, names=names)
+    return _add_shortcut(y, x, stride=stride, act=act, names=names)
 
 
-def _joined_by_shortcut(y: FeatureMap, x: FeatureMap, *, stride: Count, act: str, names: Names) -> FeatureMap:
+def _add_shortcut(y: FeatureMap, x: FeatureMap, *, stride: Count, act: str, names: Names) -> FeatureMap:
     """ResNet's residual: the input as it is, or through a 1x1 where the shape changes, added; then the activation."""
     strided = not same_in_every_configuration(stride == 1, that="stride is 1")
-    side = x.only(True if strided else y.channels != x.channels, that="c_in is c_out")
-    side = side.conv_norm_act(names("shortcut"), y.channels, stride=stride).always()
+    side = x.only_where(True if strided else y.channels != x.channels, that="c_in is c_out")
+    side = side.conv_norm_act(names("shortcut"), y.channels, stride=stride).everywhere()
     return y.add(names("add"), side).act(names(f"out_{act}"), act)
 
 
@@ -204,7 +204,7 @@ def bottleneck_on(
     y = y.conv_norm_act(names("expand"), c_out)
     if gate is not None:
         y = gate(y)
-    return _joined_by_shortcut(y, x, stride=stride, act=act, names=names)
+    return _add_shortcut(y, x, stride=stride, act=act, names=names)
 
 
 def grouped_bottleneck(

@@ -1,4 +1,4 @@
-"""Normalisations beside batch, layer, group and instance norm: root mean square, and AlexNet's local response."""
+"""Normalisations other than batch, layer, group and instance norm: root mean square, and AlexNet's local response."""
 
 from __future__ import annotations
 

@@ -38,10 +38,10 @@ def conv(
     params = c_out (c_in / groups) prod(kernel) + c_out if bias
     macs = batch prod(out) c_out (c_in / groups) prod(kernel), taps on padding included
     flops = 2 macs + output elements if bias
-    memory_access = x + w + b + y, and a copy of x where the padding is made beforehand
+    memory_access = x + w + b + y, and a padded copy of x where a kernel of its own pads
 
     Shapes: x (batch, c_in, *size), w (c_out, c_in / groups, *kernel), y (batch, c_out, *out).
-    The padding is made beforehand by reflect, replicate and circular, and by "same" where dilation (kernel - 1) is odd.
+    A kernel of its own pads for reflect, replicate and circular, and for "same" where dilation (kernel - 1) is odd.
     ``work.macs_on_padding`` needs the kernel as an int; with a symbol or an array there it stays 0.
     Source: Dumoulin & Visin, arXiv:1603.07285, section 2; groups: Krizhevsky et al. 2012, section 3.2.
 
@@ -198,7 +198,7 @@ def grouped_conv(
 ) -> LayerCost:
     """A convolution in ``groups`` that do not see each other.
 
-    params = k^2 (c1 / g) c2 + c2 if bias: a g-th of the standard one
+    params = k^2 (c1 / g) c2 + c2 if bias: 1 / g of the standard one's
     macs = batch prod(out) k^2 (c1 / g) c2, likewise
 
     Source: Xie et al., ResNeXt, arXiv:1611.05431, section 3.3; Zhang et al., ShuffleNet, arXiv:1707.01083, section 3.
@@ -239,7 +239,7 @@ def _padding_copy(
     padded = tuple(n + w for n, w in zip(size, widths, strict=True))
     if mode != "zeros":
         return prod(size), prod(padded), prod(padded)
-    # A kernel takes one padding for both sides; what is more after than before (0 or 1) is padded beforehand.
+    # A kernel takes one padding for both sides; what is more after than before (0 or 1) needs a copy.
     odd = tuple(after - before for before, after in sides)
     happens = 1 - prod(1 - o for o in odd)
     evened = prod(n + o for n, o in zip(size, odd, strict=True))

@@ -63,12 +63,12 @@ class LayerCost:
         return total((self, other))
 
     def times(self, factor: Count) -> LayerCost:
-        """Every count times ``factor``, such as 0 where a sweep's configuration lacks the layer and 1 elsewhere."""
+        """Every count times ``factor``, such as 1 where a sweep's configuration has the layer and 0 elsewhere."""
         counts = {name: getattr(self, name) * factor for name in _COUNTS}
         return replace(self, work=self.work.times(factor), **counts)
 
-    def at_rest(self) -> LayerCost:
-        """What is left of a layer that does not run: its parameters and buffers."""
+    def parameters_only(self) -> LayerCost:
+        """The cost of a layer that does not run: its parameters and buffers."""
         return replace(self, read=0, written=0, activations=0, work=NO_WORK)
 
 
@@ -127,8 +127,8 @@ def as_one(kind: str, *steps: LayerCost, params: Count = 0, buffers: Count = 0) 
     return replace(whole, kind=kind, params=whole.params + params, buffers=whole.buffers + buffers)
 
 
-class Costed:
-    """What has a total, and says the total's figures as its own."""
+class HasTotal:
+    """Something with a total cost, whose figures are also its own attributes."""
 
     __slots__ = ()
 
@@ -184,7 +184,7 @@ class Costed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BlockCost(Costed):
+class BlockCost(HasTotal):
     """The layers of a block, each under its name, in the order they run; totals are sums over them."""
 
     layers: tuple[tuple[str, LayerCost], ...]

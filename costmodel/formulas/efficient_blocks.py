@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from costmodel.formulas._arguments import ceil_div, require, require_divisible, same_in_every_configuration
-from costmodel.formulas.blocks import added_where_shape_stays, inverted_residual_on
+from costmodel.formulas.blocks import add_if_same_shape, inverted_residual_on
 from costmodel.formulas.cost import BlockCost
 from costmodel.formulas.feature_map import FeatureMap, Names, block
 from costmodel.quantities import Count
@@ -330,4 +330,4 @@ def fused_mbconv_on(
         if gate is not None:
             y = gate(y)
         y = y.conv_norm_act(names("project"), c_out)
-    return added_where_shape_stays(y, x, stride=stride, name=names("add"))
+    return add_if_same_shape(y, x, stride=stride, name=names("add"))

@@ -1,4 +1,4 @@
-"""Layers that handle element after element, and those that only move them."""
+"""Elementwise layers, and layers that only move elements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from costmodel.quantities import Count, Work, prod
 def pointwise_kernel(
     kind: str, shape: Sequence[Count], *, per_element: Work = NO_WORK, reads: Count, writes: Count | None = None
 ) -> LayerCost:
-    """One kernel with an output of ``shape``; it writes that once, unless told otherwise."""
+    """One kernel with an output of ``shape``; it writes each element once unless ``writes`` is given."""
     shape = as_shape(shape)
     require(shape=shape)
     elements = prod(shape)

@@ -39,8 +39,8 @@ def embedding_bag(
     """Bags of ``bag_size`` indices each, their rows reduced by sum, mean or max. Indices of shape (bags, bag_size).
 
     params = num_embeddings embedding_dim
-    flops = bags embedding_dim (bag_size - 1), and one division an output for the mean
-    memory_access = indices + offsets + rows + y, after a kernel that makes the offsets: one a bag, written
+    flops = bags embedding_dim (bag_size - 1), and one division per output for the mean
+    memory_access = indices + offsets + rows + y, after a kernel that writes the offsets, one per bag
 
     Source: torch.nn.EmbeddingBag; Joulin et al., arXiv:1607.01759, section 2.
 

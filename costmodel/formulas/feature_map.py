@@ -1,8 +1,8 @@
-"""The builder of blocks and networks: a feature map that goes through layers, each priced by its formula and noted.
+"""The builder of blocks and networks: a feature map goes through layers, and the cost of each is recorded.
 
-``x.conv("conv1", 64, 3)`` is the map after a convolution, whose cost the walk has noted under that name. Every block
-of this package and every network of ``costmodel.models`` is written in these methods, one per layer type. So whatever
-a layer's formula says of it stands in all of them.
+``x.conv("conv1", 64, 3)`` is the map after a convolution, whose cost, by its formula, the walk has recorded under that
+name. Every block of this package and every network of ``costmodel.models`` is written in these methods, one per layer
+type: what a formula newly says of its layer reaches all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from costmodel.formulas._fields import Fields
 from costmodel.formulas.activation import activation
 from costmodel.formulas.composite_normalisation import local_response_norm
 from costmodel.formulas.convolution import conv
-from costmodel.formulas.cost import BlockCost, Costed, LayerCost
+from costmodel.formulas.cost import BlockCost, HasTotal, LayerCost
 from costmodel.formulas.elementwise import add, concat, dropout, multiply, view
 from costmodel.formulas.geometry import Field
 from costmodel.formulas.linear import linear
@@ -29,15 +29,15 @@ Names = Callable[[str], str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row(Costed):
+class Row(HasTotal):
     """One layer of a walk."""
 
     name: str
     cost: LayerCost
     fields: tuple[Field, ...] = ()
-    """What an output position sees of the input, per spatial axis; stride None where there is one position alone."""
+    """What an output position sees of the input, per spatial axis; stride None where there is only one position."""
     runs: bool = True
-    """False for a layer that is there and does not run: it has parameters, and no work."""
+    """False for a layer that has parameters and does not run."""
     adaptive: bool = False
     """Whether its windows were chosen to give a map of a certain size, and so step unevenly."""
 
@@ -83,29 +83,29 @@ class Style:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Walk:
-    """What holds for a whole block or network: batch, mode and style, and who takes its rows."""
+    """What holds for a whole block or network: batch, mode and style, and what is done with each row."""
 
-    note: Callable[[Row], None]
+    record: Callable[[Row], None]
     batch: Count = 1
     training: bool = False
     style: Style = field(default_factory=Style)
-    follows_fields: bool = False
-    """Whether rows say their receptive fields."""
-    mixes: bool = False
-    """Whether a layer may be there in some configurations of a sweep only; it then counts 0 in the others."""
+    tracks_fields: bool = False
+    """Whether rows have their receptive fields."""
+    mixes_layers: bool = False
+    """Whether a layer may be in some configurations of a sweep only, and count 0 in the others."""
 
     def image(self, channels: Count, *size: Count) -> FeatureMap:
         """The input."""
-        fields = Fields.of_input(size) if self.follows_fields else None
+        fields = Fields.of_input(size) if self.tracks_fields else None
         return FeatureMap(self, (self.batch, channels, *size), fields)
 
     def idle(self) -> Walk:
-        """The walk through layers that are there and do not run: their parameters count, their work does not."""
+        """The walk through layers that do not run: their parameters count, their work does not."""
 
-        def note(row: Row) -> None:
-            self.note(replace(row, cost=row.cost.at_rest(), runs=False))
+        def record(row: Row) -> None:
+            self.record(replace(row, cost=row.cost.parameters_only(), runs=False))
 
-        return replace(self, note=note)
+        return replace(self, record=record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ class FeatureMap:
     walk: Walk
     shape: tuple[Count, ...]
     fields: Fields | None
-    """What a position sees of the input, where the walk follows that."""
+    """What a position sees of the input; None where the walk does not track it."""
     where: Count = True
-    """In which configurations of a sweep the next layers are there; those that are in none are passed over."""
+    """Which configurations of a sweep have the next layers. A layer that none has is left out."""
 
     @property
     def channels(self) -> Count:
@@ -131,16 +131,16 @@ class FeatureMap:
 
     # -- where --------------------------------------------------------------------------------------------------------
 
-    def only(self, where: Count, *, that: str) -> FeatureMap:
-        """The same map; the layers after it are there only where the condition holds, until ``always``."""
-        if not self.walk.mixes:
+    def only_where(self, where: Count, *, that: str) -> FeatureMap:
+        """The same map; only configurations in which the condition holds have the next layers, until ``everywhere``."""
+        if not self.walk.mixes_layers:
             where = same_in_every_configuration(where, that=that)
         elif hasattr(where, "all") and (where.all() or not where.any()):
             where = bool(where.all())
         return replace(self, where=where)
 
-    def always(self) -> FeatureMap:
-        """The same map; the layers after it are there in every configuration."""
+    def everywhere(self) -> FeatureMap:
+        """The same map; every configuration has the next layers."""
         return replace(self, where=True)
 
     # -- convolutions and products ------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ class FeatureMap:
         return self._after_maps(name, add(shape=self.shape), other)
 
     def scale(self, name: str, factors: FeatureMap) -> FeatureMap:
-        """The product with one factor per channel, which may see everything; what is seen locally stays."""
+        """The product with one factor per channel. The factors may see all of the input; the map's own fields stay."""
         return self._after(name, multiply(shape=self.shape, other=factors.shape))
 
     def concat(self, name: str, *others: FeatureMap) -> FeatureMap:
@@ -293,7 +293,7 @@ class FeatureMap:
         channels = [x.channels for x in (self, *others)]
         return self._after_maps(name, concat(channels=channels, size=self.size, batch=self.walk.batch), *others)
 
-    # -- how ----------------------------------------------------------------------------------------------------------
+    # -- inside -------------------------------------------------------------------------------------------------------
 
     def _after_window(self, name: str, cost: LayerCost, kernel: Count, stride: Count, padding: Count) -> FeatureMap:
         axes = len(self.size)
@@ -310,13 +310,13 @@ class FeatureMap:
         *,
         adaptive: bool = False,
     ) -> FeatureMap:
-        """The map that a layer of this cost makes of this one, noted: every layer comes by here."""
+        """The map after a layer of this cost, which is recorded. Every layer goes through here."""
         if self.where is False:
             return self
         _require_positions(name, cost)
         fields = self.fields if seen is None or self.fields is None else seen(self.fields)
         here = cost if self.where is True else cost.times(self.where)
-        self.walk.note(Row(name=name, cost=here, fields=fields.axes if fields else (), adaptive=adaptive))
+        self.walk.record(Row(name=name, cost=here, fields=fields.axes if fields else (), adaptive=adaptive))
         return FeatureMap(self.walk, cost.output_shape, fields, self.where)
 
 
@@ -334,7 +334,7 @@ def block(
 ) -> BlockCost:
     """The cost of a block by itself, at inference, on a map of ``channels`` and ``size``. Its views are not listed."""
     rows: list[Row] = []
-    derive(Walk(note=rows.append, batch=batch, style=replace(IN_BLOCKS, norm=norm)).image(channels, *size))
+    derive(Walk(record=rows.append, batch=batch, style=replace(IN_BLOCKS, norm=norm)).image(channels, *size))
     return BlockCost(layers=tuple((row.name, row.cost) for row in rows if row.cost.kind != "view"))
 
 
@@ -350,7 +350,7 @@ def _half(kernel: Count, name: str) -> Count:
 
 
 def _require_positions(name: str, cost: LayerCost) -> None:
-    """No configuration of a sweep leaves a map without positions; formulas see to single ones."""
+    """Refuses a sweep in which some map has no position left; for single configurations the formulas do."""
     for n in cost.output_size:
         if hasattr(n, "min") and n.min() < 1:
             raise ValueError(f"{name} has no output position in some configurations of this sweep: enlarge resolution")

@@ -1,4 +1,4 @@
-"""Sizes: what windows make of an axis, and what an output position sees of the input."""
+"""Output sizes of windows, and the receptive fields of chains of them."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def pointwise_memory_access(*, c_in: Count, c_out: Count, size: Sequence[Count],
 def pointwise_memory_access_bound(
     *, macs: Count, size: Sequence[Count], sqrt: Callable[[Any], Any] = float_sqrt
 ) -> Any:
-    """The least memory access of a 1x1 convolution with so many macs B: a bound, not a count, so no exact integer.
+    """The least memory access of a 1x1 convolution that does B macs: a bound, not a count, so no exact integer.
 
     memory_access >= 2 sqrt(h w B) + B / (h w), reached where c1 = c2
 

@@ -121,7 +121,7 @@ def layer_norm(
     return _norm_of_groups(
         shape=(*leading, *inner),
         groups=prod(leading),
-        of=prod(inner),
+        group_size=prod(inner),
         weights=prod(inner) if affine else 0,
         biases=prod(inner) if affine and bias else 0,
         affine=affine,
@@ -155,7 +155,7 @@ def group_norm(
     return _norm_of_groups(
         shape=shape,
         groups=batch * groups,
-        of=channels * prod(size) // groups,
+        group_size=channels * prod(size) // groups,
         weights=channels if affine else 0,
         biases=channels if affine and bias else 0,
         affine=affine,
@@ -168,7 +168,7 @@ def _norm_of_groups(
     *,
     shape: tuple[Count, ...],
     groups: Count,
-    of: Count,
+    group_size: Count,
     weights: Count,
     biases: Count,
     affine: bool,
@@ -182,7 +182,7 @@ def _norm_of_groups(
         output_size=spatial_size,
         read=elements + weights + biases,
         written=elements,
-        work=_standardise(elements=of).times(groups) + _affine(elements=elements, weight=affine, bias=bias),
+        work=_standardise(elements=group_size).times(groups) + _affine(elements=elements, weight=affine, bias=bias),
         params=weights + biases,
     )
 

@@ -22,13 +22,13 @@ def _spatial(call: Call, axes: int) -> tuple[int, tuple[int, ...], bool]:
     return shape[0], shape[2:], False
 
 
-def _batched(axes: int, form: Callable[[Call, int, tuple[int, ...]], LayerCost]) -> Formula:
+def _batched(axes: int, formula: Callable[[Call, int, tuple[int, ...]], LayerCost]) -> Formula:
     """Takes an input without a batch dimension as a batch of one, as torch does."""
 
     def cost_of(call: Call) -> LayerCost:
-        batch, size, bare = _spatial(call, axes)
-        cost = form(call, batch, size)
-        return replace(cost, output_shape=cost.output_shape[1:]) if bare else cost
+        batch, size, unbatched = _spatial(call, axes)
+        cost = formula(call, batch, size)
+        return replace(cost, output_shape=cost.output_shape[1:]) if unbatched else cost
 
     return cost_of
 
@@ -45,7 +45,7 @@ def _conv_transpose(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
     output_padding = call["output_padding"]
     wanted = call.record.kwargs.get("output_size") or (call.record.args[1] if len(call.record.args) > 1 else None)
     if wanted is not None:
-        # The least output is what output_padding 0 gives; asking for more is asking for padding.
+        # output_padding 0 gives the least output; what is asked for beyond it is the output padding.
         least = f.conv_transpose(
             c_in=call["in_channels"], c_out=call["out_channels"], kernel=call["kernel_size"], size=size,
             stride=call["stride"], padding=call["padding"], dilation=call["dilation"], groups=call["groups"],
@@ -101,13 +101,13 @@ def _batch_norm(call: Call) -> LayerCost:
 
 
 def _instance_norm(axes: int) -> Formula:
-    def form(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
+    def formula(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
         return f.instance_norm(
             channels=call.shape[-axes - 1], size=size, batch=batch, affine=call["weight"], bias=call["bias"],
             training=call.training, track_running_stats=call["track_running_stats"],
         )  # fmt: skip
 
-    return _batched(axes, form)
+    return _batched(axes, formula)
 
 
 def _layer_norm(call: Call) -> LayerCost:

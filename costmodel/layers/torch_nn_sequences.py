@@ -17,18 +17,18 @@ def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
     def cost_of(call: Call) -> LayerCost | None:
         shape = call.shape
         if len(shape) not in (2, 3) or any(isinstance(given, tuple) for given in call.record.args[:1]):
-            return None  # the second is a packed sequence, whose lengths no shape tells
-        bare = len(shape) == 2
-        length, batch = shape[:2] if not bare else (shape[0], 1)
-        if call["batch_first"] and not bare:
+            return None  # the second is a packed sequence: its lengths are in no shape
+        unbatched = len(shape) == 2
+        length, batch = shape[:2] if not unbatched else (shape[0], 1)
+        if call["batch_first"] and not unbatched:
             length, batch = batch, length
         cost = formula(
             input_size=call["input_size"], hidden_size=call["hidden_size"], length=length, batch=batch,
             num_layers=call["num_layers"], bias=call["bias"], bidirectional=call["bidirectional"],
-            batch_first=call["batch_first"] and not bare, hx_given=len(call.inputs) > 1, training=call.training,
+            batch_first=call["batch_first"] and not unbatched, hx_given=len(call.inputs) > 1, training=call.training,
             dropout=call["dropout"], **{name: call[name] for name in more},
         )  # fmt: skip
-        if bare:  # torch gives each tensor its batch dimension by a view of its own
+        if unbatched:  # torch gives each tensor its batch dimension by a view of its own
             return replace(cost, output_shape=(cost.output_shape[0], cost.output_shape[2]))
         return replace(cost, read=cost.read - call.given_again)
 
@@ -51,7 +51,7 @@ add(
 
 def _embedding_bag(call: Call) -> LayerCost | None:
     if len(call.inputs) > 1 or len(call.shape) != 2 or call["max_norm"] is not None:
-        return None  # with offsets or weights, bags have sizes that no shape tells
+        return None  # with offsets or weights, the bags' sizes are in no shape
     if call.inputs[0].strides is not None:
         return None  # torch copies the indices first
     bags, bag_size = call.shape

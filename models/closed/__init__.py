@@ -1,7 +1,7 @@
 """Whole networks in closed form: what each costs by arithmetic on its paper's table alone, without torch.
 
-One family a file, the paper's table as data at its top; the `nn.Module` of the same table is in the file of the same
-name one folder up. The two share the table and the rounding of channels, and nothing else.
+One file per family, with the paper's table as data at its top. The `nn.Module` of the same table is in the file of the
+same name one folder up. The two share the table and the rounding of channels, and nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Network: TypeAlias = Callable[..., object]
 """A network in closed form: takes its layers through a walk; the network's arguments are keywords."""
 
 STYLE = Style(shuffle_kind="other")
-"""Channel shuffles are modules of the networks' own, whose copy the trace counts as no kind of its own."""
+"""A channel shuffle is a module of the networks' own, so the trace lists the copy that it runs as "other"."""
 
 
 def closed_form(family: str, name: str, *, batch: Count = 1, mode: str = "eval", **arguments: Any) -> ClosedForm:
@@ -36,27 +36,27 @@ def closed_form(family: str, name: str, *, batch: Count = 1, mode: str = "eval",
     chosen = _with_defaults(name, network, arguments) | {"batch": batch}
     sweep = Sweep(chosen)
 
-    def walk(note: Callable[[Row], None], values: dict[str, Any], *, follows_fields: bool) -> None:
+    def walk(record: Callable[[Row], None], values: dict[str, Any], *, tracks_fields: bool) -> None:
         given = dict(values)
         network(
             Walk(
-                note=note,
+                record=record,
                 batch=given.pop("batch"),
                 training=mode == "train",
                 style=STYLE,
-                follows_fields=follows_fields,
-                mixes=True,
+                tracks_fields=tracks_fields,
+                mixes_layers=True,
             ),
             **given,
         )
 
     added = Sum()
-    walk(lambda row: added.add(row.cost), sweep.compact, follows_fields=False)
+    walk(lambda row: added.add(row.cost), sweep.compact, tracks_fields=False)
     total = added.total()
     return ClosedForm(
         name=name,
         arguments=sweep.arguments | {"mode": mode},
-        walk=lambda note: walk(note, sweep.arguments, follows_fields=True),
+        walk=lambda record: walk(record, sweep.arguments, tracks_fields=True),
         **{quantity: sweep.spread(getattr(total, quantity)) for quantity in TOTALS},
     )
 

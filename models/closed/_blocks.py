@@ -21,14 +21,14 @@ def pooled(x: FeatureMap, size: int = 1) -> FeatureMap:
 
 
 def auxiliary(head: Callable[[FeatureMap], object], x: FeatureMap, *, size: int) -> None:
-    """A head that runs on ``x`` in training alone; otherwise it only has parameters, those on a map of size x size."""
+    """A head that runs on ``x`` in training only. Elsewhere its parameters count, for an input of size x size."""
     head(x if x.walk.training else x.walk.idle().image(x.channels, size, size))
 
 
 def within(block: str, **places: str) -> Names:
     """The names of a block's layers in a network: layer ``expand`` of ``features.3`` is ``features.3.expand``.
 
-    ``places`` has those that lie elsewhere in the block's module, and the operations that no module runs.
+    ``places`` names the layers that lie deeper in the block's module, and the operations between modules.
 
     >>> names = within("layer1.0", conv1=".body.conv1", add="/add_")
     >>> names("conv1"), names("add"), names("shortcut")

@@ -55,13 +55,13 @@ class ClosedForm:
     activations: int
     """Output elements of convolutions and matrix products."""
     walk: Callable[[Callable[[Row], None]], None] = field(repr=False)
-    """Goes through the network once more, and hands on each row."""
+    """Goes through the network again and calls back with each row."""
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """The layers that run, in order: those of the trace of the built network, under the names that it gives them.
 
-        They are worked out when they are first asked for: those of a sweep hold many arrays.
+        They are computed on demand: those of a sweep hold many arrays.
         """
         return tuple(row for row in self._all() if row.runs)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from costmodel.quantities import Count
 
 Multiplier: TypeAlias = Any
-"""A number, or a NumPy array of numbers, one a configuration."""
+"""A number, or a NumPy array of numbers, one per configuration."""
 
 
 def make_divisible(channels: Multiplier, divisor: int = 8) -> Count:

@@ -1,4 +1,4 @@
-"""Many configurations in one walk: arguments that are NumPy arrays, an element a configuration."""
+"""Many configurations in one walk: arguments that are NumPy arrays, one element per configuration."""
 
 from __future__ import annotations
 

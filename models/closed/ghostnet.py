@@ -80,9 +80,9 @@ def ghost_bottleneck(x: FeatureMap, name: str, expanded: Count, c_out: Count, ro
         y = gated(y, f"{name}.body.se")
     y = ghost_module(y, f"{name}.body.ghost2", c_out)
     changes = x.channels != c_out if stride == 1 else True
-    side = x.only(changes, that="channels change")
+    side = x.only_where(changes, that="channels change")
     side = side.conv_norm_act(f"{name}.shortcut.depthwise", x.channels, kernel, stride=stride, groups=x.channels)
-    side = side.conv_norm_act(f"{name}.shortcut.pointwise", c_out).always()
+    side = side.conv_norm_act(f"{name}.shortcut.pointwise", c_out).everywhere()
     return y.add(f"{name}/add_", side)
 
 

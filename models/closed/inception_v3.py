@@ -142,7 +142,7 @@ def apply(x: FeatureMap, name: str, row: Row) -> FeatureMap:
 
 
 def apply_branch(x: FeatureMap, name: str, rows: tuple[Row, ...]) -> FeatureMap:
-    """The map after rows in order, which are numbered unless there is one alone."""
+    """The map after the rows in order, which are numbered unless there is only one."""
     for i, row in enumerate(rows):
         x = apply(x, name if len(rows) == 1 else f"{name}.{i}", row)
     return x
