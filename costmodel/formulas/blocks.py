@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from costmodel.formulas._arguments import same_in_every_configuration
 from costmodel.formulas.cost import BlockCost
-from costmodel.formulas.feature_map import FeatureMap, Names, block
+from costmodel.formulas.feature_map import Block, FeatureMap, Names
 from costmodel.quantities import Count
 
 
@@ -39,13 +39,9 @@ def depthwise_separable(
     >>> depthwise_separable(c_in=512, c_out=512, size=(14, 14)).macs            # table 4's 52.3 M
     52283392
     """
-    return block(
-        lambda x: depthwise_separable_on(x, c_out, kernel=kernel, stride=stride, act=activation),
-        c_in,
-        size,
-        batch=batch,
-        norm=norm,
-    )
+    block = Block(c_in, size, batch=batch, norm=norm)
+    depthwise_separable_on(block.x, c_out, kernel=kernel, stride=stride, act=activation)
+    return block.cost
 
 
 def depthwise_separable_on(
@@ -78,13 +74,9 @@ def inverted_residual(
     >>> inverted_residual(c_in=24, c_out=24, size=(56, 56)).macs == 56 * 56 * 24 * 6 * (24 + 9 + 24)
     True
     """
-    return block(
-        lambda x: inverted_residual_on(x, c_in * expansion, c_out, kernel=kernel, stride=stride, act=activation),
-        c_in,
-        size,
-        batch=batch,
-        norm=norm,
-    )
+    block = Block(c_in, size, batch=batch, norm=norm)
+    inverted_residual_on(block.x, c_in * expansion, c_out, kernel=kernel, stride=stride, act=activation)
+    return block.cost
 
 
 def inverted_residual_on(
@@ -133,7 +125,9 @@ def basic_block(
     >>> basic_block(c_in=64, c_out=64, size=(56, 56)).macs
     231211008
     """
-    return block(lambda x: basic_block_on(x, c_out, stride=stride, act=activation), c_in, size, batch=batch, norm=norm)
+    block = Block(c_in, size, batch=batch, norm=norm)
+    basic_block_on(block.x, c_out, stride=stride, act=activation)
+    return block.cost
 
 
 def basic_block_on(x: FeatureMap, c_out: Count, *, stride: Count, act: str, names: Names = str) -> FeatureMap:
@@ -174,15 +168,9 @@ def bottleneck(
     >>> bottleneck(c_in=256, width=64, c_out=256, size=(56, 56)).macs
     218365952
     """
-    return block(
-        lambda x: bottleneck_on(
-            x, width, c_out, stride=stride, groups=groups, stride_in_1x1=stride_in_1x1, act=activation
-        ),
-        c_in,
-        size,
-        batch=batch,
-        norm=norm,
-    )
+    block = Block(c_in, size, batch=batch, norm=norm)
+    bottleneck_on(block.x, width, c_out, stride=stride, groups=groups, stride_in_1x1=stride_in_1x1, act=activation)
+    return block.cost
 
 
 def bottleneck_on(
@@ -267,15 +255,11 @@ def inception_module(
     ... ).macs
     128049152
     """
-    return block(
-        lambda x: inception_module_on(
-            x, c1=c1, c3_reduce=c3_reduce, c3=c3, c5_reduce=c5_reduce, c5=c5, pool_proj=pool_proj, act=activation
-        ),
-        c_in,
-        size,
-        batch=batch,
-        norm=norm,
+    block = Block(c_in, size, batch=batch, norm=norm)
+    inception_module_on(
+        block.x, c1=c1, c3_reduce=c3_reduce, c3=c3, c5_reduce=c5_reduce, c5=c5, pool_proj=pool_proj, act=activation
     )
+    return block.cost
 
 
 def inception_module_on(

@@ -8,7 +8,7 @@ from functools import partial
 from costmodel.formulas._arguments import ceil_div, require, require_divisible, same_in_every_configuration
 from costmodel.formulas.blocks import add_if_same_shape, inverted_residual_on
 from costmodel.formulas.cost import BlockCost
-from costmodel.formulas.feature_map import FeatureMap, Names, block
+from costmodel.formulas.feature_map import Block, FeatureMap, Names
 from costmodel.quantities import Count
 
 
@@ -34,12 +34,9 @@ def squeeze_excitation(
     >>> squeeze_excitation(channels=256, squeeze=16, size=(56, 56), bias=False).params       # 2 C^2 / r, r = 16
     8192
     """
-    return block(
-        lambda x: squeeze_excitation_on(x, squeeze, act=activation, gate=gate, bias=bias, convolutional=convolutional),
-        channels,
-        size,
-        batch=batch,
-    )
+    block = Block(channels, size, batch=batch)
+    squeeze_excitation_on(block.x, squeeze, act=activation, gate=gate, bias=bias, convolutional=convolutional)
+    return block.cost
 
 
 def squeeze_excitation_on(
@@ -89,15 +86,9 @@ def ghost_module(
     >>> ghost_module(c_in=16, c_out=16, size=(112, 112)).macs == 112 * 112 * 8 * (16 + 9)
     True
     """
-    return block(
-        lambda x: ghost_module_on(
-            x, c_out, kernel=kernel, ratio=ratio, dw_kernel=dw_kernel, stride=stride, act=activation
-        ),
-        c_in,
-        size,
-        batch=batch,
-        norm=norm,
-    )
+    block = Block(c_in, size, batch=batch, norm=norm)
+    ghost_module_on(block.x, c_out, kernel=kernel, ratio=ratio, dw_kernel=dw_kernel, stride=stride, act=activation)
+    return block.cost
 
 
 def ghost_module_on(
@@ -143,21 +134,10 @@ def shuffle_unit_v1(
     True
     """
     require_divisible(c_out=c_out, by="the bottleneck's ratio", divisor=4)
-    return block(
-        lambda x: shuffle_unit_v1_on(
-            x,
-            c_out // 4,
-            c_out,
-            groups=groups,
-            first_groups=groups if group_first else 1,
-            stride=stride,
-            act=activation,
-        ),
-        c_in,
-        size,
-        batch=batch,
-        norm=norm,
-    )
+    block = Block(c_in, size, batch=batch, norm=norm)
+    first = groups if group_first else 1
+    shuffle_unit_v1_on(block.x, c_out // 4, c_out, groups=groups, first_groups=first, stride=stride, act=activation)
+    return block.cost
 
 
 def shuffle_unit_v1_on(
@@ -214,9 +194,9 @@ def shuffle_unit_v2(
         raise ValueError(
             f"c_out={c_out} differs from c_in={c_in} at stride 1, where half of the input is kept: make them equal"
         )
-    return block(
-        lambda x: shuffle_unit_v2_on(x, c_out, stride=stride, act=activation), c_in, size, batch=batch, norm=norm
-    )
+    block = Block(c_in, size, batch=batch, norm=norm)
+    shuffle_unit_v2_on(block.x, c_out, stride=stride, act=activation)
+    return block.cost
 
 
 def shuffle_unit_v2_on(x: FeatureMap, c_out: Count, *, stride: Count, act: str, names: Names = str) -> FeatureMap:
@@ -259,15 +239,10 @@ def mbconv(
     10035712
     """
     gates = _gate(c_in // 4 if squeeze is None else squeeze, act=activation, gate=gate)
-    return block(
-        lambda x: inverted_residual_on(
-            x, c_in * expansion, c_out, kernel=kernel, stride=stride, act=activation, gate=gates
-        ),
-        c_in,
-        size,
-        batch=batch,
-        norm=norm,
-    )
+    block = Block(c_in, size, batch=batch, norm=norm)
+    expanded = c_in * expansion
+    inverted_residual_on(block.x, expanded, c_out, kernel=kernel, stride=stride, act=activation, gate=gates)
+    return block.cost
 
 
 def _gate(squeeze: Count, *, act: str, gate: str) -> Callable[[FeatureMap], FeatureMap] | None:
@@ -302,13 +277,9 @@ def fused_mbconv(
     True
     """
     gates = _gate(squeeze, act=activation, gate=gate)
-    return block(
-        lambda x: fused_mbconv_on(x, c_in * expansion, c_out, kernel=kernel, stride=stride, act=activation, gate=gates),
-        c_in,
-        size,
-        batch=batch,
-        norm=norm,
-    )
+    block = Block(c_in, size, batch=batch, norm=norm)
+    fused_mbconv_on(block.x, c_in * expansion, c_out, kernel=kernel, stride=stride, act=activation, gate=gates)
+    return block.cost
 
 
 def fused_mbconv_on(

@@ -324,18 +324,18 @@ IN_BLOCKS = Style(conv_name="{name}", norm_name="{name}_norm", act_name="{name}_
 """How the blocks of ``costmodel.formulas`` name their layers."""
 
 
-def block(
-    derive: Callable[[FeatureMap], FeatureMap],
-    channels: Count,
-    size: Sequence[Count],
-    *,
-    batch: Count = 1,
-    norm: bool = True,
-) -> BlockCost:
-    """The cost of a block by itself, at inference, on a map of ``channels`` and ``size``. Its views are not listed."""
-    rows: list[Row] = []
-    derive(Walk(record=rows.append, batch=batch, style=replace(IN_BLOCKS, norm=norm)).image(channels, *size))
-    return BlockCost(layers=tuple((row.name, row.cost) for row in rows if row.cost.kind != "view"))
+class Block:
+    """A block by itself, at inference: take ``x`` through its layers, then ask for the cost."""
+
+    def __init__(self, channels: Count, size: Sequence[Count], *, batch: Count = 1, norm: bool = True) -> None:
+        self._rows: list[Row] = []
+        walk = Walk(record=self._rows.append, batch=batch, style=replace(IN_BLOCKS, norm=norm))
+        self.x = walk.image(channels, *size)
+
+    @property
+    def cost(self) -> BlockCost:
+        """The layers so far; views, which move nothing, are not listed."""
+        return BlockCost(layers=tuple((row.name, row.cost) for row in self._rows if row.kind != "view"))
 
 
 def _half(kernel: Count, name: str) -> Count:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,6 +193,32 @@ def test_the_receptive_field_of_a_layer_that_is_not_there() -> None:
     assert form.receptive_field() == form.receptive_field("features.pool5")
     with pytest.raises(ValueError, match="no layer of vgg16 is called 'pool6'"):
         form.receptive_field("pool6")
+
+
+# -- two sides --------------------------------------------------------------------------------------------------------
+
+SHARED = {"make_divisible", "check_window", "stage_2_width", "widths_at"}
+"""Beside tables: rounding, and reading a table."""
+
+
+def shared_with_closed_forms(source: str) -> set[str]:
+    """What a file of modules imports from the closed forms or from the formulas, but for tables and their rows."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "closed":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import | ast.ImportFrom) and "formulas" in ast.unparse(node):
+            names.add(ast.unparse(node))
+    return {name for name in names if not re.fullmatch(r"[A-Z]\w*", name)} - SHARED
+
+
+def test_modules_share_only_tables_with_the_closed_forms() -> None:
+    """A network's modules know its table, and no formula and no walk."""
+    folder = Path(models.__file__).parent
+    for file in (path for path in folder.glob("*.py") if path.name != "__init__.py"):
+        assert shared_with_closed_forms(file.read_text("utf-8")) == set(), file.name
+    wrong = "from .closed.resnet import STEM_WIDTH, basic_block\nfrom costmodel.formulas import conv"
+    assert shared_with_closed_forms(wrong) == {"basic_block", "from costmodel.formulas import conv"}
 
 
 # -- without torch ----------------------------------------------------------------------------------------------------
