@@ -154,8 +154,8 @@ def _glu(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, x.dtype, layout.elementwise_strides(shape, (half,)))
 
 
-def _glu_window(call: OpCall, output: int) -> AccessMap:
-    # Output i of the halved dimension sees inputs i and i + half.
+def _glu_access(call: OpCall, output: int) -> AccessMap:
+    # Output i of the halved dimension depends on inputs i and i + half.
     x = call.args["self"]
     halved = call.args["dim"] % len(x.shape)
     half = x.shape[halved] // 2
@@ -186,7 +186,7 @@ def _log_softmax_work(call: OpCall) -> Work:
     return Work(compares=n - 1, adds=n + n - 1 + n, transcendentals=n + 1).times(rows)
 
 
-def _softmax_window(call: OpCall, output: int) -> AccessMap:
+def _softmax_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     along = call.args["dim"] % max(rank, 1)
     return {"self": tuple(All() if d == along else Affine(d) for d in range(rank))}
@@ -196,7 +196,7 @@ _CONTIGUOUS_SELF = contiguous("self")
 
 
 def _safe_softmax_temporaries(args: Arguments) -> list[TensorSpec]:
-    """The input made contiguous, for the softmax; then a byte a score, and one a row: is it all minus infinity?"""
+    """The input made contiguous for the softmax; then one byte per score and per row: is it all minus infinity?"""
     x = args["self"]
     rows = x.size // x.shape[args["dim"]] if x.size else 0
     softmax = sum(t.nbytes for t in contiguous("self")(args))
@@ -211,7 +211,7 @@ def _softmax_rule(
 ) -> Rule:
     return Rule(
         targets=targets, kind=always("activation"), outputs=_softmax, work=work, traffic=every_argument,
-        access=_softmax_window,
+        access=_softmax_access,
         temporaries=temporaries, fusible=False, source="torch.nn.Softmax, made stable by subtracting the maximum",
         free_because=None, examples=(example(_X, *arguments),),
     )  # fmt: skip
@@ -220,7 +220,7 @@ def _softmax_rule(
 register(
     Rule(
         targets=("aten.glu.default",), kind=always("activation"), outputs=_glu,
-        work=_times(_SIGMOID + Work(multiplies=1)), traffic=every_argument, access=_glu_window,
+        work=_times(_SIGMOID + Work(multiplies=1)), traffic=every_argument, access=_glu_access,
         temporaries=no_temporaries, fusible=False,
         source="torch.nn.GLU: a sigmoid(b) of the halves a and b", free_because=None,
         examples=(example(_X, 1), example(_X)),

@@ -1,4 +1,4 @@
-"""Blocks, diagonals, segments and rotations: tensors put together and taken apart by position."""
+"""Blocks, diagonals, segments and rotations: tensors assembled and split by position."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _embedded_access(call: OpCall, output: int) -> AccessMap:
 
 
 def _rotated(args: Arguments) -> TensorSpec:
-    # A flip for half a turn; for a quarter a flip, seen with its dimensions swapped.
+    # A flip of both dimensions for half a turn; for a quarter turn, a flip of one and a transposed view.
     x, turns = args["self"], args["k"] % 4
     if turns == 0:
         return TensorSpec(x.shape, x.dtype)

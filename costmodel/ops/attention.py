@@ -89,7 +89,7 @@ def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
 
 
 def _layout_of_fused_kernel(args: Arguments) -> list[TensorSpec]:
-    """Copies of what does not lie with its last dimension side by side."""
+    """Copies of tensors whose last dimension is not contiguous."""
     names = ("query", "key", "value") if has(Change.FUSED_THREE_DIMENSIONS) else ()
     names = (*names, "attn_mask") if has(Change.FUSED_MASK_COPIED) else names
     given = [args[name] for name in names if args[name] is not None]
@@ -132,7 +132,7 @@ def _of_unfused_attention(args: Arguments) -> list[TensorSpec]:
 
 
 def _copied_for_products(t: TensorSpec, batch: tuple[int, ...]) -> int:
-    """Elements of the copy of a batch of matrices whose leading dimensions cannot be seen as one."""
+    """Elements of the copy of a batch of matrices whose leading dimensions cannot be merged into one."""
     missing = (0,) * (len(batch) + 2 - len(t.shape))
     own = [0 if n != whole else s for n, whole, s in zip(t.shape, batch[len(missing) :], t.full_strides, strict=False)]
     return 0 if are_one(batch, (*missing, *own)) else prod(batch) * t.shape[-2] * t.shape[-1]

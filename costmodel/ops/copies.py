@@ -31,7 +31,7 @@ def _pieces(shapes_of: Callable[[Arguments], Sequence[Shape]]) -> Callable[[Argu
 
 
 def _as_viewed(view: str) -> Callable[[OpCall, int], AccessMap]:
-    """The copy sees what the view sees."""
+    """The copy depends on what the view depends on."""
     return RULES[view].access
 
 

@@ -1,4 +1,4 @@
-"""The floating dtype that torch gives to what has none of its own: ``torch.get_default_dtype()``, told by the trace."""
+"""torch's default floating dtype (``torch.get_default_dtype()``), which the trace sets here."""
 
 from __future__ import annotations
 

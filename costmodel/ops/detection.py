@@ -53,8 +53,8 @@ def _position_sensitive(args: Arguments) -> Outputs:
 
 
 def _samples(call: OpCall) -> int:
-    # With sampling_ratio <= 0 a bin has as many samples a side as its box has pixels a bin, which the boxes' values
-    # tell: one is the least.
+    # With sampling_ratio <= 0 a bin has as many samples per side as its box has pixels per bin, which depends on values:
+    # one is the least.
     side: int = max(call.args["sampling_ratio"], 1)
     return side * side
 
@@ -74,7 +74,7 @@ def _average_work(call: OpCall) -> Work:
     return Work(adds=call.outputs[0].size, divides=call.outputs[0].size)
 
 
-def _region_window(call: OpCall, output: int) -> AccessMap:
+def _region_access(call: OpCall, output: int) -> AccessMap:
     # Which image, and where in it, stands in the box.
     channel = Affine(1) if call.outputs[0].shape[1] == call.args["input"].shape[1] else All()
     return {"input": (All(), channel, All(), All()), "rois": (Affine(0), All())}
@@ -104,7 +104,7 @@ def _deformable_kind(call: OpCall) -> str:
     return "grouped conv" if call.args["groups"] > 1 else "standard conv"
 
 
-def _deformable_window(call: OpCall, output: int) -> AccessMap:
+def _deformable_access(call: OpCall, output: int) -> AccessMap:
     # The offsets may point anywhere; they themselves follow the output.
     taps: tuple[AxisMap, ...] = (Affine(0), All(), Affine(2), Affine(3))
     access = {"input": (Affine(0), All(), All(), All()), "offset": taps}
@@ -119,24 +119,24 @@ register(
          source="greedy non-maximum suppression, its worst case",
          free_because=None, examples=(example(TensorSpec((4, 4)), TensorSpec((4,)), 0.5),)),
     Rule(targets=("torchvision.roi_align.default",), kind=always("pool"), outputs=_align, work=_align_work,
-         traffic=every_argument, access=_region_window,
+         traffic=every_argument, access=_region_access,
          temporaries=no_temporaries, fusible=False, source=_ALIGN, free_because=None,
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2, 2, False), example(_IMAGE, _BOXES, 0.5, 3, 2, -1, True))),
     Rule(targets=("torchvision.roi_pool.default",), kind=always("pool"), outputs=_pool, work=_pool_work,
-         traffic=every_argument, access=_region_window, temporaries=no_temporaries, fusible=False, free_because=None,
+         traffic=every_argument, access=_region_access, temporaries=no_temporaries, fusible=False, free_because=None,
          source="Girshick, Fast R-CNN, arXiv:1504.08083, section 2.1; a lower bound, boxes tell the bins' sizes",
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2),)),
     Rule(targets=("torchvision.ps_roi_align.default",), kind=always("pool"), outputs=_position_sensitive,
-         work=_align_work, traffic=every_argument, access=_region_window,
+         work=_align_work, traffic=every_argument, access=_region_access,
          temporaries=no_temporaries, fusible=False, source=_ALIGN,
          free_because=None, examples=(example(_IMAGE, _BOXES, 1.0, 2, 2, 2),)),
     Rule(targets=("torchvision.ps_roi_pool.default",), kind=always("pool"), outputs=_position_sensitive,
-         work=_average_work, traffic=every_argument, access=_region_window,
+         work=_average_work, traffic=every_argument, access=_region_access,
          temporaries=no_temporaries, fusible=False, free_because=None,
          source="Dai et al., R-FCN, arXiv:1605.06409; a lower bound, boxes tell the bins' sizes",
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2),)),
     Rule(targets=("torchvision.deform_conv2d.default",), kind=_deformable_kind, outputs=_deformable,
-         work=_deformable_work, traffic=every_argument, access=_deformable_window,
+         work=_deformable_work, traffic=every_argument, access=_deformable_access,
          temporaries=no_temporaries, fusible=False,
          source="Dai et al., Deformable Convolutional Networks, arXiv:1703.06211", free_because=None,
          examples=(

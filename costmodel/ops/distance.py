@@ -114,7 +114,7 @@ def _renorm_access(call: OpCall, output: int) -> AccessMap:
 
 
 def _rows(call: OpCall) -> int:
-    # Only values tell how many are the same.
+    # How many are equal depends on values.
     return min(int(call.args["indices"].size), int(call.args["self"].shape[0]))
 
 

@@ -101,7 +101,7 @@ def elementwise(
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] = casts,
     source: str = "torch.Tensor, elementwise",
 ) -> Rule:
-    """The rule of an op that works on each position by itself."""
+    """The rule of an op that works on each position separately."""
     return Rule(
         targets=targets, kind=always(kind), outputs=outputs, work=work, traffic=every_argument, access=pointwise,
         temporaries=temporaries, fusible=True, source=source, free_because=None, examples=examples,

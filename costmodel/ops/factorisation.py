@@ -70,7 +70,7 @@ def cholesky_work(n: int) -> Work:
 
 
 def _reflection(p: int) -> Work:
-    # Of p numbers: their norm, the first component less it, the scale of the others, and 2 / v^T v. One stays as it is.
+    # Of p numbers: their norm, the first component minus it, the scale of the others, and 2 / v^T v. p = 1 needs none.
     return Work(multiplies=p, adds=p, transcendentals=1, divides=p) if p > 1 else Work()
 
 

@@ -1,4 +1,4 @@
-"""Gradients that a forward may run by itself: of softmax, dropout and overlapping windows."""
+"""Gradients that a forward pass may call: of softmax, dropout and overlapping windows."""
 
 from __future__ import annotations
 

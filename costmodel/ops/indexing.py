@@ -42,7 +42,7 @@ def _positions(indices: Sequence[Any]) -> tuple[list[int], bool]:
 def _indexed(x: TensorSpec, indices: Sequence[Any]) -> tuple[tuple[int, ...], int]:
     """The shape of ``x[indices]``, and where the indexed dimensions' broadcast shape begins in it."""
     if any(i is not None and i.dtype in ("bool", "uint8") for i in indices):
-        raise NeedsValuesError("as many elements are selected as the mask has ones, which only its values tell")
+        raise NeedsValuesError("the number of selected elements depends on the mask's values")
     dims, adjacent = _positions(indices)
     if len(indices) > len(x.shape):
         raise ValueError(f"{len(indices)} indices for a tensor of {len(x.shape)} dimensions {x.shape}")
@@ -58,7 +58,7 @@ def _index(args: Arguments) -> TensorSpec:
     shape, begin = _indexed(x, indices)
     if x.strides is None and begin == 0:
         return TensorSpec(shape, x.dtype)
-    # torch orders the output as the kept dimensions lie in memory; the looked-up ones have no order of their own.
+    # The output has the memory order of the kept dimensions; indexed ones have no order of their own.
     dims, _ = _positions(indices)
     given = [indices[d] for d in dims]
     rank = len(layout.broadcast([i.shape for i in given]))
@@ -69,7 +69,7 @@ def _index(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, x.dtype, layout.strides_of_operands(shape, [TensorSpec(shape, x.dtype, table), *aligned]))
 
 
-def _index_window(call: OpCall, output: int) -> AccessMap:
+def _index_access(call: OpCall, output: int) -> AccessMap:
     x, indices = call.args["self"], call.args["indices"]
     dims, _ = _positions(indices)
     if any(i is not None and i.dtype in ("bool", "uint8") for i in indices):
@@ -103,7 +103,7 @@ def _mixed(call: OpCall, *names: str) -> dict[str, tuple[AxisMap, ...]]:
     return {name: axis_maps for name in names if type(call.args.get(name)) is TensorSpec}
 
 
-def _index_select_window(call: OpCall, output: int) -> AccessMap:
+def _index_select_access(call: OpCall, output: int) -> AccessMap:
     dim = call.args["dim"] % max(len(call.args["self"].shape), 1)
     return {**_mixed(call, "self"), "index": (Affine(dim),) * len(call.args["index"].shape)}
 
@@ -139,21 +139,21 @@ def _gather(args: Arguments) -> TensorSpec:
     return TensorSpec(args["index"].shape, args["self"].dtype)
 
 
-def _gather_window(call: OpCall, output: int) -> AccessMap:
+def _gather_access(call: OpCall, output: int) -> AccessMap:
     return {**_mixed(call, "self"), "index": tuple(map(Affine, range(len(call.args["index"].shape))))}
 
 
-def _scatter_window(call: OpCall, output: int) -> AccessMap:
+def _scatter_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     return {"self": tuple(map(Affine, range(rank))), **_mixed(call, "index", "src")}
 
 
-def _index_add_window(call: OpCall, output: int) -> AccessMap:
+def _index_add_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     return {"self": tuple(map(Affine, range(rank))), **_mixed(call, "source"), "index": (All(),)}
 
 
-def _index_put_window(call: OpCall, output: int) -> AccessMap:
+def _index_put_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     return {**everything(call, output), "self": tuple(map(Affine, range(rank)))}
 
@@ -283,15 +283,15 @@ def _index_put_work(call: OpCall) -> Work:
 _SOURCE = "torch.Tensor indexing: a copy by index"
 
 register(
-    copy("aten.index.Tensor", "aten._unsafe_index.Tensor", outputs=_index, access=_index_window, traffic=looked_up,
+    copy("aten.index.Tensor", "aten._unsafe_index.Tensor", outputs=_index, access=_index_access, traffic=looked_up,
          source=_SOURCE, examples=(
              example(_X, [None, _ROWS]), example(_X, [TensorSpec((2, 1), "int64"), None, TensorSpec((3,), "int64")]),
              example(_X, [_ROWS, _ROWS]), example(_X, [TensorSpec((2, 2), "int64")]),
          )),
-    copy("aten.index_select.default", outputs=_index_select, access=_index_select_window, traffic=looked_up,
+    copy("aten.index_select.default", outputs=_index_select, access=_index_select_access, traffic=looked_up,
          temporaries=_contiguous_table,
          source=_SOURCE, examples=(example(_X, 1, _ROWS), example(_X, -1, _ROWS))),
-    copy("aten.gather.default", outputs=_gather, access=_gather_window, traffic=looked_up, source=_SOURCE,
+    copy("aten.gather.default", outputs=_gather, access=_gather_access, traffic=looked_up, source=_SOURCE,
          examples=(example(_X, 1, _INDEX),)),
     copy("aten.take.default", outputs=_gather, access=everything, traffic=looked_up, source=_SOURCE,
          examples=(example(_X, _ROWS),)),
@@ -302,21 +302,21 @@ register(
     copy("aten.repeat_interleave.Tensor", outputs=Torch.META, access=everything, source=_SOURCE,
          temporaries=_running_sum,
          examples=(example(_ROWS),)),
-    copy("aten.scatter.src", "aten.scatter_.src", outputs=_contiguous, access=_scatter_window, traffic=_scatter_traffic,
+    copy("aten.scatter.src", "aten.scatter_.src", outputs=_contiguous, access=_scatter_access, traffic=_scatter_traffic,
          source=_SOURCE, examples=(example(_X, 1, _INDEX, _X),)),
-    copy("aten.scatter.value", "aten.scatter_.value", outputs=_contiguous, access=_scatter_window,
+    copy("aten.scatter.value", "aten.scatter_.value", outputs=_contiguous, access=_scatter_access,
          traffic=_scatter_traffic, source=_SOURCE, examples=(example(_X, -2, _INDEX, 1.0),)),
     Rule(targets=("aten.index_put.default", "aten.index_put_.default", "aten._index_put_impl_.default",
                   "aten._unsafe_index_put.default"), kind=always("other"), outputs=_like_self, work=_index_put_work,
-         traffic=_index_put_traffic, access=_index_put_window,
+         traffic=_index_put_traffic, access=_index_put_access,
          temporaries=no_temporaries, fusible=False, source=_SOURCE, free_because=None,
          examples=(example(_X, [None, _ROWS], TensorSpec((5, 4))), example(_X, [_MASK], TensorSpec(())),
                    example(_X, [None, _ROWS], TensorSpec((5, 4)), True))),
-    copy("aten.index_copy.default", "aten.index_copy_.default", outputs=_contiguous, access=_index_add_window,
+    copy("aten.index_copy.default", "aten.index_copy_.default", outputs=_contiguous, access=_index_add_access,
          traffic=_index_add_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),)),
-    copy("aten.index_fill.int_Scalar", "aten.index_fill_.int_Scalar", outputs=_like_self, access=_index_add_window,
+    copy("aten.index_fill.int_Scalar", "aten.index_fill_.int_Scalar", outputs=_like_self, access=_index_add_access,
          traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, 2.0),)),
-    copy("aten.index_fill.int_Tensor", "aten.index_fill_.int_Tensor", outputs=_like_self, access=_index_add_window,
+    copy("aten.index_fill.int_Tensor", "aten.index_fill_.int_Tensor", outputs=_like_self, access=_index_add_access,
          traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec(())),)),
     copy("aten.nonzero_static.default", access=everything, source=_SOURCE, examples=(example(_X, size=3),),
          outputs=lambda args: TensorSpec((args["size"], len(args["self"].shape)), "int64")),
@@ -325,12 +325,12 @@ register(
          source=_SOURCE,
          examples=(example(_X, TensorSpec((2, 5, 4), "bool"), [None, _ROWS], 0.0),)),
     copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_masked_scatter,
-         temporaries=contiguous("self"), access=_index_put_window,
+         temporaries=contiguous("self"), access=_index_put_access,
          traffic=_masked_scatter_traffic, source=_SOURCE, examples=(example(_X, TensorSpec((3, 1), "bool"), _X),)),
     *(
         Rule(targets=targets, kind=always("other"), outputs=_like_self, work=work, traffic=traffic,
-             access=_index_put_window, temporaries=temporaries, fusible=False,
-             source="torch.Tensor.put_: one addition an element put, where they accumulate", free_because=None,
+             access=_index_put_access, temporaries=temporaries, fusible=False,
+             source="torch.Tensor.put_: one addition per element, where they accumulate", free_because=None,
              examples=(case,))
         for targets, work, traffic, temporaries, case in (
             (("aten.put.default", "aten.put_.default"), _put_work, _scatter_traffic, no_temporaries,
@@ -347,18 +347,18 @@ register(
              free_because=None, examples=examples)
         for targets, work, traffic, access, examples in (
             (("aten.scatter_add.default", "aten.scatter_add_.default"), _scatter_add_work, _scatter_traffic,
-             _scatter_window, (example(_X, 1, _INDEX, _X),)),
+             _scatter_access, (example(_X, 1, _INDEX, _X),)),
             (("aten.scatter_reduce.two", "aten.scatter_reduce_.two"), _scatter_work, _scatter_traffic,
-             _scatter_window, (example(_X, 1, _INDEX, _X, "amax"), example(_X, 1, _INDEX, _X, "mean"))),
+             _scatter_access, (example(_X, 1, _INDEX, _X, "amax"), example(_X, 1, _INDEX, _X, "mean"))),
             (("aten.scatter.reduce", "aten.scatter_.reduce"), _scatter_work, _scatter_traffic,
-             _scatter_window, (example(_X, 1, _INDEX, _X, reduce="multiply"),)),
+             _scatter_access, (example(_X, 1, _INDEX, _X, reduce="multiply"),)),
             (("aten.scatter.value_reduce", "aten.scatter_.value_reduce"), _scatter_work, _scatter_traffic,
-             _scatter_window, (example(_X, 1, _INDEX, 2.0, reduce="multiply"),)),
+             _scatter_access, (example(_X, 1, _INDEX, 2.0, reduce="multiply"),)),
             (("aten.index_reduce.default", "aten.index_reduce_.default"), _index_reduce_work, _index_add_traffic,
-             _index_add_window, (example(_X, 1, _ROWS, TensorSpec((2, 5, 4)), "amax"),
+             _index_add_access, (example(_X, 1, _ROWS, TensorSpec((2, 5, 4)), "amax"),
                                  example(_X, 1, _ROWS, TensorSpec((2, 5, 4)), "mean"))),
             (("aten.index_add.default", "aten.index_add_.default"), _index_add_work, _index_add_traffic,
-             _index_add_window, (example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),
+             _index_add_access, (example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),
                                  example(_X, 1, _ROWS, TensorSpec((2, 5, 4)), alpha=2))),
         )
     ),

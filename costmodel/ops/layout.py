@@ -31,7 +31,7 @@ def of_one_dtype(what: str, *tensors: TensorSpec | None) -> None:
 
 
 def suggested_channels_last(t: TensorSpec) -> bool:
-    """What torch's ``suggest_memory_format`` says: strides that order as channels-last ones do."""
+    """torch's ``suggest_memory_format``: whether strides have the order of channels last."""
     if t.strides is None or len(t.shape) not in (4, 5):
         return False
     order = (1, *range(len(t.shape) - 1, 1, -1), 0)
@@ -231,7 +231,7 @@ def promote(a: str, b: str) -> str:
 
 
 def _combined(higher: str, lower: str) -> str:
-    # What outranks has the say, unless the other is of a higher category; the precision stays that of what outranks.
+    # The operand of higher rank decides, unless the other has a higher category; the precision is that of the former.
     if not higher or not lower:
         return higher or lower
     least = category(lower)

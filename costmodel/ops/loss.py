@@ -131,7 +131,7 @@ def _in_rows(args: Arguments) -> Iterable[TensorSpec]:
 
 
 def _nll_work(call: OpCall) -> Work:
-    # Each target's score is looked up, and its weight; a mean is over the weights that were met.
+    # The score and weight of each target are looked up; a mean divides by the sum of these weights.
     n, reduction = call.args["target"].size, call.args["reduction"]
     work = reduced(n, reduction)
     if call.args["weight"] is not None:
@@ -183,7 +183,7 @@ def _multilabel_work(call: OpCall) -> Work:
 
 
 def _ctc_sizes(args: Arguments) -> tuple[list[int], list[int]]:
-    """Each sequence's steps and labels; the most that there may be where only values tell them."""
+    """Each sequence's steps and labels; the most possible where they depend on values."""
     x, targets = args["log_probs"], args["targets"]
     if isinstance(args["target_lengths"], (list, tuple)):
         return list(args["input_lengths"]), list(args["target_lengths"])

@@ -117,7 +117,7 @@ _SMALL_PRODUCT = 400
 
 
 def _one_pair(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
-    """Of each batch of matrices that lie so that no product's kernel can read them, a copy of one at a time."""
+    """A copy of one matrix at a time, where a batch has strides that no kernel takes."""
 
     def temporaries(args: Arguments) -> list[TensorSpec]:
         batches = [args[name] for name in names]
@@ -130,7 +130,7 @@ def _one_pair(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
 
 
 def _rows_copied(args: Arguments) -> Iterable[TensorSpec]:
-    """A matrix of rows, where the leading dimensions cannot be seen as one."""
+    """A copy as a matrix of rows, where the leading dimensions cannot be merged into one."""
     x: TensorSpec = args["input"]
     if x.strides is not None and not are_one(x.shape[:-1], x.strides[:-1]):
         yield copy(x)
@@ -142,7 +142,7 @@ def _linear_work(call: OpCall) -> Work:
     return Work(macs=y.size * call.args["weight"].shape[-1], adds=y.size if call.args["bias"] is not None else 0)
 
 
-def _linear_window(call: OpCall, output: int) -> AccessMap:
+def _linear_access(call: OpCall, output: int) -> AccessMap:
     x = call.args["input"]
     return {"input": (*(Affine(d) for d in range(len(x.shape) - 1)), All())}
 
@@ -171,7 +171,7 @@ def _bilinear_temporaries(args: Arguments) -> list[TensorSpec]:
     return bytes_besides(y.nbytes, y.nbytes + step, 2 * y.nbytes if args["bias"] is not None else 0)
 
 
-def _bilinear_window(call: OpCall, output: int) -> AccessMap:
+def _bilinear_access(call: OpCall, output: int) -> AccessMap:
     taps: tuple[AxisMap, ...] = (*(Affine(d) for d in range(len(call.args["input1"].shape) - 1)), All())
     return {"input1": taps, "input2": taps}
 
@@ -211,14 +211,14 @@ register(
              taps=(_ROWS, (All(),)), examples=(example(TensorSpec((3,)), _A, _V),)),
     Rule(
         targets=("aten.linear.default",), kind=always("linear"), outputs=_linear, work=_linear_work,
-        traffic=every_argument, access=_linear_window,
+        traffic=every_argument, access=_linear_access,
         temporaries=_rows_copied, fusible=False, source="torch.nn.Linear: y = x A^T + b",
         free_because=None,
         examples=(example(_BATCH_A, TensorSpec((5, 4)), TensorSpec((5,))), example(_A, TensorSpec((5, 4)))),
     ),
     Rule(
         targets=("aten.bilinear.default",), kind=always("linear"), outputs=_bilinear, work=_bilinear_work,
-        traffic=every_argument, access=_bilinear_window,
+        traffic=every_argument, access=_bilinear_access,
         temporaries=_bilinear_temporaries, fusible=False, source="torch.nn.Bilinear: y = x1^T A x2 + b",
         free_because=None,
         examples=(example(_A, TensorSpec((3, 2)), TensorSpec((5, 4, 2)), TensorSpec((5,))),),

@@ -94,7 +94,7 @@ def _cat(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, dtype, _common_format(real, shape))
 
 
-def _cat_window(call: OpCall, output: int) -> AccessMap:
+def _cat_access(call: OpCall, output: int) -> AccessMap:
     (y,) = call.outputs
     dim = call.args["dim"] % len(y.shape)
     access: dict[str, tuple[AxisMap, ...]] = {}
@@ -121,7 +121,7 @@ def _stack(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, dtype)
 
 
-def _stack_window(call: OpCall, output: int) -> AccessMap:
+def _stack_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.outputs[0].shape)
     dim = call.args["dim"] % rank
     taps = tuple(Affine(d) for d in range(rank) if d != dim)
@@ -164,7 +164,7 @@ def _rolled_once(args: Arguments) -> list[TensorSpec]:
     return [TensorSpec(x.shape, x.dtype)] if len(dims) > 1 else []
 
 
-def _roll_window(call: OpCall, output: int) -> AccessMap:
+def _roll_access(call: OpCall, output: int) -> AccessMap:
     x, dims = call.args["self"], _as_list(call.args["dims"])
     if not dims:
         return everything(call, output)  # the flattened tensor is rolled
@@ -176,7 +176,7 @@ def _roll_window(call: OpCall, output: int) -> AccessMap:
     return {"self": tuple(taps)}
 
 
-def _flip_window(call: OpCall, output: int) -> AccessMap:
+def _flip_access(call: OpCall, output: int) -> AccessMap:
     x = call.args["self"]
     dims = {d % len(x.shape) for d in call.args["dims"]}
     return {"self": tuple(Affine(d, -1, n - 1, n - 1) if d in dims else Affine(d) for d, n in enumerate(x.shape))}
@@ -190,7 +190,7 @@ def _repeat(args: Arguments) -> TensorSpec:
     return TensorSpec(tuple(n * r for n, r in zip(padded, repeats, strict=True)), x.dtype)
 
 
-def _repeat_window(call: OpCall, output: int) -> AccessMap:
+def _repeat_access(call: OpCall, output: int) -> AccessMap:
     x = call.args["self"]
     new = len(call.args["repeats"]) - len(x.shape)
     return {"self": tuple(Fixed(0) if n == 1 else Rolled(d + new, 0, n) for d, n in enumerate(x.shape))}
@@ -205,7 +205,7 @@ def _unfold_copy(args: Arguments) -> TensorSpec:
     return TensorSpec((*x.shape[:dim], windows, *x.shape[dim + 1 :], size), x.dtype)
 
 
-def _slice_scatter_window(call: OpCall, output: int) -> AccessMap:
+def _slice_scatter_access(call: OpCall, output: int) -> AccessMap:
     x, src, step = call.args["self"], call.args["src"], call.args["step"]
     dim = call.args["dim"] % len(x.shape)
     start = slice_start(call.args["start"], x.shape[dim])
@@ -216,19 +216,19 @@ def _slice_scatter_window(call: OpCall, output: int) -> AccessMap:
     }
 
 
-def _select_scatter_window(call: OpCall, output: int) -> AccessMap:
+def _select_scatter_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     dim = call.args["dim"] % rank
     return {"self": tuple(map(Affine, range(rank))), "src": tuple(Affine(d) for d in range(rank) if d != dim)}
 
 
 register(
-    copy("aten.cat.default", kind="concat", outputs=_cat, access=_cat_window, examples=(
+    copy("aten.cat.default", kind="concat", outputs=_cat, access=_cat_access, examples=(
         example([_X, TensorSpec((2, 1, 4))], 1),
         example([_X, TensorSpec((2, 3, 2), "int64")], -1),
         example([TensorSpec((0,)), _X, _X]),
     )),
-    copy("aten.stack.default", kind="concat", outputs=_stack, access=_stack_window,
+    copy("aten.stack.default", kind="concat", outputs=_stack, access=_stack_access,
          examples=(example([_X, _X], 1), example([_X, _X, _X], -1))),
     copy("aten.clone.default", outputs=_clone, access=pointwise, fusible=True,
          examples=(example(_IMAGE), example(_IMAGE, memory_format="channels_last"))),
@@ -238,18 +238,18 @@ register(
          examples=(example(_X, TensorSpec((3, 1))), example(_X, _X))),
     copy("aten._conj_physical.default", outputs=_same,
          access=pointwise, fusible=True, examples=(example(TensorSpec((2, 3), "complex64")),)),
-    copy("aten.roll.default", outputs=_roll, access=_roll_window, temporaries=_rolled_once,
+    copy("aten.roll.default", outputs=_roll, access=_roll_access, temporaries=_rolled_once,
          examples=(example(_IMAGE, [1, -2], [2, 3]), example(_X, [3], [0]), example(_X, [3]))),
-    copy("aten.flip.default", outputs=_same, access=_flip_window, examples=(example(_X, [0, -1]),)),
-    copy("aten.repeat.default", outputs=_repeat, access=_repeat_window,
+    copy("aten.flip.default", outputs=_same, access=_flip_access, examples=(example(_X, [0, -1]),)),
+    copy("aten.repeat.default", outputs=_repeat, access=_repeat_access,
          examples=(example(_X, [2, 1, 1, 3]), example(TensorSpec((1, 3)), [2, 1]))),
     copy("aten.tril.default", "aten.triu.default", outputs=_contiguous, access=pointwise,
          temporaries=contiguous("self"), examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
     copy("aten.tril_.default", "aten.triu_.default", outputs=_contiguous, access=pointwise,
          examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
     copy("aten.unfold_copy.default", outputs=_unfold_copy, access=unfolded, examples=(example(_X, 2, 2, 1),)),
-    copy("aten.slice_scatter.default", outputs=_same, access=_slice_scatter_window,
+    copy("aten.slice_scatter.default", outputs=_same, access=_slice_scatter_access,
          examples=(example(_X, TensorSpec((2, 2, 4)), 1, 1), example(_X, TensorSpec((2, 3, 2)), -1, 0, 4, 2))),
-    copy("aten.select_scatter.default", outputs=_same, access=_select_scatter_window,
+    copy("aten.select_scatter.default", outputs=_same, access=_select_scatter_access,
          examples=(example(_X, TensorSpec((2, 4)), 1, 2),)),
 )  # fmt: skip

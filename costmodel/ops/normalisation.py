@@ -34,7 +34,7 @@ def _standardised(*, groups: int, n: int) -> Work:
 
 
 _MOVING_AVERAGES = Work(multiplies=2 + 2 + 1, adds=1 + 1)
-"""Both running statistics of a channel: (1 - m) * old + m * new, the variance corrected by n / (n - 1) besides."""
+"""Both running statistics of a channel: (1 - m) * old + m * new; the variance is also corrected by n / (n - 1)."""
 
 # Batch normalisation ---------------------------------------------------------------------------------------------
 
@@ -78,7 +78,7 @@ def _statistic(d: int, output: int) -> AxisMap:
     return Statistic(d) if output == 0 else All()
 
 
-def _batch_norm_window(call: OpCall, output: int) -> AccessMap:
+def _batch_norm_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["input"].shape)
     if _trains(call.args):
         channel = Affine(1 if output == 0 else 0)
@@ -97,7 +97,7 @@ def _inverse_deviation(args: Arguments) -> list[TensorSpec]:
 def _batch_norm_rule(target: str, examples: tuple[Example, ...]) -> Rule:
     return Rule(
         targets=(target,), kind=always("norm"), outputs=_batch_norm, work=_batch_norm_work,
-        traffic=_batch_norm_traffic, access=_batch_norm_window, temporaries=_inverse_deviation, fusible=True,
+        traffic=_batch_norm_traffic, access=_batch_norm_access, temporaries=_inverse_deviation, fusible=True,
         source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, algorithms 1 and 2", free_because=None,
         examples=examples,
     )  # fmt: skip
@@ -114,7 +114,7 @@ register(
         # The last output is what cuDNN reserves: nothing here.
         outputs=lambda args: (*_batch_norm({**args, "training": True}), TensorSpec((0,), "uint8")),
         work=lambda call: _batch_norm_work(_trained(call)), traffic=lambda call: _batch_norm_traffic(_trained(call)),
-        access=lambda call, output: _batch_norm_window(_trained(call), output) if output < 3 else {},
+        access=lambda call, output: _batch_norm_access(_trained(call), output) if output < 3 else {},
         temporaries=no_temporaries, fusible=True,
         source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, algorithms 1 and 2", free_because=None,
         examples=(example(TensorSpec((2, 3, 4)), *(TensorSpec((3,)),) * 4, 0.1, 1e-5),),
@@ -161,9 +161,9 @@ def _group_norm_work(call: OpCall) -> Work:
     return _standardised(groups=groups, n=call.args["input"].size // groups if groups else 0) + _affine(call)
 
 
-def _group_norm_window(call: OpCall, output: int) -> AccessMap:
+def _group_norm_access(call: OpCall, output: int) -> AccessMap:
     x, groups = call.args["input"], call.args["group"]
-    # A channel sees its group: exact where a group is one channel or all; else the taps cannot say where it begins.
+    # Exact where a group is one channel or all channels; otherwise axis maps cannot express where a group begins.
     channel = Affine(1) if groups == x.shape[1] else _statistic(1, output)
     return {"input": (Affine(0), channel, *(_statistic(d, output) for d in range(2, len(x.shape))))}
 
@@ -199,7 +199,7 @@ def _instance_norm_traffic(call: OpCall) -> Traffic:
     return moved(read, [*call.outputs, *running] if call.args["use_input_stats"] else call.outputs)
 
 
-def _instance_norm_window(call: OpCall, output: int) -> AccessMap:
+def _instance_norm_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["input"].shape)
     whole = call.args["use_input_stats"]
     return {"input": tuple(_statistic(d, output) if whole and d > 1 else Affine(d) for d in range(rank))}
@@ -267,7 +267,7 @@ def _weight_norm_work(call: OpCall) -> Work:
     return Work(multiplies=n + n, adds=n - 1, transcendentals=1, divides=1).times(slices)
 
 
-def _weight_norm_window(call: OpCall, output: int) -> AccessMap:
+def _weight_norm_access(call: OpCall, output: int) -> AccessMap:
     rank, dim = len(call.args["v"].shape), call.args["dim"] % len(call.args["v"].shape)
     return {
         "v": tuple(Affine(d) if d == dim else _statistic(d, output) for d in range(rank)),
@@ -319,14 +319,14 @@ register(
         examples=(example(_X, [6], _LAST, _LAST, 1e-5), example(_X, [5, 6], None, None, 1e-5)),
     ),
     _sample_rule(
-        "aten.native_group_norm.default", outputs=_group_norm, work=_group_norm_work, access=_group_norm_window,
+        "aten.native_group_norm.default", outputs=_group_norm, work=_group_norm_work, access=_group_norm_access,
         temporaries=in_memory_format("input"),
         source="Wu & He, Group Normalization, arXiv:1803.08494",
         examples=(example(_X, _C, _C, 2, 4, 30, 2, 1e-5), example(_X, None, None, 2, 4, 30, 4, 1e-5)),
     ),
     _sample_rule(
         "aten.instance_norm.default", outputs=_instance_norm, work=_instance_norm_work,
-        access=_instance_norm_window, traffic=_instance_norm_traffic, temporaries=_instance_norm_temporaries,
+        access=_instance_norm_access, traffic=_instance_norm_traffic, temporaries=_instance_norm_temporaries,
         source="Ulyanov, Vedaldi & Lempitsky, Instance Normalization, arXiv:1607.08022",
         examples=(
             example(_X, _C, _C, None, None, True, 0.1, 1e-5, False),
@@ -342,7 +342,7 @@ register(
     ),
     Rule(
         targets=("aten._weight_norm_interface.default",), kind=always("norm"), outputs=_weight_norm,
-        work=_weight_norm_work, traffic=every_argument, access=_weight_norm_window,
+        work=_weight_norm_work, traffic=every_argument, access=_weight_norm_access,
         temporaries=no_temporaries, fusible=False,
         source="Salimans & Kingma, Weight Normalization, arXiv:1602.07868, equation 2", free_because=None,
         examples=(example(_X, TensorSpec((2, 1, 1, 1)), 0), example(_X, TensorSpec((1, 1, 1, 6)), 3)),

@@ -58,7 +58,7 @@ def _shifted(call: OpCall, output: int) -> AccessMap:
 
 
 def _bordering(repeats_edge: bool) -> Callable[[OpCall, int], AccessMap]:
-    """Each position sees the one it was copied from; on the border that lies inside the input."""
+    """Each position depends on the one that it was copied from; on the border, that is inside the input."""
 
     def access(call: OpCall, output: int) -> AccessMap:
         x = call.args["self"]
@@ -93,8 +93,8 @@ def _im2col(args: Arguments) -> TensorSpec:
     return TensorSpec((*batch, channels * patch, _blocks((height, width), args)), x.dtype)
 
 
-def _im2col_window(call: OpCall, output: int) -> AccessMap:
-    # Output channel c * patch + tap sees input channel c; the patches' rows and columns are joined into one axis.
+def _im2col_access(call: OpCall, output: int) -> AccessMap:
+    # Output channel c * patch + tap depends on input channel c; the patches' rows and columns are joined into one axis.
     args, shape = call.args, call.args["self"].shape
     first = len(shape) - 3
     channel = Affine(first, Fraction(1, prod(args["kernel_size"])))
@@ -130,7 +130,7 @@ def _col2im_work(call: OpCall) -> Work:
     return Work(adds=call.args["self"].size)
 
 
-def _col2im_window(call: OpCall, output: int) -> AccessMap:
+def _col2im_access(call: OpCall, output: int) -> AccessMap:
     first, patch = len(call.args["self"].shape) - 2, prod(call.args["kernel_size"])
     return {"self": (*(Affine(d) for d in range(first)), Affine(first, patch, 0, patch - 1), All())}
 
@@ -157,13 +157,13 @@ register(
         source="torch.nn.functional.pad, mode circular: one copy, nothing computed",
     ),
     copy(
-        "aten.im2col.default", outputs=_im2col, access=_im2col_window, temporaries=contiguous("self"),
+        "aten.im2col.default", outputs=_im2col, access=_im2col_access, temporaries=contiguous("self"),
         examples=(example(_IMAGE, [3, 2], [1, 1], [1, 0], [2, 1]), example(_IMAGE, [2, 2], [2, 1], [0, 0], [1, 1])),
         source="torch.nn.Unfold: one copy, nothing computed",
     ),
     Rule(
         targets=("aten.col2im.default",), kind=always("other"), outputs=_col2im, work=_col2im_work,
-        traffic=every_argument, access=_col2im_window, temporaries=_col2im_temporaries, fusible=False,
+        traffic=every_argument, access=_col2im_access, temporaries=_col2im_temporaries, fusible=False,
         source="torch.nn.Fold: overlapping patches are summed",
         free_because=None, examples=(example(TensorSpec((2, 12, 12)), [5, 4], [2, 2], [1, 1], [0, 0], [1, 1]),),
     ),

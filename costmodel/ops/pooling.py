@@ -106,7 +106,7 @@ def _average_work(axes: int) -> Callable[[OpCall], Work]:
     return work
 
 
-def _sliding_window(axes: int) -> Callable[[OpCall, int], AccessMap]:
+def _sliding_access(axes: int) -> Callable[[OpCall, int], AccessMap]:
     def access(call: OpCall, output: int) -> AccessMap:
         leading = len(call.args["self"].shape) - axes
         spatial = (
@@ -149,7 +149,7 @@ def _adaptive_work(axes: int, *, average: bool) -> Callable[[OpCall], Work]:
     return work
 
 
-def _adaptive_window(axes: int) -> Callable[[OpCall, int], AccessMap]:
+def _adaptive_access(axes: int) -> Callable[[OpCall, int], AccessMap]:
     def access(call: OpCall, output: int) -> AccessMap:
         x, y = call.args["self"].shape, call.outputs[0].shape
         leading = len(x) - axes
@@ -170,7 +170,7 @@ def _copied_row(args: Arguments) -> list[TensorSpec]:
 def _and_indices(
     temporaries: Callable[[Arguments], Iterable[TensorSpec]], outputs: Callable[[Arguments], TensorSpec]
 ) -> Callable[[Arguments], Iterable[TensorSpec]]:
-    """Where each maximum was, besides: int64, as many as outputs."""
+    """Also the index of each maximum: int64, one per output."""
     return lambda args: [*temporaries(args), TensorSpec(outputs(args).shape, "int64")]
 
 
@@ -209,7 +209,7 @@ for _axes in (1, 2, 3):
     _maximum = (*_plain, example(_x, [2], [1], [0], [2]), example(_x, [2], [3], [1], [1], True))
     _unbatched = example(TensorSpec(_x.shape[1:]), [2], [3], [1], True)
     _average = (*_plain, _unbatched, example(_x, [2], [3], [1], True, False))
-    _access = _sliding_window(_axes)
+    _access = _sliding_access(_axes)
     _adapted = (example(_x, [4] * _axes), example(TensorSpec(_x.shape[1:]), [1] * _axes))
     _copied = _copied_row if _axes == 1 else in_memory_format("self")
     # A 1-d maximum alone has a kernel of its own, which keeps no indices.
@@ -222,14 +222,14 @@ for _axes in (1, 2, 3):
         _rule(f"aten.avg_pool{_axes}d.default", _pool_outputs(_axes, _mostly), _average_work(_axes), _access, _average,
               contiguous("self") if _axes == 3 else _copied),
         _rule(f"aten.adaptive_max_pool{_axes}d.default", _with_indices(_adaptive_outputs(_axes, _mostly)),
-              _adaptive_work(_axes, average=False), _adaptive_window(_axes), _adapted,
+              _adaptive_work(_axes, average=False), _adaptive_access(_axes), _adapted,
               no_temporaries if _axes == 3 else _copied),
     )  # fmt: skip
     if _axes > 1:
         register(
             _rule(
                 f"aten._adaptive_avg_pool{_axes}d.default", _adaptive_outputs(_axes, _mostly),
-                _adaptive_work(_axes, average=True), _adaptive_window(_axes), _adapted,
+                _adaptive_work(_axes, average=True), _adaptive_access(_axes), _adapted,
                 no_temporaries if _axes == 3 else _copied,
             )
         )  # fmt: skip

@@ -62,7 +62,7 @@ def _dropout_work(call: OpCall) -> Work:
     return Work(multiplies=2 * call.outputs[0].size) if call.args["train"] is not False else Work()
 
 
-def _dropout_window(call: OpCall, output: int) -> AccessMap:
+def _dropout_access(call: OpCall, output: int) -> AccessMap:
     return pointwise(call, output) if output == 0 else {}
 
 
@@ -126,7 +126,7 @@ register(
          temporaries=no_temporaries, fusible=False, source="inverse transform sampling", free_because=None,
          examples=(example(TensorSpec((2, 5)), 3, True),)),
     Rule(targets=("aten.native_dropout.default",), kind=always("other"), outputs=_dropout, work=_dropout_work,
-         traffic=every_argument, access=_dropout_window, temporaries=_mask_as_numbers, fusible=True,
+         traffic=every_argument, access=_dropout_access, temporaries=_mask_as_numbers, fusible=True,
          source="Srivastava et al., Dropout, JMLR 15 (2014): times the mask, times 1 / (1 - p); the mask is stored",
          free_because=None, examples=(example(_X, 0.5, True), example(_X, 0.5, False))),
 )  # fmt: skip

@@ -88,7 +88,7 @@ def _outputs(args: Arguments) -> tuple[TensorSpec, ...]:
 
 
 def _access(call: OpCall, output: int) -> AccessMap:
-    # An output sees the steps before it (and after it, with two directions): the axis_maps' word for that is "all".
+    # An output depends on the steps before it (and after it, with two directions): the closest axis map is All.
     if "data" in call.args:
         return {"data": (All(), All())}
     batch_first = call.args["batch_first"]
@@ -121,7 +121,7 @@ def _cell_outputs(cell: str) -> Callable[[Arguments], Outputs]:
     return outputs
 
 
-def _cell_window(call: OpCall, output: int) -> AccessMap:
+def _cell_access(call: OpCall, output: int) -> AccessMap:
     return {name: (Affine(0), All()) for name in ("input", "hx", "hx[0]", "hx[1]") if name in dict(call.tensors())}
 
 
@@ -200,7 +200,7 @@ for _cell in _GATES:
         _rule(f"aten.{_cell}.input", *_layers, _examples(_cell)),
         _rule(f"aten.{_cell}.data", *_layers, (_packed_example(_cell),)),
         _rule(
-            f"aten.{_cell}_cell.default", _cell_outputs(_cell), _cell_work(_cell), _cell_window, _of_cell(_cell),
+            f"aten.{_cell}_cell.default", _cell_outputs(_cell), _cell_work(_cell), _cell_access, _of_cell(_cell),
             _cell_examples(_cell),
         ),
     )  # fmt: skip

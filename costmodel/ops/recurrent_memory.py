@@ -1,4 +1,4 @@
-"""What recurrent layers hold while they go through their layers, directions and steps.
+"""Temporaries of recurrent layers, over their layers, directions and steps.
 
 Source: aten/src/ATen/native/RNN.cpp, and for an LSTM in float32 aten/src/ATen/native/mkldnn/RNN.cpp: oneDNN does a
 whole layer at once.
@@ -27,7 +27,7 @@ class _Live:
 
 
 def temporaries_of_layers(cell: str, gates: int, args: Arguments, outputs: tuple[TensorSpec, ...]) -> list[TensorSpec]:
-    """What is live besides the outputs at the worst moment of ``aten.lstm``, ``gru`` or ``rnn_*``."""
+    """The peak of live tensors, without the outputs, of ``aten.lstm``, ``gru`` or ``rnn_*``."""
     x, params = args["data"] if "data" in args else args["input"], args["params"]
     if x.size == 0:
         return []
@@ -40,7 +40,7 @@ def temporaries_of_layers(cell: str, gates: int, args: Arguments, outputs: tuple
 
 
 def _sizes(args: Arguments) -> tuple[int, int, int]:
-    """(steps, sequences, features) of the input; all sequences of a packed one are taken to be as long."""
+    """(steps, sequences, features) of the input; all sequences of a packed one are taken to be of equal length."""
     if "data" in args:
         rows, features = args["data"].shape
         steps = args["batch_sizes"].shape[0]
@@ -135,7 +135,7 @@ def _step(live: _Live, cell: str, gates: int, hidden: int, shown: int) -> None:
 
 
 def temporaries_of_cell(cell: str, gates: int, args: Arguments, outputs: tuple[TensorSpec, ...]) -> list[TensorSpec]:
-    """What is live besides the outputs at the worst moment of a single step."""
+    """The peak of live tensors, without the outputs, of a single step."""
     hidden = outputs[0].size
     live = _Live()
     live.take(gates * hidden)

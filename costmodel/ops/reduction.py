@@ -126,7 +126,7 @@ def _variance(n: int) -> Work:
 
 
 def _log_sum_exp(n: int) -> Work:
-    # The greatest is taken off before the exponentials and put back after the logarithm.
+    # The maximum is subtracted before the exponentials and added after the logarithm.
     return Work(compares=n - 1, adds=n + (n - 1) + 1, transcendentals=n + 1)
 
 
@@ -215,7 +215,7 @@ def _running_extremes(args: Arguments) -> Outputs:
     return TensorSpec(args["self"].shape, args["self"].dtype), TensorSpec(args["self"].shape, "int64")
 
 
-def _running_window(call: OpCall, output: int) -> AccessMap:
+def _running_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     return all_of("self", [call.args["dim"]] if rank else [])(call, output)
 
@@ -270,13 +270,13 @@ register(
               examples=_DIMS[:2]),
     reduction("aten.cumsum.default", "aten.cumsum_.default", work=_cumulative(Work(adds=1)), outputs=_running,
               temporaries=_cast_to_running,
-              access=_running_window, examples=(example(_X, 1), example(_X, -1))),
+              access=_running_access, examples=(example(_X, 1), example(_X, -1))),
     reduction("aten.cumprod.default", "aten.cumprod_.default", work=_cumulative(Work(multiplies=1)), outputs=_running,
               temporaries=_cast_to_running,
-              access=_running_window, examples=(example(_X, 1), example(_X, -1))),
+              access=_running_access, examples=(example(_X, 1), example(_X, -1))),
     reduction("aten.cummax.default", "aten.cummin.default", work=_cumulative(Work(compares=1)),
-              outputs=_running_extremes, access=_running_window, examples=(example(_X, 1),)),
+              outputs=_running_extremes, access=_running_access, examples=(example(_X, 1),)),
     reduction("aten.logcumsumexp.default", work=_cumulative(Work(compares=1, adds=3, transcendentals=2)),
-              outputs=_running, access=_running_window, examples=(example(_X, 1),),
+              outputs=_running, access=_running_access, examples=(example(_X, 1),),
               source="each step is log(exp(a - m) + exp(b - m)) + m with m = max(a, b), as log1p(exp(-|a - b|)) + m"),
 )  # fmt: skip

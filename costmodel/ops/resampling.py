@@ -46,7 +46,7 @@ Reach = Callable[[Arguments, Fraction], tuple[Fraction, Fraction]]
 
 
 def _taps(call: OpCall, axes: int, reach: Reach) -> list[Affine]:
-    """What each axis of the output sees of the input's."""
+    """The axis map of each spatial axis."""
     taps = []
     for i in range(axes):
         ratio = _ratio(call.args, i, axes, call.outputs[0].shape[i + 2])
@@ -182,12 +182,12 @@ def _pixel_unshuffle(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape))
 
 
-def _shuffle_window(call: OpCall, output: int) -> AccessMap:
+def _shuffle_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     c, h, w = rank - 3, rank - 2, rank - 1
     if "upscale_factor" in call.args:
         r = call.args["upscale_factor"]
-        # Output channel c is woven from the inputs c r r .. c r r + r r - 1.
+        # Output channel c is assembled from the input channels c r r .. c r r + r r - 1.
         taps = Affine(c, r * r, 0, r * r - 1), Affine(h, Fraction(1, r)), Affine(w, Fraction(1, r))
     else:
         r = call.args["downscale_factor"]
@@ -202,7 +202,7 @@ def _channel_shuffle(args: Arguments) -> TensorSpec:
     return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape))
 
 
-def _channel_window(call: OpCall, output: int) -> AccessMap:
+def _channel_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["self"].shape)
     return {"self": tuple(All() if d == 1 else Affine(d) for d in range(rank))}
 
@@ -224,10 +224,10 @@ def _shuffle(
 _PIXELS = TensorSpec((2, 8, 4, 6))
 
 register(
-    _shuffle("aten.pixel_shuffle.default", outputs=_pixel_shuffle, access=_shuffle_window,
+    _shuffle("aten.pixel_shuffle.default", outputs=_pixel_shuffle, access=_shuffle_access,
              examples=(example(_PIXELS, 2),)),
-    _shuffle("aten.pixel_unshuffle.default", outputs=_pixel_unshuffle, access=_shuffle_window,
+    _shuffle("aten.pixel_unshuffle.default", outputs=_pixel_unshuffle, access=_shuffle_access,
              examples=(example(_PIXELS, 2),)),
     _shuffle("aten.channel_shuffle.default", "aten.native_channel_shuffle.default", outputs=_channel_shuffle,
-             access=_channel_window, examples=(example(_PIXELS, 4),)),
+             access=_channel_access, examples=(example(_PIXELS, 4),)),
 )  # fmt: skip

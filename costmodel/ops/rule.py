@@ -46,7 +46,7 @@ class Rule:
     kind: Callable[[OpCall], str]
     """The category, one of ``costmodel.ops.KINDS``."""
     outputs: Callable[[Arguments], Outputs] | Torch
-    """Shapes, dtypes and strides of what it returns (not asked of an in-place op: that returns its first argument).
+    """Shapes, dtypes and strides of what it returns (not called for in-place ops, which return their first argument).
     It raises ``NeedsValuesError`` where they depend on values, ``ValueError`` where the arguments do not fit."""
     work: Callable[[OpCall], Work]
     traffic: Callable[[OpCall], Traffic]

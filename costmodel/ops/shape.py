@@ -115,7 +115,7 @@ def _narrow(call: OpCall, output: int) -> AccessMap:
 
 
 def _piece(call: OpCall, output: int) -> AccessMap:
-    # Pieces lie one after the other.
+    # Pieces follow each other.
     dim = call.args["dim"] % len(call.args["self"].shape)
     start = sum(y.shape[dim] for y in call.outputs[:output])
     return _along(call, dim, Affine(dim, 1, start, start), kept=True)

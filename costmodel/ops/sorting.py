@@ -55,7 +55,7 @@ def _one_row(args: Arguments) -> list[TensorSpec]:
 
 
 def _rows_side_by_side(args: Arguments) -> list[TensorSpec]:
-    """A copy with the op's dimension the last, unless it lies so."""
+    """A copy with the op's dimension last in memory, unless it is already."""
     x = args["self"]
     order = [d for d in range(len(x.shape)) if d != args["dim"] % len(x.shape)] + [args["dim"]] if x.shape else []
     lies = layout.normal(tuple(x.full_strides[d] for d in order), tuple(x.shape[d] for d in order)) is None
@@ -102,7 +102,7 @@ def _one_of(args: Arguments) -> Outputs:
     return TensorSpec(shape, args["self"].dtype), TensorSpec(shape, "int64")
 
 
-def _one_of_window(call: OpCall, output: int) -> AccessMap:
+def _one_of_access(call: OpCall, output: int) -> AccessMap:
     return reduced("self", [call.args["dim"]], call.args["keepdim"], call)
 
 
@@ -120,7 +120,7 @@ def _bisection_work(sequence: str) -> Callable[[OpCall], Work]:
     return work
 
 
-def _bisection_window(call: OpCall, output: int) -> AccessMap:
+def _bisection_access(call: OpCall, output: int) -> AccessMap:
     access: dict[str, tuple[AxisMap, ...]] = {}
     for name, t in call.tensors():
         rank = len(t.shape)
@@ -142,7 +142,7 @@ def _membership_work(call: OpCall) -> Work:
     return Work(compares=call.outputs[0].size * (tests.size if type(tests) is TensorSpec else 1))
 
 
-def _membership_window(call: OpCall, output: int) -> AccessMap:
+def _membership_access(call: OpCall, output: int) -> AccessMap:
     tap = {"elements": Affine}
     return {name: tuple(Affine(d) if name in tap else All() for d in range(len(t.shape))) for name, t in call.tensors()}
 
@@ -178,13 +178,13 @@ register(
               source=_TOURNAMENT, examples=(example(_X, 2), example(_X, 1, 1, False))),
     reduction("aten.kthvalue.default", work=_selection(lambda args, n: args["k"]), outputs=_one_of,
               temporaries=lambda args: [copy(args["self"])],
-              access=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 2), example(_X, 1, 0, True))),
+              access=_one_of_access, source=_TOURNAMENT, examples=(example(_X, 2), example(_X, 1, 0, True))),
     reduction("aten.median.dim", work=_selection(lambda args, n: (n + 1) // 2), outputs=_one_of,
               temporaries=_rows_side_by_side,
-              access=_one_of_window, source=_TOURNAMENT, examples=(example(_X, 1), example(_X, -1, True))),
+              access=_one_of_access, source=_TOURNAMENT, examples=(example(_X, 1), example(_X, -1, True))),
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_positions, work=_bisection_work(sequence),
-             traffic=every_argument, access=_bisection_window,
+             traffic=every_argument, access=_bisection_access,
              temporaries=temporaries, fusible=False, source=_BISECTION, free_because=None,
              examples=examples)
         for target, sequence, temporaries, examples in (
@@ -197,7 +197,7 @@ register(
     ),
     *(
         Rule(targets=(target,), kind=always("other"), outputs=_membership, work=_membership_work,
-             traffic=every_argument, access=_membership_window, temporaries=_sorted_for_membership, fusible=False,
+             traffic=every_argument, access=_membership_access, temporaries=_sorted_for_membership, fusible=False,
              source="every element compared with every candidate, as the CPU kernel does for few candidates",
              free_because=None, examples=(case,))
         for target, case in (

@@ -42,7 +42,7 @@ def _complex(args: Arguments) -> TensorSpec:
     return TensorSpec(y.shape, layout.complex_dtype(y.dtype), y.strides)
 
 
-def _cross_window(call: OpCall, output: int) -> AccessMap:
+def _cross_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.outputs[0].shape)
     dim = call.args["dim"] % rank
     axis_maps: tuple[AxisMap, ...] = tuple(All() if d == dim else Affine(d) for d in range(rank))
@@ -134,7 +134,7 @@ register(
     ),
     Rule(
         targets=("aten.linalg_cross.default",), kind=always("other"), outputs=_cross, work=each(multiplies=2, adds=1),
-        traffic=every_argument, access=_cross_window, temporaries=no_temporaries, fusible=False,
+        traffic=every_argument, access=_cross_access, temporaries=no_temporaries, fusible=False,
         source="each of three components is a difference of two products", free_because=None,
         examples=(example(TensorSpec((2, 3)), TensorSpec((2, 3))),),
     ),

@@ -46,12 +46,12 @@ def cast_like(outputs: Callable[[Arguments], TensorSpec]) -> Callable[[Arguments
 
 
 def bytes_besides(outputs: int, *moments: int) -> list[TensorSpec]:
-    """What is live besides ``outputs`` bytes at the worst of several moments, as one tensor of bytes."""
+    """The most bytes live at one of several moments, without ``outputs`` bytes, as one tensor of bytes."""
     n = max(moments) - outputs
     return [TensorSpec((n,), "uint8")] if n > 0 else []
 
 
 def are_one(sizes: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether dimensions lie in memory as a single one would."""
+    """Whether dimensions could be merged into one without a copy."""
     steps = [(n, stride) for n, stride in zip(sizes, strides, strict=True) if n != 1]
     return all(outer == n * stride for (_, outer), (n, stride) in pairwise(steps))

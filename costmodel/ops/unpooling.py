@@ -76,7 +76,7 @@ def _scattered(call: OpCall) -> Work:
 
 
 def _gradient_traffic(call: OpCall) -> Traffic:
-    # The input is asked for its shape alone.
+    # Only the shape of the input is used.
     return moved([call.args["grad_output"], call.args["indices"]], call.outputs)
 
 

@@ -11,7 +11,7 @@ _Release = tuple[int, int]
 
 
 class Change(Enum):
-    """A change in torch: what it is, the first release in which it was seen, the last in which it was not."""
+    """A change in torch: what changed, the first release known to have it, the last known not to."""
 
     FUSED_GROUPED_QUERIES = "attention's fused CPU kernel takes groups of queries (enable_gqa)", (2, 13), (2, 6)
     FUSED_THREE_DIMENSIONS = "and 3-d tensors, and one key head for all without enable_gqa", (2, 15), (2, 13)
@@ -35,6 +35,6 @@ def running(version: str) -> None:
 
 
 def has(change: Change) -> bool:
-    """Whether the torch that runs has the change; a release between the two that were tried is taken to have it."""
+    """Whether the running torch has the change. A release between the two is taken to have it."""
     _, _, not_in = change.value
     return _release > not_in

@@ -53,7 +53,7 @@ def _sampling_work(axes: int) -> Callable[[OpCall], Work]:
     return work
 
 
-def _sampling_window(call: OpCall, output: int) -> AccessMap:
+def _sampling_access(call: OpCall, output: int) -> AccessMap:
     # Any output position may see any input position: where, only the grid's values say.
     axes = len(call.args["grid"].shape) - 2
     grid: tuple[AxisMap, ...] = (Affine(0), *(Affine(d + 2) for d in range(axes)), All())
@@ -71,7 +71,7 @@ def _affine_grid_work(call: OpCall) -> Work:
     return Work(macs=batch * prod(size) * len(size) * (len(size) + 1))
 
 
-def _affine_grid_window(call: OpCall, output: int) -> AccessMap:
+def _affine_grid_access(call: OpCall, output: int) -> AccessMap:
     return {"theta": (Affine(0), Affine(len(call.outputs[0].shape) - 1), All())}
 
 
@@ -79,7 +79,7 @@ def _sampler(axes: int) -> Rule:
     x, grid = TensorSpec((2, 3, *(5, 6, 7)[:axes])), TensorSpec((2, *(4, 3, 2)[:axes], axes))
     return Rule(
         targets=(f"aten.grid_sampler_{axes}d.default",), kind=always("resample"), outputs=_sampled(axes),
-        work=_sampling_work(axes), traffic=every_argument, access=_sampling_window,
+        work=_sampling_work(axes), traffic=every_argument, access=_sampling_access,
         temporaries=no_temporaries, fusible=False,
         source="Jaderberg et al., Spatial Transformer Networks, arXiv:1506.02025, section 3.3", free_because=None,
         examples=tuple(
@@ -94,7 +94,7 @@ register(
     _sampler(3),
     Rule(
         targets=("aten.affine_grid_generator.default",), kind=always("resample"), outputs=_affine_grid,
-        work=_affine_grid_work, traffic=every_argument, access=_affine_grid_window,
+        work=_affine_grid_work, traffic=every_argument, access=_affine_grid_access,
         temporaries=no_temporaries, fusible=False,
         source="Jaderberg et al., Spatial Transformer Networks, arXiv:1506.02025, section 3.2", free_because=None,
         examples=(
