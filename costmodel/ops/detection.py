@@ -53,7 +53,7 @@ def _position_sensitive(args: Arguments) -> Outputs:
 
 
 def _samples(call: OpCall) -> int:
-    # With sampling_ratio <= 0 a bin has as many samples per side as its box has pixels per bin, which depends on values:
+    # With sampling_ratio <= 0 a bin has as many samples per side as its box has pixels per bin. That depends on values;
     # one is the least.
     side: int = max(call.args["sampling_ratio"], 1)
     return side * side
