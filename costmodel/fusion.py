@@ -147,7 +147,7 @@ def _fuse(pricing: Pricing) -> tuple[tuple[Kernel, ...], tuple[Traffic, ...], tu
                 writers_of.setdefault(spec.storage, []).append(write)
 
     for storage, writers in writers_of.items():
-        outlives = storages[storage].freed is None or storages[storage].role in ("parameter", "buffer", "input")
+        outlives = storages[storage].freed_after is None or storages[storage].role in ("parameter", "buffer", "input")
         for write in writers:
             write.outlives |= outlives
     for write in writes:

@@ -1,7 +1,7 @@
 """The records of one execution: what ran, on which shapes, inside which module. No torch, no costs.
 
-These records are written on the tracer's hot path, so they are slotted but not ``frozen`` (which would make every
-one of them about twice as slow to build); nobody changes them once the trace has ended.
+These records are made on the tracer's hot path, so they are slotted but not ``frozen``, which would double the time
+that each takes to build. Nobody changes them once the trace has ended.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class TensorSpec:
     role: Role = "activation"
     name: str = ""
     """The qualified name of a parameter or buffer."""
-    form: object = field(default=None, repr=False)
-    """While a trace runs, the same object for all tensors of one shape, dtype, strides and role."""
+    meta: object = field(default=None, repr=False)
+    """While a trace runs, the one object that all tensors of this shape, dtype, strides and role share."""
     trainable: bool = True
     """Of a parameter: whether it requires a gradient."""
 
@@ -97,7 +97,7 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def channels_last_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """tuple[int, ...] of a (batch, channels, *size) tensor stored channels last.
+    """Strides of a (batch, channels, *size) tensor stored channels last.
 
     >>> channels_last_strides((2, 3, 4, 5))
     (60, 1, 15, 3)
@@ -127,8 +127,8 @@ Arguments: TypeAlias = dict[str, Any]
 """An op's arguments by its schema's names; tensors are ``TensorSpec``, all else is as it was passed."""
 
 
-STANDS_FOR_MANY = -2
-"""The index of an op that stands for all of a pattern, in this trace and in others."""
+REPRESENTATIVE = -2
+"""The index of an op that represents all of its key in the dispatch cache, in this trace and in others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -162,7 +162,7 @@ class LayerSpec:
     key: str
     hyper: Mapping[str, Any]
     kind: str = ""
-    """The field's word for the layer, where its biggest op does not say it."""
+    """Its category, one of ``ops.KINDS``, where its biggest op does not say it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -182,7 +182,7 @@ class ModuleCall:
     training: bool = False
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """The arguments as they were passed, tensors as ``TensorSpec``."""
+    """The keyword arguments as they were passed, tensors as ``TensorSpec``, as in ``args``."""
     outputs: Any = None
     """What it returned, tensors as ``TensorSpec``, in the same nesting."""
     end_op: int = -1
@@ -197,18 +197,20 @@ class ModuleCall:
         return self.layer is not None or not self.has_calls
 
 
-Told: TypeAlias = tuple[Callable[[ModuleCall, Any], LayerSpec], Any]
-"""What was taken of a module for the closed forms, and before it what makes a record of that and of a call."""
+CapturedLayer: TypeAlias = tuple[Callable[[Any], LayerSpec], Any]
+"""``to_spec`` and its argument: what was read off a module for the closed forms, and what makes a record of it."""
 
 
 @dataclass(slots=True, eq=False)
 class Storage:
-    """One allocation: born with op ``born`` (-1: before the first), freed after op ``freed`` (None: still alive)."""
+    """One allocation."""
 
     nbytes: int
     role: Role
-    born: int
-    freed: int | None = None
+    allocated_at: int
+    """The op that allocated it, -1 before the first."""
+    freed_after: int | None = None
+    """The op after which nothing referred to it any more, None if it lives on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -225,7 +227,7 @@ class ModuleInfo:
 
 
 class Recording(Protocol):
-    """What was written down while a model ran. Records are made of it when they are asked for: totals need few."""
+    """What a trace recorded. ``OpCall`` and ``ModuleCall`` are made of it on demand, as totals need few of them."""
 
     def modules(self) -> dict[str, ModuleInfo]:
         """The module tree by first name, depth first."""
@@ -240,12 +242,12 @@ class Recording(Protocol):
         """Every allocation, by the index that tensors have of it."""
 
     def tally(self) -> Iterable[tuple[OpCall, int]]:
-        """Ops that stand for all that ran, with how many each stands for: those do the same work as it does."""
+        """Representatives of all ops that ran, with how many each represents: those do the same work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """A tape of which all records are made."""
+    """A recording whose records are all made, as a saved profile has it."""
 
     of_modules: dict[str, ModuleInfo]
     of_ops: list[OpCall]
@@ -279,7 +281,7 @@ class Graph:
 
     model: str
     """The model's class name."""
-    tape: Recording = field(repr=False)
+    recording: Recording = field(repr=False)
     inputs: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     outputs: Any
@@ -291,26 +293,26 @@ class Graph:
     @cached_property
     def modules(self) -> dict[str, ModuleInfo]:
         """The module tree by first name, depth first."""
-        return self.tape.modules()
+        return self.recording.modules()
 
     @cached_property
     def ops(self) -> list[OpCall]:
         """Every op that ran, in order."""
-        return self.tape.ops()
+        return self.recording.ops()
 
     @cached_property
     def calls(self) -> list[ModuleCall]:
         """Every module call, in the order in which they began."""
-        return self.tape.calls()
+        return self.recording.calls()
 
     @cached_property
     def storages(self) -> list[Storage]:
         """Every allocation, by the index that tensors have of it."""
-        return self.tape.storages()
+        return self.recording.storages()
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return state | {"tape": Records(self.modules, self.ops, self.calls, self.storages)}
+        return state | {"recording": Records(self.modules, self.ops, self.calls, self.storages)}
 
     def parameters(self) -> dict[str, TensorSpec]:
         """Distinct parameters by first name. A tensor shared by several modules is one."""

@@ -116,7 +116,7 @@ def peak_memory(pricing: Pricing) -> PeakMemory:
             at_rest[storage.role] += storage.nbytes
             continue
         counted.append(storage)
-        first, last = max(storage.born, 0), n - 1 if storage.freed is None else storage.freed
+        first, last = max(storage.allocated_at, 0), n - 1 if storage.freed_after is None else storage.freed_after
         change[first] += storage.nbytes
         change[max(last, first) + 1] -= storage.nbytes
     curve, live = [], 0
@@ -126,7 +126,7 @@ def peak_memory(pricing: Pricing) -> PeakMemory:
     index = max(range(n), key=curve.__getitem__, default=-1)
     here = [
         s for s in counted
-        if max(s.born, 0) <= index and (s.freed is None or max(s.freed, s.born, 0) >= index)
+        if max(s.allocated_at, 0) <= index and (s.freed_after is None or max(s.freed_after, s.allocated_at, 0) >= index)
     ]  # fmt: skip
     return PeakMemory(
         nbytes=curve[index] if n else sum(s.nbytes for s in counted),
@@ -136,8 +136,8 @@ def peak_memory(pricing: Pricing) -> PeakMemory:
         live=tuple(
             Allocation(
                 s.nbytes,
-                graph.ops[s.born].op if s.born >= 0 else "",
-                pricing.module_name(graph.ops[s.born]) if s.born >= 0 else "",
+                graph.ops[s.allocated_at].op if s.allocated_at >= 0 else "",
+                pricing.module_name(graph.ops[s.allocated_at]) if s.allocated_at >= 0 else "",
             )
             for s in sorted(here, key=lambda s: -s.nbytes)
         ),

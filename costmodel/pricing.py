@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from costmodel.graph import STANDS_FOR_MANY, Graph, ModuleCall, ModuleInfo, OpCall, TensorSpec, tensors_in
+from costmodel.graph import REPRESENTATIVE, Graph, ModuleCall, ModuleInfo, OpCall, TensorSpec, tensors_in
 from costmodel.ops import Rule, find
 from costmodel.quantities import Traffic, Work
 
@@ -60,7 +60,7 @@ def _work(call: OpCall) -> Work:
     rule = find(call.op)
     if rule is None:
         return Work()
-    if call.index != STANDS_FOR_MANY:
+    if call.index != REPRESENTATIVE:
         return rule.work(call)
     known = _works.get(call)
     if known is None or known[0] is not rule:
@@ -143,7 +143,7 @@ class Pricing:
     def work(self) -> Work:
         """The whole model's arithmetic."""
         macs = adds = multiplies = divides = compares = transcendentals = on_padding = 0
-        for call, n in self.graph.tape.tally():  # enough for totals, without a ``PricedOp`` for each op
+        for call, n in self.graph.recording.tally():  # enough for totals, without a ``PricedOp`` for each op
             w = _work(call)
             macs += n * w.macs
             adds += n * w.adds

@@ -20,10 +20,11 @@ from torch import nn
 from costmodel.errors import ForwardError, InputError
 from costmodel.graph import Graph
 from costmodel.pricing import Pricing
-from costmodel.trace import asked_of
+from costmodel.torch_private import registered_on
+from costmodel.trace import default_inputs
 from costmodel.trace.inputs import arguments
-from costmodel.trace.keep import mode_set, model_kept, one_at_a_time, plain_eager, randomness_kept
-from costmodel.trace.real import make_real
+from costmodel.trace.isolation import model_restored, one_at_a_time, plain_eager, rng_restored, training_mode
+from costmodel.trace.real_executor import make_real
 
 _PRODUCTS = frozenset({"conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", "baddbmm"})
 """fvcore's operators whose "flops" are multiply-accumulates."""
@@ -113,15 +114,15 @@ def explain(counted: ModuleCount, *, macs: int, calls: int, with_macs: Set[str] 
 
 @one_at_a_time()
 def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, ModuleCount]:
-    given = asked_of(model) if inputs is None else inputs
+    given = default_inputs(model) if inputs is None else inputs
     modules = list(model.modules())
     with (
-        model_kept(modules, [*model.parameters(), *model.buffers()]),
+        model_restored(modules, [*model.parameters(), *model.buffers()]),
         _buffers_copied(modules),
-        randomness_kept(modules),
+        rng_restored(modules),
         plain_eager(modules),
         torch.no_grad(),
-        mode_set(model, modules, graph.mode == "train"),
+        training_mode(model, modules, graph.mode == "train"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
@@ -165,10 +166,11 @@ def _positional(model: nn.Module, args: list[Any], kwargs: dict[str, Any]) -> tu
 
 @contextmanager
 def _buffers_copied(modules: list[nn.Module]) -> Iterator[None]:
-    """Replaces the model's buffers by copies, as a forward may write to them; ``model_kept`` puts them back."""
+    """Replaces the model's buffers by copies, as a forward may write to them; ``model_restored`` puts them back."""
     copies: dict[int, torch.Tensor] = {}
     for module in modules:
-        for name, buffer in module._buffers.items():
+        _, buffers, _ = registered_on(module)
+        for name, buffer in buffers.items():
             if buffer is not None:
-                module._buffers[name] = copies.setdefault(id(buffer), buffer.clone())
+                buffers[name] = copies.setdefault(id(buffer), buffer.clone())
     yield

@@ -12,7 +12,7 @@ from torch import nn
 import costmodel
 from costmodel.formulas import activation
 from costmodel.layers import LAYERS, USER_LAYERS
-from costmodel.layers.capture import _TAKES
+from costmodel.layers.capture import _READERS
 
 B = (2, 6, 12, 10)
 SEQUENCE = (2, 6, 9)
@@ -317,7 +317,7 @@ def test_a_user_can_add_a_closed_form() -> None:
         check(Swish(), (2, 5))
     finally:
         del USER_LAYERS[Swish]
-        _TAKES.clear()
+        _READERS.clear()
 
 
 def test_a_closed_form_that_fails_is_named() -> None:
@@ -339,5 +339,5 @@ def test_a_closed_form_that_fails_is_named() -> None:
             costmodel.profile(model, (2, 3))
     finally:
         del USER_LAYERS[Swish]
-        _TAKES.clear()
+        _READERS.clear()
     assert costmodel.profile(model, (2, 4)).macs == 2 * 4 * 5

@@ -1,4 +1,4 @@
-"""What the closed forms may know of a module, taken while it runs; and closed forms that users add."""
+"""Reads off a module, when it has just run, what the closed forms may know of it; and closed forms that users add."""
 
 from __future__ import annotations
 
@@ -12,54 +12,59 @@ from torch import nn
 
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
-from costmodel.graph import LayerSpec, ModuleCall, Told, tensors_in
+from costmodel.graph import CapturedLayer, LayerSpec, tensors_in
 from costmodel.layers.registry import LAYERS, USER_LAYERS, Layer
+from costmodel.torch_private import CONV_FORWARD, PARAMETERS, registered_on
 
 
-def capture(module: nn.Module, given: Any) -> Told | None:
-    """Takes what the closed forms may know of a module that has just run, if its type has one.
+def capture(module: nn.Module, given: Any) -> CapturedLayer | None:
+    """What the closed forms may know of a module that has just run, if there is one for its type.
 
-    It is taken at once, as the model may change the module afterwards; a record is made of it when it is asked for.
+    It is read at once, as the model may change the module later. A ``LayerSpec`` is made of it on demand.
     """
-    take = _TAKES.get(type(module), _UNSEEN)
-    if take is _UNSEEN:
-        take = _TAKES[type(module)] = _take(type(module))
-    return None if take is None or "forward" in module.__dict__ else take(module, given)
+    read = _READERS[type(module)]
+    return None if read is None or "forward" in module.__dict__ else read(module, given)
 
 
-Take = Callable[[nn.Module, Any], Told | None]
-_TAKES: dict[type[nn.Module], Take | None] = {}
+Reader = Callable[[nn.Module, Any], CapturedLayer | None]
 
 
-def _UNSEEN(module: nn.Module, given: Any) -> None:  # noqa: N802  # a mark, not a function
-    """Stands for a type that was not met before."""
+class _Readers(dict[type[nn.Module], Reader | None]):
+    """How modules of the types that were met are captured, if they are."""
+
+    def __missing__(self, module_type: type[nn.Module]) -> Reader | None:
+        reader = self[module_type] = _reader(module_type)
+        return reader
 
 
-def _take(module_type: type[nn.Module]) -> Take | None:
-    """How modules of a type are captured: by a user's closed form, by the table, or not at all.
+_READERS = _Readers()
+
+
+def _reader(module_type: type[nn.Module]) -> Reader | None:
+    """For a user's closed form, or for one of the table.
 
     A type that inherits its forward unchanged from one in the table is priced as that one.
     """
     own = next((USER_LAYERS[t] for t in module_type.__mro__ if t in USER_LAYERS), None)
     if own is not None:
-        return partial(_take_own, own)
+        return partial(_apply, own)
     bases = (t for t in module_type.__mro__ if t in LAYERS)
-    base = next((t for t in bases if _ways(t) == _ways(module_type)), None)
-    return None if base is None else _known(base.__name__, LAYERS[base])
+    base = next((t for t in bases if _forward(t) == _forward(module_type)), None)
+    return None if base is None else _reader_of(base.__name__, LAYERS[base])
 
 
-def _ways(module_type: type[nn.Module]) -> tuple[Any, Any]:
-    return module_type.forward, getattr(module_type, "_conv_forward", None)  # which a convolution's forward calls
+def _forward(module_type: type[nn.Module]) -> tuple[Any, Any]:
+    return module_type.forward, getattr(module_type, CONV_FORWARD, None)
 
 
-def _take_own(
+def _apply(
     function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, given: Any
-) -> Told | None:
+) -> CapturedLayer | None:
     first = next(tensors_in(given), None)
     if first is None:
         return None
     try:
-        return _tell_own, function(module, first.shape)
+        return _spec_of_cost, function(module, first.shape)
     except Exception as error:
         raise InputError(
             f"the closed form registered for {type(module).__name__} failed on a layer that was given {first}: "
@@ -67,47 +72,48 @@ def _take_own(
         ) from error
 
 
-def _tell_own(_: ModuleCall, cost: LayerCost) -> LayerSpec:
+def _spec_of_cost(cost: LayerCost) -> LayerSpec:
     return LayerSpec("", {"cost": cost})
 
 
-def _known(name: str, layer: Layer) -> Take:
+def _reader_of(name: str, layer: Layer) -> Reader:
     kind = layer.kind
-    hyper, present = _values(layer.hyper), _values(layer.present)
+    hyper, present = _getter(layer.hyper), _getter(layer.present)
 
-    def take(module: nn.Module, _: Any) -> Told | None:
+    def read(module: nn.Module, _: Any) -> CapturedLayer | None:
         own = module.__dict__
         try:
             # Whether parameters are there, not what they are: nothing may hold on to them.
-            return tell, (hyper(own), (*map(is_not, present(own["_parameters"]), _NONES),))
+            return to_spec, (hyper(own), (*map(is_not, present(own[PARAMETERS]), _NONES),))
         except KeyError:
-            if any(_is_made(module, attribute) for attribute in layer.present):
+            if any(_is_computed(module, attribute) for attribute in layer.present):
                 return None
+            parameters, *_ = registered_on(module)
             values = [getattr(module, attribute) for attribute in layer.hyper]
-            return tell, (values, [module._parameters.get(name) is not None for name in layer.present])
+            return to_spec, (values, [parameters.get(name) is not None for name in layer.present])
 
-    def tell(_: ModuleCall, taken: tuple[tuple[Any, ...], tuple[bool, ...]]) -> LayerSpec:
-        hyper, present = taken
-        found = dict(zip(layer.hyper, hyper, strict=True)) | dict(zip(layer.present, present, strict=True))
-        return LayerSpec(name, found, kind)
+    def to_spec(found: tuple[tuple[Any, ...], tuple[bool, ...]]) -> LayerSpec:
+        hyper, present = found
+        by_name = dict(zip(layer.hyper, hyper, strict=True)) | dict(zip(layer.present, present, strict=True))
+        return LayerSpec(name, by_name, kind)
 
-    nothing = tell, ((), ())
-    return take if layer.hyper or layer.present else lambda _module, _given: nothing
+    nothing = to_spec, ((), ())
+    return read if layer.hyper or layer.present else lambda _module, _given: nothing
 
 
 _NONES = repeat(None)
 
 
-def _values(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """What a mapping holds under the names."""
+def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Gives what a mapping holds under the names."""
     if len(names) > 1:  # itemgetter of one name returns it bare
         return itemgetter(*names)
     return (lambda mapping: (mapping[names[0]],)) if names else lambda _: ()
 
 
-def _is_made(module: nn.Module, attribute: str) -> bool:
-    """Whether a parametrised or weight-normed layer makes this of other parameters: not the layer of the formula."""
-    if attribute in module._parameters:
+def _is_computed(module: nn.Module, attribute: str) -> bool:
+    """Whether a parametrised or weight-normed layer computes this from other parameters, which no formula covers."""
+    if attribute in registered_on(module)[0]:
         return False
     return module.__dict__.get(attribute) is not None or hasattr(type(module), attribute)
 
@@ -127,12 +133,12 @@ def register_layer(
     >>> @register_layer(Twice)
     ... def twice(module, shape):
     ...     return activation(name="relu", shape=shape)
-    >>> del USER_LAYERS[Twice]; _TAKES.clear()
+    >>> del USER_LAYERS[Twice]; _READERS.clear()
     """
 
     def register(function: Callable[[Any, tuple[int, ...]], LayerCost]) -> Callable[[Any, tuple[int, ...]], LayerCost]:
         USER_LAYERS[module_type] = function
-        _TAKES.clear()  # subclasses may have been met before
+        _READERS.clear()  # subclasses may have been met before
         return function
 
     return register

@@ -1,34 +1,39 @@
-"""torch in, ``Graph`` out: what a model runs, read without computing anything and without touching the model."""
+"""Traces one forward pass into a ``Graph``, on meta tensors. The model is left as it was."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import _disable_current_modes
 
 from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
 from costmodel.ops import versions
 from costmodel.ops.defaults import default_float_is
-from costmodel.trace.autocast import Autocast, AutocastSeenError
+from costmodel.torch_private import autocast_nesting, below_autograd, without_modes
 from costmodel.trace.calls import Calls, Capture
-from costmodel.trace.forms import new_on_meta
-from costmodel.trace.inputs import Input, arguments, asked_of
-from costmodel.trace.keep import garbage_kept, mode_set, model_kept, one_at_a_time, plain_eager, randomness_kept
-from costmodel.trace.modules import survey
-from costmodel.trace.real import RealRecorder, buffers_cloned, make_real
-from costmodel.trace.recorder import Recorder, below_autograd
+from costmodel.trace.events import EventLog
+from costmodel.trace.executor import Executor
+from costmodel.trace.inputs import Input, arguments, default_inputs
+from costmodel.trace.isolation import gc_paused, model_restored, one_at_a_time, plain_eager, rng_restored, training_mode
+from costmodel.trace.meta_executor import MetaExecutor
+from costmodel.trace.modules import register_module_tree
+from costmodel.trace.real_executor import RealExecutor, clone_buffers, make_real
+from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import DTYPE_NAME, map_tensors, twin_on_meta
+from costmodel.trace.tensor_meta import new_on_meta
+from costmodel.trace.tensor_table import TensorTable
 
-__all__ = ["Execution", "Input", "Mode", "asked_of", "trace"]
+__all__ = ["Execution", "Input", "Mode", "default_inputs", "trace"]
 
 versions.running(torch.__version__)
 
 Mode = Literal["eval", "train"]
 Execution = Literal["auto", "meta", "real"]
+MakeExecutor: TypeAlias = Callable[[TensorTable, str], Executor]
+"""Takes the trace's tensors and the type of device that the model is on."""
 
 
 def trace(
@@ -38,12 +43,12 @@ def trace(
     mode: Mode = "eval",
     execution: Execution = "auto",
     capture: Capture = lambda module, given: None,
-    recorder: Recorder | None = None,
+    executor: MakeExecutor = MetaExecutor,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``.
 
-    ``capture`` takes, after each module call, what the closed forms may know of it. Raises ``ForwardError`` where
-    the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it asks for a tensor's value.
+    ``capture`` reads off each module that was called what the closed forms may know of it. Raises ``ForwardError``
+    where the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it reads a tensor's value.
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"costmodel prices a torch.nn.Module, not {type(model).__name__}: {model!r:.80}")
@@ -52,17 +57,11 @@ def trace(
     if execution not in ("auto", "meta", "real"):
         raise InputError(f"execution is 'auto', 'meta' or 'real', not {execution!r}")
     if inputs is None:
-        inputs = asked_of(model)
+        inputs = default_inputs(model)
     if execution == "real":
-        return _run(model, inputs, mode, capture, RealRecorder(), "asked for")
-    recorder = recorder or Recorder()
+        return _run(model, inputs, mode, capture, RealExecutor, "asked for")
     try:
-        try:
-            return _run(model, inputs, mode, capture, recorder, "")
-        except AutocastSeenError:
-            recorder = type(recorder)()
-            recorder.autocast = Autocast(model)
-            return _run(model, inputs, mode, capture, recorder, "")
+        return _run(model, inputs, mode, capture, executor, "")
     except NeedsValuesError as error:
         if execution == "meta":
             raise
@@ -70,29 +69,33 @@ def trace(
             raise NeedsValuesError(
                 f"{error}. {type(model).__name__} lies on the meta device and has no values: build it on the CPU"
             ) from error
-        return _run(model, inputs, mode, capture, RealRecorder(), str(error))
+        return _run(model, inputs, mode, capture, RealExecutor, str(error))
 
 
 @one_at_a_time()
-def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: Recorder, reason: str) -> Graph:
-    real = isinstance(recorder, RealRecorder)
-    modules, tensors = survey(model, recorder)
-    recorder.modules = modules
+def _run(
+    model: nn.Module, inputs: Any, mode: Mode, capture: Capture, make_executor: MakeExecutor, reason: str
+) -> Graph:
+    log = EventLog()
+    table = TensorTable(log)
+    modules, tensors = register_module_tree(model, table)
+    table.modules = modules
+    executor = make_executor(table, tensors[0].device.type if tensors else "cpu")
+    real = executor.is_real
     with (
-        garbage_kept(),
-        _disable_current_modes(),  # the caller's, which would see other ops, or make tensors of another kind
-        model_kept(modules, tensors),
-        randomness_kept(modules),
+        gc_paused(),
+        without_modes(),
+        model_restored(modules, tensors),
+        rng_restored(modules),
         plain_eager(modules),
         default_float_is(DTYPE_NAME[torch.get_default_dtype()]),
         torch.no_grad(),
-        mode_set(model, modules, mode == "train"),
+        training_mode(model, modules, mode == "train"),
     ):
-        if isinstance(recorder, RealRecorder):
-            buffers_cloned(model, recorder)
+        if real:
+            clone_buffers(model, table)
             args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone(), tensors)
         else:
-            recorder.home = tensors[0].device.type if tensors else "cpu"  # where the model takes its inputs
             args, kwargs = arguments(
                 inputs,
                 lambda shape, dtype: new_on_meta(shape, DTYPE_NAME[dtype]),
@@ -100,37 +103,41 @@ def _run(model: nn.Module, inputs: Any, mode: Mode, capture: Capture, recorder: 
                 tensors,
             )
         # A real run may hand the modules' dictionaries on, to replicas on other devices.
-        calls = Calls(recorder, capture, () if real else modules)
+        calls = Calls(table, capture, () if real else modules)
+        recorder = Recorder(table, executor)
         graph = Graph(
-            type(model).__name__, recorder.tape,
-            tuple(map_tensors(args, recorder.know_input)),
-            map_tensors(kwargs, recorder.know_input),
+            type(model).__name__, log,
+            tuple(map_tensors(args, table.add_input)),
+            map_tensors(kwargs, table.add_input),
             None, "real" if real else "meta", mode, reason,
         )  # fmt: skip
         output = None
         try:
-            with calls, below_autograd(), recorder.autocast or nullcontext(), recorder:
+            if autocast_nesting():
+                torch.clear_autocast_cache()  # casts that a real run made in the same block are none of this trace's
+            with calls, below_autograd(), recorder:
                 output = model(*args, **kwargs)
-            if recorder.wanted is not None:
-                raise recorder.wanted
-            graph.outputs = map_tensors(output, recorder.spec)
+            if recorder.needs_values is not None:
+                raise recorder.needs_values
+            graph.outputs = map_tensors(output, table.spec)
         except CostModelError:
             raise
         except Exception as error:
-            if recorder.wanted is not None:
-                raise recorder.wanted from error
+            if recorder.needs_values is not None:
+                raise recorder.needs_values from error
             if not real and _wants_values(error):
                 raise NeedsValuesError(f"{_where(calls, model)}: {_first_line(error)}") from error
             raise ForwardError(_explain(calls, model, graph, error)) from error
         finally:
             torch.clear_autocast_cache()  # casts of real weights that were made on meta must not reach a real run
-            recorder.forget()
+            executor.close()
+            table.forget()
             del output, args, kwargs
     return graph
 
 
 def _wants_values(error: Exception) -> bool:
-    """Whether an exception comes of tensors having no values, or none on their device, rather than of the model."""
+    """Whether an exception is due to tensors that have no values, or none on their device, and not to the model."""
     if isinstance(error, NotImplementedError):
         return True
     text = str(error).lower()
@@ -138,8 +145,8 @@ def _wants_values(error: Exception) -> bool:
 
 
 _OF_META = ("meta", "numpy()", "unallocated storage", "incompatible tensor type", "tensor.__format__", "no fake impl")
-"""What torch says where a tensor without values is asked for them: of ``tolist()``, of assigning one to a real tensor's
-``data``, of ``f"{tensor:.3f}"``, of an op of the user's without a fake implementation."""
+"""What torch says where it needs the values of a tensor that has none: in ``tolist()``, in assigning one to a real
+tensor's ``data``, in ``f"{tensor:.3f}"``, of an op of the user's without a fake implementation."""
 
 
 def _first_line(error: Exception) -> str:

@@ -1,33 +1,23 @@
-"""Automatic mixed precision on tensors that are not there: the casts that ``torch.autocast`` would insert.
+"""Autocast on meta tensors: the casts that ``torch.autocast`` would insert.
 
-torch's autocast acts by the device of a tensor. It casts real weights, cache and all, before the recorder sees an op,
-and does nothing to meta tensors: those are cast here. Whether it is on can be seen only outside the dispatch of an op.
-So the first sign of it ends the trace, which begins again with an ``Autocast``: a function mode that looks before every
-call, at about 4 µs each. A model without autocast pays for one look at the ops on these lists.
+torch's own autocast acts by the device of a tensor. It casts weights on the CPU or on CUDA, cache and all, before the
+recorder sees an op, and does nothing to meta tensors: those are cast here.
 
 Source: aten/src/ATen/autocast_mode.h and autocast_mode.cpp.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import nn
-from torch._ops import OpOverload
-from torch.overrides import TorchFunctionMode
 
-from costmodel.errors import CostModelError
-from costmodel.ops.movement import TO
+from costmodel.torch_private import OpOverload, at_dispatch_entry, is_view, ops_with_autocast_kernel
 from costmodel.trace.signature import signature
-
-if TYPE_CHECKING:
-    from costmodel.trace.handlers import Handler
-    from costmodel.trace.patterns import Dispatch
-    from costmodel.trace.recorder import Recorder
 
 DEVICES = ("cpu", "cuda")
 
@@ -73,7 +63,7 @@ class Policy(Enum):
 @cache
 def policies(device: str) -> Mapping[str, Policy]:
     """By op, for every op that has an autocast kernel in this torch: all that are on no list compute in float32."""
-    names = (n.removeprefix("aten::") for n in torch._C._dispatch_get_registrations_for_dispatch_key(_KEY[device]))
+    names = [name.removeprefix("aten::") for name in ops_with_autocast_kernel(device)]
     return {
         f"aten.{name if '.' in name else name + '.default'}": (
             Policy.LOWER if name in _LOWER
@@ -85,66 +75,51 @@ def policies(device: str) -> Mapping[str, Policy]:
     }  # fmt: skip
 
 
-_KEY = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
+Cast: TypeAlias = Callable[[torch.Tensor, torch.dtype], torch.Tensor]
+"""Casts a tensor, which is recorded as an op."""
 
 
-class AutocastSeenError(CostModelError):
-    """Autocast may be on: the trace must begin again with an ``Autocast``. Never leaves ``trace``."""
+class Autocast:
+    """What torch's autocast does to the arguments of an op, for tensors of one type of device."""
 
+    def __init__(self, model_device: str) -> None:
+        if model_device not in DEVICES:  # on the meta device: the autocast that is meant is the one that is on
+            model_device = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
+        self.device = model_device
+        self._suspended = False
+        self._weights: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        """Weights by ``id()``, and what they were cast to in this block."""
+        self._ops_seen = 0
 
-def watched(op: str, handler: Handler) -> Handler:
-    """The handler of an op on the lists, or of the cast that torch's own autocast makes of a real weight."""
-    if op != TO and not any(op in policies(device) for device in DEVICES):
-        return handler
+    def enter(self, ops: int) -> None:
+        """An op is dispatched in a block, after so many of the trace's: where some ran outside, the block is new."""
+        if ops != self._ops_seen:
+            self._weights.clear()
 
-    def handle(recorder: Recorder, call: Dispatch) -> Any:
-        if recorder.autocast is not None:
-            return recorder.autocast.call(handler, recorder, call)
-        if recorder.notices_autocast and nesting():
-            raise recorder.wants(AutocastSeenError())
-        return handler(recorder, call)
+    def leave(self, ops: int) -> None:
+        """The op has been answered; so many are recorded now."""
+        self._ops_seen = ops
 
-    return handle
+    def is_on(self) -> bool:
+        """Whether autocast acts on the op that is being dispatched. Within the dispatch torch has it turned off."""
+        if self._suspended:
+            return False
+        with at_dispatch_entry():
+            return torch.is_autocast_enabled(self.device)
 
-
-class Autocast(TorchFunctionMode):
-    """What torch's autocast would do to the arguments of an op on tensors of one device."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        found = next((p.device.type for p in model.parameters()), "cpu")
-        if found not in DEVICES:  # a model on the meta device: the autocast that is meant is the one that is on
-            found = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
-        self.device = found
-        self._on = torch.is_autocast_enabled(found)
-        torch.clear_autocast_cache()  # of casts that an earlier, real run made: this one makes its own
-        self._cast_weights: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        self._on = torch.is_autocast_enabled(self.device)
-        if not nesting():
-            self._cast_weights.clear()
-        return func(*args, **(kwargs or {}))
-
-    def call(self, handler: Handler, recorder: Recorder, call: Dispatch) -> Any:
-        """What a handler returns for the arguments that torch's autocast kernel passes on; the casts are recorded."""
-        if not self._on:
-            return handler(recorder, call)
-        call = recorder.dispatched(call.func, *self._arguments(recorder, call.func, call.args, call.kwargs))
-        self._on = False  # as torch's kernel turns it off for what the op is made of
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Off for the ops that an op with an autocast kernel is made of."""
+        self._suspended = True
         try:
-            return handler(recorder, call)
+            yield
         finally:
-            self._on = True
+            self._suspended = False
 
-    def _arguments(
-        self, recorder: Recorder, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]
+    def cast_arguments(
+        self, policy: Policy, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], cast: Cast
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        policy = policies(self.device).get(str(func))
-        if policy is None:
-            return args, kwargs
+        """The arguments that torch's autocast kernel passes on."""
         if policy is Policy.FLOAT32_BY_DTYPE:
             at = signature(func).names.index("dtype")
             given = kwargs.get("dtype", args[at] if len(args) > at else None)
@@ -155,22 +130,22 @@ class Autocast(TorchFunctionMode):
         floats = any(t.dtype is torch.float32 for t in _eligible((args, kwargs)))
         dtype = lower if policy is Policy.LOWER or (policy is Policy.WIDEST and not floats) else torch.float32
         # C++ evaluates a call's arguments from the last to the first.
-        kwargs = {name: self._cast(recorder, kwargs[name], dtype) for name in reversed(list(kwargs))}
-        return [self._cast(recorder, value, dtype) for value in reversed(args)][::-1], kwargs
+        kwargs = {name: self._cast(kwargs[name], dtype, cast) for name in reversed(list(kwargs))}
+        return [self._cast(value, dtype, cast) for value in reversed(args)][::-1], kwargs
 
-    def _cast(self, recorder: Recorder, value: Any, dtype: torch.dtype) -> Any:
+    def _cast(self, value: Any, dtype: torch.dtype, cast: Cast) -> Any:
         if isinstance(value, (list, tuple)) and _eligible(value):
-            return [self._cast(recorder, item, dtype) for item in value]
+            return [self._cast(item, dtype, cast) for item in value]
         if not isinstance(value, torch.Tensor) or value.dtype is dtype or not _eligible(value):
             return value
-        # Weights of a model on the meta device: for others, torch's own cache has been asked.
-        is_weight = value.is_leaf and value.requires_grad and not value._is_view() and value.dtype is torch.float32
+        # Weights of a model on the meta device: for others, torch's own cache was asked.
+        is_weight = value.is_leaf and value.requires_grad and not is_view(value) and value.dtype is torch.float32
         kept = is_weight and dtype is torch.get_autocast_dtype(self.device) and torch.is_autocast_cache_enabled()
-        if kept and id(value) in self._cast_weights:
-            return self._cast_weights[id(value)][1]
-        result = recorder.__torch_dispatch__(torch.ops.aten._to_copy.default, (), (value,), {"dtype": dtype})
+        if kept and id(value) in self._weights:
+            return self._weights[id(value)][1]
+        result = cast(value, dtype)
         if kept:
-            self._cast_weights[id(value)] = value, result
+            self._weights[id(value)] = value, result
         return result
 
 
@@ -183,9 +158,3 @@ def _eligible(value: Any) -> list[torch.Tensor]:
     elif not isinstance(value, (list, tuple)):
         return []
     return [tensor for item in value for tensor in _eligible(item)]
-
-
-def nesting() -> int:
-    """In how many ``with torch.autocast(...)`` blocks this is, whether they turn it on or off."""
-    torch.autocast_increment_nesting()
-    return int(torch.autocast_decrement_nesting())

@@ -1,4 +1,4 @@
-"""What a user gives as inputs, as the tensors that the forward is called with."""
+"""Makes the tensors that the forward is called with of what a user gives as inputs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def arguments(
     )
 
 
-def asked_of(model: nn.Module) -> Any:
+def default_inputs(model: nn.Module) -> Any:
     """The inputs that a model itself names: ``example_inputs``, timm's ``default_cfg``, a transformers config."""
     given = getattr(model, "example_inputs", None)
     if given is not None:

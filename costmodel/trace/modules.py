@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from operator import attrgetter, itemgetter
-
 import torch
 from torch import nn
 
 from costmodel.errors import InputError
 from costmodel.graph import ModuleInfo
-from costmodel.trace.recorder import Recorder
+from costmodel.torch_private import registered_in_dict, registered_on
+from costmodel.trace.tensor_table import TensorTable
 
 
-def survey(model: nn.Module, recorder: Recorder) -> tuple[list[nn.Module], list[torch.Tensor]]:
-    """Every module, depth first, and every parameter and buffer. They are taken into the records by qualified name.
+def register_module_tree(model: nn.Module, table: TensorTable) -> tuple[list[nn.Module], list[torch.Tensor]]:
+    """Adds every module, parameter and buffer to the records; returns the modules, depth first, and the tensors.
 
-    A module that is registered under several names is taken once, with each of them; below its further names it is not
-    entered again. Tensors that several modules share are listed several times.
+    A module that is registered under several names is added once, with each of them, and what is below it under the
+    first. Tensors that several modules share are listed several times.
     """
     modules: list[nn.Module] = []
     tensors: list[torch.Tensor | None] = []
-    infos = recorder.tape.infos
+    infos = table.log.modules_by_id
     waiting: list[tuple[str, nn.Module]] = [("", model)]
     while waiting:
         name, module = waiting.pop()
@@ -30,10 +29,10 @@ def survey(model: nn.Module, recorder: Recorder) -> tuple[list[nn.Module], list[
             continue
         modules.append(module)
         try:
-            parameters, buffers, children = _registered_in(module.__dict__)
+            parameters, buffers, children = registered_in_dict(module.__dict__)
         except KeyError:  # a module of torch.jit.trace's, which asks another for them
             try:
-                parameters, buffers, children = _registered(module)
+                parameters, buffers, children = registered_on(module)
             except AttributeError as error:
                 raise InputError(
                     f"{name or 'the model'} ({type(module).__name__}) is no whole module: its __init__ does not call "
@@ -43,15 +42,11 @@ def survey(model: nn.Module, recorder: Recorder) -> tuple[list[nn.Module], list[
         infos[id(module)] = ModuleInfo(
             name,
             type(module).__name__,
-            recorder.know_own(parameters, prefix, "parameter") if parameters else (),
-            recorder.know_own(buffers, prefix, "buffer") if buffers else (),
+            table.add_registered(parameters, prefix, "parameter") if parameters else (),
+            table.add_registered(buffers, prefix, "buffer") if buffers else (),
         )
         tensors += parameters.values()
         tensors += buffers.values()
         if children:
             waiting += [(prefix + child, m) for child, m in reversed(children.items()) if m is not None]
     return modules, [tensor for tensor in tensors if tensor is not None]
-
-
-_registered_in = itemgetter("_parameters", "_buffers", "_modules")
-_registered = attrgetter("_parameters", "_buffers", "_modules")

@@ -1,4 +1,4 @@
-"""An op's arguments by the names of its schema, with every default filled in."""
+"""An op's arguments: by the names of its schema, with every default filled in, and as a key of the dispatch cache."""
 
 from __future__ import annotations
 
@@ -6,57 +6,81 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from torch._ops import OpOverload
 
 from costmodel.graph import Arguments, TensorSpec
+from costmodel.torch_private import OpOverload, schema_of
 from costmodel.trace.specs import DTYPE_NAME
 
 _OMITTED = frozenset({"device", "layout", "pin_memory", "generator"})
 """Arguments that say where a tensor lives, not what it costs."""
 
 
-Known: TypeAlias = Callable[[int, Any], Any]
-"""Gives the record of a tensor by its identity, or else its own second argument."""
-Described: TypeAlias = Callable[[Sequence[Any], Known], tuple[list[Any], tuple[Any, ...]]]
+FindRecord: TypeAlias = Callable[[int, Any], Any]
+"""Gives the record of a tensor by its ``id()``, or else its own second argument."""
+
+_PLAIN, _TENSOR, _TENSORS, _SIZES, _NUMBER = range(5)
+"""How an argument enters a key: flags and texts as they are, numbers with their types, tensors by their metadata."""
+
+
+def _kind(schema_type: str) -> int:
+    is_list = "List[" in schema_type
+    if "Tensor" in schema_type:
+        return _TENSORS if is_list else _TENSOR
+    if "List[int]" in schema_type:
+        return _SIZES
+    return _NUMBER if is_list or "number" in schema_type else _PLAIN
 
 
 class Signature:
     """What a schema says of an op: its argument names, defaults and aliases."""
 
     def __init__(self, op: OpOverload) -> None:
-        self.op = op
-        arguments = [a for a in op._schema.arguments if not a.is_out]
-        self.outs = tuple(a.name for a in op._schema.arguments if a.is_out)
+        self.op, self._id = op, id(op)
+        schema = schema_of(op)
+        arguments = [a for a in schema.arguments if not a.is_out]
+        self.outs = tuple(a.name for a in schema.arguments if a.is_out)
         self._written = tuple(
-            (i, a.name)
-            for i, a in enumerate(op._schema.arguments)
-            if a.alias_info is not None and a.alias_info.is_write
+            (i, a.name) for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write
         )
-        kinds = {a.name: str(a.type) for a in arguments}
-        self.names = tuple(a.name for a in arguments)
-        self.takes = tuple(kinds.items())
+        types = {a.name: str(a.type) for a in arguments}
+        self.names = tuple(types)
+        self.takes = tuple(types.items())
         self.defaults = {a.name: a.default_value for a in arguments if a.has_default_value()}
-        self.describe = Describers(op, tuple(kinds.values()))
-        self.enumerations = tuple(n for n in ("dtype", "memory_format") if n in kinds)
-        self.omitted = tuple(_OMITTED & kinds.keys())
+        self._kinds = tuple(map(_kind, types.values()))
+        self._enumerations = tuple(n for n in ("dtype", "memory_format") if n in types)
+        self._omitted = tuple(_OMITTED & types.keys())
         first = arguments[0].alias_info if arguments else None
         self.is_inplace = first is not None and first.is_write and str(arguments[0].type) == "Tensor"
-        self.returns_nothing = not op._schema.returns
-        self.returns_list = any(str(r.type).startswith("List") for r in op._schema.returns)
-        self.is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in op._schema.returns)
+        self.returns_nothing = not schema.returns
+        self.returns_list = any(str(r.type).startswith("List") for r in schema.returns)
+        self.is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
 
-    def described(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], known: Known
+    def read(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], find: FindRecord
     ) -> tuple[list[Any], Mapping[str, Any], tuple[Any, ...]]:
-        """Arguments by position and by keyword with records for tensors, and what all calls like this one share."""
-        given, key = self.describe[len(args)](args, known)
+        """Arguments by position and by keyword with records in the place of tensors, and the dispatch cache's key."""
+        given: list[Any] = []
+        key: list[Any] = [self._id]
+        for kind, value in zip(self._kinds, args):  # noqa: B905  # as many as there are; `strict` costs time, at each op
+            if kind is _TENSOR:
+                record = find(id(value), value)
+                part = record.meta if type(record) is TensorSpec else _key_part(record)
+            elif kind is _PLAIN:
+                record = part = value
+            elif kind is _SIZES:
+                record, part = value, None if value is None else tuple(value)
+            else:
+                record = _with_records(value, find) if kind is _TENSORS and value else value
+                part = _key_part(record)
+            given.append(record)
+            key.append(part)
         if not kwargs:
-            return given, kwargs, key
-        named, more = {}, list(key)
+            return given, kwargs, tuple(key)
+        named = {}
         for name, value in kwargs.items():
-            spec = named[name] = _listed(value, known) if type(value) is list else known(id(value), value)
-            more += name, _alike(spec)
-        return given, named, tuple(more)
+            record = named[name] = _with_records(value, find) if type(value) is list else find(id(value), value)
+            key += name, _key_part(record)
+        return given, named, tuple(key)
 
     def bind(self, given: Sequence[Any], named: Mapping[str, Any]) -> Arguments:
         """The arguments by name, from those given by position and by keyword, with records in the place of tensors."""
@@ -67,9 +91,9 @@ class Signature:
                 bound.pop(name, None)
         if len(bound) < len(self.names):
             bound = self.defaults | bound
-        for name in self.enumerations:
+        for name in self._enumerations:
             bound[name] = plain(bound[name])
-        for name in self.omitted:
+        for name in self._omitted:
             del bound[name]
         return bound
 
@@ -80,60 +104,15 @@ class Signature:
         ]
 
 
-def _alike(value: Any) -> Any:
-    """What is compared instead of an argument: 1, 1.0 and True are equal, and not the same to torch."""
+def _key_part(value: Any) -> Any:
+    """What stands for an argument in a key: 1, 1.0 and True are equal, and not the same to torch."""
     if type(value) is TensorSpec:
-        return value.form
-    return tuple(map(_alike, value)) if type(value) is list else (type(value), value)
+        return value.meta
+    return tuple(map(_key_part, value)) if type(value) is list else (type(value), value)
 
 
-def _listed(values: Iterable[Any], known: Known) -> list[Any]:
-    return [known(id(value), value) for value in values]
-
-
-class Describers(dict[int, Described]):
-    """By how many arguments are given by position: what ``described`` does without keywords.
-
-    Every op passes here, and a function written out for its kinds of arguments takes a third of the time of a loop.
-
-    >>> print(_source(("Tensor", "number", "bool")))
-    def describe(args, known):
-        a0, a1, a2, = args
-        a0 = known(id(a0), a0)
-        return [a0, a1, a2], (op, a0.form if type(a0) is TensorSpec else alike(a0), alike(a1), a2,)
-    """
-
-    def __init__(self, op: OpOverload, kinds: Sequence[str]) -> None:
-        self._op, self._kinds = op, kinds
-
-    def __missing__(self, n: int) -> Described:
-        scope: dict[str, Any] = {"op": id(self._op), "alike": _alike, "listed": _listed, "TensorSpec": TensorSpec}
-        exec(_source(self._kinds[:n]), scope)
-        describe: Described = scope["describe"]
-        self[n] = describe
-        return describe
-
-
-def _source(kinds: Sequence[str]) -> str:
-    names, lines, parts = [], [], ["op"]
-    for i, kind in enumerate(kinds):
-        a = f"a{i}"
-        names.append(a)
-        if "List[" in kind and "Tensor" in kind:
-            lines.append(f"    {a} = {a} and listed({a}, known)")
-            parts.append(f"alike({a})")
-        elif "Tensor" in kind:
-            lines.append(f"    {a} = known(id({a}), {a})")
-            parts.append(f"{a}.form if type({a}) is TensorSpec else alike({a})")
-        elif "List[int]" in kind:
-            parts.append(f"None if {a} is None else tuple({a})")
-        elif "List[" in kind or "number" in kind:
-            parts.append(f"alike({a})")
-        else:
-            parts.append(a)
-    unpack = [f"    {', '.join(names)}, = args"] if names else []
-    result = f"    return [{', '.join(names)}], ({', '.join(parts)},)"
-    return "\n".join(["def describe(args, known):", *unpack, *lines, result])
+def _with_records(values: Iterable[Any], find: FindRecord) -> list[Any]:
+    return [find(id(value), value) for value in values]
 
 
 def plain(value: Any) -> Any:

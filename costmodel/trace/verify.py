@@ -1,47 +1,65 @@
-"""A slower trace that asks torch's own meta kernel beside every rule: shape, dtype and strides must be the same."""
+"""A trace that runs torch's own meta kernel beside every rule: shapes, dtypes and strides must be the same."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-import torch
+from torch import nn
 
-from costmodel.graph import Arguments
-from costmodel.trace.handlers import Plan
-from costmodel.trace.patterns import Dispatch
-from costmodel.trace.recorder import Recorder, leaves, map_leaves
-from costmodel.trace.specs import META, spec_of
+from costmodel.graph import Arguments, contiguous_strides
+from costmodel.trace import trace
+from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, NewTensor, NewTensors
+from costmodel.trace.executor import Direct, leaves
+from costmodel.trace.meta_executor import MetaExecutor
+from costmodel.trace.plan import Plan
+from costmodel.trace.specs import spec_of
+from costmodel.trace.tensor_table import TensorTable
 
-_BY_KERNEL = frozenset({"aten.scaled_dot_product_attention.default"})
+_LAYOUT_BY_KERNEL = frozenset({"aten.scaled_dot_product_attention.default"})
 """Ops recorded above torch's choice of a kernel: the layout of what they return depends on it."""
 
 
-class VerifyingRecorder(Recorder):
-    """Records as ``Recorder`` does, and collects where a rule's outputs are not torch's."""
+class VerifyingExecutor(MetaExecutor):
+    """Answers as ``MetaExecutor`` does, and collects where a rule's outputs are not torch's."""
 
-    remembers = False
+    fills_cache = False
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, table: TensorTable, model_device: str) -> None:
+        super().__init__(table, model_device)
         self.verified = 0
         self.differences: list[str] = []
 
-    def answer(self, plan: Plan, call: Dispatch, bound: Arguments) -> Any:
-        """Answers by the rule, then compares with torch's meta kernel on the same arguments."""
-        meta_args, meta_kwargs = map_leaves(call.args, self._twin), map_leaves(dict(call.kwargs), self._twin)
-        if "device" in meta_kwargs:
-            meta_kwargs["device"] = META
-        expected = [_facts(t) for t in leaves(call.func(*meta_args, **meta_kwargs))]
-        result = super().answer(plan, call, bound)
-        told = [_facts(t) for t in leaves(result)]
-        if plan.op in _BY_KERNEL:
-            told, expected = [t[:2] for t in told], [t[:2] for t in expected]
+    def _by_rule(self, plan: Plan, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
+        by_torch = call.func(*self._args_on_meta(call), **self._kwargs_on_meta(call))
+        expected = [_facts(spec_of(tensor)) for tensor in leaves(by_torch)]
+        answer = super()._by_rule(plan, call, bound)
+        if isinstance(answer, NewTensor):
+            found = [_facts(answer.result)]
+        elif isinstance(answer, NewTensors):
+            found = [_facts(meta) for meta in answer.results]
+        else:
+            assert isinstance(answer, Direct)
+            found = [_facts(spec_of(tensor)) for tensor in leaves(answer.value)]
+        if plan.op in _LAYOUT_BY_KERNEL:
+            found, expected = [facts[:2] for facts in found], [facts[:2] for facts in expected]
         self.verified += 1
-        if told != expected:
-            self.differences.append(f"{plan.op} on {call.args}: the rule says {told}, torch {expected}")
-        return result
+        if found != expected:
+            self.differences.append(f"{plan.op} on {call.args}: the rule says {found}, torch {expected}")
+        return answer
 
 
-def _facts(tensor: torch.Tensor) -> tuple[object, ...]:
-    spec = spec_of(tensor)
-    return spec.shape, spec.dtype, spec.full_strides
+def verify(model: nn.Module, inputs: Any, mode: Literal["eval", "train"] = "eval") -> VerifyingExecutor:
+    """Traces a model, and returns what was compared."""
+    executors: list[VerifyingExecutor] = []
+
+    def executor(table: TensorTable, model_device: str) -> VerifyingExecutor:
+        executors.append(VerifyingExecutor(table, model_device))
+        return executors[-1]
+
+    trace(model, inputs, mode=mode, executor=executor)
+    return executors[0]
+
+
+def _facts(tensor: Any) -> tuple[Any, ...]:
+    strides = contiguous_strides(tensor.shape) if tensor.strides is None else tensor.strides
+    return tensor.shape, tensor.dtype, strides

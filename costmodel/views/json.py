@@ -129,7 +129,7 @@ class _Writer:
                  "outputs": [self.tensor(t) for t in o.outputs], "module": o.module, "inplace": o.inplace}
                 for o in g.ops
             ],
-            "storages": [[s.nbytes, s.role, s.born, s.freed] for s in g.storages],
+            "storages": [[s.nbytes, s.role, s.allocated_at, s.freed_after] for s in g.storages],
             "inputs": self.value(g.inputs),
             "kwargs": self.value(g.kwargs),
             "outputs": self.value(g.outputs),

@@ -39,7 +39,7 @@ def allocated(model: nn.Module, x: torch.Tensor) -> int:
 
 def most_live(p: costmodel.Profile) -> int:
     """An upper bound of how many tensors are live at once."""
-    ends = [(s.born, len(p.graph.ops) if s.freed is None else s.freed) for s in p.graph.storages]
+    ends = [(s.allocated_at, len(p.graph.ops) if s.freed_after is None else s.freed_after) for s in p.graph.storages]
     return max((sum(a <= i <= b for a, b in ends) for i in range(len(p.graph.ops))), default=0)
 
 

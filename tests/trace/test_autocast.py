@@ -36,7 +36,7 @@ def ops(graph: Graph) -> list[tuple[str, list[str], list[str]]]:
 
 def lifetimes(graph: Graph) -> list[tuple[int, int, int | None]]:
     """Every storage's bytes, birth and end."""
-    return sorted((s.nbytes, s.born, -1 if s.freed is None else s.freed) for s in graph.storages)
+    return sorted((s.nbytes, s.allocated_at, -1 if s.freed_after is None else s.freed_after) for s in graph.storages)
 
 
 class Inside(nn.Module):
@@ -160,9 +160,9 @@ def cast_by_torch(op: str, dtype: torch.dtype) -> list[torch.dtype]:
             return func(*args, **(kwargs or {}))
 
     given = [torch.rand(3, 3, dtype=dtype) for _ in needed]
-    # Shapes that do not suit the op are no matter: what it was given is seen before it complains.
+    # Shapes that do not suit the op are no matter, nor is a deprecation: what it was given is seen before that is said.
     with (
-        suppress(RuntimeError, IndexError, NotImplementedError),
+        suppress(RuntimeError, IndexError, NotImplementedError, UserWarning),
         torch.no_grad(),
         torch._C._AutoDispatchBelowAutograd(),
         torch.autocast("cpu"),

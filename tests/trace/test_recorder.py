@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import costmodel
 from costmodel.trace import trace
-from costmodel.trace.verify import VerifyingRecorder
+from costmodel.trace.verify import verify
 from tests.trace.networks import AsksForValues, Net, Recurrent, Residual, Transformer, UNet
 
 NETWORKS: list[tuple[nn.Module, Any]] = [
@@ -46,10 +46,9 @@ def test_meta_and_real_agree(model: nn.Module, inputs: Any, mode: Any) -> None:
 @pytest.mark.parametrize(("model", "inputs"), NETWORKS, ids=lambda v: type(v).__name__)
 def test_rules_give_torchs_shapes_and_strides(model: nn.Module, inputs: Any, mode: Any) -> None:
     """Beside every rule torch's own meta kernel is asked; shape, dtype and strides are the same."""
-    recorder = VerifyingRecorder()
-    trace(model, inputs, mode=mode, recorder=recorder)
-    assert recorder.verified > 3
-    assert recorder.differences == []
+    found = verify(model, inputs, mode)
+    assert found.verified > 3
+    assert found.differences == []
 
 
 class Defaults(nn.Module):
@@ -133,9 +132,8 @@ def test_the_verifying_trace_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
     wrong = replace(RULES["aten.relu.default"], outputs=lambda args: TensorSpec((1,)))
     monkeypatch.setitem(RULES, "aten.relu.default", wrong)
-    recorder = VerifyingRecorder()
-    trace(nn.ReLU(), (2, 3), recorder=recorder)
-    assert "aten.relu.default" in recorder.differences[0]
+    found = verify(nn.ReLU(), (2, 3))
+    assert "aten.relu.default" in found.differences[0]
 
 
 def test_a_replaced_rule_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +294,7 @@ def test_big_inputs_take_no_memory() -> None:
         "costmodel.profile(m, (1024, 3, 224, 224)).macs\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 64 * 1024
 
 

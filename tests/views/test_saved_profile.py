@@ -87,7 +87,7 @@ def spelled(value: Any, seen: dict[int, int]) -> Any:
     if isinstance(value, Graph):
         return spelled(value.__getstate__(), seen)
     if is_dataclass(value):
-        names = [f.name for f in fields(value) if f.name != "form"]  # which only a trace needs
+        names = [f.name for f in fields(value) if f.name != "meta"]  # which only a trace needs
         return [type(value).__name__, *((name, spelled(getattr(value, name), seen)) for name in names)]
     if isinstance(value, Mapping):
         return {key: spelled(item, seen) for key, item in value.items()}

@@ -1,4 +1,4 @@
-"""What is answered from memory is what was answered first."""
+"""Answers from the dispatch cache are the first answers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from torch.nn import functional as F
 import costmodel
 from costmodel.graph import Graph
 from costmodel.trace import trace
-from costmodel.trace.patterns import Dispatch, Pattern, Patterns
-from costmodel.trace.recorder import Recorder
+from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, DispatchCache
 from tests.trace.networks import Net, Recurrent, Transformer, UNet
 
 
@@ -30,18 +29,18 @@ class Function(nn.Module):
         return self.function(*args)
 
 
-def told(graph: Graph) -> list[tuple[str, str, list[str], bool]]:
+def recorded(graph: Graph) -> list[tuple[str, str, list[str], bool]]:
     """Every op with its arguments and outputs, strides and all."""
     return [(c.op, repr(c.args), [repr(t) for t in c.outputs], c.inplace) for c in graph.ops]
 
 
 @pytest.fixture
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starts with nothing remembered."""
-    monkeypatch.setattr("costmodel.trace.patterns._patterns", {})
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts with an empty dispatch cache."""
+    monkeypatch.setattr("costmodel.trace.dispatch_cache._caches", {})
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize(
     ("model", "inputs"),
@@ -54,30 +53,30 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=lambda v: type(v).__name__,
 )
-def test_a_second_trace_tells_what_the_first_did(model: nn.Module, inputs: Any, mode: Any) -> None:
-    """Ops, module calls and lifetimes of storages are the same, whether rules are asked or the memory."""
+def test_a_second_trace_records_what_the_first_did(model: nn.Module, inputs: Any, mode: Any) -> None:
+    """Ops, module calls and lifetimes of storages are the same, whether rules or the cache are asked."""
     first, again = (trace(model, inputs, mode=mode) for _ in range(2))
-    assert told(again) == told(first)
+    assert recorded(again) == recorded(first)
     assert repr(again.calls) == repr(first.calls)
     assert repr(again.storages) == repr(first.storages)
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 def test_a_second_trace_asks_no_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nearly every op of it is answered from memory."""
+    """Every op of it is answered from the dispatch cache."""
     trace(Net(), (2, 3, 8, 8))
-    planned: list[str] = []
-    first = Recorder._first
+    added: list[str] = []
+    add = DispatchCache.add
 
-    def watched(self: Recorder, pattern: Pattern, call: Dispatch) -> Any:
-        planned.append(pattern.op)
-        return first(self, pattern, call)
+    def watched(self: DispatchCache, call: Dispatch, answer: CachedOutput) -> None:
+        added.append(answer.op)
+        add(self, call, answer)
 
-    monkeypatch.setattr(Recorder, "_first", watched)
+    monkeypatch.setattr(DispatchCache, "add", watched)
     trace(Net(), (2, 3, 8, 8))
-    assert planned == []
+    assert added == []
     trace(Net(), (2, 3, 10, 10))
-    assert "aten.convolution.default" in planned
+    assert "aten.convolution.default" in added
 
 
 CALLS: dict[str, list[tuple[Callable[..., Any], str]]] = {
@@ -96,7 +95,7 @@ CALLS: dict[str, list[tuple[Callable[..., Any], str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 @pytest.mark.parametrize("calls", CALLS.values(), ids=CALLS)
 def test_calls_that_look_alike_are_told_apart(calls: list[tuple[Callable[..., Any], str]]) -> None:
     """1, 1.0 and True are equal in Python; what they make of integers is not the same."""
@@ -107,15 +106,15 @@ def test_calls_that_look_alike_are_told_apart(calls: list[tuple[Callable[..., An
             assert str(function(x).dtype) == f"torch.{dtype}"
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 def test_layouts_are_told_apart() -> None:
-    """The same shape in another memory format is another pattern."""
+    """The same shape in another memory format has another answer."""
     conv = nn.Conv2d(3, 4, 3)
     for x in (torch.empty(1, 3, 8, 8), torch.empty(1, 3, 8, 8).to(memory_format=torch.channels_last)) * 2:
         assert trace(conv, x).outputs.full_strides == conv(x).stride()
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 def test_default_dtypes_do_not_mix() -> None:
     """What an integer becomes under one default dtype is not remembered under another."""
     model, x = Function(lambda n: torch.sin(n)), torch.zeros(300, 300, dtype=torch.int64)
@@ -128,7 +127,7 @@ def test_default_dtypes_do_not_mix() -> None:
         torch.set_default_dtype(before)
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 def test_constants_are_not_remembered() -> None:
     """Small tensors of the model's own have values at every trace."""
 
@@ -139,9 +138,9 @@ def test_constants_are_not_remembered() -> None:
         assert costmodel.profile(Function(function), (2, 3), execution="meta").flops == 6 + 4 + 3
 
 
-def test_the_memory_has_an_end(monkeypatch: pytest.MonkeyPatch, forgotten: None) -> None:
+def test_the_cache_has_a_capacity(monkeypatch: pytest.MonkeyPatch, empty_cache: None) -> None:
     """It starts anew when it is full, and nothing is answered wrongly."""
-    monkeypatch.setattr(Patterns, "most", 2)
+    monkeypatch.setattr(DispatchCache, "capacity", 2)
     for n in range(1, 6):
         assert trace(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(n, 2)), (1, n)).outputs.shape == (1, 2)
 
@@ -157,7 +156,7 @@ def test_inference_mode_leaves_nothing_behind() -> None:
     assert inside.flops == outside.flops == again.flops
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 def test_modes_of_the_caller_leave_nothing_behind() -> None:
     """What a trace under somebody's FakeTensorMode remembered is plain outside of it."""
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -187,7 +186,7 @@ def test_a_flattened_copy_is_still_a_copy() -> None:
 def test_records_go_to_another_process() -> None:
     """What only a trace needs stays behind."""
     graph = pickle.loads(pickle.dumps(trace(Net(), (1, 3, 8, 8))))
-    assert {t.form for op in graph.ops for t in op.outputs} == {None}
+    assert {t.meta for op in graph.ops for t in op.outputs} == {None}
 
 
 class SetsItsDilation(nn.Module):
@@ -213,7 +212,7 @@ def test_hyper_parameters_are_those_of_each_call() -> None:
     assert model.conv.padding == (0, 0)
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("empty_cache")
 def test_where_a_model_lies_is_not_mixed_up() -> None:
     """A move to the CPU is one for a model on another device, and none for a model on the CPU."""
     for home, moves in (("cpu", 0), ("meta", 1), ("cpu", 0)):

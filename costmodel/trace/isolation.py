@@ -1,4 +1,4 @@
-"""The model, and the process's random state, exactly as they were before, whatever a forward does to them."""
+"""Isolation: leaves the model, the random state and torch's switches as they were, whatever a forward does."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from costmodel.torch_private import may_compile, registered_on, set_in_script_module
+
 _CONTAINERS = frozenset({dict, OrderedDict, defaultdict, Counter, list, deque, set})
 _ORDINARY = frozenset({torch.Tensor, nn.Parameter})
 
@@ -28,17 +30,17 @@ _LOCK = RLock()
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Other threads wait: two that change one model for a while would put back what the other had changed."""
+    """Makes other threads wait: two traces of one model would each restore what the other had changed."""
     with _LOCK:
         yield
 
 
 @contextmanager
-def model_kept(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor]) -> Iterator[None]:
-    """Every attribute, parameter, buffer, hook and flag of every module is put back at the end.
+def model_restored(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor]) -> Iterator[None]:
+    """Restores every attribute, parameter, buffer, hook and flag of every module at the end.
 
     ``tensors`` are all its parameters and buffers: their flags, their ``grad`` and their ``data``, which a forward may
-    replace, are put back too. Their values need not be, for a trace writes into none of them.
+    replace, are restored too. Their values need not be, as a trace writes into none of them.
     """
     contents, scripted = _contents_of(modules), _scripted(modules)
     # Those that are made of other tensors have no data of their own.
@@ -50,21 +52,21 @@ def model_kept(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor]) ->
         yield
     finally:
         for level in contents:
-            level.put_back()
+            level.restore()
         for module, name, tensor in scripted:
             if getattr(module, name) is not tensor:
-                module._c.setattr(name, tensor)
+                set_in_script_module(module, name, tensor)
         if _flags(tensors) != flags or not _is_on(tensors, data):
             for tensor, its_own, (_, wants_grad) in zip(tensors, data, flags, strict=True):
                 tensor.data = its_own
                 tensor.requires_grad_(wants_grad)
-        if not _are(map(_GRAD, learning), grads):
+        if not _are_same(map(_GRAD, learning), grads):
             for tensor, grad in zip(learning, grads, strict=True):
                 tensor.grad = grad
 
 
 def _contents_of(modules: Iterable[nn.Module]) -> list[_Contents]:
-    """Those of the modules, of the containers in them, of the containers in these, and so on."""
+    """Those of the modules, of the containers in them, of the containers in those, and so on."""
     contents = [_Contents([module.__dict__ for module in modules])]
     within = contents[0].containers()
     while within:
@@ -81,13 +83,13 @@ def _scripted(modules: Sequence[nn.Module]) -> list[tuple[Any, str, torch.Tensor
     kinds = {kind for kind in set(map(type, modules)) if issubclass(kind, torch.jit.ScriptModule)}
     scripted: list[Any] = [module for module in modules if type(module) in kinds] if kinds else []
     return [
-        (module, name, tensor) for module in scripted for held in (module._parameters, module._buffers)
-        for name, tensor in held.items()
+        (module, name, tensor) for module in scripted for registered in registered_on(module)[:2]
+        for name, tensor in registered.items()
     ]  # fmt: skip
 
 
 class _Contents:
-    """What dictionaries, lists and sets hold: to see later whether they still do, and to put it back where not."""
+    """What dictionaries, lists and sets hold, to be restored where they hold something else later."""
 
     def __init__(self, holders: list[Any]) -> None:
         self.holders = holders
@@ -101,18 +103,18 @@ class _Contents:
         """The dictionaries, lists and sets among what they hold."""
         return [value for value in self._values if type(value) in _CONTAINERS]
 
-    def put_back(self) -> None:
-        """Leaves all as it was."""
+    def restore(self) -> None:
+        """Restores what has changed."""
         if list(map(len, compress(self.holders, self.holders))) == self._sizes:
             keys, values = self._now()
             # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
-            if keys == self._keys and _are(values, self._values):
+            if keys == self._keys and _are_same(values, self._values):
                 return
         size_of = {id(holder): size for holder, size in zip(self._filled, self._sizes, strict=True)}
         keys_left, values_left = iter(self._keys), iter(self._values)
         for holder in self._dictionaries:
             before = dict(islice(zip(keys_left, values_left, strict=False), size_of[id(holder)]))
-            if [*holder] != [*before] or not _are(holder.values(), before.values()):
+            if [*holder] != [*before] or not _are_same(holder.values(), before.values()):
                 holder.clear()
                 holder.update(before)
         for holder in self._others:
@@ -133,8 +135,8 @@ _VALUES = methodcaller("values")
 _GRAD = attrgetter("grad")
 
 
-def _are(some: Iterable[Any], others: Iterable[Any]) -> bool:
-    """Whether they are the same objects; of as many."""
+def _are_same(some: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Whether two equally long iterables hold the same objects."""
     return all(map(is_, some, others))
 
 
@@ -143,7 +145,7 @@ def _flags(tensors: Iterable[torch.Tensor]) -> list[tuple[torch.dtype, bool]]:
 
 
 def _is_on(tensors: Iterable[torch.Tensor], data: Iterable[torch.Tensor]) -> bool:
-    """Whether each tensor has the memory, and the layout in it, of the other: on meta, and of sparse ones, unknown."""
+    """Whether each tensor has the memory and the layout of the other; unknown, so no, on meta and of sparse tensors."""
     try:
         return all(map(torch.Tensor.is_set_to, tensors, data))
     except RuntimeError:  # not implemented on meta; or one is on another device now
@@ -151,8 +153,8 @@ def _is_on(tensors: Iterable[torch.Tensor], data: Iterable[torch.Tensor]) -> boo
 
 
 @contextmanager
-def mode_set(model: nn.Module, modules: Sequence[nn.Module], training: bool) -> Iterator[None]:
-    """The whole model in training or evaluation mode, by its own ``train`` where it has one."""
+def training_mode(model: nn.Module, modules: Sequence[nn.Module], training: bool) -> Iterator[None]:
+    """Puts the whole model in training or evaluation mode, by its own ``train`` where it has one."""
     before = [getattr(module, "training", None) for module in modules]  # one that torch.jit froze has none
     if (not training) not in before:
         yield
@@ -173,28 +175,28 @@ def mode_set(model: nn.Module, modules: Sequence[nn.Module], training: bool) -> 
             if was is not None and module.training is not was:
                 if "training" in module.__dict__:
                     module.__dict__["training"] = was
-                else:  # torch.jit's modules have theirs elsewhere than ``model_kept`` looks
+                else:  # torch.jit's modules have theirs where ``model_restored`` does not look
                     module.training = was
 
 
 def _has_plain_mode(modules: Sequence[nn.Module]) -> bool:
-    """Whether ``train`` would only set a flag in each: torch's own takes ten times as long to do it."""
-    ways = attrgetter("train", "__setattr__")
-    torchs_own = {ways(kind) for kind in set(map(type, modules))} <= {ways(nn.Module)}
-    return torchs_own and not any("train" in module.__dict__ for module in modules)
+    """Whether ``train`` would only set a flag in each, for which torch's own takes ten times as long."""
+    methods = attrgetter("train", "__setattr__")
+    inherited = {methods(kind) for kind in set(map(type, modules))} <= {methods(nn.Module)}
+    return inherited and not any("train" in module.__dict__ for module in modules)
 
 
 @contextmanager
-def randomness_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """The random generators of torch, Python and NumPy are put back at the end.
+def rng_restored(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Restores the random generators of torch, Python and NumPy at the end.
 
-    Copying NumPy's takes longer than tracing a small network, so Python's and NumPy's are kept only for models whose
-    own source files know the generator by name.
+    Copying NumPy's takes longer than tracing a small network, so Python's and NumPy's are saved only for models whose
+    own source files have the generator in a global variable.
     """
     numpy: Any = sys.modules.get("numpy")
     sources = {kind.__module__ for kind in set(map(type, modules))}
-    python_state = random.getstate() if _know(sources, random) else None
-    numpy_state = numpy.random.get_state() if numpy is not None and _know(sources, numpy) else None
+    python_state = random.getstate() if _any_uses(sources, random) else None
+    numpy_state = numpy.random.get_state() if numpy is not None and _any_uses(sources, numpy) else None
     torch_state = torch.get_rng_state()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:
@@ -209,13 +211,13 @@ def randomness_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda_states)
 
 
-def _know(sources: Iterable[str], generator: ModuleType) -> bool:
-    """Whether any of the named source files knows ``generator``, or something out of it, by a name of its own."""
-    return any(_knows(source, generator) for source in sources)
+def _any_uses(sources: Iterable[str], generator: ModuleType) -> bool:
+    """Whether a global variable of any of these modules is ``generator`` or something out of it."""
+    return any(_module_uses(source, generator) for source in sources)
 
 
 @cache
-def _knows(source: str, generator: ModuleType) -> bool:
+def _module_uses(source: str, generator: ModuleType) -> bool:
     root = generator.__name__
     for value in vars(sys.modules.get(source, generator)).values():
         home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
@@ -226,17 +228,14 @@ def _knows(source: str, generator: ModuleType) -> bool:
     return False
 
 
-_COMPILE = "torch._dynamo", "torch.nn.attention.flex_attention"
-
-
 @contextmanager
 def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Modules run op by op: no fused inference paths of attention, which hide its matmuls, and nothing compiled."""
+    """Runs modules op by op: without attention's fused inference path, which hides its matmuls, and not compiled."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        if any(name in sys.modules for name in _COMPILE):  # only then anything is, be it a function out of sight
-            with torch.compiler.set_stance("force_eager"), _without_complaint(modules):
+        if may_compile():
+            with torch.compiler.set_stance("force_eager"), _without_warning(modules):
                 yield
         else:
             yield
@@ -245,8 +244,8 @@ def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def _without_complaint(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """torch warns that it will not see our hooks when it compiles a model that it will not compile."""
+def _without_warning(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """torch warns that compiled code ignores our hooks, also where it is told to compile nothing."""
     if any(kind.__name__ == "OptimizedModule" for kind in set(map(type, modules))):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
@@ -256,10 +255,10 @@ def _without_complaint(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def garbage_kept() -> Iterator[None]:
-    """Garbage collection waits.
+def gc_paused() -> Iterator[None]:
+    """Pauses garbage collection.
 
-    A tensor in a reference cycle ends when the cycle is collected, which must not depend on how many records were made.
+    A tensor in a reference cycle is freed with the cycle: when that is must not depend on how many records were made.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -268,8 +267,8 @@ def garbage_kept() -> Iterator[None]:
     finally:
         if collecting:
             if not gc.get_freeze_count():
-                # The trace's many records all live on. Counted among the old objects they are not gone through at
-                # once, which would take a tenth of the trace's time.
+                # The trace's many records all live on. As old objects they are not visited by the next collection of
+                # young ones, which would take a tenth of the trace's time.
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()

@@ -1,0 +1,184 @@
+"""Every private name of torch that the library uses, wrapped. No other file uses one.
+
+After each name: the releases of torch that it was seen in. Public names that torch does not document are here too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import attrgetter, itemgetter
+from typing import Any
+
+import torch
+from torch import nn
+from torch._ops import HigherOrderOperator, OpOverload  # 2.6, 2.13, 2.15
+from torch.nn.modules.module import (
+    _global_forward_hooks,  # 2.6, 2.13, 2.15
+    _global_forward_hooks_with_kwargs,  # 2.6, 2.13, 2.15
+    _global_forward_pre_hooks,  # 2.6, 2.13, 2.15
+)
+from torch.utils._python_dispatch import (  # 2.6, 2.13, 2.15
+    TorchDispatchMode,  # 2.6, 2.13, 2.15
+    _disable_current_modes,  # 2.6, 2.13, 2.15
+)
+from torch.utils.hooks import RemovableHandle
+
+__all__ = ["HigherOrderOperator", "OpOverload"]
+
+# -- dispatch ----------------------------------------------------------------------------------------------------
+
+without_modes = _disable_current_modes
+"""A context without the caller's dispatch modes, which would see other ops or make tensors of another kind."""
+
+at_dispatch_entry = getattr(torch._C, "_RestorePythonTLSSnapshot")  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15
+"""Inside a dispatch mode: a context with the thread's dispatcher state as it was when the op was called."""
+
+
+@contextmanager
+def below_autograd() -> Iterator[None]:
+    """Ops skip autograd, so composite ones reach a mode whole; and no tensor's version counter changes."""
+    version_counters = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)  # 2.6, 2.13, 2.15
+    with (
+        torch._C._ExcludeDispatchKeyGuard(version_counters),  # 2.6, 2.13, 2.15
+        torch._C._AutoDispatchBelowAutograd(),  # 2.6, 2.13, 2.15
+    ):
+        yield
+
+
+class DispatchMode(TorchDispatchMode):
+    """A dispatch mode that is given every op, those that take functions included."""
+
+    supports_higher_order_operators = True  # 2.13, 2.15
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has not annotated it
+        if not hasattr(TorchDispatchMode, "supports_higher_order_operators"):
+            _register_for_higher_order_ops(type(self))
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # 2.13, 2.15
+        """Without this, torch wraps the dispatch in a switch for its compiler, which takes time for each op."""
+        return False
+
+
+def _register_for_higher_order_ops(kind: type[DispatchMode]) -> None:
+    """torch 2.6 asks each such op for a kernel registered for the mode's class."""
+
+    def register(op: HigherOrderOperator) -> None:
+        op.py_impl(kind)(lambda mode, *args, **kwargs: mode.__torch_dispatch__(op, (), args, kwargs))  # 2.6
+
+    for op in torch._ops._higher_order_ops.values():  # 2.6
+        if kind not in op.python_key_table:  # 2.6
+            register(op)
+
+
+# -- ops ---------------------------------------------------------------------------------------------------------
+
+
+def schema_of(op: OpOverload) -> torch._C.FunctionSchema:
+    """An op's schema."""
+    return op._schema  # 2.6, 2.13, 2.15
+
+
+def is_composite(op: OpOverload) -> bool:
+    """Whether the op is implemented by other ops on every device."""
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # 2.6, 2.13, 2.15
+    return bool(has_kernel(op.name(), "CompositeImplicitAutograd"))
+
+
+def run_composite(op: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Runs a composite op's C++ kernel, as eager torch does; ``op.decompose`` prefers decompositions in Python."""
+    return op._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)  # 2.6, 2.13, 2.15
+
+
+def run_higher_order(op: HigherOrderOperator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Runs an op that takes functions: torch's own kernel calls them."""
+    kernel = op.py_kernels.get(torch._C.DispatchKey.CompositeExplicitAutograd)  # 2.6, 2.13, 2.15
+    if kernel is None:
+        raise RuntimeError(f"HigherOrderOperator {op.name()} has no kernel that calls its functions")
+    if op.name() != "cond":
+        return kernel(*args, **kwargs)
+    condition, then, otherwise, operands = args  # its kernel refuses to run under a mode
+    return (then if condition else otherwise)(*operands)
+
+
+# -- autocast ----------------------------------------------------------------------------------------------------
+
+
+def ops_with_autocast_kernel(device: str) -> list[str]:
+    """The ops that autocast on a type of device has a kernel for, as ``namespace::name`` or with an overload."""
+    key = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}[device]
+    return torch._C._dispatch_get_registrations_for_dispatch_key(key)  # 2.6, 2.13, 2.15
+
+
+enter_autocast = torch.autocast_increment_nesting  # 2.6, 2.13, 2.15
+leave_autocast = torch.autocast_decrement_nesting  # 2.6, 2.13, 2.15
+
+
+def autocast_nesting() -> int:
+    """In how many ``with torch.autocast(...)`` blocks this is, whether they turn it on or off."""
+    enter_autocast()
+    return leave_autocast()
+
+
+def is_view(tensor: torch.Tensor) -> bool:
+    """Whether autograd knows the tensor as a view of another."""
+    return tensor._is_view()  # 2.6, 2.13, 2.15
+
+
+# -- modules -----------------------------------------------------------------------------------------------------
+
+PARAMETERS, BUFFERS, MODULES = "_parameters", "_buffers", "_modules"  # 2.6, 2.13, 2.15
+"""The keys in a module's ``__dict__`` of what is registered on it."""
+
+registered_in_dict: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(PARAMETERS, BUFFERS, MODULES)
+registered_on: Callable[[nn.Module], tuple[Any, ...]] = attrgetter(PARAMETERS, BUFFERS, MODULES)
+"""The parameters, buffers and children of a module. torch.jit's modules have attributes, and no keys."""
+
+CALL_SLOT = "_compiled_call_impl"  # 2.6, 2.13, 2.15
+"""Where a module has a function under this key, calling the module calls that, in place of its forward and hooks."""
+
+OWN_CALL = "_call_impl"  # 2.6, 2.13, 2.15
+"""Where a module has a function under this key, that is how it is called where its ``CALL_SLOT`` is empty."""
+
+CONV_FORWARD = "_conv_forward"  # 2.6, 2.13, 2.15
+"""What the forward of torch's own convolutions calls."""
+
+
+def is_called_plainly(kind: type[nn.Module]) -> bool:
+    """Whether ``nn.Module`` calls the forward and the hooks of a class's modules, and finds those by their keys."""
+    is_inherited = kind._call_impl is nn.Module._call_impl  # 2.6, 2.13, 2.15
+    return is_inherited and not issubclass(kind, torch.jit.ScriptModule)
+
+
+def call_with_hooks(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What calling a module does that has nothing in its ``CALL_SLOT``."""
+    return module._call_impl(*args, **kwargs)  # 2.6, 2.13, 2.15
+
+
+FORWARD_PRE_HOOKS, FORWARD_HOOKS = "_forward_pre_hooks", "_forward_hooks"  # 2.6, 2.13, 2.15
+BACKWARD_PRE_HOOKS, BACKWARD_HOOKS = "_backward_pre_hooks", "_backward_hooks"  # 2.6, 2.13, 2.15
+"""The keys in a module's ``__dict__`` of what torch runs when it is called, beside its forward and global hooks."""
+
+GLOBAL_HOOKS: tuple[Mapping[int, Any], Mapping[int, Any]] = (_global_forward_pre_hooks, _global_forward_hooks)
+
+
+def remove_global_hook(handle: RemovableHandle) -> None:
+    """Removes a global forward hook, and the flag that torch forgets and then takes for a hook."""
+    handle.remove()
+    _global_forward_hooks_with_kwargs.pop(handle.id, None)
+
+
+def set_in_script_module(module: torch.jit.ScriptModule, name: str, value: Any) -> None:
+    """Sets a parameter or buffer of torch.jit's, which refuses to have one replaced."""
+    module._c.setattr(name, value)  # 2.6, 2.13, 2.15
+
+
+# -- the compiler ------------------------------------------------------------------------------------------------
+
+
+def may_compile() -> bool:
+    """Whether anything in this process can be compiled: torch's compiler, or what compiles by itself, is loaded."""
+    return "torch._dynamo" in sys.modules or "torch.nn.attention.flex_attention" in sys.modules  # 2.6, 2.13, 2.15

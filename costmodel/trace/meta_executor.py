@@ -1,0 +1,183 @@
+"""Answers ops on meta tensors, without computing them; but small constants, whose values a model may look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from costmodel.errors import NeedsValuesError
+from costmodel.graph import Arguments, TensorSpec, tensors_in
+from costmodel.ops import Torch
+from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, Identity, NewTensor, NewTensors, View, Written
+from costmodel.trace.executor import Direct, Executor, leaves, map_leaves
+from costmodel.trace.plan import How, Plan
+from costmodel.trace.specs import META, empty_meta
+from costmodel.trace.tensor_meta import meta_with_template
+from costmodel.trace.tensor_table import ON_META, TensorTable
+
+_SMALL = 1 << 16
+"""The most elements of constants that are computed."""
+
+_RANDOM = torch.Tag.nondeterministic_seeded
+_DATA_DEPENDENT = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
+
+
+class MetaExecutor(Executor):
+    """Outputs by the rules; by torch's own kernels for meta tensors where no rule says them."""
+
+    fills_cache = True
+
+    def __init__(self, table: TensorTable, model_device: str) -> None:
+        super().__init__(table, model_device)
+        self._stale: set[int] = set()
+        """Storages of real tensors that an op has written, which was recorded and not carried out."""
+        self._on_meta: dict[int, torch.Tensor] = {}
+        """Meta tensors in the place of real ones, by the ``id()`` of those."""
+
+    def answer(self, plan: Plan, how: How, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
+        """The answer to a call."""
+        match how:
+            case How.RULE:
+                return self._by_rule(plan, call, bound)
+            case How.COPY:
+                copy = self.on_model_device(call)
+                return Identity(plan.op, plan.bind) if copy is None else self._by_rule(plan, copy, bound)
+            case How.VIEW:
+                return View(plan.op, plan.bind)
+            case How.INPLACE:
+                return self._write(plan, call, bound)
+            case How.IDENTITY:
+                return Identity(plan.op, plan.bind)
+            case How.VALUE:
+                return self._value(plan, call, bound)
+            case How.KERNEL:
+                return self._by_kernel(plan, call, bound)
+            case How.RESIZE:
+                raise NeedsValuesError(f"{plan.op} resizes a tensor")
+            case _:
+                raise AssertionError(how)
+
+    def close(self) -> None:
+        """Lets go of every tensor."""
+        self._on_meta.clear()
+
+    def _by_rule(self, plan: Plan, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
+        assert plan.rule is not None
+        outputs_of = plan.rule.outputs
+        if outputs_of is Torch.META or self._is_constant(call, bound):
+            return self._by_kernel(plan, call, bound)
+        assert not isinstance(outputs_of, Torch)
+        try:
+            outputs = outputs_of(bound)
+        except ValueError as error:
+            raise RuntimeError(str(error)) from error  # which is what torch raises, and a model may expect
+        temporaries = self.temporaries(plan, bound)
+        if isinstance(outputs, TensorSpec):
+            return NewTensor(plan.op, plan.bind, temporaries, meta_with_template(outputs))
+        metas = tuple(map(meta_with_template, outputs))
+        if plan.composite is not None:
+            return NewTensor(plan.op, plan.bind, temporaries, metas[0], metas[1:], plan.allocates_unused)
+        sig = plan.signature
+        container = _nothing if sig.returns_nothing else list if sig.returns_list else tuple
+        return NewTensors(plan.op, plan.bind, temporaries, metas, container)
+
+    def _write(self, plan: Plan, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
+        """Recorded, and carried out only on constants that the trace itself has made."""
+        spec: TensorSpec = call.given[0]
+        returns_nothing = plan.signature.returns_nothing
+        if spec.role in ON_META:
+            return Written(plan.op, plan.bind, self.temporaries(plan, bound), returns_nothing)
+        if self._is_own(spec) and self._is_constant(call, bound):
+            call.func(*call.args, **call.kwargs)
+        else:
+            self._stale.add(spec.storage)
+        self.record_temporaries(plan, bound)
+        return Direct(None if returns_nothing else call.args[0], (spec,), inplace=True)
+
+    def _by_kernel(self, plan: Plan, call: Dispatch, bound: Arguments) -> Direct:
+        func, args, kwargs = call.func, call.args, call.kwargs
+        written = [self.table.spec(tensor) for tensor in leaves(plan.signature.written(args, kwargs))]
+        if all(map(self._is_own, written)) and self._is_constant(call, bound):
+            result = func(*args, **kwargs)
+        else:
+            if not _DATA_DEPENDENT.isdisjoint(func.tags):
+                raise NeedsValuesError(f"{plan.op} needs the values of its inputs")
+            result = self._run_on_meta(plan, call)
+            self._stale.update(spec.storage for spec in written)
+        self.record_temporaries(plan, bound)
+        return Direct(result, self.table.adopt(result))
+
+    def _run_on_meta(self, plan: Plan, call: Dispatch) -> Any:
+        try:
+            result = call.func(*self._args_on_meta(call), **self._kwargs_on_meta(call))
+        except NotImplementedError as error:
+            raise NeedsValuesError(f"{plan.op} cannot run without values: {error}") from error
+        return map_leaves(result, lambda tensor: self._original(tensor, call))
+
+    def _value(self, plan: Plan, call: Dispatch, bound: Arguments) -> Direct:
+        if not self._is_constant(call, bound):
+            raise NeedsValuesError(f"{plan.op} reads the value of a tensor that the trace does not compute")
+        return Direct(call.func(*call.args, **call.kwargs), ())
+
+    def _is_own(self, spec: TensorSpec) -> bool:
+        """Whether an op of this trace has made the tensor."""
+        return self.table.log.allocated_at[spec.storage] >= 0
+
+    def _is_constant(self, call: Dispatch, bound: Arguments) -> bool:
+        """Whether all inputs are real, small and up to date, so that the op may be computed."""
+        if _RANDOM in call.func.tags:
+            return False
+        elements = _requested_size(bound)
+        for spec in tensors_in(bound):
+            if spec.role in ON_META or spec.storage in self._stale:
+                return False
+            elements += spec.size
+        device = call.kwargs.get("device")
+        if device is not None and torch.device(device).type == "meta":
+            return False
+        return elements <= _SMALL and not any(t.is_meta for t in leaves((call.args, call.kwargs)))
+
+    # -- real tensors in a kernel for meta tensors --------------------------------------------------------------------
+
+    def _args_on_meta(self, call: Dispatch) -> Any:
+        return map_leaves(call.args, self._to_meta)
+
+    def _kwargs_on_meta(self, call: Dispatch) -> Any:
+        kwargs = map_leaves(dict(call.kwargs), self._to_meta)
+        return kwargs | {"device": META} if "device" in kwargs else kwargs
+
+    def _to_meta(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_meta:
+            return tensor
+        on_meta = self._on_meta.get(id(tensor))
+        if on_meta is None:
+            on_meta = self._on_meta[id(tensor)] = empty_meta(self.table.spec(tensor))
+        return on_meta
+
+    def _original(self, tensor: torch.Tensor, call: Dispatch) -> torch.Tensor:
+        """A kernel that returned what stands for its argument returned its argument."""
+        for original in leaves((call.args, call.kwargs)):
+            if self._on_meta.get(id(original)) is tensor:
+                if original.shape != tensor.shape:
+                    raise NeedsValuesError("an op resizes a tensor that it is given")
+                return original
+        return tensor
+
+
+def _nothing(made: list[torch.Tensor]) -> None:
+    """The container of the outputs of an op that has none."""
+
+
+def _requested_size(bound: Arguments) -> int:
+    """Elements that a factory op is to make, as far as its arguments say."""
+    size = bound.get("size")
+    if isinstance(size, (tuple, list)):
+        elements = 1
+        for n in size:
+            elements *= n
+        return elements
+    start, end = bound.get("start") or 0, bound.get("end")
+    if isinstance(start, (int, float)) and isinstance(end, (int, float)):
+        return int(abs((end - start) / (bound.get("step") or 1)))
+    return int(bound.get("n", 0) or 0) * int(bound.get("m", 1) or 1) if isinstance(bound.get("n"), int) else 0

@@ -1,0 +1,118 @@
+"""Answers ops by running them, on real tensors, for a model that reads a tensor's value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import nn
+
+from costmodel.graph import Arguments
+from costmodel.ops import Torch
+from costmodel.torch_private import BUFFERS
+from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, Identity, View
+from costmodel.trace.executor import Direct, Executor, leaves
+from costmodel.trace.inputs import Make
+from costmodel.trace.plan import How, Plan
+from costmodel.trace.tensor_meta import meta_with_template
+from costmodel.trace.tensor_table import TensorTable
+
+
+class RealExecutor(Executor):
+    """Every op is run by torch, and recorded as on meta tensors."""
+
+    is_real = True
+
+    def __init__(self, table: TensorTable, model_device: str) -> None:
+        super().__init__(table, model_device)
+        self._saved: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        """Storages from before the first op that the model wrote into, and what they held."""
+
+    def answer(self, plan: Plan, how: How, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
+        """The answer to a call."""
+        match how:
+            case How.IDENTITY:
+                return Identity(plan.op, plan.bind)
+            case How.VIEW:
+                return View(plan.op, plan.bind)
+            case How.INPLACE:
+                self._save(call.args[:1])
+                self.record_temporaries(plan, bound)
+                call.func(*call.args, **call.kwargs)
+                return Direct(None if plan.signature.returns_nothing else call.args[0], (call.given[0],), inplace=True)
+            case How.VALUE:
+                return Direct(call.func(*call.args, **call.kwargs), ())
+            case How.RULE:
+                return self._run(plan, call, bound)
+            case How.COPY:
+                copy = self.on_model_device(call)
+                return Identity(plan.op, plan.bind) if copy is None else self._run(plan, copy, bound)
+            case _:
+                self._save(leaves(plan.signature.written(call.args, call.kwargs)))
+                self.record_temporaries(plan, bound)
+                result = call.func(*call.args, **call.kwargs)
+                return Direct(result, self.table.adopt(result))
+
+    def close(self) -> None:
+        """Lets go of every tensor, and restores values that are the user's."""
+        for storage, before in self._saved.values():
+            storage.copy_(before)
+        self._saved.clear()
+
+    def _run(self, plan: Plan, call: Dispatch, bound: Arguments) -> Direct:
+        """Outputs that only the rule knows of are recorded as it says."""
+        table = self.table
+        self.record_temporaries(plan, bound)
+        if "running_mean" in bound:  # a norm may write its statistics, and its schema does not say so
+            self._save(leaves(call.args[1:]))
+        result = call.func(*call.args, **call.kwargs)
+        outputs = table.adopt(result)
+        if plan.composite is not None and plan.rule is not None and not isinstance(plan.rule.outputs, Torch):
+            by_rule = plan.rule.outputs(bound)
+            unused = by_rule[1:] if isinstance(by_rule, tuple) else ()
+            metas = tuple(map(meta_with_template, unused))
+            outputs = (*outputs, *table.record_unused(metas, plan.allocates_unused))
+        return Direct(result, outputs)
+
+    def _save(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Saves what tensors hold that an op is about to write into, where they are from before the first op."""
+        for tensor in tensors:
+            spec = self.table.spec(tensor)
+            if self.table.log.allocated_at[spec.storage] < 0 and spec.storage not in self._saved:
+                with suppress(RuntimeError):  # sparse tensors, and those made of others, have no storage of their own
+                    storage = tensor.untyped_storage()
+                    self._saved[spec.storage] = storage, storage.clone()
+
+
+def clone_buffers(model: nn.Module, table: TensorTable) -> None:
+    """Lets the model run on copies of its buffers and plain tensors; ``model_restored`` puts its own back."""
+    clones: dict[int, torch.Tensor] = {}
+    for module in model.modules():
+        holders: list[Any] = [getattr(module, BUFFERS), module.__dict__]
+        for holder in holders:
+            if not isinstance(holder, dict):
+                continue  # torch.jit's modules hold theirs in C++
+            for name, buffer in holder.items():
+                if not isinstance(buffer, torch.Tensor):
+                    continue
+                clone = clones.get(id(buffer))
+                if clone is None:
+                    clone = clones[id(buffer)] = buffer.clone()
+                    table.bind(clone, table.spec(buffer))
+                holder[name] = clone
+
+
+def make_real(model: nn.Module) -> Make:
+    """Makes inputs of random numbers (zeros where they are integers) on the model's device."""
+    tensor = next(iter(model.parameters()), None)
+    device = torch.device("cpu") if tensor is None else tensor.device
+    generator = torch.Generator().manual_seed(0)
+
+    def make(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        if not dtype.is_floating_point:
+            return torch.zeros(shape, dtype=dtype, device=device)
+        return torch.randn(shape, generator=generator).to(dtype=dtype, device=device)
+
+    return make

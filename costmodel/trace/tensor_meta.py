@@ -1,0 +1,61 @@
+"""Interned tensor metadata: one object for each shape, dtype, strides and role that was met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import torch
+
+from costmodel.graph import Role, TensorSpec
+from costmodel.trace.specs import empty_meta
+
+
+@dataclass(slots=True, eq=False)
+class TensorMeta:
+    """A shape, dtype, strides and role, compared by identity: ``TENSOR_METAS`` has one of each."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    strides: tuple[int, ...] | None
+    role: Role
+    template: torch.Tensor | None = field(default=None, repr=False)
+    """A meta tensor: its ``.data`` is several times cheaper than a fresh ``torch.empty``."""
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()  # another process interns its own
+
+
+_Key: TypeAlias = tuple[tuple[int, ...], str, tuple[int, ...] | None, Role]
+
+
+class _TensorMetas(dict[_Key, TensorMeta]):
+    """By shape (a ``torch.Size`` is a tuple like any other), dtype, strides and role; at most ``capacity``."""
+
+    capacity = 1 << 14
+
+    def __missing__(self, key: _Key) -> TensorMeta:
+        if len(self) >= self.capacity:
+            self.clear()
+        shape, dtype, strides, role = key
+        meta = self[key] = TensorMeta(tuple(shape), dtype, strides, role)
+        return meta
+
+
+TENSOR_METAS = _TensorMetas()
+
+
+def meta_with_template(spec: TensorSpec) -> TensorMeta:
+    """The metadata of a tensor that is to be made."""
+    meta = TENSOR_METAS[spec.shape, spec.dtype, spec.strides, spec.role]
+    if meta.template is None:
+        with torch.inference_mode(False):
+            meta.template = empty_meta(spec)
+    return meta
+
+
+def new_on_meta(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+    """A contiguous tensor without memory."""
+    template = meta_with_template(TensorSpec(shape, dtype)).template
+    assert template is not None
+    return template.data

@@ -1,0 +1,214 @@
+"""The tensors that are alive in a trace: maps each to its record, and notes how long each storage lives."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from costmodel.errors import InputError
+from costmodel.graph import Role, TensorSpec, tensors_in
+from costmodel.trace.events import EventLog
+from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of
+from costmodel.trace.tensor_meta import TENSOR_METAS, TensorMeta
+
+ON_META: frozenset[Role] = frozenset({"activation", "input"})
+"""Roles of tensors that have no values: the trace holds them on the meta device."""
+
+_LAZY = (UninitializedParameter, UninitializedBuffer)
+
+
+class _TensorRef(weakref.ref):  # type: ignore[type-arg]  # weakref.ref is generic in stubs only
+    """A weak reference to a tensor, with its ``id()`` and its record."""
+
+    __slots__ = ("key", "spec")
+    key: int
+    spec: TensorSpec
+
+
+class TensorTable:
+    """Every tensor that is alive during a trace."""
+
+    def __init__(self, log: EventLog) -> None:
+        self.log = log
+        self.modules: Sequence[torch.nn.Module] = ()
+        """Every module of the model."""
+        self.specs: dict[int, TensorSpec] = {}
+        """The record of every live tensor, by ``id()``. Where any are ``collected``, drop those before a look-up."""
+        self.collected: list[_TensorRef] = []
+        """Tensors that Python has collected and that still have a record."""
+        self._on_collected = self.collected.append
+        self._refs: list[_TensorRef] = []
+        """A weak reference to every tensor that an op made."""
+        self._users: dict[int, int] = {}
+        """How many of those are alive on each storage, where it ever was more than one.
+
+        A tensor from before the first op is never taken off: something outside the trace holds it.
+        """
+        self._held: dict[int, torch.Tensor] = {}
+        """Tensors from outside, held so that no other tensor takes their ``id()`` before the trace ends."""
+
+    def drop_collected(self) -> None:
+        """Drops the records of collected tensors, before another tensor reuses their ``id()``.
+
+        That may wait until the next op or module call, as no op runs before it.
+        """
+        specs, users, log = self.specs, self._users, self.log
+        while self.collected:
+            ref = self.collected.pop()
+            spec = ref.spec
+            if specs.get(ref.key) is spec:
+                del specs[ref.key]
+            left = users.get(spec.storage, 1) - 1
+            if left:
+                users[spec.storage] = left
+            else:
+                log.freed_after[spec.storage] = len(log.events) - 1
+
+    def forget(self) -> None:
+        """Lets go of every tensor; the records stay."""
+        self.drop_collected()
+        self._refs.clear()
+        self._held.clear()
+        self.specs.clear()
+
+    # -- tensors from before the first op ---------------------------------------------------------------------------
+
+    def spec(self, tensor: torch.Tensor) -> TensorSpec:
+        """The record of a tensor."""
+        if self.collected:
+            self.drop_collected()
+        spec = self.specs.get(id(tensor))
+        if spec is None:
+            spec = self.add(tensor, "activation" if tensor.is_meta else "constant")
+            if id(tensor) not in self._attributes:  # made by torch without an op, as ``torch.from_numpy`` does
+                self.log.first_seen_at[spec.storage] = len(self.log.events)
+        return spec
+
+    @cached_property
+    def _attributes(self) -> frozenset[int]:
+        """The ``id()`` of tensors that are plain attributes of modules, or in a list, tuple or dict that is one."""
+        found = []
+        for module in self.modules:
+            for value in vars(module).values():
+                held = value if isinstance(value, (list, tuple)) else value.values() if type(value) is dict else [value]
+                found += [id(item) for item in held if isinstance(item, torch.Tensor)]
+        return frozenset(found)
+
+    def add(self, tensor: torch.Tensor, role: Role, name: str = "") -> TensorSpec:
+        """Adds a tensor that exists before the first op, and holds it until the trace ends."""
+        spec = _spec_with_role(tensor, role, name)
+        self.log.add_storage(spec, -1)
+        return self.bind(tensor, spec)
+
+    def add_registered(
+        self, tensors: Mapping[str, torch.Tensor | None], prefix: str, role: Role
+    ) -> tuple[TensorSpec, ...]:
+        """Adds the parameters or the buffers of a module. ``model_restored`` holds them."""
+        known, storage_specs, allocated_at = self.specs, self.log.storage_specs, self.log.allocated_at
+        specs = []
+        for name, tensor in tensors.items():
+            if tensor is None:
+                continue
+            spec = known.get(id(tensor))
+            if spec is None:
+                if type(tensor) in _LAZY:
+                    raise InputError(
+                        f"{prefix + name} has no shape yet, its layer is lazy: run the model once on real input, or "
+                        f"build it with explicit sizes"
+                    )
+                if tensor.layout is torch.strided:
+                    strides = None if tensor.is_contiguous() else tensor.stride()
+                    meta = TENSOR_METAS[tensor.shape, DTYPE_NAME[tensor.dtype], strides, role]
+                    trainable = role != "parameter" or tensor.requires_grad
+                    spec = TensorSpec(
+                        meta.shape, meta.dtype, strides, len(storage_specs), role, prefix + name, meta, trainable
+                    )  # fmt: skip
+                    storage_specs.append(spec)
+                    allocated_at.append(-1)
+                    known[id(tensor)] = spec
+                else:
+                    spec = self.add(tensor, role, prefix + name)
+                    spec.trainable = role != "parameter" or tensor.requires_grad
+            specs.append(spec)
+        return tuple(specs)
+
+    def add_input(self, tensor: torch.Tensor) -> TensorSpec:
+        """Adds one of the model's inputs."""
+        return self.add(tensor, "input")
+
+    def bind(self, tensor: torch.Tensor, spec: TensorSpec) -> TensorSpec:
+        """Maps a tensor to a record, and holds the tensor until the trace ends."""
+        self.specs[id(tensor)] = spec
+        self._held[id(tensor)] = tensor
+        return spec
+
+    # -- tensors that an op makes -------------------------------------------------------------------------------
+
+    def make(self, meta: TensorMeta) -> tuple[torch.Tensor, TensorSpec]:
+        """A new tensor on a storage of its own, and its record."""
+        log, template = self.log, meta.template
+        assert template is not None
+        spec = TensorSpec(meta.shape, meta.dtype, meta.strides, len(log.storage_specs), meta.role, "", meta)
+        log.storage_specs.append(spec)
+        log.allocated_at.append(len(log.events))
+        tensor = template.data
+        self._watch(tensor, spec)
+        return tensor, spec
+
+    def record_temporary(self, meta: TensorMeta) -> TensorSpec:
+        """A tensor that an op allocates and frees before it returns."""
+        spec, log = TensorSpec(meta.shape, meta.dtype, meta.strides), self.log
+        if 0 not in meta.shape:
+            log.add_storage(spec, len(log.events))
+            log.freed_after[spec.storage] = len(log.events)
+        return spec
+
+    def record_unused(self, metas: tuple[TensorMeta, ...], is_allocated: bool) -> list[TensorSpec]:
+        """Outputs of an op that nobody receives."""
+        if is_allocated:
+            return [self.record_temporary(meta) for meta in metas]
+        return [TensorSpec(meta.shape, meta.dtype, meta.strides) for meta in metas]
+
+    def adopt(self, result: Any, base: TensorSpec | None = None) -> tuple[TensorSpec, ...]:
+        """Records for what a kernel of torch's returned: on the storage of ``base``, or on new ones."""
+
+        def record(tensor: torch.Tensor) -> TensorSpec:
+            known = self.specs.get(id(tensor))
+            if known is not None and known.shape == tensor.shape:  # not, where the kernel resized what it was given
+                return known
+            if base is not None:
+                return self.alias(tensor, base)
+            spec = _spec_with_role(tensor, "activation" if tensor.is_meta else "constant")
+            self.log.add_storage(spec, len(self.log.events))
+            self._watch(tensor, spec)
+            return spec
+
+        if self.collected:
+            self.drop_collected()
+        return tuple(tensors_in(map_tensors(result, record)))
+
+    def alias(self, tensor: torch.Tensor, base: TensorSpec) -> TensorSpec:
+        """A new record for a tensor on the storage of another, or for that other under a new shape."""
+        spec = _spec_with_role(tensor, base.role, base.name)
+        spec.storage = base.storage
+        self._users[spec.storage] = self._users.get(spec.storage, 1) + 1
+        self._watch(tensor, spec)
+        return spec
+
+    def _watch(self, tensor: torch.Tensor, spec: TensorSpec) -> None:
+        # Weak: the model decides how long a tensor lives, and so when its storage is freed.
+        ref = _TensorRef(tensor, self._on_collected)
+        key = ref.key = id(tensor)
+        ref.spec = self.specs[key] = spec
+        self._refs.append(ref)
+
+
+def _spec_with_role(tensor: torch.Tensor, role: Role, name: str = "") -> TensorSpec:
+    spec = spec_of(tensor)
+    spec.role, spec.name, spec.meta = role, name, TENSOR_METAS[spec.shape, spec.dtype, spec.strides, role]
+    return spec
