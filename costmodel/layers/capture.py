@@ -138,7 +138,7 @@ def register_layer(
 
     def register(function: Callable[[Any, tuple[int, ...]], LayerCost]) -> Callable[[Any, tuple[int, ...]], LayerCost]:
         USER_LAYERS[module_type] = function
-        _READERS.clear()  # subclasses may have been met before
+        _READERS.clear()  # subclasses may have readers already
         return function
 
     return register

@@ -124,7 +124,7 @@ def _of_unfused_attention(args: Arguments) -> list[TensorSpec]:
     )
     products = (k.size + copies + scores) * q.itemsize
     softmax = (2 * scores + 1) * q.itemsize + scores + rows  # a byte a score, and a row: is it all minus infinity?
-    back = y.dtype != q.dtype  # cast, and the weights with it, though nobody receives them
+    back = y.dtype != q.dtype  # cast, and the weights with it, though they are not returned
     weighted = (scores + y.size) * q.itemsize + back * scores * y.itemsize
     weighted += max(_copied_for_products(v, batch) * q.itemsize, back * y.nbytes)
     always = held * q.itemsize + q.nbytes

@@ -35,7 +35,7 @@ class Composite:
     """Whether the call does nothing and returns its first argument."""
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] | None = None
     """What it allocates besides its first output, from the core op's arguments; ``None`` where that is what the core op
-    does, and the core op's further outputs, which nobody receives."""
+    does, and the core op's further outputs, which are not returned."""
     examples: tuple[Example, ...]
     """Arguments of the composite itself, as a rule's examples."""
 

@@ -28,7 +28,7 @@ def _with_mask(args: Arguments) -> Outputs:
 
 
 def _mask_alone(args: Arguments) -> list[TensorSpec]:
-    """The mask that nobody receives; each channel's zero point, rounded."""
+    """The mask, which is not returned; the rounded zero point of each channel."""
     rounded = [args["zero_point"]] if "axis" in args else []
     return [TensorSpec(args["self"].shape, "bool"), *rounded]
 

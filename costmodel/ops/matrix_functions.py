@@ -72,7 +72,7 @@ def _square_root_work(args: Arguments, m: int, n: int) -> Work:
 
 
 def _polar_parts(args: Arguments) -> list[TensorSpec]:
-    """The factors, and what is multiplied on the way to either result."""
+    """The factors, and the intermediate products for either result."""
     batch, m, n = parts(args["A"])
     dtype = args["A"].dtype
     squares = [TensorSpec((*batch, n, n), dtype) for _ in range(4)]

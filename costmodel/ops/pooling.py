@@ -192,7 +192,7 @@ def _rule(
     return Rule(
         targets=(target,), kind=always("pool"), outputs=outputs, work=work, traffic=every_argument, access=access,
         temporaries=temporaries, fusible=False,
-        source="torch.nn.MaxPool2d, AvgPool2d and AdaptiveAvgPool2d, and their kin", free_because=None,
+        source="torch.nn.MaxPool2d, AvgPool2d, AdaptiveAvgPool2d and others", free_because=None,
         examples=examples,
     )  # fmt: skip
 

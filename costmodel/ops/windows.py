@@ -21,7 +21,7 @@ _KAISER = Work(multiplies=3, adds=2, transcendentals=2, divides=1)
 
 
 _TENSORS = {_TWO_COSINES: 4, _KAISER: 1}
-"""How many tensors torch makes on the way to a window: those of one cosine are computed in place."""
+"""How many intermediate tensors torch allocates for a window; those of one cosine are computed in place."""
 
 
 def _outputs(args: Arguments) -> TensorSpec:

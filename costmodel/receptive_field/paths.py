@@ -26,12 +26,12 @@ Table: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Shape: TypeAlias = tuple[int, ...]
 
-_MAX_PATHS = 8
-"""Of one axis that a tensor may have before those that differ by their average stride alone are merged. Attention over
-windows or pooled tokens would otherwise double their number in every layer."""
-
 EMPTY = 1 << 62
 """``low`` of an element that depends on no position of the axis; its ``high`` is ``-EMPTY``, so that low > high."""
+
+_MAX_PATHS = 8
+"""Where a tensor has more paths from one axis, those that differ in their average stride alone are merged. Otherwise
+attention over windows or pooled tokens would double their number in every layer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ _FLOAT32_BY_DTYPE = {
         "linalg_matrix_norm", "linalg_matrix_norm.str_ord", "sum", "sum.dim_IntList",
     },
 }  # fmt: skip
-"""Ops that are told to compute in float32 by their own ``dtype`` argument, where it is not given."""
+"""Ops that compute in float32 by their own ``dtype`` argument, where it is not given."""
 
 _WIDEST = {
     "cpu": {"cat", "stack", "index_copy"},

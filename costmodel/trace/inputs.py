@@ -1,4 +1,4 @@
-"""Makes the tensors that the forward is called with of what a user gives as inputs."""
+"""Turns what a user gives as inputs into the tensors that the forward pass is called with."""
 
 from __future__ import annotations
 

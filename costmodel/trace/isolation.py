@@ -107,7 +107,7 @@ class _Contents:
         """Restores what has changed."""
         if list(map(len, compress(self.holders, self.holders))) == self._sizes:
             keys, values = self._now()
-            # By identity: tensors must not be asked whether they are equal. Order counts, a Sequential runs in it.
+            # By identity: comparing tensors for equality would compute. Order counts, a Sequential runs in it.
             if keys == self._keys and _are_same(values, self._values):
                 return
         size_of = {id(holder): size for holder, size in zip(self._filled, self._sizes, strict=True)}

@@ -1,4 +1,4 @@
-"""Answers ops on meta tensors, without computing them; but small constants, whose values a model may look at."""
+"""Answers ops on meta tensors without computing them, except for small constants, whose values a model may read."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Plan:
 
 
 class Plans(dict[int, Plan]):
-    """The plans of the ops that were met, by the op's ``id()``, valid as long as the rules stay as they are."""
+    """The plans of ops seen so far, by the op's ``id()``; valid until a rule changes."""
 
     def __init__(self) -> None:
         self.changes = RULES.changes

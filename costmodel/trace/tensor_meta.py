@@ -1,4 +1,4 @@
-"""Interned tensor metadata: one object for each shape, dtype, strides and role that was met."""
+"""Interned tensor metadata: one object per shape, dtype, strides and role."""
 
 from __future__ import annotations
 

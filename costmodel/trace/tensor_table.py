@@ -1,4 +1,4 @@
-"""The tensors that are alive in a trace: maps each to its record, and notes how long each storage lives."""
+"""The live tensors of a trace: maps each to its record, and records how long each storage lives."""
 
 from __future__ import annotations
 

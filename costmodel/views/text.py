@@ -196,7 +196,7 @@ def verdict_parts(p: Profile, check: CrossCheck) -> list[RenderableType]:
 
 
 def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
-    """The verdict in a line, each disagreement in a row, and what a third tool says."""
+    """The result in one line, a row per disagreement, and the count of a third tool."""
     from rich.text import Text
 
     also = f"; {len(check.traced_only)} traced only" if check.traced_only else ""
@@ -221,7 +221,7 @@ def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
 
 
 def closed_form_parts(check: ClosedFormCheck | None) -> list[RenderableType]:
-    """The verdict on a whole network in closed form, each difference in a row; nothing where there is no such form."""
+    """The result for a whole network in closed form, with a row per difference; empty if it has no closed form."""
     from rich.text import Text
 
     if check is None:

@@ -1,4 +1,4 @@
-"""A network's closed form held against the profile of the built network, to the last integer."""
+"""Compares a network's closed form with the profile of the built network; all integers must agree exactly."""
 
 from __future__ import annotations
 
