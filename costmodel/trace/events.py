@@ -1,4 +1,4 @@
-"""The event log of a trace: the least that must be recorded while the model runs. Records are built from it on demand."""
+"""The event log of a trace: the least that must be recorded while the model runs. Records are built from it later."""
 
 from __future__ import annotations
 
