@@ -45,7 +45,7 @@ def check(
     json: Json = False,
     **limits: str | None,
 ) -> None:
-    """Does the cross-check hold, has every operation a rule, is the model within budget? Exit status 1 if not.
+    """Exit with status 1 if the cross-check disagrees, an operation has no rule, or the model exceeds a budget.
 
     A network of the library's own is also compared with its closed form as a whole. A COUNT is written as 320M, 1.5k or
     25557032, for bytes also as 20MB.

@@ -34,7 +34,7 @@ def compare(
     csv: Csv = False,
     markdown: Markdown = False,
 ) -> None:
-    """Several models side by side."""
+    """Compare several models."""
     from costmodel.compare import compare as compared
     from costmodel.views import text
 

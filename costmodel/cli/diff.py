@@ -27,7 +27,7 @@ def diff(
         Path | None, typer.Option("--save", "-o", metavar="FILE.md", help="Also write it to this file.")
     ] = None,
 ) -> None:
-    """What changed between two profiles, as Markdown for a pull request."""
+    """Show what changed between two profiles, as Markdown for a pull request."""
     from costmodel.difference import Difference
     from costmodel.views import units
 

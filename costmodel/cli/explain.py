@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def explain(
     formula: Annotated[str | None, typer.Argument(help="A layer or block, such as conv. Default: list all.")] = None,
 ) -> None:
-    """A closed form: its formula in symbols, what they mean, its source, and one worked number."""
+    """Explain a closed form: the formula, its symbols and source, and a worked number."""
     from costmodel.formulas import CATALOG
 
     if formula is None:

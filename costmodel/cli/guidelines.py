@@ -15,7 +15,7 @@ def guidelines(
     csv: Csv = False,
     markdown: Markdown = False,
 ) -> None:
-    """ShuffleNetV2's four guidelines for fast networks, applied to a model."""
+    """Apply ShuffleNetV2's four guidelines for fast networks to a model."""
     result = profiled(model, inputs, train=train).guidelines()
     if markdown:
         console.write(result.to_markdown(limit=top))

@@ -20,7 +20,7 @@ def models(
     ] = False,
     json: Json = False,
 ) -> None:
-    """List the networks that can be named."""
+    """List the networks that can be given by name."""
     from costmodel import models as zoo
 
     if published:

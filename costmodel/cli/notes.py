@@ -25,7 +25,7 @@ def notes(
     save: SaveClaims = None,
     json: Json = False,
 ) -> None:
-    """Compute the claims of the five study notes: does each hold, and what is right?"""
+    """Compute the claims of the five study notes: whether each holds, and what is right."""
     from costmodel.notes import all_claims, report, results
 
     names = claims or [claim.id for claim in all_claims()]

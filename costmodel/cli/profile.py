@@ -34,7 +34,7 @@ def profile(
     csv: Csv = False,
     markdown: Markdown = False,
 ) -> None:
-    """What a model costs, layer by layer."""
+    """Show what a model costs, layer by layer."""
     from costmodel.views import text
 
     p = profiled(model, inputs, train=train, strict=strict)

@@ -22,7 +22,7 @@ def roofline(
     csv: Csv = False,
     markdown: Markdown = False,
 ) -> None:
-    """A lower bound of a model's time on a device, layer by layer."""
+    """Show a lower bound of a model's time on a device, layer by layer."""
     result = profiled(model, inputs, train=train).roofline(device)
     if markdown:
         console.write(result.to_markdown(limit=top))
