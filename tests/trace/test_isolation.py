@@ -91,8 +91,8 @@ class WritesWhereItIsTold(nn.Module):
         with torch.no_grad():
             torch.div(self.count, 2, out=self.count)
             torch.div(self.weight, 2, out=self.weight)
-            torch.frexp(self.count, out=(self.count, torch.zeros(4, dtype=torch.int32)))  # its rule is taken away
-            torch._foreach_mul_([self.count, self.weight], 2.0)  # has none
+            torch.frexp(self.count, out=(self.count, torch.zeros(4, dtype=torch.int32)))  # without a rule here
+            torch._foreach_mul_([self.count, self.weight], 2.0)  # likewise
             self.plain.mul_(2)
         return x * self.count
 
@@ -101,6 +101,7 @@ class WritesWhereItIsTold(nn.Module):
 def test_what_an_op_is_told_to_write_into_stays(execution: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """``out=`` of the model's own buffers and parameters is recorded, at the op's usual price, and not carried out."""
     monkeypatch.delitem(RULES, "aten.frexp.Tensor")
+    monkeypatch.delitem(RULES, "aten._foreach_mul_.Scalar")
     model = WritesWhereItIsTold()
     before = everything(model)
     profile = costmodel.profile(model, (2, 4), execution=execution)
