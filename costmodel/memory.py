@@ -3,9 +3,9 @@
 **Live bytes** are those of every storage from the op that allocates it to the op after which nothing refers to it any
 more, as the trace saw Python release it. Views and in-place ops share their base's storage; what an op allocates for
 itself lives as long as the op. The model's inputs, which their caller holds, count throughout. Parameters and buffers
-are said apart. Left out: what a kernel asks for beneath torch's ops (workspaces of cuDNN and oneDNN), and the
-allocator's rounding and fragmentation. A training-mode forward is counted as it runs without autograd: what autograd
-would save for the backward pass is left out.
+are said apart. Left out: what a kernel asks for and frees itself (its workspace: cuDNN's, oneDNN's, a dropout's
+noise), and the allocator's rounding and fragmentation. A training-mode forward is counted as it runs without autograd:
+what autograd would save for the backward pass is left out.
 """
 
 from __future__ import annotations

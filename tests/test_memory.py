@@ -338,6 +338,7 @@ def test_live_memory_of_grouped_queries() -> None:
     (nn.Fold((20, 20), (5, 5)), (1, 100, 256)), (nn.GRU(32, 64, 2), (20, 4, 32)), (nn.RNN(32, 64), (20, 4, 32)),
     (nn.LSTM(32, 64, 2, batch_first=True, bidirectional=True, dropout=0.3), (4, 20, 32)),
     (nn.MultiheadAttention(32, 4, dropout=0.3), (50, 2, 32)), (nn.Upsample(scale_factor=2), (2, 8, 16, 16)),
+    (nn.Upsample(scale_factor=2, mode="bilinear"), (1, 4, 40, 40)),
     (Function(lambda m, x: x.logsumexp(1)), (64, 500)), (Function(lambda m, x: x.count_nonzero(1)), (64, 500)),
     (Function(lambda m, x: torch.native_dropout(x, 0.3, True)[0]), (64, 500)),
     (Function(lambda m, x: x * (x > 0)), (64, 500)),

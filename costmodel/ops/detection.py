@@ -106,9 +106,9 @@ def _deformable_kind(call: OpCall) -> str:
 
 def _deformable_access(call: OpCall, output: int) -> AccessMap:
     # The offsets may point anywhere; they themselves follow the output.
-    taps: tuple[AxisMap, ...] = (Affine(0), All(), Affine(2), Affine(3))
-    access = {"input": (Affine(0), All(), All(), All()), "offset": taps}
-    return {**access, "mask": taps} if call.args["use_mask"] else access
+    axis_maps: tuple[AxisMap, ...] = (Affine(0), All(), Affine(2), Affine(3))
+    access = {"input": (Affine(0), All(), All(), All()), "offset": axis_maps}
+    return {**access, "mask": axis_maps} if call.args["use_mask"] else access
 
 
 _ALIGN = "He et al., Mask R-CNN, arXiv:1703.06870, section 3"

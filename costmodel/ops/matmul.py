@@ -58,7 +58,7 @@ def _product(
     factors: tuple[str, str],
     output: Callable[[TensorSpec, TensorSpec], TensorSpec],
     contracted: tuple[int, ...],
-    taps: tuple[tuple[AxisMap, ...], tuple[AxisMap, ...]],
+    axis_maps: tuple[tuple[AxisMap, ...], tuple[AxisMap, ...]],
     examples: tuple[Example, ...],
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
@@ -92,7 +92,7 @@ def _product(
         return moved([*read, call.args["self"]] if adds_self(call) else read, call.outputs)
 
     def access(call: OpCall, index: int) -> AccessMap:
-        access = dict(zip(factors, taps, strict=True))
+        access = dict(zip(factors, axis_maps, strict=True))
         if adds_self(call):
             access["self"] = aligned(call.args["self"], call.outputs[index])
         return access
@@ -172,8 +172,8 @@ def _bilinear_temporaries(args: Arguments) -> list[TensorSpec]:
 
 
 def _bilinear_access(call: OpCall, output: int) -> AccessMap:
-    taps: tuple[AxisMap, ...] = (*(Affine(d) for d in range(len(call.args["input1"].shape) - 1)), All())
-    return {"input1": taps, "input2": taps}
+    axis_maps: tuple[AxisMap, ...] = (*(Affine(d) for d in range(len(call.args["input1"].shape) - 1)), All())
+    return {"input1": axis_maps, "input2": axis_maps}
 
 
 _A, _B = TensorSpec((3, 4)), TensorSpec((4, 5))
@@ -181,34 +181,34 @@ _BATCH_A, _BATCH_B = TensorSpec((2, 3, 4)), TensorSpec((2, 4, 5))
 _V = TensorSpec((4,))
 
 register(
-    _product("aten.mm.default", factors=("self", "mat2"), output=_mm, contracted=(1,), taps=(_ROWS, _COLUMNS),
+    _product("aten.mm.default", factors=("self", "mat2"), output=_mm, contracted=(1,), axis_maps=(_ROWS, _COLUMNS),
              examples=(example(_A, _B),)),
     _product("aten.bmm.default", factors=("self", "mat2"), output=_bmm, contracted=(2,),
-             taps=((Affine(0), Affine(1), All()), (Affine(0), All(), Affine(2))),
+             axis_maps=((Affine(0), Affine(1), All()), (Affine(0), All(), Affine(2))),
              temporaries=_one_pair("self", "mat2"), examples=(example(_BATCH_A, _BATCH_B),)),
-    _product("aten.mv.default", factors=("self", "vec"), output=_mv, contracted=(1,), taps=(_ROWS, (All(),)),
+    _product("aten.mv.default", factors=("self", "vec"), output=_mv, contracted=(1,), axis_maps=(_ROWS, (All(),)),
              examples=(example(_A, _V),)),
     _product("aten.dot.default", factors=("self", "tensor"), output=_dot, contracted=(0,),
-             taps=((All(),), (All(),)), examples=(example(_V, _V),)),
+             axis_maps=((All(),), (All(),)), examples=(example(_V, _V),)),
     _product("aten.vdot.default", factors=("self", "other"), output=_dot, contracted=(0,),
-             taps=((All(),), (All(),)), examples=(example(_V, _V),)),
+             axis_maps=((All(),), (All(),)), examples=(example(_V, _V),)),
     _product("aten.addmm.default", "aten.addmm_.default", factors=("mat1", "mat2"), output=_mm, contracted=(1,),
-             taps=(_ROWS, _COLUMNS),
+             axis_maps=(_ROWS, _COLUMNS),
              examples=(example(TensorSpec((3, 5)), _A, _B), example(TensorSpec((3, 5)), _A, _B, beta=0, alpha=2),
                        example(TensorSpec((3, 5)), _A, _B, beta=0.5))),
     *(
         _product(target, factors=("batch1", "batch2"), output=_bmm, contracted=(2,),
-                 taps=((Affine(0), Affine(1), All()), (Affine(0), All(), Affine(2))),
+                 axis_maps=((Affine(0), Affine(1), All()), (Affine(0), All(), Affine(2))),
                  temporaries=_one_pair("batch1", "batch2", *written),
                  examples=(example(TensorSpec((2, 3, 5)), _BATCH_A, _BATCH_B, alpha=0.5),))
         for target, written in (("aten.baddbmm.default", ()), ("aten.baddbmm_.default", ("self",)))
     ),
     _product("aten.addbmm.default", "aten.addbmm_.default", factors=("batch1", "batch2"), output=_addbmm,
-             contracted=(0, 2), taps=((All(), Affine(0), All()), (All(), All(), Affine(1))),
+             contracted=(0, 2), axis_maps=((All(), Affine(0), All()), (All(), All(), Affine(1))),
              temporaries=_one_pair("batch1", "batch2"),
              examples=(example(TensorSpec((3, 5)), _BATCH_A, _BATCH_B),)),
     _product("aten.addmv.default", "aten.addmv_.default", factors=("mat", "vec"), output=_mv, contracted=(1,),
-             taps=(_ROWS, (All(),)), examples=(example(TensorSpec((3,)), _A, _V),)),
+             axis_maps=(_ROWS, (All(),)), examples=(example(TensorSpec((3,)), _A, _V),)),
     Rule(
         targets=("aten.linear.default",), kind=always("linear"), outputs=_linear, work=_linear_work,
         traffic=every_argument, access=_linear_access,

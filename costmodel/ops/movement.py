@@ -124,8 +124,8 @@ def _stack(args: Arguments) -> TensorSpec:
 def _stack_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.outputs[0].shape)
     dim = call.args["dim"] % rank
-    taps = tuple(Affine(d) for d in range(rank) if d != dim)
-    return {name: taps for name, _ in call.tensors()}
+    axis_maps = tuple(Affine(d) for d in range(rank) if d != dim)
+    return {name: axis_maps for name, _ in call.tensors()}
 
 
 def _overwritten(call: OpCall) -> Traffic:
@@ -168,12 +168,12 @@ def _roll_access(call: OpCall, output: int) -> AccessMap:
     x, dims = call.args["self"], _as_list(call.args["dims"])
     if not dims:
         return everything(call, output)  # the flattened tensor is rolled
-    taps: list[AxisMap] = [Affine(d) for d in range(len(x.shape))]
+    axis_maps: list[AxisMap] = [Affine(d) for d in range(len(x.shape))]
     for dim, shift in zip(dims, _as_list(call.args["shifts"]), strict=True):
-        before = taps[dim]
+        before = axis_maps[dim]
         shift += before.shift if isinstance(before, Rolled) else 0
-        taps[dim] = Rolled(dim % len(x.shape), shift, x.shape[dim])
-    return {"self": tuple(taps)}
+        axis_maps[dim] = Rolled(dim % len(x.shape), shift, x.shape[dim])
+    return {"self": tuple(axis_maps)}
 
 
 def _flip_access(call: OpCall, output: int) -> AccessMap:

@@ -186,6 +186,8 @@ def _instance_norm_work(call: OpCall) -> Work:
         return Work(multiplies=x.size, adds=x.size)
     batch = x.shape[0]
     instances = batch * channels
+    if not instances:
+        return Work()
     work = _standardised(groups=instances, n=x.size // instances) + _affine(call)
     if call.args["running_mean"] is not None:
         # torch moves the averages of every instance, then takes their mean over the batch.

@@ -74,10 +74,10 @@ def _bordering(repeats_edge: bool) -> Callable[[OpCall, int], AccessMap]:
 
 def _wrapped(call: OpCall, output: int) -> AccessMap:
     x = call.args["self"]
-    taps: list[AxisMap] = []
+    axis_maps: list[AxisMap] = []
     for d, (before, after) in enumerate(_sides(call.args["pad"], len(x.shape))):
-        taps.append(Wrapped(d, before, x.shape[d]) if before or after else Affine(d))
-    return {"self": tuple(taps)}
+        axis_maps.append(Wrapped(d, before, x.shape[d]) if before or after else Affine(d))
+    return {"self": tuple(axis_maps)}
 
 
 def _blocks(size: Sequence[int], args: Arguments) -> int:

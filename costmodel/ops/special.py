@@ -6,7 +6,7 @@ from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.defaults import default_float
-from costmodel.ops.elementwise import each, elementwise
+from costmodel.ops.elementwise import each, elementwise, float_casts
 from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 
 _X = TensorSpec((2, 3, 4))
@@ -82,9 +82,9 @@ register(
     ),
     elementwise("aten.signbit.default", work=each(), kind="other", outputs=_boolean,
                 examples=(example(_X),), source=_BITS),
-    elementwise("aten.copysign.Tensor", work=each(), kind="other", outputs=_floating,
+    elementwise("aten.copysign.Tensor", work=each(), kind="other", outputs=_floating, temporaries=float_casts,
                 examples=(example(_X, _Y),), source=_BITS),
-    elementwise("aten.copysign.Scalar", work=each(), kind="other", outputs=_floating,
+    elementwise("aten.copysign.Scalar", work=each(), kind="other", outputs=_floating, temporaries=float_casts,
                 examples=(example(_X, -1.0),), source=_BITS),
     elementwise(
         "aten.heaviside.default", work=each(compares=1), kind="other", examples=(example(_X, _X),),
@@ -97,6 +97,7 @@ register(
     ),
     elementwise(
         "aten.atan2.default", "aten.atan2_.default", work=each(transcendentals=1), kind="other", outputs=_floating,
+        temporaries=float_casts,
         examples=(example(_X, _Y),) , source="one transcendental function",
     ),
     elementwise(
@@ -110,18 +111,21 @@ register(
     ),
     elementwise(
         "aten.xlogy.Tensor", work=each(multiplies=1, transcendentals=1), kind="other", outputs=_floating,
+        temporaries=float_casts,
         examples=(example(_X, _Y),), source="a * log(b)",
     ),
     elementwise(
         "aten.sinc.default", work=each(multiplies=1, transcendentals=1, divides=1), kind="other", outputs=_floating,
+        temporaries=float_casts,
         examples=(example(_X),), source="sin(pi x) / (pi x)",
     ),
     elementwise(
         "aten.deg2rad.default", "aten.rad2deg.default", work=each(multiplies=1), kind="multiply", outputs=_floating,
+        temporaries=float_casts,
         examples=(example(_X),), source="times a constant",
     ),
     elementwise(
-        "aten.angle.default", work=each(transcendentals=1), kind="other", outputs=_angle,
+        "aten.angle.default", work=each(transcendentals=1), kind="other", outputs=_angle, temporaries=float_casts,
         examples=(example(_X), example(_C)), source="atan2 of the parts",
     ),
     elementwise(

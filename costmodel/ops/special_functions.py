@@ -101,6 +101,7 @@ register(
         examples=_BINARY, source="one function, for only values tell a polynomial's degree",
     ),
     elementwise("aten.polygamma.default", work=each(transcendentals=1), kind="other", outputs=_order_first,
+                temporaries=float_casts,
                 source=_ONE, examples=(example(2, _X),)),
     elementwise("aten.polygamma_.default", work=each(transcendentals=1), kind="other", outputs=_order_first,
                 source=_ONE, examples=(example(_X, 2),)),

@@ -1,8 +1,11 @@
 """Temporaries that several families share: copies of arguments in a layout that a kernel cannot take.
 
 A temporary is a tensor that an op allocates besides its outputs and frees before it returns. The trace sees the op
-whole, so only its rule can say so. Sizes are those of torch's own kernels on the CPU, in inference; a GPU keeps indices
-in one-dimensional max pooling too, and may fuse what are matrix products of attention here.
+whole, so only its rule can say so. What counts are tensors that one aten op hands to another on the way. The workspace
+that a single kernel asks for and frees (packed filters, columns of patches, a buffer per thread, the noise of a
+dropout) depends on the processor and the build, and is left out. Sizes are those of torch's CPU kernels without
+autograd, and ``tests/ops/test_temporaries.py`` measures them; a GPU keeps indices in one-dimensional max pooling too,
+and may fuse what are matrix products of attention here.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import torch
 
 from costmodel.graph import TensorSpec, tensors_in
 from costmodel.ops import COMPOSITES, RULES, Torch
+from costmodel.ops.elementwise import casts, float_casts
 from costmodel.ops.rule import Example
 from tests.live_memory import allocations, peak
 from tests.ops._binding import LAYOUTS, RealCall, runnable
@@ -126,3 +127,39 @@ def test_the_peak_is_that_of_a_real_run(target: str) -> None:
             wrong[which] = f"told {expected}, held {held}"
     assert not wrong
     assert True in sizes or runnable(target) is None or any(part in target for part in NOT_LARGE)
+
+
+def integers(example: Example, last_only: bool) -> Example:
+    """The example with its last tensor of integers, or all of them."""
+    places = [i for i, value in enumerate(example.args) if isinstance(value, TensorSpec)]
+    changed = places[-1:] if last_only else places
+    return Example(
+        tuple(TensorSpec(v.shape, "int64") if i in changed else v for i, v in enumerate(example.args)), example.kwargs
+    )
+
+
+CASTING = [
+    target for target, rule in RULES.items()
+    if rule.temporaries in (casts, float_casts) and runnable(target) is not None
+    and "_backward" not in target  # gradients are no integers
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("last_only", [True, False])
+@pytest.mark.parametrize("target", CASTING)
+def test_operands_of_another_dtype_are_cast(target: str, last_only: bool) -> None:
+    """An elementwise op computes in one dtype: of each operand that has another it makes a copy first."""
+    op = runnable(target)
+    assert op is not None
+    wrong = {}
+    for i, example in enumerate(RULES[target].examples):
+        grown = large(op, integers(example, last_only), lambda call: told(target, call, ()) is not None)
+        if grown is None:
+            continue  # torch takes no integers here
+        call = RealCall.of(op, grown)
+        tensors = told(target, call, ())
+        assert tensors is not None
+        expected, held = sum(t.nbytes for t in tensors), peak(allocations(call.run))
+        if abs(expected - held) > BOOKKEEPING:
+            wrong[i] = f"told {expected}, held {held}"
+    assert not wrong
