@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from costmodel.access import AccessMap
+from costmodel.access import AccessMap, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import aligned
@@ -80,7 +80,11 @@ def _traffic(overwrites: bool) -> Callable[[OpCall], Traffic]:
 def _access(call: OpCall, output: int) -> AccessMap:
     y = call.outputs[output]
     own = f"[{output}]"
-    return {name: aligned(t, y) for name, t in call.tensors() if name.endswith(own) or not name.endswith("]")}
+    return {
+        name: aligned(t, y) if len(t.shape) <= len(y.shape) else (All(),) * len(t.shape)
+        for name, t in call.tensors()
+        if name.endswith(own) or not name.endswith("]")
+    }
 
 
 def _per_element(**counts: int) -> PerTensor:

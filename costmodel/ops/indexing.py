@@ -148,9 +148,14 @@ def _scatter_access(call: OpCall, output: int) -> AccessMap:
     return {"self": tuple(map(Affine, range(rank))), **_mixed(call, "index", "src")}
 
 
-def _index_add_access(call: OpCall, output: int) -> AccessMap:
+def _index_add_access(call: OpCall, output: int) -> dict[str, tuple[AxisMap, ...]]:
     rank = len(call.args["self"].shape)
     return {"self": tuple(map(Affine, range(rank))), **_mixed(call, "source"), "index": (All(),)}
+
+
+def _index_fill_access(call: OpCall, output: int) -> AccessMap:
+    """Beside what is filled, a value of no dimensions."""
+    return {**_index_add_access(call, output), "value": ()}
 
 
 def _index_put_access(call: OpCall, output: int) -> AccessMap:
@@ -316,7 +321,7 @@ register(
          traffic=_index_add_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec((2, 5, 4))),)),
     copy("aten.index_fill.int_Scalar", "aten.index_fill_.int_Scalar", outputs=_like_self, access=_index_add_access,
          traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, 2.0),)),
-    copy("aten.index_fill.int_Tensor", "aten.index_fill_.int_Tensor", outputs=_like_self, access=_index_add_access,
+    copy("aten.index_fill.int_Tensor", "aten.index_fill_.int_Tensor", outputs=_like_self, access=_index_fill_access,
          traffic=_index_fill_traffic, source=_SOURCE, examples=(example(_X, 1, _ROWS, TensorSpec(())),)),
     copy("aten.nonzero_static.default", access=everything, source=_SOURCE, examples=(example(_X, size=3),),
          outputs=lambda args: TensorSpec((args["size"], len(args["self"].shape)), "int64")),

@@ -96,6 +96,10 @@ class RealCall:
                 bound[name] = (
                     torch.arange(1, bound[name].shape[-1] + 1, dtype=torch.int32).expand_as(bound[name]).clone()
                 )
+        if "unpool" in op.name():  # the places of values: each its own, for one of several writes of a place would win
+            where = bound["indices"]
+            plane = where.shape[-2 if "2d" in op.name() else -3 :]
+            where.copy_(torch.arange(plane.numel()).view(plane).expand_as(where))
         return cls(op, bound)
 
     def run(self) -> tuple[torch.Tensor, ...]:
@@ -149,7 +153,9 @@ class RealCall:
     def record(self, outputs: Sequence[torch.Tensor]) -> OpCall:
         """What a rule's ``work``, ``traffic``, ``kind`` and ``window`` are given."""
         args = self.arguments()
-        specs = (next(iter(args.values())),) if self.is_inplace else tuple(map(spec_of, outputs))
+        first = next(iter(args.values()))
+        # An op that writes into a list of tensors returns nothing.
+        specs = (first,) if self.is_inplace and type(first) is TensorSpec else tuple(map(spec_of, outputs))
         namespace, _, rest = self.op.name().partition("::")
         name = f"{namespace}.{rest}" if "." in rest else f"{namespace}.{rest}.default"
         return OpCall(name, args, specs, inplace=self.is_inplace)

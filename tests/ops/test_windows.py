@@ -19,9 +19,10 @@ Position = tuple[int, ...]
 
 NOT_ON_THE_PATH = {
     "weight", "bias", "running_mean", "running_var", "params", "w_ih", "w_hh", "b_ih", "b_hh", "scale_factor",
-    "attn_mask", "hx", "cx", "per_sample_weights",
+    "attn_mask", "hx", "cx", "per_sample_weights", "random_samples",
 }  # fmt: skip
-"""Parameters, statistics, masks and initial states: a access may leave them out, they are not the network's input."""
+"""Parameters, statistics, masks and initial states: an access map may leave out what is not
+the network's input."""
 
 CLAMPED = (
     "aten.reflection_pad", "aten.replication_pad", "aten.upsample_linear", "aten.upsample_bilinear",
@@ -29,6 +30,9 @@ CLAMPED = (
 )  # fmt: skip
 """Near their border they read what lies inside, where the access says "outside the input", as for zero padding: padding
 mirrors or repeats (``costmodel.ops.padding``), linear upsampling reads a second position with weight zero."""
+
+CRASHES_ON_NAN = {"aten::_linalg_eigvals"}
+"""LAPACK reads out of bounds there."""
 
 TIGHT = ("costmodel.ops.shape", "costmodel.ops.movement", "costmodel.ops.convolution")
 LOOSE = {
@@ -44,7 +48,7 @@ LOOSE = {
     "aten.stack.default": "a tap tells where in an input an output looks, not which outputs look at all",
     "aten.convolution.default": "strides leave gaps between taps, which an interval covers",
 }
-"""Where a access may claim more than is read, and why."""
+"""Where an access map may claim more than is read, and why."""
 
 
 def name_of(rule: Rule) -> str:
@@ -100,7 +104,7 @@ def some(shape: Position, at_most: int) -> list[Position]:
 def differing(call: RealCall, name: str, position: Position, before: list[torch.Tensor]) -> list[list[Position]]:
     """For each output, the positions that change when one input element turns NaN, or (where that is lost) large."""
     changed: list[set[Position]] = [set() for _ in before]
-    for poison in (float("nan"), 1e4):
+    for poison in (1e4,) if call.op.name() in CRASHES_ON_NAN else (float("nan"), 1e4):
         if any(changed):
             break
         poisoned = call.copy()
@@ -119,7 +123,7 @@ def differing(call: RealCall, name: str, position: Position, before: list[torch.
 
 @pytest.mark.parametrize("rule", DISTINCT, ids=name_of)
 def test_sights_are_well_formed(rule: Rule) -> None:
-    """Every output of every example has a access: a tap for each dimension, and each on a dimension that is there."""
+    """Every output of every example has an access map: for each dimension one that points at a dimension."""
     for call in examples(rule):
         record = call.record(call.copy().run())
         tensors = dict(record.tensors())
