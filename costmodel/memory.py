@@ -174,7 +174,10 @@ def _least_of_pointwise(layer: TracedLayer) -> Iterator[float]:
         y = op.call.outputs[0]
         positions = y.size // filters.shape[0]  # of the whole batch
         # With a stride, or with padding, the input has other positions than the output, and the bound does not apply.
-        if op.traffic.elements == positions * sum(filters.shape[:2]) + filters.size + sum(b.size for b in bias):
+        # Nor does it to no positions at all.
+        if positions and op.traffic.elements == positions * sum(filters.shape[:2]) + filters.size + sum(
+            b.size for b in bias
+        ):
             least = pointwise_memory_access_bound(macs=op.work.macs, size=(positions,))
             yield float(least) + sum(b.size for b in bias)
 

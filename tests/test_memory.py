@@ -111,6 +111,13 @@ def test_writing_a_part_keeps_the_rest() -> None:
     assert p.fused_memory_access == (18 + 4 + 18 + 9) + (18 + 4 + 18)
 
 
+def test_a_batch_of_none_moves_the_weights() -> None:
+    """With no samples a layer has a row of memory access all the same, and the page is written."""
+    p = costmodel.profile(nn.Sequential(nn.Conv2d(3, 4, 1)), (0, 3, 8, 8))
+    assert p.memory["memory_access"].tolist() == [3 * 4 + 4]
+    assert "<html" in p.to_html()
+
+
 def test_kernels_never_move_more_than_their_ops() -> None:
     """Over the zoo fusing saves, each op's part is not negative, and kernels and ops sum to the same total."""
     for name in ("resnet18", "mobilenet_v3_small", "shufflenet_v2", "googlenet", "ghostnet"):
