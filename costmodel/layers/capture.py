@@ -78,7 +78,7 @@ def _spec_of_cost(cost: LayerCost) -> LayerSpec:
 
 def _reader_of(name: str, layer: Layer) -> Reader:
     kind = layer.kind
-    hyper, present = _getter(layer.hyper), _getter(layer.present)
+    hyper, present = _getter(layer.hyper), _getter(layer.optional_params)
 
     def read(module: nn.Module, _: Any) -> CapturedLayer | None:
         own = module.__dict__
@@ -86,19 +86,19 @@ def _reader_of(name: str, layer: Layer) -> Reader:
             # Whether parameters are there, not what they are: nothing may hold on to them.
             return to_spec, (hyper(own), (*map(is_not, present(own[PARAMETERS]), _NONES),))
         except KeyError:
-            if any(_is_computed(module, attribute) for attribute in layer.present):
+            if any(_is_computed(module, attribute) for attribute in layer.optional_params):
                 return None
             parameters, *_ = registered_on(module)
             values = [getattr(module, attribute) for attribute in layer.hyper]
-            return to_spec, (values, [parameters.get(name) is not None for name in layer.present])
+            return to_spec, (values, [parameters.get(name) is not None for name in layer.optional_params])
 
     def to_spec(found: tuple[tuple[Any, ...], tuple[bool, ...]]) -> LayerSpec:
         hyper, present = found
-        by_name = dict(zip(layer.hyper, hyper, strict=True)) | dict(zip(layer.present, present, strict=True))
+        by_name = dict(zip(layer.hyper, hyper, strict=True)) | dict(zip(layer.optional_params, present, strict=True))
         return LayerSpec(name, by_name, kind)
 
     nothing = to_spec, ((), ())
-    return read if layer.hyper or layer.present else lambda _module, _given: nothing
+    return read if layer.hyper or layer.optional_params else lambda _module, _given: nothing
 
 
 _NONES = repeat(None)

@@ -53,7 +53,7 @@ class Layer:
 
     hyper: tuple[str, ...]
     """Attributes that are hyper-parameters."""
-    present: tuple[str, ...]
+    optional_params: tuple[str, ...]
     """Attributes of which only the presence counts: ``bias``, ``weight``."""
     formula: Formula
     kind: str = ""
@@ -70,10 +70,10 @@ USER_LAYERS: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], LayerC
 """Those that users added."""
 
 
-def add(*types: type[nn.Module], hyper: str = "", present: str = "", formula: Formula, kind: str = "") -> None:
-    """Registers layer types; ``hyper`` and ``present`` are space-separated names of attributes."""
+def add(*types: type[nn.Module], hyper: str = "", optional_params: str = "", formula: Formula, kind: str = "") -> None:
+    """Registers layer types; ``hyper`` and ``optional_params`` are space-separated names of attributes."""
     for t in types:
-        LAYERS[t] = _BY_NAME[t.__name__] = Layer(tuple(hyper.split()), tuple(present.split()), formula, kind)
+        LAYERS[t] = _BY_NAME[t.__name__] = Layer(tuple(hyper.split()), tuple(optional_params.split()), formula, kind)
 
 
 def cost_of(call: ModuleCall) -> LayerCost | None:

@@ -65,9 +65,10 @@ _DIMENSIONS: tuple[tuple[type[nn.Module], ...], ...] = (
     (nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d),
 )
 for _axes, (_plain, _transposed, _) in enumerate(_DIMENSIONS, start=1):
-    add(_plain, hyper=_CONV, present="weight bias", formula=_batched(_axes, _conv))
+    add(_plain, hyper=_CONV, optional_params="weight bias", formula=_batched(_axes, _conv))
     add(
-        _transposed, hyper=f"{_CONV} output_padding", present="weight bias", formula=_batched(_axes, _conv_transpose)
+        _transposed, hyper=f"{_CONV} output_padding", optional_params="weight bias",
+        formula=_batched(_axes, _conv_transpose),
     )  # fmt: skip
 
 
@@ -85,8 +86,8 @@ def _bilinear(call: Call) -> LayerCost:
     return replace(cost, read=cost.read - call.given_again)
 
 
-add(nn.Linear, hyper="in_features out_features", present="weight bias", formula=_linear)
-add(nn.Bilinear, hyper="in1_features in2_features out_features", present="weight bias", formula=_bilinear)
+add(nn.Linear, hyper="in_features out_features", optional_params="weight bias", formula=_linear)
+add(nn.Bilinear, hyper="in1_features in2_features out_features", optional_params="weight bias", formula=_bilinear)
 
 
 def _batch_norm(call: Call) -> LayerCost:
@@ -142,13 +143,18 @@ def _local_response_norm(call: Call) -> LayerCost:
 
 add(
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
-    hyper="num_features track_running_stats momentum", present="weight bias", formula=_batch_norm,
+    hyper="num_features track_running_stats momentum", optional_params="weight bias", formula=_batch_norm,
 )  # fmt: skip
 for _axes, (_, _, _instance) in enumerate(_DIMENSIONS, start=1):
-    add(_instance, hyper="num_features track_running_stats", present="weight bias", formula=_instance_norm(_axes))
-add(nn.LayerNorm, hyper="normalized_shape", present="weight bias", formula=_layer_norm)
-add(nn.GroupNorm, hyper="num_groups num_channels", present="weight bias", formula=_group_norm)
-add(nn.RMSNorm, hyper="normalized_shape", present="weight", formula=_rms_norm)
+    add(
+        _instance,
+        hyper="num_features track_running_stats",
+        optional_params="weight bias",
+        formula=_instance_norm(_axes),
+    )
+add(nn.LayerNorm, hyper="normalized_shape", optional_params="weight bias", formula=_layer_norm)
+add(nn.GroupNorm, hyper="num_groups num_channels", optional_params="weight bias", formula=_group_norm)
+add(nn.RMSNorm, hyper="normalized_shape", optional_params="weight", formula=_rms_norm)
 add(nn.LocalResponseNorm, hyper="size alpha beta k", formula=_local_response_norm, kind="norm")
 
 
@@ -177,7 +183,7 @@ add(
 add(
     nn.PReLU,
     hyper="num_parameters",
-    present="weight",
+    optional_params="weight",
     formula=lambda call: f.activation(name="prelu", shape=call.shape, num_parameters=call["num_parameters"]),
 )
 

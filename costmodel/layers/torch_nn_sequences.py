@@ -42,7 +42,7 @@ add(nn.RNN, hyper=f"{_RNN} nonlinearity", formula=_recurrent(f.rnn, "nonlinearit
 add(
     nn.Embedding,
     hyper="num_embeddings embedding_dim max_norm",
-    present="weight",
+    optional_params="weight",
     formula=lambda call: None if call["max_norm"] is not None else f.embedding(
         num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], shape=call.shape
     ),
@@ -62,7 +62,8 @@ def _embedding_bag(call: Call) -> LayerCost | None:
 
 
 add(
-    nn.EmbeddingBag, hyper="num_embeddings embedding_dim mode max_norm", present="weight", formula=_embedding_bag
+    nn.EmbeddingBag, hyper="num_embeddings embedding_dim mode max_norm", optional_params="weight",
+    formula=_embedding_bag,
 )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def _mask(mask: TensorSpec | None) -> str | None:
 add(
     nn.MultiheadAttention,
     hyper="embed_dim num_heads kdim vdim dropout batch_first add_zero_attn _qkv_same_embed_dim",
-    present="in_proj_bias bias_k",
+    optional_params="in_proj_bias bias_k",
     formula=_multi_head_attention,
     kind="attention",
 )
