@@ -17,17 +17,19 @@ _I = TensorSpec((2, 3), "int64")
 _B = TensorSpec((2, 3), "bool")
 
 
-def _promoted(args: Arguments) -> TensorSpec:
+def promoted(args: Arguments) -> TensorSpec:
+    """A tensor of the operands' common shape and dtype."""
     return layout.elementwise(args)
 
 
-def _floating(args: Arguments) -> TensorSpec:
-    # Functions of real numbers turn integers into the default floating dtype.
+def floating(args: Arguments) -> TensorSpec:
+    """Likewise, of a floating dtype: functions of real numbers turn integers into the default one."""
     y = layout.elementwise(args)
     return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, default_float(), y.strides)
 
 
-def _magnitude(args: Arguments) -> TensorSpec:
+def magnitude(args: Arguments) -> TensorSpec:
+    """Likewise, of the real dtype of a complex one."""
     y = layout.elementwise(args)
     return TensorSpec(y.shape, layout.real_dtype(y.dtype), y.strides)
 
@@ -54,7 +56,7 @@ def casts(args: Arguments) -> list[TensorSpec]:
 
 def float_casts(args: Arguments) -> list[TensorSpec]:
     """The same of an op that computes with real numbers: integers become floating."""
-    dtype = _floating(args).dtype
+    dtype = floating(args).dtype
     tensors = [v for v in args.values() if type(v) is TensorSpec]
     return [TensorSpec(t.shape, dtype) for t in tensors if t.dtype != dtype]
 
@@ -97,7 +99,7 @@ def elementwise(
     work: Callable[[OpCall], Work],
     kind: str,
     examples: tuple[Example, ...],
-    outputs: Callable[[Arguments], TensorSpec] = _promoted,
+    outputs: Callable[[Arguments], TensorSpec] = promoted,
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] = casts,
     source: str = "torch.Tensor, elementwise",
 ) -> Rule:
@@ -160,11 +162,11 @@ register(
     elementwise(*_inplace("mul.Tensor"), work=each(multiplies=1), kind="multiply", examples=_BINARY),
     elementwise(*_inplace("mul.Scalar"), work=each(multiplies=1), kind="multiply", examples=_SCALAR),
     elementwise(
-        "aten.div.Tensor", work=each(divides=1), kind="multiply", outputs=_floating, temporaries=float_casts,
+        "aten.div.Tensor", work=each(divides=1), kind="multiply", outputs=floating, temporaries=float_casts,
         examples=(*_BINARY, example(_I, _I)),
     ),
     elementwise("aten.div_.Tensor", work=each(divides=1), kind="multiply", examples=_BINARY),
-    elementwise(*_inplace("div.Scalar"), work=each(divides=1), kind="multiply", outputs=_floating,
+    elementwise(*_inplace("div.Scalar"), work=each(divides=1), kind="multiply", outputs=floating,
                 temporaries=float_casts, examples=_SCALAR),
     elementwise(
         *_inplace("div.Tensor_mode"), work=each(divides=1), kind="multiply",
@@ -217,7 +219,7 @@ register(
     elementwise(*_inplace("square.default"), work=each(multiplies=1), kind="multiply", outputs=_squared,
                 examples=_UNARY),
     elementwise(
-        *_inplace("reciprocal.default"), work=each(divides=1), kind="multiply", outputs=_floating,
+        *_inplace("reciprocal.default"), work=each(divides=1), kind="multiply", outputs=floating,
         temporaries=float_casts, examples=_UNARY,
     ),
     elementwise(
@@ -225,7 +227,7 @@ register(
             "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "asin",
             "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "lgamma", "digamma",
         ))),
-        work=each(transcendentals=1), kind="other", outputs=_floating, temporaries=float_casts, examples=_UNARY,
+        work=each(transcendentals=1), kind="other", outputs=floating, temporaries=float_casts, examples=_UNARY,
     ),
     elementwise(
         *_inplace(*(f"{f}.default" for f in ("neg", "sign", "sgn", "round", "floor", "ceil", "trunc", "frac"))),
@@ -233,7 +235,7 @@ register(
         source="sign flips and rounding are bit operations, not arithmetic",
     ),
     elementwise(
-        *_inplace("abs.default"), work=each(), kind="other", outputs=_magnitude, examples=_UNARY,
+        *_inplace("abs.default"), work=each(), kind="other", outputs=magnitude, examples=_UNARY,
         source="sign flips and rounding are bit operations, not arithmetic",
     ),
     elementwise(

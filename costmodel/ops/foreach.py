@@ -9,7 +9,7 @@ from costmodel.access import AccessMap, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import aligned
-from costmodel.ops.defaults import default_float
+from costmodel.ops.elementwise import floating, magnitude, promoted
 from costmodel.ops.reduction import norm_work
 from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, example, moved, register
 from costmodel.quantities import Traffic, Work
@@ -33,22 +33,8 @@ def _tensor(args: Arguments) -> TensorSpec:
     return own
 
 
-def _promoted(args: Arguments) -> TensorSpec:
-    return layout.elementwise(args)
-
-
-def _floating(args: Arguments) -> TensorSpec:
-    y = layout.elementwise(args)
-    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, default_float(), y.strides)
-
-
 def _like_self(args: Arguments) -> TensorSpec:
-    return _promoted({"self": args["self"]})
-
-
-def _magnitude(args: Arguments) -> TensorSpec:
-    y = _promoted(args)
-    return TensorSpec(y.shape, layout.real_dtype(y.dtype), y.strides)
+    return promoted({"self": args["self"]})
 
 
 def _one(args: Arguments) -> TensorSpec:
@@ -136,7 +122,7 @@ def _foreach(
     overload: str,
     work: PerTensor,
     case: Example,
-    one: Callable[[Arguments], TensorSpec] = _promoted,
+    one: Callable[[Arguments], TensorSpec] = promoted,
     in_place: bool = True,
     overwrites: bool = False,
     temporaries: Callable[[Arguments], list[TensorSpec]] = lambda args: [],
@@ -178,19 +164,19 @@ def _operand(name: str) -> Callable[[Arguments], TensorSpec]:
     def one(args: Arguments) -> TensorSpec:
         other: Any = next((args[n] for n in ("other", "scalar", "scalars", "exponent") if n in args), None)
         operands = {"self": args["self"], "other": other}
-        return _floating(operands) if name == "div" else _promoted(operands)
+        return floating(operands) if name == "div" else promoted(operands)
 
     return one
 
 
 def _all() -> Iterator[Rule]:
     for name in _BITS:
-        one = _magnitude if name == "abs" else _promoted
+        one = magnitude if name == "abs" else promoted
         yield from _foreach(name, "default", _per_element(), _UNARY, one)
     for name in _FUNCTIONS:
-        yield from _foreach(name, "default", _per_element(transcendentals=1), _UNARY, _floating)
-    yield from _foreach("sigmoid", "default", _per_element(transcendentals=1, adds=1, divides=1), _UNARY, _floating)
-    yield from _foreach("reciprocal", "default", _per_element(divides=1), _UNARY, _floating)
+        yield from _foreach(name, "default", _per_element(transcendentals=1), _UNARY, floating)
+    yield from _foreach("sigmoid", "default", _per_element(transcendentals=1, adds=1, divides=1), _UNARY, floating)
+    yield from _foreach("reciprocal", "default", _per_element(divides=1), _UNARY, floating)
     for name, work in _BINARY.items():
         for overload, case in (
             ("Scalar", example(_LIST, 2.0)), ("ScalarList", example(_LIST, [2.0, 3.0])),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.defaults import default_float
-from costmodel.ops.elementwise import each, elementwise, float_casts
+from costmodel.ops.elementwise import each, elementwise, float_casts, floating
 from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 
 _X = TensorSpec((2, 3, 4))
@@ -21,17 +20,12 @@ def _boolean(args: Arguments) -> TensorSpec:
     return layout.elementwise(args, "bool")
 
 
-def _floating(args: Arguments) -> TensorSpec:
-    y = layout.elementwise(args)
-    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, default_float(), y.strides)
-
-
 def _like_self(args: Arguments) -> TensorSpec:
     return layout.elementwise(args, args["self"].dtype)
 
 
 def _angle(args: Arguments) -> TensorSpec:
-    y = _floating(args)
+    y = floating(args)
     if layout.category(y.dtype) == 3:
         return TensorSpec(y.shape, layout.real_dtype(y.dtype))
     return y
@@ -82,9 +76,9 @@ register(
     ),
     elementwise("aten.signbit.default", work=each(), kind="other", outputs=_boolean,
                 examples=(example(_X),), source=_BITS),
-    elementwise("aten.copysign.Tensor", work=each(), kind="other", outputs=_floating, temporaries=float_casts,
+    elementwise("aten.copysign.Tensor", work=each(), kind="other", outputs=floating, temporaries=float_casts,
                 examples=(example(_X, _Y),), source=_BITS),
-    elementwise("aten.copysign.Scalar", work=each(), kind="other", outputs=_floating, temporaries=float_casts,
+    elementwise("aten.copysign.Scalar", work=each(), kind="other", outputs=floating, temporaries=float_casts,
                 examples=(example(_X, -1.0),), source=_BITS),
     elementwise(
         "aten.heaviside.default", work=each(compares=1), kind="other", examples=(example(_X, _X),),
@@ -96,7 +90,7 @@ register(
         source="NaN, +inf and -inf are each compared for",
     ),
     elementwise(
-        "aten.atan2.default", "aten.atan2_.default", work=each(transcendentals=1), kind="other", outputs=_floating,
+        "aten.atan2.default", "aten.atan2_.default", work=each(transcendentals=1), kind="other", outputs=floating,
         temporaries=float_casts,
         examples=(example(_X, _Y),) , source="one transcendental function",
     ),
@@ -110,17 +104,17 @@ register(
         examples=(example(_X, _Y),), source="max(a, b) + log(1 + exp(-|a - b|))",
     ),
     elementwise(
-        "aten.xlogy.Tensor", work=each(multiplies=1, transcendentals=1), kind="other", outputs=_floating,
+        "aten.xlogy.Tensor", work=each(multiplies=1, transcendentals=1), kind="other", outputs=floating,
         temporaries=float_casts,
         examples=(example(_X, _Y),), source="a * log(b)",
     ),
     elementwise(
-        "aten.sinc.default", work=each(multiplies=1, transcendentals=1, divides=1), kind="other", outputs=_floating,
+        "aten.sinc.default", work=each(multiplies=1, transcendentals=1, divides=1), kind="other", outputs=floating,
         temporaries=float_casts,
         examples=(example(_X),), source="sin(pi x) / (pi x)",
     ),
     elementwise(
-        "aten.deg2rad.default", "aten.rad2deg.default", work=each(multiplies=1), kind="multiply", outputs=_floating,
+        "aten.deg2rad.default", "aten.rad2deg.default", work=each(multiplies=1), kind="multiply", outputs=floating,
         temporaries=float_casts,
         examples=(example(_X),), source="times a constant",
     ),

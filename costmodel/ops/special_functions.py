@@ -8,7 +8,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import pointwise
 from costmodel.ops.defaults import default_float
-from costmodel.ops.elementwise import each, elementwise, float_casts
+from costmodel.ops.elementwise import each, elementwise, float_casts, floating
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.ops.versions import Change, has
 from costmodel.quantities import Work
@@ -20,13 +20,8 @@ _ONE = "one transcendental function (Abramowitz & Stegun, Handbook of Mathematic
 _BITS = "bit operations, not arithmetic"
 
 
-def _floating(args: Arguments) -> TensorSpec:
-    y = layout.elementwise(args)
-    return y if layout.category(y.dtype) >= 2 else TensorSpec(y.shape, default_float(), y.strides)
-
-
 def _order_first(args: Arguments) -> TensorSpec:
-    return _floating({"self": args["self"]})
+    return floating({"self": args["self"]})
 
 
 def _gamma_work(call: OpCall) -> Work:
@@ -68,13 +63,13 @@ def _mantissa_and_exponent(args: Arguments) -> Outputs:
 
 
 def _contiguous(args: Arguments) -> TensorSpec:
-    y = _floating(args)
+    y = floating(args)
     return TensorSpec(y.shape, y.dtype)
 
 
 def _functions(*names: str, examples: tuple[Example, ...], source: str = _ONE) -> Rule:
     return elementwise(
-        *(f"aten.{name}.default" for name in names), work=each(transcendentals=1), kind="other", outputs=_floating,
+        *(f"aten.{name}.default" for name in names), work=each(transcendentals=1), kind="other", outputs=floating,
         temporaries=float_casts, source=source, examples=examples,
     )  # fmt: skip
 
@@ -112,9 +107,9 @@ register(
         for name, temporaries in (("mvlgamma", _arguments_of_gamma), ("mvlgamma_", _arguments_and_sum))
     ),
     elementwise("aten.special_entr.default", work=each(transcendentals=1, multiplies=1), kind="other",
-                outputs=_floating, temporaries=float_casts, source="-x log(x)", examples=_UNARY),
+                outputs=floating, temporaries=float_casts, source="-x log(x)", examples=_UNARY),
     elementwise("aten.special_xlog1py.default", work=each(transcendentals=1, multiplies=1), kind="other",
-                outputs=_floating, temporaries=float_casts, source="x log(1 + y)", examples=_BINARY),
+                outputs=floating, temporaries=float_casts, source="x log(1 + y)", examples=_BINARY),
     elementwise("aten.logaddexp2.default", work=each(compares=1, adds=3, transcendentals=2), kind="other",
                 source="max(a, b) + log2(1 + 2^(-|a - b|))", examples=(example(_X, _Y),)),
     elementwise("aten.gcd.default", "aten.gcd_.default", work=each(transcendentals=1), kind="other", examples=_INTS,
@@ -122,7 +117,7 @@ register(
     elementwise("aten.lcm.default", "aten.lcm_.default", work=each(transcendentals=1, divides=1, multiplies=1),
                 kind="other", examples=_INTS, source="|a| / gcd(a, b) * |b|"),
     *(
-        elementwise(target, work=each(transcendentals=1, multiplies=1), kind="other", outputs=_floating,
+        elementwise(target, work=each(transcendentals=1, multiplies=1), kind="other", outputs=floating,
                     temporaries=temporaries, examples=(example(_X, _I),), source="x * 2^e")
         for target, temporaries in (("aten.ldexp.Tensor", _powers(1)), ("aten.ldexp_.default", _powers(2)))
     ),
