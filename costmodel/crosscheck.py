@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
-from costmodel.graph import TensorSpec, tensors_in
+from costmodel.graph import Note, TensorSpec, tensors_in
 from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.rendering import Rendered
@@ -52,14 +52,26 @@ class CrossCheck(Rendered):
     """Layers without a closed form, by name: functional ops, and modules of types that no formula covers."""
     unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Ops without a rule, and where they ran: their cost is missing from every figure."""
+    bounds: tuple[Note, ...] = ()
+    """Where a figure is a lower bound for another reason, and why."""
     against: str = ""
     third: Mapping[str, ThirdOpinion] = field(default_factory=dict)
     """The third tool's count by layer name, where there is one."""
 
     @property
     def ok(self) -> bool:
-        """Whether every quantity derived twice agrees."""
+        """Whether every quantity derived twice agrees: nothing disagrees, also where nothing was derived twice."""
         return not self.mismatches
+
+    @property
+    def unchecked_because(self) -> str:
+        """Why nothing was derived twice; empty where something was."""
+        if self.checked:
+            return ""
+        if not self.traced_only:
+            return "no layer ran"
+        layers = len(self.traced_only)
+        return "no formula covers " + (f"any of the {layers} layers that ran" if layers > 1 else "the layer that ran")
 
     @cached_property
     def mismatches(self) -> list[QuantityCheck]:
@@ -99,7 +111,9 @@ def check(pricing: Pricing) -> CrossCheck:
             continue
         checked += 1
         comparisons.extend(_compare(layer, cost))
-    return CrossCheck(pricing.graph.model, tuple(comparisons), checked, tuple(traced_only), pricing.unknown)
+    return CrossCheck(
+        pricing.graph.model, tuple(comparisons), checked, tuple(traced_only), pricing.unknown, pricing.bounds
+    )
 
 
 def crosscheck(

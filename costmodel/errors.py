@@ -12,7 +12,7 @@ class ForwardError(CostModelError):
 
 
 class UnknownOpError(CostModelError):
-    """An op without a rule ran, with ``strict=True``."""
+    """An op without a rule ran, or a figure is a lower bound, with ``strict=True``."""
 
 
 class NeedsValuesError(CostModelError):

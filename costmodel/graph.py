@@ -226,6 +226,16 @@ class ModuleInfo:
     """Further names under which the same module is registered."""
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Why a figure of this execution is a lower bound."""
+
+    where: str
+    """The qualified name of the module, ``""`` for the model itself."""
+    why: str
+    """A clause that says what is not counted: ``"how many non-zeros the result has depends on values"``."""
+
+
 class Recording(Protocol):
     """What a trace recorded. ``OpCall`` and ``ModuleCall`` are made of it on demand, as totals need few of them."""
 
@@ -241,6 +251,9 @@ class Recording(Protocol):
     def storages(self) -> list[Storage]:
         """Every allocation, by the index that tensors have of it."""
 
+    def notes(self) -> list[Note]:
+        """Why figures are lower bounds, where they are for another reason than their op's rule."""
+
     def tally(self) -> Iterable[tuple[OpCall, int]]:
         """Representatives of all ops that ran, with how many each represents: those do the same work."""
 
@@ -253,6 +266,7 @@ class Records:
     of_ops: list[OpCall]
     of_calls: list[ModuleCall]
     of_storages: list[Storage]
+    of_notes: list[Note] = field(default_factory=list)
 
     def modules(self) -> dict[str, ModuleInfo]:
         """The module tree by first name, depth first."""
@@ -269,6 +283,10 @@ class Records:
     def storages(self) -> list[Storage]:
         """Every allocation, by the index that tensors have of it."""
         return self.of_storages
+
+    def notes(self) -> list[Note]:
+        """Why figures are lower bounds, where they are for another reason than their op's rule."""
+        return self.of_notes
 
     def tally(self) -> Iterable[tuple[OpCall, int]]:
         """Every op, each for itself."""
@@ -310,9 +328,14 @@ class Graph:
         """Every allocation, by the index that tensors have of it."""
         return self.recording.storages()
 
+    @cached_property
+    def notes(self) -> list[Note]:
+        """Why figures are lower bounds, where they are for another reason than their op's rule."""
+        return self.recording.notes()
+
     def __getstate__(self) -> dict[str, Any]:
         state = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return state | {"recording": Records(self.modules, self.ops, self.calls, self.storages)}
+        return state | {"recording": Records(self.modules, self.ops, self.calls, self.storages, self.notes)}
 
     def parameters(self) -> dict[str, TensorSpec]:
         """Distinct parameters by first name. A tensor shared by several modules is one."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from costmodel.graph import REPRESENTATIVE, Graph, ModuleCall, ModuleInfo, OpCall, TensorSpec, tensors_in
+from costmodel.graph import REPRESENTATIVE, Graph, ModuleCall, ModuleInfo, Note, OpCall, TensorSpec, tensors_in
 from costmodel.ops import Rule, find
 from costmodel.quantities import Traffic, Work
 
@@ -44,6 +44,18 @@ class PricedOp:
         """The dtype it computes in: that of the first floating tensor among its inputs, then its outputs."""
         tensors = [*(tensor for _, tensor in self.call.tensors()), *self.call.outputs]
         return next((t.dtype for t in tensors if "float" in t.dtype), tensors[0].dtype if tensors else "float32")
+
+    @cached_property
+    def bound_because(self) -> str | None:
+        """Why its cost is a lower bound, where its rule says so."""
+        if self.rule is None or self.rule.bound_because is None:
+            return None
+        return self.rule.bound_because(self.call)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether its cost is known, and no lower bound."""
+        return self.rule is not None and self.bound_because is None
 
     @property
     def activations(self) -> int:
@@ -84,6 +96,8 @@ class TracedLayer:
     """Those that no earlier layer has: the layer's share of the model's total."""
     read: frozenset[int]
     """The storages that any op of the run reads, in this layer or another."""
+    notes: tuple[Note, ...] = ()
+    """Why figures of a module are lower bounds, where they are for another reason than the rule of one of its ops."""
 
     @cached_property
     def work(self) -> Work:
@@ -102,8 +116,8 @@ class TracedLayer:
 
     @property
     def is_exact(self) -> bool:
-        """Whether each of its ops has a rule."""
-        return all(op.rule is not None for op in self.ops)
+        """Whether the cost of each of its ops is known, and no figure is a lower bound."""
+        return not self.notes and all(op.is_exact for op in self.ops)
 
     @cached_property
     def kind(self) -> str:
@@ -172,6 +186,17 @@ class Pricing:
         return {op: tuple(names) for op, names in where.items()}
 
     @cached_property
+    def bounds(self) -> tuple[Note, ...]:
+        """Why figures are lower bounds although every op has a rule, each reason once for each module."""
+        of_rules = (Note(self.module_name(op.call), op.bound_because) for op in self.ops if op.bound_because)
+        return tuple(dict.fromkeys((*self.graph.notes, *of_rules)))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no figure is a lower bound."""
+        return not self.unknown and not self.bounds
+
+    @cached_property
     def layers(self) -> tuple[TracedLayer, ...]:
         """Every leaf module call, and every op outside leaf modules, in the order in which they began."""
         return tuple(self._layers())
@@ -203,7 +228,8 @@ class Pricing:
         self, call: ModuleCall, parameters: tuple[TensorSpec, ...], new: tuple[TensorSpec, ...]
     ) -> TracedLayer:
         ops = self.ops[call.first_op : call.end_op]
-        return TracedLayer(call.name or call.type, call.type, call, ops, parameters, new, self.read)
+        notes = tuple(note for note in self.graph.notes if _is_within(note.where, call.name))
+        return TracedLayer(call.name or call.type, call.type, call, ops, parameters, new, self.read, notes)
 
     def module_name(self, op: OpCall) -> str:
         """The qualified name of the innermost module in which an op ran."""
@@ -269,6 +295,11 @@ class Pricing:
                 read=self.read,
             )
             covered += 1
+
+
+def _is_within(name: str, module: str) -> bool:
+    """Whether a qualified name is that of a module or of one below it."""
+    return not module or name == module or name.startswith(module + ".")
 
 
 def _last_inside(graph: Graph, call: ModuleCall) -> int:

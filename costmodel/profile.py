@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from costmodel.crosscheck import CrossCheck, check
 from costmodel.errors import UnknownOpError
 from costmodel.fusion import Fusion
-from costmodel.graph import Graph, TensorSpec, tensors_in
+from costmodel.graph import Graph, Note, TensorSpec, tensors_in
 from costmodel.measures import Number, named
 from costmodel.memory import LayerMemory, PeakMemory, layer_memory, memory_table, peak_memory
 from costmodel.pricing import Pricing
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Every op that ran, in exactly one of three groups."""
+    """Every op that ran, in exactly one of three groups; and where figures are lower bounds for another reason."""
 
     counted: dict[str, int]
     """Ops whose cost is counted, and how often they ran."""
@@ -41,6 +41,8 @@ class Coverage:
     """Ops that cost nothing, and why."""
     unknown: dict[str, tuple[str, ...]]
     """Ops without a rule, and the modules in which they ran. Add a rule with ``costmodel.register_op``."""
+    bounds: tuple[Note, ...] = ()
+    """Where (``where``, a module) a figure is a lower bound for another reason, and which (``why``)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +156,8 @@ class Profile(Report):
 
     @property
     def is_exact(self) -> bool:
-        """Whether every op that ran has a rule. If not, totals are lower bounds."""
-        return not self.pricing.unknown
+        """Whether every op that ran has a rule that gives its exact cost. If not, totals are lower bounds."""
+        return self.pricing.is_exact
 
     @property
     def execution(self) -> str:
@@ -187,7 +189,7 @@ class Profile(Report):
 
     @cached_property
     def coverage(self) -> Coverage:
-        """The ops that cost something, those that are free with the reason, and those without a rule."""
+        """Ops that cost something, ops that are free, ops without a rule; and where figures are lower bounds."""
         counted: dict[str, int] = {}
         free: dict[str, str] = {}
         for op in self.pricing.ops:
@@ -197,7 +199,7 @@ class Profile(Report):
                 free[op.call.op] = op.rule.free_because
             else:
                 counted[op.call.op] = counted.get(op.call.op, 0) + 1
-        return Coverage(counted, free, self.pricing.unknown)
+        return Coverage(counted, free, self.pricing.unknown, self.pricing.bounds)
 
     # -- tables ---------------------------------------------------------------------------------------------------
 
@@ -346,14 +348,14 @@ def profile(
         inputs: a shape such as ``(1, 3, 224, 224)``; a tensor; a ``costmodel.Input`` (shape and dtype); a tuple or
             list of those, nested as the model takes them; a dict of keyword inputs; ``None`` asks the model itself.
         mode: the mode of the forward pass, ``"eval"`` or ``"train"``.
-        strict: raise on an op without a rule, instead of marking the profile inexact.
+        strict: raise where an op has no rule or a figure is a lower bound, instead of marking the profile inexact.
         execution: ``"meta"`` computes nothing; ``"real"`` runs the model on real tensors; ``"auto"`` does the first,
             and the second for a model that reads a tensor's value.
 
     Raises:
         InputError: the arguments cannot be understood.
         ForwardError: the model's forward failed; the message names the layer and the shapes.
-        UnknownOpError: with ``strict``, an op without a rule ran.
+        UnknownOpError: with ``strict``, an op without a rule ran, or a figure is a lower bound.
         NeedsValuesError: with ``execution="meta"``, the model reads a tensor's value.
 
     >>> from torch import nn
@@ -380,9 +382,12 @@ def profile(
 
 
 def require_exact(p: Profile) -> None:
-    """Raises ``UnknownOpError`` if an op that ran has no rule."""
-    if not p.is_exact:
+    """Raises ``UnknownOpError`` if an op that ran has no rule, or a figure is a lower bound."""
+    if p.pricing.unknown:
         raise UnknownOpError(_unknown_message(p))
+    if p.pricing.bounds:
+        parts = [f"in {note.where or 'the model itself'}, {note.why}" for note in p.pricing.bounds]
+        raise UnknownOpError(f"a figure is a lower bound: {'; '.join(parts)}. Pass strict=False to accept that.")
 
 
 def _unknown_message(result: Profile) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from costmodel.errors import ConvertError
 from costmodel.formulas import LayerCost
-from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, OpCall, Records, Storage, TensorSpec
+from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, Note, OpCall, Records, Storage, TensorSpec
 from costmodel.profile import Profile
 from costmodel.quantities import Work
 from costmodel.views.json import NESTED, VERSION
@@ -74,8 +74,9 @@ class _Reader:
             for i, o in enumerate(g["ops"])
         ]  # fmt: skip
         calls = [self.call(c) for c in g["calls"]]
+        notes = [Note(where, why) for where, why in g.get("notes", ())]
         return Graph(
-            found["model"], Records(modules, ops, calls, [Storage(*s) for s in g["storages"]]),
+            found["model"], Records(modules, ops, calls, [Storage(*s) for s in g["storages"]], notes),
             self.value(g["inputs"]), self.value(g["kwargs"]), self.value(g["outputs"]), found["execution"],
             found["mode"], g["reason"],
         )  # fmt: skip

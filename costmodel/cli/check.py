@@ -70,7 +70,7 @@ def check(
         import json as writer
 
         console.write(writer.dumps({
-            "ok": ok, "crosscheck": found.ok, "is_exact": p.is_exact,
+            "ok": ok, "crosscheck": found.ok, "checked": found.checked, "is_exact": p.is_exact,
             "budgets": {n: {"limit": limit, "value": totals[n], "ok": kept[n]} for n, limit in budgets.items()},
             "mismatches": [[c.name, c.quantity] for c in found.mismatches],
             "closed_form": None if whole is None else whole.ok,

@@ -23,6 +23,7 @@ def register_op(
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
     fusible: bool = False,
     source: str = "the user",
+    bound_because: Callable[[OpCall], str | None] | None = None,
 ) -> Callable[[OpWork], OpWork]:
     """Registers a rule for ops of your own; the decorated function returns the arithmetic of one call.
 
@@ -37,6 +38,7 @@ def register_op(
             before it returns; by default none.
         fusible: whether it could join the kernel that makes its input.
         source: where the definition is written down.
+        bound_because: why the cost of a call is a lower bound, ``None`` where it is not; by default none is.
 
     The function takes an ``OpCall`` (``call.args`` by the op's own argument names, tensors with ``shape``, ``size``
     and ``dtype``; ``call.outputs``) and returns ``costmodel.Work`` or a dict of its fields. Results are cached:
@@ -71,6 +73,7 @@ def register_op(
             Rule(
                 targets=names, kind=always(kind), outputs=outputs, work=work, traffic=traffic, access=access,
                 temporaries=temporaries, fusible=fusible, source=source, free_because=None, examples=(),
+                bound_because=bound_because,
             )
         )  # fmt: skip
         return function

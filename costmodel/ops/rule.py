@@ -61,6 +61,8 @@ class Rule:
     free_because: str | None
     """Why it costs neither arithmetic nor traffic, where it does not."""
     examples: tuple[Example, ...]
+    bound_because: Callable[[OpCall], str | None] | None = None
+    """Why the cost of a call is a lower bound, where it is; ``None``: shapes alone determine the cost of every call."""
 
 
 class Registry(dict[str, Rule]):

@@ -12,6 +12,7 @@ from costmodel.graph import (
     CapturedLayer,
     ModuleCall,
     ModuleInfo,
+    Note,
     OpCall,
     Storage,
     TensorSpec,
@@ -61,6 +62,12 @@ class EventLog:
         """By index of the storage, the op that first takes a tensor that torch has made without an op."""
         self.freed_after: dict[int, int] = {}
         """By index of the storage, the op after which nothing referred to it any more."""
+        self.noted: dict[tuple[int, str], None] = {}
+        """Module calls in which a figure is a lower bound, and why."""
+
+    def add_note(self, why: str) -> None:
+        """Records that a figure of the module that runs now is a lower bound, and why."""
+        self.noted[self.module, why] = None
 
     def add_storage(self, spec: TensorSpec, allocated_at: int) -> None:
         """Gives a tensor a storage of its own."""
@@ -90,6 +97,12 @@ class EventLog:
         return [
             event if isinstance(event, OpCall) else _record(index, *event) for index, event in enumerate(self.events)
         ]
+
+    def notes(self) -> list[Note]:
+        """Why figures are lower bounds, each reason once for each module."""
+        calls = self.calls() if self.noted else []
+        found = [Note(calls[module].name if module >= 0 else "", why) for module, why in self.noted]
+        return list(dict.fromkeys(found))
 
     def tally(self) -> Iterator[tuple[OpCall, int]]:
         """Each op that was not answered from the cache, and a representative of each that was, with their number."""

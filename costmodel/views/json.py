@@ -73,7 +73,7 @@ def document(p: Profile) -> dict[str, Any]:
         "measures": _measures(),
         "totals": _totals(p),
         "layers": [{str(k): _shown(v) for k, v in row.items()} for row in rows],
-        "coverage": asdict(p.coverage),
+        "coverage": _coverage(p),
         "crosscheck": {
             "ok": check.ok,
             "checked": check.checked,
@@ -86,6 +86,13 @@ def document(p: Profile) -> dict[str, Any]:
         },
         "graph": _Writer().graph(p.graph),
     }  # fmt: skip
+
+
+def _coverage(p: Profile) -> dict[str, Any]:
+    coverage = asdict(p.coverage)
+    if not coverage["bounds"]:
+        del coverage["bounds"]
+    return coverage
 
 
 def _measures() -> dict[str, dict[str, Any]]:
@@ -135,7 +142,9 @@ class _Writer:
             "outputs": self.value(g.outputs),
         }  # fmt: skip
         frozen = [i for i, t in enumerate(self.specs) if t.role == "parameter" and not t.trainable]
-        return {"tensors": self.tensors, **({"frozen": frozen} if frozen else {}), **body}
+        notes = [[note.where, note.why] for note in g.notes]
+        optional = {"frozen": frozen, "notes": notes}
+        return {"tensors": self.tensors, **{key: value for key, value in optional.items() if value}, **body}
 
     def call(self, c: ModuleCall) -> dict[str, Any]:
         layer = None

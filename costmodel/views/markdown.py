@@ -122,6 +122,8 @@ def _trust(p: Profile) -> str:
 
 def verdict(check: CrossCheck) -> str:
     """The cross-check in a sentence."""
+    if check.unchecked_because:
+        return f"⚠️ Cross-check: nothing derived twice, for {check.unchecked_because}."
     traced = f" {len(check.traced_only)} have no closed form and are traced only." if check.traced_only else ""
     if check.ok:
         twice = f"{check.checked} layers derived twice"
@@ -132,8 +134,8 @@ def verdict(check: CrossCheck) -> str:
 
 
 def coverage_line(coverage: Coverage) -> str:
-    """The coverage in a sentence, which names what is not known."""
-    if not coverage.unknown:
+    """The coverage in a sentence or two, which name what is not known."""
+    if not coverage.unknown and not coverage.bounds:
         known = len(coverage.counted) + len(coverage.free)
         return f"✅ Coverage: all {known} operations that ran have a rule ({len(coverage.free)} of them are free)."
     missing = "; ".join(
@@ -141,7 +143,10 @@ def coverage_line(coverage: Coverage) -> str:
         + (f" and {len(where) - 1} more places" if len(where) > 1 else "")
         for op, where in coverage.unknown.items()
     )
-    return f"⚠️ Coverage: totals are lower bounds (≥), for these operations have no rule: {missing}."
+    bounds = "; ".join(f"in {escape(note.where or 'the model itself')}, {escape(note.why)}" for note in coverage.bounds)
+    said = [f", for these operations have no rule: {missing}"] if missing else []
+    said += [f": {bounds}"] if bounds else []
+    return " ".join(f"⚠️ Coverage: totals are lower bounds (≥){reasons}." for reasons in said)
 
 
 def _kinds(p: Profile) -> str:
@@ -205,6 +210,7 @@ def crosscheck(check: CrossCheck) -> str:
         parts.append(folded(f"{len(check.traced_only)} layers that are traced only", body))
     for op, where in check.unknown.items():
         parts.append(f"⚠️ No rule for {escape(op)}, which ran in {escape(where[0] or 'the model itself')}.")
+    parts += [f"⚠️ A lower bound in {escape(n.where or 'the model itself')}: {escape(n.why)}." for n in check.bounds]
     return "\n\n".join(parts) + "\n"
 
 

@@ -180,16 +180,24 @@ def verdict_parts(p: Profile, check: CrossCheck) -> list[RenderableType]:
     from rich.text import Text
 
     coverage = p.coverage
+    parts: list[RenderableType] = []
     if p.is_exact:
         known = len(coverage.counted) + len(coverage.free)
-        covered = Text.assemble(("✓ ", "green"), f"coverage: all {known} kinds of operation that ran have a rule")
-    else:
+        said = f"coverage: all {known} kinds of operation that ran have a rule"
+        parts.append(Text.assemble(("✓ ", "green"), said))
+    if coverage.unknown:
         covered = Text.assemble(("! ", "yellow"), "coverage: totals are lower bounds (≥), for these have no rule:")
         for op, where in coverage.unknown.items():
             covered.append(f"\n    {op} in {', '.join(name or 'the model itself' for name in where[:3])}")
             covered.append(f" and {len(where) - 3} more" if len(where) > 3 else "")
         covered.append("\n  add a rule with costmodel.register_op")
-    parts: list[RenderableType] = [covered, *crosscheck_parts(check)]
+        parts.append(covered)
+    if coverage.bounds:
+        covered = Text.assemble(("! ", "yellow"), "coverage: totals are lower bounds (≥):")
+        for note in coverage.bounds:
+            covered.append(f"\n    in {note.where or 'the model itself'}: {note.why}")
+        parts.append(covered)
+    parts += crosscheck_parts(check)
     if p.execution == "real":
         parts.append(Text.assemble(("! ", "yellow"), f"run with real tensors: {p.graph.reason}"))
     return parts
@@ -201,7 +209,11 @@ def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
 
     also = f"; {len(check.traced_only)} traced only" if check.traced_only else ""
     parts: list[RenderableType] = []
-    if check.ok:
+    if check.unchecked_because:
+        parts.append(
+            Text.assemble(("! ", "yellow"), f"cross-check: nothing derived twice, for {check.unchecked_because}")
+        )
+    elif check.ok:
         agree = "all agree to the last integer"
         verdict = f"cross-check: {check.checked} layers derived twice, {agree}{also}"
         parts.append(Text.assemble(("✓ ", "green"), verdict))
@@ -350,6 +362,11 @@ def _head_of(measure: Measure) -> str:
     return f"{measure.short or measure.title}\n({unit})" if unit else measure.short or measure.title
 
 
+def _verdict(check: CrossCheck) -> str:
+    """The cross-check in a word."""
+    return "nothing" if check.unchecked_because else "agrees" if check.ok else "DIFFERS"
+
+
 # -- several models ------------------------------------------------------------------------------------------------
 
 
@@ -368,13 +385,13 @@ def comparison_parts(c: Comparison, width: int = WIDE) -> list[RenderableType]:
                 grid.numbers(f"{measure.short or measure.title}\nratio", ratios, min(measure.priority - 1, 8))
             )
     checks = [p.crosscheck() for _, p in models]
-    columns.append(grid.Column("cross-check", ["agrees" if check.ok else "DIFFERS" for check in checks], 7))
+    columns.append(grid.Column("cross-check", [_verdict(check) for check in checks], 7))
     longest = max(len(name) for name, _ in models)
     labels = [Text(name, style="bold") for name, _ in models]
     table, dropped = grid.table("model", labels, columns, width, least=min(longest, 40))
     remarks = ([f"ratios are to {c.baseline}"] if c.baseline is not None else []) + grid.left_out(dropped)
     parts: list[RenderableType] = [table, *([grid.dim(remarks)] if remarks else [])]
     for (name, p), check in zip(models, checks, strict=True):
-        if not (check.ok and p.is_exact):
+        if not (check.ok and check.checked and p.is_exact):
             parts += ["", Text(name, style="bold"), *verdict_parts(p, check)]
     return parts

@@ -57,10 +57,25 @@ class Summary:
 
     @property
     def verdict(self) -> str:
-        """One word: ``agrees``, ``differs``, or ``incomplete`` where an op has no rule."""
+        """One word: ``agrees``, ``differs``, ``incomplete`` for lower bounds, ``unchecked`` if nothing was compared."""
         if not self.check.ok:
             return "differs"
-        return "agrees" if self.is_exact else "incomplete"
+        if not self.is_exact:
+            return "incomplete"
+        return "agrees" if self.check.checked else "unchecked"
+
+    @property
+    def tone(self) -> str:
+        """The CSS class of the verdict."""
+        return "incomplete" if self.verdict == "unchecked" else self.verdict
+
+    @property
+    def reasons(self) -> str:
+        """Why totals are lower bounds, in a line."""
+        unknown, bounds = len(self.coverage.unknown), len(self.coverage.bounds)
+        said = [f"{unknown} operation{'s' if unknown > 1 else ''} without a rule"] if unknown else []
+        said += [f"{bounds} figure{'s' if bounds > 1 else ''} that need values or work out of sight"] if bounds else []
+        return ", ".join(said)
 
 
 def summary(p: Profile) -> Summary:
