@@ -173,6 +173,8 @@ def _widths_and_groups(pricing: Pricing, names: Mapping[int, str]) -> Iterator[F
         # A convolution's first tensors are its input and its filters (c_out, c_in / groups, *kernel).
         x, w = (tensor for (_, tensor), _ in zip(op.call.tensors(), range(2), strict=False))
         y = op.call.outputs[0]
+        if 0 in (x.size, w.size, y.size):
+            continue  # without elements there are no widths to balance
         c_in, c_out, paid = x.shape[1], y.shape[1], int(op.traffic.elements)
         groups = c_in // w.shape[1]
         layer = names[op.call.index]

@@ -55,7 +55,8 @@ def load(spec: str, *, weights: bool = True) -> nn.Module:
     Args:
         spec: a name of ``costmodel.models.list_models()``; ``torchvision:NAME``; ``timm:NAME``; ``hf:`` and a model
             type, a config.json or a folder that has one; ``package.module:factory``; ``path/to/file.py:factory``.
-            Arguments follow in parentheses, as Python literals.
+            Arguments follow in parentheses, as Python literals. The last two import the module or the file and call
+            the factory: they run that code, so name none that you do not trust. ``hf:`` runs transformers' code alone.
         weights: ``False`` builds a library's network on torch's meta device, which takes no time and no memory for
             weights: it can be profiled, and cannot be run. A model that cannot be built there has weights all the
             same, and so has one from a module or file of yours, whose code runs as it is written.
@@ -218,8 +219,18 @@ def _hf(spec: Spec, text: str, context: Context) -> Any:
         source = path / "config.json" if path.is_dir() else path
         if not source.is_file():
             raise LoadError(f"{text!r}: there is no config.json in {path}")
-        with _as_load_error(text):
-            config = transformers.AutoConfig.from_pretrained(str(source), local_files_only=True, **kwargs)
+        # Without trust_remote_code, transformers asks on the terminal whether to run the code that a config names.
+        settings = {**kwargs, "local_files_only": True, "trust_remote_code": False}
+        try:
+            with _as_load_error(text):
+                config = transformers.AutoConfig.from_pretrained(str(source), **settings)
+        except LoadError as error:
+            if "trust_remote_code" in str(error.__cause__):
+                raise LoadError(
+                    f"{text!r}: {source} names code of its own (auto_map), and hf: runs none. Build the model in a "
+                    f"file of yours, with trust_remote_code=True, and name that: path/to/file.py:factory"
+                ) from error
+            raise
     else:
         types = list(transformers.CONFIG_MAPPING.keys())
         if spec.name not in types:

@@ -172,12 +172,11 @@ def _least_of_pointwise(layer: TracedLayer) -> Iterator[float]:
             continue
         _, filters, *bias = (tensor for _, tensor in op.call.tensors())
         y = op.call.outputs[0]
+        if 0 in (y.size, filters.size):
+            continue  # the bound applies to positions that are there
         positions = y.size // filters.shape[0]  # of the whole batch
         # With a stride, or with padding, the input has other positions than the output, and the bound does not apply.
-        # Nor does it to no positions at all.
-        if positions and op.traffic.elements == positions * sum(filters.shape[:2]) + filters.size + sum(
-            b.size for b in bias
-        ):
+        if op.traffic.elements == positions * sum(filters.shape[:2]) + filters.size + sum(b.size for b in bias):
             least = pointwise_memory_access_bound(macs=op.work.macs, size=(positions,))
             yield float(least) + sum(b.size for b in bias)
 

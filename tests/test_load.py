@@ -167,6 +167,24 @@ def test_transformers_by_type_file_and_folder(tmp_path: Path) -> None:
         costmodel.load(f"hf:{tmp_path.parent}")
 
 
+def test_code_that_a_config_names_is_neither_run_nor_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A config.json with code of its own is refused with a remedy: nothing waits for an answer on the terminal."""
+    pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text('{"model_type": "mine", "auto_map": {"AutoConfig": "mine.MyConfig"}}')
+    (tmp_path / "mine.py").write_text("raise SystemExit('it was run')")
+
+    questions: list[Any] = []
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "n")
+    for arguments in ("", "(trust_remote_code=True)"):
+        with pytest.raises(
+            LoadError, match=r"code of its own \(auto_map\), and hf: runs none.*path/to/file.py:factory"
+        ):
+            costmodel.load(f"hf:{tmp_path}{arguments}")
+    assert not questions
+
+
 # -- without weights --------------------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,8 @@ Model = Annotated[
     typer.Argument(
         autocompletion=_names,
         help="A name (`costmodel models`), torchvision:NAME, timm:NAME, hf:TYPE, hf:config.json, "
-        "package.module:factory, path/to/file.py:factory, each with arguments as in 'mobilenet_v1(width=0.5)'; "
+        "package.module:factory, path/to/file.py:factory (these two run that code), each with arguments as in "
+        "'mobilenet_v1(width=0.5)'; "
         "or a profile saved as .json.",
         show_default=False,
     ),

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 
-from costmodel.errors import CostModelError
+from costmodel.errors import CostModelError, InputError
 from costmodel.graph import TensorSpec, tensors_in
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.receptive_field.flow import Flow
-from costmodel.receptive_field.paths import Field
+from costmodel.receptive_field.paths import MAX_ENTRIES, Field
 from costmodel.receptive_field.result import ReceptiveField, to_result
 
 __all__ = ["Fields", "ReceptiveField", "UnknownLayerError"]
@@ -35,8 +35,11 @@ class Fields:
 
     @cached_property
     def source(self) -> TensorSpec | None:
-        """The input that fields refer to: the first that has spatial axes, else the first that has any axis."""
-        inputs = list(tensors_in((self.pricing.graph.inputs, self.pricing.graph.kwargs)))
+        """The input that fields refer to: the first that has spatial axes, else the first that has any axis.
+
+        An empty tensor has no positions that anything could depend on.
+        """
+        inputs = [t for t in tensors_in((self.pricing.graph.inputs, self.pricing.graph.kwargs)) if 0 not in t.shape]
         spatial = [t for t in inputs if len(t.shape) > 2]
         return next(iter(spatial or [t for t in inputs if len(t.shape) > 1]), None)
 
@@ -62,10 +65,12 @@ class Fields:
 
         Raises:
             UnknownLayerError: there is no such layer, or it does not depend on the input's positions.
-            ValueError: the position lies outside the layer's output.
+            InputError: the position lies outside the layer's output.
         """
         name, key, spec = self._deepest_local() if layer is None else self._find(layer)
         field = self._nominal.get(key, ())
+        if not any(field) and self._too_long:
+            raise UnknownLayerError(self._too_long)
         if not any(field):
             raise UnknownLayerError(f"the output of {name!r} does not depend on the positions of any input")
         if position is None:
@@ -85,7 +90,12 @@ class Fields:
             key = self._key(layer)
             if key is not None and _is_feature_map(self._nominal.get(key, ())):
                 return layer.name, key, layer.outputs[0]
-        raise UnknownLayerError("no layer has a local receptive field; name the layer that you mean")
+        if self.source is None:
+            raise UnknownLayerError(
+                "no input has positions along an axis: each is empty, or has fewer than two dimensions. "
+                "Profile the model on a larger input"
+            )
+        raise UnknownLayerError(self._too_long or "no layer has a local receptive field; name the layer that you mean")
 
     def _find(self, name: str) -> tuple[str, tuple[int, int], TensorSpec]:
         for layer, end, spec in reversed(list(self._readable())):
@@ -121,12 +131,22 @@ class Fields:
         return self._flow(real=True)
 
     def _flow(self, *, real: bool) -> dict[tuple[int, int], Field]:
-        if self.source is None:
+        if self.source is None or self._too_long:
             return {}
         wanted: dict[int, list[TensorSpec]] = {}
         for _, end, spec in self._readable():
             wanted.setdefault(end, []).append(spec)
         return Flow(self.pricing, self.source, self.axes, real).run(wanted)
+
+    @property
+    def _too_long(self) -> str:
+        """Why the input is too large for tables of its positions; empty where it is not."""
+        longest = max(self._lengths, default=0)
+        if longest <= MAX_ENTRIES:
+            return ""
+        return (
+            f"the input has {longest:,} positions along an axis, and receptive fields are computed for {MAX_ENTRIES:,}"
+        )
 
     @property
     def _lengths(self) -> list[int]:
@@ -142,7 +162,7 @@ class Fields:
 def _index(dims: Sequence[int], position: tuple[int, ...], spec: TensorSpec) -> dict[int, int]:
     lengths = tuple(spec.shape[d] for d in dims)
     if len(position) != len(dims) or any(not 0 <= p < n for p, n in zip(position, lengths, strict=True)):
-        raise ValueError(
+        raise InputError(
             f"position={position} is not in the output {spec.shape}: its dimensions {tuple(dims)} hold the input's "
             f"axes, so give {len(dims)} indices below {lengths}"
         )

@@ -25,7 +25,18 @@ from costmodel.access import (
     Statistic,
     Wrapped,
 )
-from costmodel.receptive_field.paths import EMPTY, Mask, Path, Paths, Periodicity, Shape, Table
+from costmodel.receptive_field.paths import (
+    EMPTY,
+    Mask,
+    Path,
+    Paths,
+    Periodicity,
+    Shape,
+    Table,
+    TooLargeError,
+    collapse,
+    require_room,
+)
 
 # -- one dimension -------------------------------------------------------------------------------------------------
 
@@ -44,6 +55,7 @@ class _Gather:
 
 @lru_cache(maxsize=4096)
 def _gather_plan(axis_map: Affine | Rolled, n_in: int, n_out: int, real: bool) -> _Gather:
+    require_room(n_out)
     out = np.arange(n_out, dtype=np.int64)
     valid: Mask | None = None
     if isinstance(axis_map, Rolled):
@@ -58,6 +70,7 @@ def _gather_plan(axis_map: Affine | Rolled, n_in: int, n_out: int, real: bool) -
         low = axis_map.unit * ((int(slope * scale) * out + int(first * scale)) // scale)
         high = axis_map.unit * ((int(slope * scale) * out + int(last * scale)) // scale + 1) - 1
         width = max(int((high - low).max(initial=0)) // axis_map.step + 1, 1)
+        require_room(n_out, width)
         index = low[:, None] + axis_map.step * np.arange(width, dtype=np.int64)
         valid = index <= high[:, None]
         if isinstance(axis_map, Sparse):
@@ -98,6 +111,7 @@ def _gather(path: Path, d: int, axis_map: Affine | Rolled, n_in: int, n_out: int
         else:
             rise = np.where(plan.inside, 0, index // period * int(period * periodicity.stride))
             index = np.where(plan.inside, index, index % period)
+    require_room(index.size, path.low.size // path.low.shape[d])
     aligned = (*index.shape, *(1,) * (path.low.ndim - d - 1))
 
     def gather(table: Table, empty: int, hull: Any) -> Table:
@@ -139,22 +153,32 @@ def compose(
     """
     result: list[Path] = []
     for path in paths:
-        statistics = {d for d, m in enumerate(axis_maps) if isinstance(m, Statistic)}
-        if path.axis_dims and path.axis_dims.keys() <= statistics:
-            # One path through the element itself, another through the statistic over all elements.
-            elementwise = [Affine(m.dim) if isinstance(m, Statistic) else m for m in axis_maps]
-            statistic = [All() if isinstance(m, Statistic) else m for m in axis_maps]
-            result.append(_compose_path(path, elementwise, shape, out, real))
-            result.append(replace(_compose_path(path, statistic, shape, out, real), kind="reduced"))
-            continue
-        composed = _compose_path(path, axis_maps, shape, out, real)
-        if any(isinstance(axis_maps[d], All) for d in path.axis_dims):
-            if not composed.axis_dims:
-                composed = replace(composed, kind="reduced" if uniform else "mixed")
-            elif _spans(path, axis_maps, shape, out):
-                composed = replace(composed, kind="mixed", axis_dims={})
-        result.append(composed)
+        try:
+            result += _compose_one(path, axis_maps, shape, out, real, uniform)
+        except TooLargeError:
+            result.append(collapse(path, len(out)))
     return result
+
+
+def _compose_one(
+    path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: Shape, real: bool, uniform: bool
+) -> list[Path]:
+    statistics = {d for d, m in enumerate(axis_maps) if isinstance(m, Statistic)}
+    if path.axis_dims and path.axis_dims.keys() <= statistics:
+        # One path through the element itself, another through the statistic over all elements.
+        elementwise = [Affine(m.dim) if isinstance(m, Statistic) else m for m in axis_maps]
+        statistic = [All() if isinstance(m, Statistic) else m for m in axis_maps]
+        return [
+            _compose_path(path, elementwise, shape, out, real),
+            replace(_compose_path(path, statistic, shape, out, real), kind="reduced"),
+        ]
+    composed = _compose_path(path, axis_maps, shape, out, real)
+    if any(isinstance(axis_maps[d], All) for d in path.axis_dims):
+        if not composed.axis_dims:
+            composed = replace(composed, kind="reduced" if uniform else "mixed")
+        elif _spans(path, axis_maps, shape, out):
+            composed = replace(composed, kind="mixed", axis_dims={})
+    return [composed]
 
 
 def _spans(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: Shape) -> bool:
@@ -187,6 +211,7 @@ def _compose_path(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: S
             if path.low.shape[d] > 1 or (n == 1 and d in path.axis_dims):
                 path = _gather(path, d, axis_map, n, out[axis_map.dim], real)
             elif (nonempty := _gather_plan(axis_map, n, out[axis_map.dim], real).nonempty) is not None:
+                require_room(out[axis_map.dim], path.low.size)
                 mask = nonempty.reshape([-1, *(1,) * (path.low.ndim - d - 1)])
                 path = replace(
                     path, low=np.where(mask, path.low, EMPTY), high=np.where(mask, path.high, -EMPTY)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
 
 from costmodel.access import AxisMap, Slice
 from costmodel.receptive_field.compose import is_identity_axis
-from costmodel.receptive_field.paths import EMPTY, Path, Paths, Shape, merge
+from costmodel.receptive_field.paths import EMPTY, MAX_ENTRIES, Path, Paths, Shape, merge
 
 Argument: TypeAlias = tuple[Paths, tuple[AxisMap, ...], Shape]
 
@@ -38,6 +39,8 @@ def concatenate(arguments: Sequence[Argument], out: Shape, *, real: bool) -> Pat
             return None
         total = both
     if sizes[dim] != 1 or dim in total.axis_dims:
+        return None
+    if prod(sizes) * out[dim] > MAX_ENTRIES:
         return None
     whole = (*sizes[:dim], out[dim], *sizes[dim + 1 :])
     low, high = np.full(whole, EMPTY, np.int64), np.full(whole, -EMPTY, np.int64)

@@ -29,6 +29,11 @@ Shape: TypeAlias = tuple[int, ...]
 EMPTY = 1 << 62
 """``low`` of an element that depends on no position of the axis; its ``high`` is ``-EMPTY``, so that low > high."""
 
+MAX_ENTRIES = 1 << 26
+"""Of one table: half a gigabyte."""
+
+_COLLAPSED = f"tables of more than {MAX_ENTRIES:,} entries are not made: the output is taken to see everything"
+
 _MAX_PATHS = 8
 """Where a tensor has more paths from one axis, those that differ in their average stride alone are merged. Otherwise
 attention over windows or pooled tokens would double their number in every layer."""
@@ -70,6 +75,22 @@ def axis_itself(length: int, dim: int, rank: int) -> Path:
     """The path of the input to itself: each position depends on itself."""
     table = np.arange(length, dtype=np.int64).reshape([length if d == dim else 1 for d in range(rank)])
     return Path(table, table, {dim: Periodicity(Fraction(1), 1)})
+
+
+class TooLargeError(Exception):
+    """A table would have more than ``MAX_ENTRIES`` entries."""
+
+
+def require_room(*sizes: int) -> None:
+    """Raises ``TooLargeError`` if a table of these sizes would be too large."""
+    if prod(sizes) > MAX_ENTRIES:
+        raise TooLargeError
+
+
+def collapse(path: Path, rank: int) -> Path:
+    """An upper bound of the path for every element of a tensor: the positions that any element depends on."""
+    low, high = (np.full((1,) * rank, bound, np.int64) for bound in (path.low.min(), path.high.max()))
+    return Path(low, high, {}, "mixed", path.adaptive, path.notes | {_COLLAPSED})
 
 
 def compress(path: Path, dims: Iterable[int]) -> Path:

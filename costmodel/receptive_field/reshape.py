@@ -9,7 +9,16 @@ from math import prod
 
 import numpy as np
 
-from costmodel.receptive_field.paths import Field, Path, Periodicity, Shape, compress
+from costmodel.receptive_field.paths import (
+    Field,
+    Path,
+    Periodicity,
+    Shape,
+    TooLargeError,
+    collapse,
+    compress,
+    require_room,
+)
 
 
 @lru_cache(maxsize=4096)
@@ -38,7 +47,10 @@ def groups(shape: Shape, out: Shape) -> tuple[tuple[tuple[int, ...], tuple[int, 
 
 def reshape_field(field: Field, shape: Shape, out: Shape, *, real: bool) -> Field:
     """The field of a tensor of ``shape``, read as a tensor of shape ``out``."""
-    reshaped = [tuple(_reshape_tables(path, shape, out) for path in paths) for paths in field]
+    try:
+        reshaped = [tuple(_reshape_tables(path, shape, out) for path in paths) for paths in field]
+    except TooLargeError:
+        return tuple(tuple(collapse(path, len(out)) for path in paths) for paths in field)
     before = [frozenset(d for path in paths for d in path.axis_dims) for paths in field]
     after = [frozenset(d for path in paths for d, n in enumerate(path.low.shape) if n > 1) for paths in reshaped]
     return tuple(
@@ -68,6 +80,7 @@ def _reshape_tables(path: Path, shape: Shape, out: Shape) -> Path:
         sizes += [out[e] if varies else 1 for e in after]
         if varies and not _is_one(before, after, shape, out):
             regrouped += after
+    require_room(*full)
     low = np.broadcast_to(path.low, full).reshape(sizes)
     high = np.broadcast_to(path.high, full).reshape(sizes)
     return compress(replace(path, low=low, high=high), regrouped)

@@ -71,9 +71,9 @@ def arguments(
                 kept[id(value)] = keep(value)
             return kept[id(value)]
         if isinstance(value, Input):
-            return make(value.shape, value.dtype)
+            return _made(make, value.shape, value.dtype)
         if is_shape(value):
-            return make(tuple(map(int, value)), floating)
+            return _made(make, tuple(map(int, value)), floating)
         if isinstance(value, Mapping):
             return {key: build(item) for key, item in value.items()}
         if isinstance(value, (tuple, list)):
@@ -94,6 +94,17 @@ def arguments(
         f"inputs must be a shape such as (1, 3, 224, 224), a tensor, a costmodel.Input, a tuple or list of those, or a "
         f"dict of keyword inputs; got {type(inputs).__name__}: {inputs!r}"
     )
+
+
+def _made(make: Make, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    try:
+        return make(shape, dtype)
+    except (TypeError, RuntimeError, MemoryError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"torch makes no {dtype} tensor of shape {shape}: {reason}. A tensor has fewer than 2**63 bytes, and in a "
+            f"real run must fit into memory: pass a smaller shape"
+        ) from error
 
 
 def default_inputs(model: nn.Module) -> Any:

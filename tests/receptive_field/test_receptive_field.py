@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from costmodel import Profile, formulas, models, profile
-from costmodel.errors import CostModelError
+from costmodel.errors import CostModelError, InputError
 from costmodel.receptive_field import Fields, UnknownLayerError
 from tests.receptive_field._networks import Step
 from tests.receptive_field._oracle import check, poisoned
@@ -325,10 +325,10 @@ def test_a_position_outside_the_output_is_refused() -> None:
     """The error names the output's shape and the dimensions that a position has."""
     p = profile(nn.Sequential(nn.Conv2d(1, 1, 3)), (1, 1, 8, 8))
     with pytest.raises(
-        ValueError, match=r"position=\(6, 0\) is not in the output \(1, 1, 6, 6\).*2 indices below \(6, 6\)"
+        InputError, match=r"position=\(6, 0\) is not in the output \(1, 1, 6, 6\).*2 indices below \(6, 6\)"
     ):
         p.receptive_field("0", (6, 0))
-    with pytest.raises(ValueError, match="give 2 indices"):
+    with pytest.raises(InputError, match="give 2 indices"):
         p.receptive_field("0", (1,))
 
 
