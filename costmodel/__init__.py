@@ -29,6 +29,7 @@ try:
         UnknownOpError,
     )
     from costmodel.formulas import LayerCost
+    from costmodel.inputs import Input, call
     from costmodel.layers import register_layer
     from costmodel.load import load
     from costmodel.measures import Measure, register_measure, unregister_measure
@@ -36,7 +37,6 @@ try:
     from costmodel.profile import Profile, profile
     from costmodel.quantities import Convention, Traffic, Work
     from costmodel.saved import read_json
-    from costmodel.trace import Input
     from costmodel.version import __version__ as __version__
 finally:
     if _collects:
@@ -62,6 +62,7 @@ __all__ = [
     "Traffic",
     "UnknownOpError",
     "Work",
+    "call",
     "compare",
     "crosscheck",
     "formulas",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -117,7 +117,12 @@ def check(pricing: Pricing) -> CrossCheck:
 
 
 def crosscheck(
-    model: nn.Module | str, inputs: Any = None, *, mode: Mode = "eval", against: str = "", execution: Execution = "auto"
+    model: nn.Module | Callable[..., Any] | str,
+    inputs: Any = None,
+    *,
+    mode: Mode = "eval",
+    against: str = "",
+    execution: Execution = "auto",
 ) -> CrossCheck:
     """Derives the cost of every layer twice, from the trace and in closed form; both must agree exactly.
 
@@ -142,7 +147,7 @@ def crosscheck(
     from costmodel.load import apply
     from costmodel.trace import trace
 
-    def derived(module: nn.Module) -> CrossCheck:
+    def derived(module: nn.Module | Callable[..., Any]) -> CrossCheck:
         pricing = Pricing(trace(module, inputs, mode=mode, execution=execution, capture=closed.capture))
         if not against:
             return check(pricing)

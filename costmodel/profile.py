@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -334,7 +335,7 @@ class Profile(Report):
 
 
 def profile(
-    model: nn.Module | str,
+    model: nn.Module | Callable[..., Any] | str,
     inputs: Any = None,
     *,
     mode: Mode = "eval",
@@ -367,7 +368,7 @@ def profile(
     from costmodel import layers as closed
     from costmodel.trace import trace
 
-    def traced(module: nn.Module) -> Graph:
+    def traced(module: nn.Module | Callable[..., Any]) -> Graph:
         return trace(module, inputs, mode=mode, execution=execution, capture=closed.capture)
 
     if isinstance(model, str):
@@ -375,7 +376,8 @@ def profile(
 
         result = Profile(apply(traced, model, weights=execution == "real"), model)
     else:
-        result = Profile(traced(model), type(model).__name__)
+        graph = traced(model)
+        result = Profile(graph, graph.model)
     if strict:
         require_exact(result)
     return result

@@ -9,7 +9,7 @@ import inspect
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +17,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from costmodel.default_inputs import default_inputs
 from costmodel.errors import ForwardError, InputError
 from costmodel.graph import Graph
 from costmodel.pricing import Pricing
 from costmodel.torch_private import registered_on
-from costmodel.trace import default_inputs
 from costmodel.trace.inputs import arguments
 from costmodel.trace.isolation import model_restored, one_at_a_time, plain_eager, rng_restored, training_mode
 from costmodel.trace.real_executor import make_real
+from costmodel.trace.target import target_of
 
 _PRODUCTS = frozenset({"conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", "baddbmm"})
 """fvcore's operators whose "flops" are multiply-accumulates."""
@@ -53,12 +54,15 @@ class ModuleCount:
     """Operators that ran and that it does not count."""
 
 
-def fvcore(model: nn.Module, inputs: Any, pricing: Pricing) -> dict[str, ThirdOpinion]:
+def fvcore(model: nn.Module | Callable[..., Any], inputs: Any, pricing: Pricing) -> dict[str, ThirdOpinion]:
     """fvcore's count for every layer that is a module, by the layer's name.
 
     Raises ``ForwardError`` if fvcore cannot trace the model, ``InputError`` for inputs that it cannot take.
     """
-    found = _analyse(model, inputs, pricing.graph)
+    target = target_of(model)
+    if target.method is not None:
+        raise InputError(f"fvcore runs a module's forward, not {target.name}: leave against='fvcore' out")
+    found = _analyse(target.module, inputs, pricing.graph)
     traced: Counter[str] = Counter()
     calls: Counter[str] = Counter()
     modules: dict[str, str] = {}
@@ -128,7 +132,9 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, ModuleCou
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 
-        args, kwargs = arguments(given, make_real(model), lambda t: t.detach().clone(), model.parameters())
+        args, kwargs = arguments(
+            given, make_real(model), lambda t: t.detach().clone(), model.parameters(), model.forward
+        )
         analysis = FlopCountAnalysis(model, _positional(model, args, kwargs))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         try:

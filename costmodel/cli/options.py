@@ -81,7 +81,7 @@ def read_inputs(texts: list[str] | None) -> Any:
 
 
 def _read_input(text: str) -> tuple[str | None, Any]:
-    from costmodel.trace import Input
+    from costmodel.inputs import Input
     from costmodel.trace.specs import DTYPE
 
     match = _INPUT.fullmatch(text.strip())

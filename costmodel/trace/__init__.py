@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import nn
 
+from costmodel.default_inputs import default_inputs
 from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
 from costmodel.ops import versions
@@ -16,17 +17,18 @@ from costmodel.torch_private import autocast_nesting, below_autograd, without_mo
 from costmodel.trace.calls import Calls, Capture
 from costmodel.trace.events import EventLog
 from costmodel.trace.executor import Executor
-from costmodel.trace.inputs import Input, arguments, default_inputs
+from costmodel.trace.inputs import arguments, record_of
 from costmodel.trace.isolation import gc_paused, model_restored, one_at_a_time, plain_eager, rng_restored, training_mode
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree
 from costmodel.trace.real_executor import RealExecutor, clone_buffers, make_real
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import DTYPE_NAME, map_tensors, twin_on_meta
+from costmodel.trace.target import Target, target_of
 from costmodel.trace.tensor_meta import new_on_meta
 from costmodel.trace.tensor_table import TensorTable
 
-__all__ = ["Execution", "Input", "Mode", "default_inputs", "trace"]
+__all__ = ["Execution", "Mode", "trace"]
 
 versions.running(torch.__version__)
 
@@ -37,7 +39,7 @@ MakeExecutor: TypeAlias = Callable[[TensorTable, str], Executor]
 
 
 def trace(
-    model: nn.Module,
+    model: nn.Module | Callable[..., Any],
     inputs: Any,
     *,
     mode: Mode = "eval",
@@ -45,37 +47,35 @@ def trace(
     capture: Capture = lambda module, given: None,
     executor: MakeExecutor = MetaExecutor,
 ) -> Graph:
-    """The ops and module calls of one forward of ``model``.
+    """The ops and module calls of one forward of ``model``, or of one call where it is a method or a function.
 
     ``capture`` reads off each module that was called what the closed forms may know of it. Raises ``ForwardError``
     where the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it reads a tensor's value.
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"costmodel prices a torch.nn.Module, not {type(model).__name__}: {model!r:.80}")
+    target = target_of(model)
     if mode not in ("eval", "train"):
         raise InputError(f"mode is 'eval' or 'train', not {mode!r}")
     if execution not in ("auto", "meta", "real"):
         raise InputError(f"execution is 'auto', 'meta' or 'real', not {execution!r}")
     if inputs is None:
-        inputs = default_inputs(model)
+        inputs = default_inputs(target.module)
     if execution == "real":
-        return _run(model, inputs, mode, capture, RealExecutor, "asked for")
+        return _run(target, inputs, mode, capture, RealExecutor, "asked for")
     try:
-        return _run(model, inputs, mode, capture, executor, "")
+        return _run(target, inputs, mode, capture, executor, "")
     except NeedsValuesError as error:
         if execution == "meta":
             raise
-        if any(p.is_meta for p in model.parameters()):
+        if any(p.is_meta for p in target.module.parameters()):
             raise NeedsValuesError(
-                f"{error}. {type(model).__name__} lies on the meta device and has no values: build it on the CPU"
+                f"{error}. {target.name} lies on the meta device and has no values: build it on the CPU"
             ) from error
-        return _run(model, inputs, mode, capture, RealExecutor, str(error))
+        return _run(target, inputs, mode, capture, RealExecutor, str(error))
 
 
 @one_at_a_time()
-def _run(
-    model: nn.Module, inputs: Any, mode: Mode, capture: Capture, make_executor: MakeExecutor, reason: str
-) -> Graph:
+def _run(target: Target, inputs: Any, mode: Mode, capture: Capture, make_executor: MakeExecutor, reason: str) -> Graph:
+    model = target.module
     log = EventLog()
     table = TensorTable(log)
     modules, tensors = register_module_tree(model, table)
@@ -94,21 +94,22 @@ def _run(
     ):
         if real:
             clone_buffers(model, table)
-            args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone(), tensors)
+            args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone(), tensors, target.forward)
         else:
             args, kwargs = arguments(
                 inputs,
                 lambda shape, dtype: new_on_meta(shape, DTYPE_NAME[dtype]),
                 twin_on_meta,
                 tensors,
+                target.forward,
             )
         # A real run may hand the modules' dictionaries on, to replicas on other devices.
         calls = Calls(table, capture, () if real else modules)
         recorder = Recorder(table, executor)
         graph = Graph(
-            type(model).__name__, log,
-            tuple(map_tensors(args, table.add_input)),
-            map_tensors(kwargs, table.add_input),
+            target.name, log,
+            tuple(map_tensors(record_of(args), table.add_input)),
+            map_tensors(record_of(kwargs), table.add_input),
             None, "real" if real else "meta", mode, reason,
         )  # fmt: skip
         output = None
@@ -116,7 +117,10 @@ def _run(
             if autocast_nesting():
                 torch.clear_autocast_cache()  # casts that a real run made in the same block are none of this trace's
             with calls, below_autograd(), recorder:
-                output = model(*args, **kwargs)
+                if target.method is None:
+                    output = model(*args, **kwargs)
+                else:
+                    output = calls.enclose(model, target.method, args, kwargs)
             if recorder.needs_values is not None:
                 raise recorder.needs_values
             graph.outputs = map_tensors(output, table.spec)

@@ -62,6 +62,21 @@ class Calls:
             own.pop(CALL_SLOT, None)
         Calls._innermost = self._outer
 
+    def enclose(self, model: nn.Module, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Calls a function, recorded as the call of ``model`` that all else is inside of."""
+        log, spec = self._log, self._table.spec
+        log.call_starts.append((log.modules_by_id[id(model)], -1, 0, map_tensors(args, spec), model.training))
+        log.module = 0
+        try:
+            output = function(*args, **kwargs)
+        except BaseException:
+            self._raised.append((log.module, self._progress()))
+            raise
+        finally:
+            log.module = -1
+        log.call_ends[0] = len(log.events), map_tensors(kwargs, spec), map_tensors(output, spec), None
+        return output
+
     def broken(self) -> list[ModuleCall]:
         """The calls that an exception has just left, outermost first: where it came from."""
         now = self._progress()

@@ -138,8 +138,8 @@ class TensorTable:
         return tuple(specs)
 
     def add_input(self, tensor: torch.Tensor) -> TensorSpec:
-        """Adds one of the model's inputs."""
-        return self.add(tensor, "input")
+        """Adds one of the model's inputs, which may be given twice."""
+        return self.specs.get(id(tensor)) or self.add(tensor, "input")
 
     def bind(self, tensor: torch.Tensor, spec: TensorSpec) -> TensorSpec:
         """Maps a tensor to a record, and holds the tensor until the trace ends."""

@@ -1,0 +1,26 @@
+"""The inputs of a model that says itself what it takes; one file for each library whose models do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from costmodel.default_inputs import transformers
+from costmodel.errors import InputError
+
+
+def default_inputs(model: Any) -> Any:
+    """The inputs that a model itself names: ``example_inputs``, timm's ``default_cfg``, a transformers config."""
+    given = getattr(model, "example_inputs", None)
+    if given is not None:
+        return given
+    timm = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
+    size = timm.get("input_size") if isinstance(timm, Mapping) else None
+    if size is not None:
+        return (1, *size)
+    if hasattr(getattr(model, "config", None), "model_type"):
+        return transformers.inputs(model)
+    raise InputError(
+        f"{type(model).__name__} does not say what it takes (no example_inputs, no timm default_cfg, no transformers "
+        f"config): pass inputs, for example costmodel.profile(model, (1, 3, 224, 224))"
+    )

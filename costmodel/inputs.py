@@ -1,0 +1,103 @@
+"""What users write inputs with: a shape with a dtype, and the arguments of one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from numbers import Integral
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from costmodel.errors import InputError
+
+_BY_NAME = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
+
+
+def dtype_of(value: Any) -> torch.dtype:
+    """The dtype that is meant: torch's own, its name, a tensor type such as ``torch.FloatTensor``, or NumPy's.
+
+    >>> dtype_of("torch.bfloat16"), dtype_of("half"), dtype_of(torch.LongTensor)
+    (torch.bfloat16, torch.float16, torch.int64)
+    """
+    if isinstance(value, torch.dtype):
+        return value
+    if isinstance(value, type(torch.FloatTensor)):
+        found: torch.dtype = value.dtype
+        return found
+    name = value if isinstance(value, str) else _numpy_name(value)
+    known = _BY_NAME.get(name.removeprefix("torch.")) if name is not None else None
+    if known is not None:
+        return known
+    close = get_close_matches(str(value).removeprefix("torch."), _BY_NAME, n=2)
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise InputError(f"a dtype is torch's, such as torch.int64, or its name, such as 'int64'; not {value!r}{hint}")
+
+
+def _numpy_name(value: Any) -> str | None:
+    """The name of a dtype, or of a scalar type, of NumPy's."""
+    if type(value).__module__.startswith("numpy"):
+        return getattr(value, "name", None)
+    is_scalar = isinstance(value, type) and value.__module__ == "numpy"
+    return value.__name__ if is_scalar else None
+
+
+@dataclass(frozen=True)
+class Input:
+    """The shape and dtype of an input, where a bare shape, of the model's own floating dtype, does not say enough.
+
+    >>> Input((1, 128), "int64")
+    Input(shape=(1, 128), dtype=torch.int64)
+    >>> Input(())  # a number as a tensor of no dimension
+    Input(shape=(), dtype=torch.float32)
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+    def __init__(self, shape: Any, dtype: Any = torch.float32) -> None:
+        if shape != () and not is_shape(shape):
+            raise InputError(f"Input takes a shape, a tuple of non-negative ints, not {shape!r}")
+        object.__setattr__(self, "shape", tuple(map(int, shape)))
+        object.__setattr__(self, "dtype", dtype_of(dtype))
+
+
+def is_shape(value: Any) -> bool:
+    """Whether a value reads as a shape: a non-empty tuple, list or torch.Size of non-negative ints, NumPy's too."""
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) > 0
+        and not any(isinstance(n, bool) for n in value)
+        and all(isinstance(n, Integral) and int(n) >= 0 for n in value)
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Call:
+    """The arguments of one call of a model, positional and by keyword. ``costmodel.call`` makes one."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kwargs", MappingProxyType(dict(self.kwargs)))
+
+    def __reduce__(self) -> tuple[type[Call], tuple[Any, ...]]:
+        return Call, (self.args, dict(self.kwargs))
+
+    def __repr__(self) -> str:
+        return f"call({', '.join([*map(repr, self.args), *(f'{k}={v!r}' for k, v in self.kwargs.items())])})"
+
+
+def call(*args: Any, **kwargs: Any) -> Call:
+    """The inputs of a model that takes some by position and some by keyword, as its forward is called.
+
+    Each argument is what ``costmodel.profile`` takes as one input: a shape, a tensor, an ``Input``, a nest of those, or
+    a value that the forward takes as it is.
+
+    >>> call((2, 8), memory=Input((2, 4, 8)), causal=True)
+    call((2, 8), memory=Input(shape=(2, 4, 8), dtype=torch.float32), causal=True)
+    """
+    return Call(args, kwargs)
