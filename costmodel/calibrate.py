@@ -11,6 +11,7 @@ from time import perf_counter
 import torch
 
 from costmodel.devices import THIS_CPU, Device, cache_file, read
+from costmodel.files import write_text
 
 _SIZE = 1024
 """Rows and columns of the matrices: 170 FLOPs per byte, far above the ridge, and short enough to run uninterrupted."""
@@ -45,10 +46,7 @@ def calibrate(
     for name, rate in rates.items():
         lines += [f"peak.{name}.value = {rate:.6e}", f'peak.{name}.source = "{how}: a product of {_SIZE}² matrices"']
     lines += [f"bandwidth.value = {bandwidth:.6e}", f'bandwidth.source = "{how}: a copy of {_COPY_BYTES >> 20} MiB"']
-    path = path or cache_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return read(path)[THIS_CPU]
+    return read(write_text(path or cache_file(), "\n".join(lines)))[THIS_CPU]
 
 
 def _product_rate(dtype: torch.dtype, size: int, repeats: int, clock: Callable[[], float]) -> float:

@@ -47,7 +47,7 @@ class Report(Rendered):
     def save(self, path: str | Path) -> Path:
         """Writes the result in the format of the suffix: .html, .md (figures beside it), .json, .csv, .tex or .txt.
 
-        Raises ``ConvertError`` for another suffix.
+        Raises ``ConvertError`` for another suffix, and for a file that cannot be written: the old one is then whole.
         """
         from costmodel import views
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from costmodel.errors import ConvertError
+from costmodel.files import as_path
 from costmodel.formulas import LayerCost
 from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, Note, OpCall, Records, Storage, TensorSpec
 from costmodel.profile import Profile
@@ -20,10 +21,10 @@ def read_json(path: str | Path) -> Profile:
     Figures are computed anew from what ran. Rules, closed forms and measures of your own must be registered first.
     Raises ``ConvertError`` for a file that is not a profile, or of an unknown version.
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a zero byte in the path
         raise ConvertError(f"{path} cannot be read: {error}") from error
     return parse(text, str(path))
 

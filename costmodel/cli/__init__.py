@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
@@ -22,7 +23,7 @@ from costmodel.cli import (
     profile,
     roofline,
 )
-from costmodel.cli.console import install_ascii_fallback, print_error
+from costmodel.cli.console import discard, install_ascii_fallback, print_error
 from costmodel.errors import CostModelError
 from costmodel.version import __version__
 
@@ -75,13 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if with_traceback:
             raise
         status, message = _status_and_message(error)
-        print_error(message)
+        with suppress(CostModelError):  # standard error may be what cannot be written
+            print_error(message)
     sys.exit(status or 0)
 
 
 def _status_and_message(error: Exception) -> tuple[int, str]:
     if isinstance(error, CostModelError):
         return 2, str(error)
+    if isinstance(error, OSError):  # such as a help page on a full disk
+        discard(sys.stdout)
+        return 2, f"the system refuses: {error}"
     # A usage error. Its class is click's, or typer's copy of it: that depends on typer's version.
     if hasattr(error, "format_message"):
         context = getattr(error, "ctx", None)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from threading import Timer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
+
+from costmodel.errors import ConvertError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,14 +63,38 @@ def show(parts: Iterable[RenderableType]) -> None:
         console.print(part)
 
 
+CLOSED_PIPE = 141
+"""The exit status if the reader of the output is gone: as the shell has it of a command that SIGPIPE ends."""
+
+
 def write(text: str) -> None:
     """Prints a text as it is."""
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    _write(sys.stdout, text)
 
 
 def print_status(message: str) -> None:
     """Prints a message that is not part of the result."""
-    sys.stderr.write(f"{message}\n")
+    _write(sys.stderr, message)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text if text.endswith("\n") else f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:  # `costmodel ... | head -1` has what it wanted
+        discard(stream)
+        sys.exit(CLOSED_PIPE)
+    except OSError as error:
+        discard(stream)
+        raise ConvertError(f"the output cannot be written: {error.strerror}. Free the disk, or use --save") from error
+
+
+def discard(stream: TextIO) -> None:
+    """Lets go of an output that cannot be written: Python would complain as it ends of what is not written yet."""
+    with suppress(OSError, ValueError):  # no file, as in a test
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def print_error(message: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from costmodel.cli import console
 from costmodel.cli.options import Inputs, is_saved, profiled
 from costmodel.errors import InputError
+from costmodel.files import write_text
 
 if TYPE_CHECKING:
     from costmodel.profile import Profile
@@ -38,8 +39,7 @@ def diff(
     report = found.to_markdown(top=top, limit=limit)
     console.write(report)
     if save is not None:
-        save.parent.mkdir(parents=True, exist_ok=True)
-        save.write_text(report, encoding="utf-8")
+        write_text(save, report)
     if limit is not None and (grown := found.grown(limit)):
         console.print_status(f"grew by more than {fail_over}: {', '.join(map(units.head, grown))}")
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ import typer
 from costmodel.cli import console
 from costmodel.cli.options import Json, SaveClaims
 from costmodel.errors import ConvertError
+from costmodel.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,4 @@ def _saved(found: Sequence[Result], path: Path) -> Path:
     writers = {".md": report.markdown, ".html": report.page, ".json": report.json}
     if path.suffix not in writers:
         raise ConvertError(f"{path}: claims are written as {' '.join(writers)}, not {path.suffix or 'without suffix'}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(writers[path.suffix](found), encoding="utf-8", newline="\n")
-    return path
+    return write_text(path, writers[path.suffix](found))

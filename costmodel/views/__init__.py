@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from costmodel.errors import ConvertError
+from costmodel.files import as_path, write_bytes, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,9 +124,10 @@ def save(result: Rendered, path: str | Path) -> Path:
     """Writes a result in the format of the suffix, making folders as needed.
 
     The figures of ``report.md`` are ``report_figures/*.svg``, with the same bytes for the same result.
-    Raises ``ConvertError`` for a suffix of no format, or of one that the result does not have.
+    Raises ``ConvertError`` for a suffix of no format, or of one that the result does not have, and for a file that
+    cannot be written; what was there before is then as it was.
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     view = VIEWS[result.view]
     form = SUFFIXES.get(path.suffix.lower())
     if form is None or form not in view:
@@ -133,18 +135,14 @@ def save(result: Rendered, path: str | Path) -> Path:
         raise ConvertError(
             f"{path}: nothing is written as {path.suffix or 'a file without suffix'}; there are {suffixes}"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {}
     if form == "markdown" and "figures" in view:
         options["figures"] = _save_figures(view["figures"]()(result), path.with_name(f"{path.stem}_figures"))
-    text = render(result, form, **options)
-    path.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8", newline="\n")
-    return path
+    return write_text(path, render(result, form, **options))
 
 
 def _save_figures(drawn: Mapping[str, tuple[str, Figure]], folder: Path) -> dict[str, str]:
     """Writes figures as SVG; their captions by the paths that a report beside the folder links to."""
     for name, (_, figure) in drawn.items():
-        folder.mkdir(exist_ok=True)
-        (folder / f"{name}.svg").write_bytes(_figures().svg(figure))
+        write_bytes(folder / f"{name}.svg", _figures().svg(figure))
     return {f"{folder.name}/{name}.svg": caption for name, (caption, _) in drawn.items()}
