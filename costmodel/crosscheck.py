@@ -105,7 +105,7 @@ def check(pricing: Pricing) -> CrossCheck:
     traced_only: list[str] = []
     checked = 0
     for layer in pricing.layers:
-        cost = closed.cost_of(layer.module) if layer.module is not None else None
+        cost = closed.cost_of(layer.module) if layer.module is not None and not _has_sparse(layer) else None
         if cost is None:
             traced_only.append(layer.name)
             continue
@@ -114,6 +114,11 @@ def check(pricing: Pricing) -> CrossCheck:
     return CrossCheck(
         pricing.graph.model, tuple(comparisons), checked, tuple(traced_only), pricing.unknown, pricing.bounds
     )
+
+
+def _has_sparse(layer: TracedLayer) -> bool:
+    """Whether a layer has a sparse tensor, of which no formula knows."""
+    return any(t.sparse is not None for t in (*layer.parameters, *layer.inputs))
 
 
 def crosscheck(

@@ -23,6 +23,61 @@ ITEMSIZE: Mapping[str, int] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """How a sparse tensor is stored: the values that are not zero, and indices that say where they stand."""
+
+    layout: Literal["coo", "csr", "csc", "bsr", "bsc"]
+    nnz: int | None
+    """Elements (blocks in BSR and BSC) that are stored, for each matrix of a batch; ``None`` where that is unknown."""
+    dense_dims: int = 0
+    """Trailing dimensions along which each stored element is a dense tensor."""
+    block: tuple[int, ...] = ()
+    """The shape of a block in BSR and BSC."""
+    index_dtype: str = "int64"
+    is_coalesced: bool = True
+    """Whether no position is stored twice: only COO may."""
+
+    def values_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the stored values of a tensor.
+
+        >>> Sparse("bsr", 3, block=(2, 2)).values_shape((8, 8))
+        (3, 2, 2)
+        """
+        dense = shape[len(shape) - self.dense_dims :]
+        return (*self._batch(shape), self.nnz or 0, *self.block, *dense)
+
+    def indices_shapes(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the stored indices.
+
+        >>> Sparse("coo", 3).indices_shapes((8, 6)), Sparse("csr", 3).indices_shapes((8, 6))
+        (((2, 3),), ((9,), (3,)))
+        """
+        nnz = self.nnz or 0
+        if self.layout == "coo":
+            return ((len(shape) - self.dense_dims, nnz),)
+        batch = self._batch(shape)
+        axis = 0 if self.layout in ("csr", "bsr") else 1
+        compressed = shape[len(batch) + axis] // (self.block[axis] if self.block else 1)
+        return (*batch, compressed + 1), (*batch, nnz)
+
+    def _batch(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return () if self.layout == "coo" else shape[: len(shape) - self.dense_dims - 2]
+
+    def transposed(self) -> Sparse:
+        """The same tensor with rows and columns exchanged."""
+        layout = _TRANSPOSED[self.layout]
+        return Sparse(layout, self.nnz, self.dense_dims, self.block[::-1], self.index_dtype, self.is_coalesced)
+
+    def __str__(self) -> str:
+        return f"{self.layout.upper()}, {'unknown' if self.nnz is None else self.nnz} stored"
+
+
+_TRANSPOSED: Mapping[str, Literal["coo", "csr", "csc", "bsr", "bsc"]] = {
+    "coo": "coo", "csr": "csc", "csc": "csr", "bsr": "bsc", "bsc": "bsr",
+}  # fmt: skip
+
+
 @dataclass(slots=True, eq=False)
 class TensorSpec:
     """A tensor without its values."""
@@ -40,21 +95,28 @@ class TensorSpec:
     """While a trace runs, the one object that all tensors of this shape, dtype, strides and role share."""
     trainable: bool = True
     """Of a parameter: whether it requires a gradient."""
+    sparse: Sparse | None = None
+    """How it is stored, where that is not densely."""
 
     @property
     def size(self) -> int:
-        """Elements."""
-        return prod(self.shape)
+        """Elements; of a sparse tensor those that are stored."""
+        return prod(self.shape) if self.sparse is None else prod(self.sparse.values_shape(self.shape))
+
+    @property
+    def index_size(self) -> int:
+        """Elements of the indices that a sparse tensor stores."""
+        return 0 if self.sparse is None else sum(map(prod, self.sparse.indices_shapes(self.shape)))
 
     @property
     def distinct(self) -> int:
-        """Elements that lie in memory: a dimension of stride 0 (an expanded one) is stored once.
+        """Elements that lie in memory: a dimension of stride 0 (an expanded one) is stored once, indices count.
 
         >>> TensorSpec((8, 4, 4), strides=(0, 4, 1)).distinct
         16
         """
         if self.strides is None:
-            return prod(self.shape)
+            return prod(self.shape) if self.sparse is None else self.size + self.index_size
         if 0 in self.shape:
             return 0
         return prod(n for n, s in zip(self.shape, self.strides, strict=True) if s != 0)
@@ -66,8 +128,15 @@ class TensorSpec:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all elements."""
+        """Bytes of all elements, and of the indices of a sparse tensor."""
+        if self.sparse is not None:
+            return self.size * self.itemsize + self.index_size * ITEMSIZE[self.sparse.index_dtype]
         return prod(self.shape) * ITEMSIZE.get(self.dtype, 4)
+
+    @property
+    def distinct_bytes(self) -> int:
+        """Bytes of the elements that lie in memory."""
+        return self.distinct * self.itemsize if self.sparse is None else self.nbytes
 
     @property
     def full_strides(self) -> tuple[int, ...]:
@@ -79,7 +148,7 @@ class TensorSpec:
         return contiguous_strides(self.shape) if self.strides is None else self.strides
 
     def __str__(self) -> str:
-        return f"{self.dtype}{list(self.shape)}"
+        return f"{self.dtype}{list(self.shape)}{'' if self.sparse is None else f' ({self.sparse})'}"
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -153,6 +222,11 @@ class OpCall:
                 for i, item in enumerate(value):
                     if type(item) is TensorSpec:
                         yield f"{name}[{i}]", item
+
+
+def is_sparse(call: OpCall) -> bool:
+    """Whether any argument or output is a sparse tensor."""
+    return any(t.sparse for t in call.outputs) or any(t.sparse for _, t in call.tensors())
 
 
 @dataclass(slots=True, eq=False)
@@ -254,6 +328,9 @@ class Recording(Protocol):
     def notes(self) -> list[Note]:
         """Why figures are lower bounds, where they are for another reason than their op's rule."""
 
+    def has_sparse(self) -> bool:
+        """Whether any tensor is sparse."""
+
     def tally(self) -> Iterable[tuple[OpCall, int]]:
         """Representatives of all ops that ran, with how many each represents: those do the same work."""
 
@@ -287,6 +364,10 @@ class Records:
     def notes(self) -> list[Note]:
         """Why figures are lower bounds, where they are for another reason than their op's rule."""
         return self.of_notes
+
+    def has_sparse(self) -> bool:
+        """Whether any tensor is sparse."""
+        return any(is_sparse(op) for op in self.of_ops)
 
     def tally(self) -> Iterable[tuple[OpCall, int]]:
         """Every op, each for itself."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from costmodel.graph import REPRESENTATIVE, Graph, ModuleCall, ModuleInfo, Note, OpCall, TensorSpec, tensors_in
-from costmodel.ops import Rule, find
+from costmodel.ops import Rule, find, rule_of
 from costmodel.quantities import Traffic, Work
 
 _PRODUCTS = frozenset({
@@ -151,11 +151,15 @@ class Pricing:
     @cached_property
     def ops(self) -> tuple[PricedOp, ...]:
         """Every op that ran, in order, with its rule."""
+        if self.graph.recording.has_sparse():
+            return tuple(PricedOp(call, rule_of(call)) for call in self.graph.ops)
         return tuple(PricedOp(call, find(call.op)) for call in self.graph.ops)
 
     @cached_property
     def work(self) -> Work:
         """The whole model's arithmetic."""
+        if self.graph.recording.has_sparse():
+            return sum((op.work for op in self.ops), Work())
         macs = adds = multiplies = divides = compares = transcendentals = on_padding = 0
         for call, n in self.graph.recording.tally():  # enough for totals, without a ``PricedOp`` for each op
             w = _work(call)

@@ -9,7 +9,7 @@ from typing import Any
 from costmodel.errors import ConvertError
 from costmodel.files import as_path
 from costmodel.formulas import LayerCost
-from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, Note, OpCall, Records, Storage, TensorSpec
+from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, Note, OpCall, Records, Sparse, Storage, TensorSpec
 from costmodel.profile import Profile
 from costmodel.quantities import Work
 from costmodel.views.json import NESTED, VERSION
@@ -58,6 +58,9 @@ class _Reader:
         ]
         for i in graph.get("frozen", ()):  # older files of version 1 lack the key
             self.tensors[i].trainable = False
+        for found in graph.get("sparse", ()):
+            how = {key: value for key, value in found.items() if key != "tensor"}
+            self.tensors[found["tensor"]].sparse = Sparse(**how | {"block": tuple(how["block"])})
 
     def graph(self, found: dict[str, Any]) -> Graph:
         g = found["graph"]

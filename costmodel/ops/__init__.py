@@ -36,6 +36,8 @@ from costmodel.ops import (
     resampling,
     shape,
     sorting,
+    sparse,
+    sparse_elements,
     special,
     special_functions,
     spectral,
@@ -45,7 +47,7 @@ from costmodel.ops import (
     windows,
 )
 from costmodel.ops.composite import COMPOSITES, Composite
-from costmodel.ops.rule import KINDS, RULES, Rule, Torch, example, find, register
+from costmodel.ops.rule import KINDS, RULES, Rule, Torch, example, find, find_sparse, register, rule_of
 
 __all__ = [
     "COMPOSITES",
@@ -70,6 +72,7 @@ __all__ = [
     "factorisation",
     "fake_quantize",
     "find",
+    "find_sparse",
     "foreach",
     "gradients",
     "histogram",
@@ -87,8 +90,11 @@ __all__ = [
     "reduction",
     "register",
     "resampling",
+    "rule_of",
     "shape",
     "sorting",
+    "sparse",
+    "sparse_elements",
     "special",
     "special_functions",
     "spectral",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeAlias
 
 from costmodel.access import AccessMap
-from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec, is_sparse
 from costmodel.quantities import Traffic, Work
 
 
@@ -63,6 +63,9 @@ class Rule:
     examples: tuple[Example, ...]
     bound_because: Callable[[OpCall], str | None] | None = None
     """Why the cost of a call is a lower bound, where it is; ``None``: shapes alone determine the cost of every call."""
+    observe: Callable[[Mapping[str, Any]], dict[str, int]] | None = None
+    """What a run on real tensors reads off the arguments' values, where cost depends on those. It is called before the
+    op with tensors as they are, and ``work`` finds what it returned in ``call.args["observed"]``."""
 
 
 class Registry(dict[str, Rule]):
@@ -98,9 +101,49 @@ def register(*rules: Rule) -> None:
             RULES[target] = rule
 
 
+SPARSE_RULES = Registry()
+"""Rules of calls with a sparse argument or output, by target: no rule of ``RULES`` answers those, for it reads shapes.
+
+A target may end in a layout, ``aten.t.default@coo``, and then is of calls whose first sparse tensor has that layout.
+"""
+
+
+def register_sparse(*rules: Rule) -> None:
+    """Adds rules of calls with sparse tensors; a target that has one already is an error."""
+    for rule in rules:
+        for target in rule.targets:
+            if target in SPARSE_RULES:
+                raise ValueError(f"{target!r} has a rule for sparse tensors already; an op has one")
+            SPARSE_RULES[target] = replace(rule, bound_because=_or_uncounted(rule.bound_because))
+    RULES.changes += 1  # caches of answers look there
+
+
+def _or_uncounted(bound_because: Callable[[OpCall], str | None] | None) -> Callable[[OpCall], str | None]:
+    def because(call: OpCall) -> str | None:
+        tensors = [*(t for _, t in call.tensors()), *call.outputs]
+        if any(t.sparse is not None and t.sparse.nnz is None for t in tensors):
+            return f"no value says how many elements of a sparse tensor of {call.op} are not zero; it counts as empty"
+        return bound_because(call) if bound_because is not None else None
+
+    return because
+
+
 def find(op: str) -> Rule | None:
-    """The rule of an op by its full name, if there is one."""
+    """The rule of an op by its full name, if there is one, for dense tensors."""
     return RULES.get(op)
+
+
+def find_sparse(op: str, tensors: Iterable[TensorSpec]) -> Rule | None:
+    """The rule of an op for tensors of which some are sparse."""
+    layout = next(t.sparse.layout for t in tensors if t.sparse is not None)
+    return SPARSE_RULES.get(f"{op}@{layout}") or SPARSE_RULES.get(op)
+
+
+def rule_of(call: OpCall) -> Rule | None:
+    """The rule of a call: sparse tensors have rules of their own."""
+    if is_sparse(call):
+        return find_sparse(call.op, (*(t for _, t in call.tensors()), *call.outputs))
+    return RULES.get(call.op)
 
 
 def always(kind: str) -> Callable[[OpCall], str]:
@@ -120,8 +163,8 @@ def moved(read: Iterable[TensorSpec], written: Iterable[TensorSpec]) -> Traffic:
     return Traffic(
         read=sum(t.distinct for t in read),
         written=sum(t.distinct for t in written),
-        read_bytes=sum(t.distinct * t.itemsize for t in read),
-        written_bytes=sum(t.distinct * t.itemsize for t in written),
+        read_bytes=sum(t.distinct_bytes for t in read),
+        written_bytes=sum(t.distinct_bytes for t in written),
     )
 
 

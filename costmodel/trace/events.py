@@ -104,6 +104,10 @@ class EventLog:
         found = [Note(calls[module].name if module >= 0 else "", why) for module, why in self.noted]
         return list(dict.fromkeys(found))
 
+    def has_sparse(self) -> bool:
+        """Whether any tensor is sparse."""
+        return any(spec.sparse is not None for spec in self.storage_specs)
+
     def tally(self) -> Iterator[tuple[OpCall, int]]:
         """Each op that was not answered from the cache, and a representative of each that was, with their number."""
         times: dict[OpTemplate, int] = {}

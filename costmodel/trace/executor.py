@@ -52,6 +52,13 @@ class Executor(ABC):
         """What the op allocates and frees before it returns."""
         return tuple([meta_with_template(spec) for spec in plan.temporaries(bound)])
 
+    def observe(self, plan: Plan, call: Dispatch, bound: Arguments) -> None:
+        """Adds to the arguments what the rule reads off their values, where all have values."""
+        if plan.rule is not None and plan.rule.observe is not None and plan.composite is None:
+            found = plan.rule.observe(plan.signature.bind(list(call.args), call.kwargs))
+            if found:
+                bound["observed"] = found
+
     def record_temporaries(self, plan: Plan, bound: Arguments) -> None:
         """Records them, where an answer is ``Direct``."""
         for meta in self.temporaries(plan, bound):

@@ -99,6 +99,7 @@ class MetaExecutor(Executor):
         func, args, kwargs = call.func, call.args, call.kwargs
         written = [self.table.spec(tensor) for tensor in leaves(plan.signature.written(args, kwargs))]
         if all(map(self._is_own, written)) and self._is_constant(call, bound):
+            self.observe(plan, call, bound)
             result = func(*args, **kwargs)
         else:
             if not _DATA_DEPENDENT.isdisjoint(func.tags):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from costmodel.graph import Arguments, TensorSpec
-from costmodel.ops import COMPOSITES, RULES, Composite, Rule, Torch, find
+from costmodel.ops import COMPOSITES, RULES, Composite, Rule, Torch, find, find_sparse
 from costmodel.ops.movement import TO
 from costmodel.ops.rule import no_temporaries
 from costmodel.torch_private import OpOverload, is_composite
@@ -103,6 +103,15 @@ class Plans(dict[int, Plan]):
         if known is None:
             known = self[id(func)] = _plan(func)
         return known
+
+
+def plan_for_sparse(func: OpOverload, tensors: Sequence[TensorSpec]) -> Plan:
+    """The plan for a call on tensors of which some are sparse."""
+    op, sig = str(func), signature(func)
+    rule = find_sparse(op, tensors)
+    if rule is not None:
+        return Plan(op, _by_rule(rule, sig), sig, rule)
+    return Plan(op, How.DECOMPOSE if is_composite(func) else _by_torch(func, sig), sig)
 
 
 _plans = Plans()

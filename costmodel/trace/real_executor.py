@@ -50,6 +50,7 @@ class RealExecutor(Executor):
                 copy = self.on_model_device(call)
                 return Identity(plan.op, plan.bind) if copy is None else self._run(plan, copy, bound)
             case _:
+                self.observe(plan, call, bound)
                 self._save(leaves(plan.signature.written(call.args, call.kwargs)))
                 self.record_temporaries(plan, bound)
                 result = call.func(*call.args, **call.kwargs)
@@ -64,6 +65,7 @@ class RealExecutor(Executor):
     def _run(self, plan: Plan, call: Dispatch, bound: Arguments) -> Direct:
         """Outputs that only the rule knows of are recorded as it says."""
         table = self.table
+        self.observe(plan, call, bound)
         self.record_temporaries(plan, bound)
         if "running_mean" in bound:  # a norm may write its statistics, and its schema does not say so
             self._save(leaves(call.args[1:]))

@@ -25,7 +25,7 @@ from costmodel.torch_private import (
 from costmodel.trace.autocast import Autocast
 from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, DispatchCache, dispatch_cache
 from costmodel.trace.executor import Executor, leaves
-from costmodel.trace.plan import How, Plan, plans
+from costmodel.trace.plan import How, Plan, plan_for_sparse, plans
 from costmodel.trace.signature import SIGNATURES, signature
 from costmodel.trace.tensor_table import TensorTable
 
@@ -73,8 +73,9 @@ class Recorder(DispatchMode):
     def _answer(self, plan: Plan, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if plan.how is How.UNTRACED:
             return func(*args, **kwargs)
-        for tensor in leaves((args, kwargs)):
-            self._table.spec(tensor)
+        specs = [self._table.spec(tensor) for tensor in leaves((args, kwargs))]
+        if any(spec.sparse is not None for spec in specs):
+            plan = plan_for_sparse(func, specs)
         call = Dispatch(func, args, kwargs, *plan.signature.read(args, kwargs, self._find))
         how, bound = plan.of(call.given, call.named)
         if how is How.DECOMPOSE:

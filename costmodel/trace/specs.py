@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from costmodel.graph import TensorSpec
+from costmodel.graph import Sparse, TensorSpec
+from costmodel.torch_private import without_modes
 
 DTYPE_NAME: dict[torch.dtype, str] = {
     value: str(value).removeprefix("torch.") for value in vars(torch).values() if isinstance(value, torch.dtype)
@@ -23,23 +24,70 @@ PLAIN = frozenset({bool, int, float, complex, str, type(None)})
 
 
 def spec_of(tensor: torch.Tensor) -> TensorSpec:
-    """The record of a tensor: its shape, dtype and strides, nothing of its values."""
+    """The record of a tensor: its shape, dtype and layout, nothing of its values."""
     shape = tuple(tensor.shape)
     if tensor.layout is not torch.strided:
-        return TensorSpec(shape, DTYPE_NAME[tensor.dtype])
+        return TensorSpec(shape, DTYPE_NAME[tensor.dtype], sparse=_sparse(tensor))
     strides = None if tensor.is_contiguous() else tuple(tensor.stride())
     return TensorSpec(shape, DTYPE_NAME[tensor.dtype], strides)
 
 
+_SPARSE: dict[torch.layout, Literal["coo", "csr", "csc", "bsr", "bsc"]] = {
+    torch.sparse_coo: "coo", torch.sparse_csr: "csr", torch.sparse_csc: "csc", torch.sparse_bsr: "bsr",
+    torch.sparse_bsc: "bsc",
+}  # fmt: skip
+_LAYOUT = {name: layout for layout, name in _SPARSE.items()}
+
+
+def _sparse(tensor: torch.Tensor) -> Sparse | None:
+    layout = _SPARSE.get(tensor.layout)
+    if layout is None:
+        return None  # of another library: its layout is private to its kernels
+    with without_modes():  # what is asked here is no op of the model's
+        # torch's own copies to the meta device have nothing stored, whatever they are copies of.
+        nnz = None if tensor.is_meta and not tensor._nnz() and not hasattr(tensor, _EMPTY) else tensor._nnz()
+        dense = tensor.dense_dim()
+        if layout == "coo":
+            return Sparse(layout, nnz, dense, is_coalesced=tensor.is_coalesced())
+        values = tensor.values()
+        block = tuple(values.shape[values.dim() - dense - 2 : values.dim() - dense]) if layout[0] == "b" else ()
+        indices = tensor.crow_indices() if layout in ("csr", "bsr") else tensor.ccol_indices()
+        return Sparse(layout, nnz, dense, block, DTYPE_NAME[indices.dtype])
+
+
+_EMPTY = "_costmodel_empty"
+"""An attribute of sparse meta tensors that stand for one of which nothing is stored."""
+
+
 def empty_meta(spec: TensorSpec) -> torch.Tensor:
-    """A tensor without memory that has the record's shape, dtype and strides."""
+    """A tensor without memory that has the record's shape, dtype and layout."""
+    if spec.sparse is not None:
+        return _empty_sparse(spec.shape, DTYPE[spec.dtype], spec.sparse)
     if spec.strides is None:
         return torch.empty(spec.shape, dtype=DTYPE[spec.dtype], device=META)
     return torch.empty_strided(spec.shape, spec.strides, dtype=DTYPE[spec.dtype], device=META)
 
 
+def _empty_sparse(shape: tuple[int, ...], dtype: torch.dtype, sparse: Sparse) -> torch.Tensor:
+    values = torch.empty(sparse.values_shape(shape), dtype=dtype, device=META)
+    index_dtype = DTYPE[sparse.index_dtype]
+    indices = [torch.empty(size, dtype=index_dtype, device=META) for size in sparse.indices_shapes(shape)]
+    if sparse.layout == "coo":
+        coalesced = sparse.is_coalesced
+        return torch.sparse_coo_tensor(indices[0], values, shape, is_coalesced=coalesced, check_invariants=False)
+    compressed, plain = indices
+    layout = _LAYOUT[sparse.layout]
+    return torch.sparse_compressed_tensor(compressed, plain, values, shape, layout=layout, check_invariants=False)
+
+
 def twin_on_meta(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor without memory that is laid out as the given one; ``Tensor.to`` would lay it out anew."""
+    if tensor.layout in _SPARSE:
+        spec = spec_of(tensor)
+        twin = empty_meta(spec)
+        if spec.sparse is not None and spec.sparse.nnz == 0:
+            setattr(twin, _EMPTY, True)
+        return twin
     if tensor.layout is not torch.strided:
         return tensor.detach().to(META)
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)

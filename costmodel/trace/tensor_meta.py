@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import torch
 
-from costmodel.graph import Role, TensorSpec
+from costmodel.graph import Role, Sparse, TensorSpec
 from costmodel.trace.specs import empty_meta
 
 
@@ -21,24 +21,32 @@ class TensorMeta:
     role: Role
     template: torch.Tensor | None = field(default=None, repr=False)
     """A meta tensor: its ``.data`` is several times cheaper than a fresh ``torch.empty``."""
+    sparse: Sparse | None = None
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()  # another process interns its own
 
 
-_Key: TypeAlias = tuple[tuple[int, ...], str, tuple[int, ...] | None, Role]
+_Key: TypeAlias = tuple[tuple[int, ...], str, tuple[int, ...] | Sparse | None, Role]
 
 
 class _TensorMetas(dict[_Key, TensorMeta]):
-    """By shape (a ``torch.Size`` is a tuple like any other), dtype, strides and role; at most ``capacity``."""
+    """By shape (a ``torch.Size`` is a tuple like any other), dtype, layout and role; at most ``capacity``.
+
+    The layout of a dense tensor is its strides.
+    """
 
     capacity = 1 << 14
 
     def __missing__(self, key: _Key) -> TensorMeta:
         if len(self) >= self.capacity:
             self.clear()
-        shape, dtype, strides, role = key
-        meta = self[key] = TensorMeta(tuple(shape), dtype, strides, role)
+        shape, dtype, layout, role = key
+        if isinstance(layout, Sparse):
+            meta = TensorMeta(tuple(shape), dtype, None, role, None, layout)
+        else:
+            meta = TensorMeta(tuple(shape), dtype, layout, role)
+        self[key] = meta
         return meta
 
 
@@ -47,7 +55,7 @@ TENSOR_METAS = _TensorMetas()
 
 def meta_with_template(spec: TensorSpec) -> TensorMeta:
     """The metadata of a tensor that is to be made."""
-    meta = TENSOR_METAS[spec.shape, spec.dtype, spec.strides, spec.role]
+    meta = TENSOR_METAS[spec.shape, spec.dtype, spec.sparse or spec.strides, spec.role]
     if meta.template is None:
         with torch.inference_mode(False):
             meta.template = empty_meta(spec)

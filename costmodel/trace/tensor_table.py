@@ -153,7 +153,9 @@ class TensorTable:
         """A new tensor on a storage of its own, and its record."""
         log, template = self.log, meta.template
         assert template is not None
-        spec = TensorSpec(meta.shape, meta.dtype, meta.strides, len(log.storage_specs), meta.role, "", meta)
+        spec = TensorSpec(
+            meta.shape, meta.dtype, meta.strides, len(log.storage_specs), meta.role, "", meta, True, meta.sparse
+        )
         log.storage_specs.append(spec)
         log.allocated_at.append(len(log.events))
         tensor = template.data
@@ -210,5 +212,6 @@ class TensorTable:
 
 def _spec_with_role(tensor: torch.Tensor, role: Role, name: str = "") -> TensorSpec:
     spec = spec_of(tensor)
-    spec.role, spec.name, spec.meta = role, name, TENSOR_METAS[spec.shape, spec.dtype, spec.strides, role]
+    layout = spec.sparse or spec.strides
+    spec.role, spec.name, spec.meta = role, name, TENSOR_METAS[spec.shape, spec.dtype, layout, role]
     return spec
