@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 _collects = gc.isenabled()
 gc.disable()
 try:
-    from costmodel import formulas
+    from costmodel import formulas, side_by_side
     from costmodel.compare import Comparison, compare
     from costmodel.crosscheck import CrossCheck, crosscheck
     from costmodel.errors import (
@@ -41,6 +41,9 @@ try:
 finally:
     if _collects:
         gc.enable()
+
+# Its result is a report. A formula knows nothing of reports, so that file cannot import this one.
+formulas.compare = side_by_side.compare
 
 if TYPE_CHECKING:
     from costmodel import models

@@ -22,7 +22,8 @@ class Rendered:
     def _render(self, form: str, **options: Any) -> str:
         from costmodel import views
 
-        return views.render(self, form, **options)
+        text: str = views.render(self, form, **options)
+        return text
 
 
 class Report(Rendered):

@@ -232,6 +232,43 @@ def test_explain_works_a_number_out() -> None:
     assert 112 * 112 * 64 * 49 * 3 == 118_013_952
 
 
+def test_explain_compares_formulas(tmp_path: Path) -> None:
+    """The three convolutions in one table, on the terminal and in files; what is not given stays a symbol."""
+    three, numbers = ("conv", "depthwise_separable", "grouped_conv"), "c_in=64,c_out=128,kernel=3,size=56"
+    shown = run("explain", *three, "--with", numbers, "--save", str(tmp_path / "c.md"), "-o", str(tmp_path / "c.png"))
+    macs = 54 * 54 * 128 * 64 * 9
+    assert f"{macs:,}" in shown
+    assert f"= {macs}/groups" in shown
+    assert "ratio 1/c_out + 1/kernel²" in shown
+    assert "The outputs differ in size" in shown
+    assert "1704.04861" in shown
+    assert "![" in (tmp_path / "c.md").read_text("utf-8")
+    padded = run("explain", *three, "--with", f"{numbers},padding=1", "--with", "groups=4", "--csv")
+    rows = {row["formula"]: row for row in csv.DictReader(io.StringIO(padded))}
+    assert rows["depthwise_separable"]["macs"] == str(56 * 56 * 64 * (9 + 128))
+    assert float(rows["depthwise_separable"]["macs_ratio"]) == 1 / 128 + 1 / 9
+    assert json.loads(run("explain", "conv", "--json"))["formulas"][0]["figures"]["macs"] == 118_013_952
+
+
+def test_explain_with_numbers_of_ones_own() -> None:
+    """As a call or by --with, with the steps of the sum."""
+    for arguments in (
+        ("conv(c_in=64, c_out=128, kernel=3, size=56)",),
+        ("conv", "-w", "c_in=64,c_out=128,kernel=3,size=56"),
+    ):
+        shown = run("explain", *arguments)
+        assert "With these numbers:" in shown
+        assert "macs = 54·54·1·128·3²·floor(64/1) = 214,990,848" in shown
+
+
+def test_explain_lists_formulas_in_groups() -> None:
+    """All of them, or those of one group."""
+    shown = run("explain")
+    assert all(f"  {name} " in shown for name in CATALOG)
+    assert "global_avg_pool" in run("explain", "pooling")
+    assert "grouped_conv" not in run("explain", "pooling")
+
+
 def test_models_lists_every_name() -> None:
     """All names, with their arguments; as JSON for scripts."""
     assert json.loads(run("models", "--json")) == costmodel.models.list_models()
@@ -262,6 +299,12 @@ def test_guidelines_and_roofline() -> None:
         (("profile", "resnet18", "--save", "x.doc"), 2, ".html"),
         (("check", "resnet18", "--max-macs", "much"), 2, "320M"),
         (("explain", "konv"), 2, "did you mean conv"),
+        (("explain", "konv", "conv"), 2, "did you mean conv"),
+        (("explain", "xyzzy"), 2, "convolutions, linear layers, norms"),
+        (("explain", "conv", "conv"), 2, "conv is given twice"),
+        (("explain", "--csv"), 2, "name the formulas"),
+        (("explain", "conv", "--with", "c_in"), 2, "write them by name"),
+        (("explain", "conv_output_size", "--csv"), 2, "no cost to compare"),
         (("diff", "resnet18", "resnet18", "--fail-over", "1"), 2, "1%"),
         (("roofline", "resnet18", "--device", "tpu"), 2, "h100"),
         (("check", "saved.json", "--against", "fvcore"), 2, "needs the model itself"),

@@ -52,6 +52,7 @@ def _into(suffixes: str) -> Any:
 
 
 Save = Annotated[list[Path] | None, _into(".html .md .json .csv .tex or .txt")]
+SaveFigure = Annotated[list[Path] | None, _into(".html .md .json .csv .tex .txt .png or .svg")]
 SaveClaims = Annotated[list[Path] | None, _into(".html .md or .json")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Csv = Annotated[bool, typer.Option("--csv", help="CSV on standard output.")]

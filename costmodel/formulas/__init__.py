@@ -10,7 +10,7 @@ sweep over a million configurations is one call) and sympy symbols (declare them
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from costmodel.formulas.activation import ACTIVATIONS, activation, glu, softmax
 from costmodel.formulas.attention import multi_head_attention, scaled_dot_product_attention
@@ -66,82 +66,44 @@ from costmodel.formulas.recurrent import gru, lstm, rnn
 from costmodel.formulas.resampling import channel_shuffle, pad, pixel_shuffle, pixel_unshuffle, upsample
 from costmodel.formulas.transposed_convolution import conv_transpose
 
-_FORMULAS: tuple[Callable[..., Any], ...] = (
-    # sizes
-    conv_output_size,
-    conv_transpose_output_size,
-    pool_output_size,
-    adaptive_window_elements,
-    receptive_field,
-    receptive_field_backwards,
-    # layers
-    conv,
-    conv_macs_on_padding,
-    depthwise_conv,
-    pointwise_conv,
-    grouped_conv,
-    conv_transpose,
-    linear,
-    bilinear,
-    matmul,
-    batch_norm,
-    layer_norm,
-    group_norm,
-    instance_norm,
-    rms_norm,
-    local_response_norm,
-    max_pool,
-    avg_pool,
-    adaptive_avg_pool,
-    adaptive_max_pool,
-    global_avg_pool,
-    global_max_pool,
-    lp_pool,
-    activation,
-    softmax,
-    glu,
-    scaled_dot_product_attention,
-    multi_head_attention,
-    lstm,
-    gru,
-    rnn,
-    embedding,
-    embedding_bag,
-    upsample,
-    pixel_shuffle,
-    pixel_unshuffle,
-    channel_shuffle,
-    pad,
-    add,
-    multiply,
-    concat,
-    dropout,
-    copy,
-    view,
-    # memory access
-    pointwise_memory_access,
-    pointwise_memory_access_bound,
-    # blocks
-    depthwise_separable,
-    inverted_residual,
-    basic_block,
-    bottleneck,
-    grouped_bottleneck,
-    inception_module,
-    squeeze_excitation,
-    ghost_module,
-    shuffle_unit_v1,
-    shuffle_unit_v2,
-    mbconv,
-    fused_mbconv,
-)
+if TYPE_CHECKING:
+    # Set by costmodel/__init__.py: its result is a report, and a formula knows nothing of reports.
+    from costmodel.side_by_side import compare as compare
 
-CATALOG: Mapping[str, Callable[..., Any]] = {formula.__name__: formula for formula in _FORMULAS}
+GROUPS: Mapping[str, tuple[Callable[..., Any], ...]] = {
+    "convolutions": (
+        conv, depthwise_conv, pointwise_conv, grouped_conv, depthwise_separable, conv_transpose, conv_macs_on_padding,
+    ),
+    "linear layers": (linear, bilinear, matmul),
+    "norms": (batch_norm, layer_norm, group_norm, instance_norm, rms_norm, local_response_norm),
+    "pooling": (
+        max_pool, avg_pool, adaptive_avg_pool, adaptive_max_pool, global_avg_pool, global_max_pool, lp_pool,
+    ),
+    "activations": (activation, softmax, glu),
+    "attention": (scaled_dot_product_attention, multi_head_attention),
+    "recurrent layers": (lstm, gru, rnn),
+    "embeddings": (embedding, embedding_bag),
+    "resampling": (upsample, pixel_shuffle, pixel_unshuffle, channel_shuffle, pad),
+    "elementwise and moving data": (add, multiply, concat, dropout, copy, view),
+    "blocks": (
+        inverted_residual, basic_block, bottleneck, grouped_bottleneck, inception_module, squeeze_excitation,
+        ghost_module, shuffle_unit_v1, shuffle_unit_v2, mbconv, fused_mbconv,
+    ),
+    "sizes and receptive fields": (
+        conv_output_size, conv_transpose_output_size, pool_output_size, adaptive_window_elements, receptive_field,
+        receptive_field_backwards,
+    ),
+    "memory access": (pointwise_memory_access, pointwise_memory_access_bound),
+}  # fmt: skip
+"""Every formula, in groups of one purpose."""
+
+CATALOG: Mapping[str, Callable[..., Any]] = {f.__name__: f for group in GROUPS.values() for f in group}
 """Every formula by name; its docstring says the formula in symbols, its source, and one number."""
 
 __all__ = [
     "ACTIVATIONS",
     "CATALOG",
+    "GROUPS",
     "BlockCost",
     "Field",
     "LayerCost",
@@ -157,6 +119,7 @@ __all__ = [
     "bilinear",
     "bottleneck",
     "channel_shuffle",
+    "compare",
     "concat",
     "conv",
     "conv_macs_on_padding",

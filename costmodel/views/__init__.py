@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 SUFFIXES = {
     ".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "markdown", ".json": "json", ".csv": "csv",
-    ".tex": "latex", ".txt": "text",
+    ".tex": "latex", ".txt": "text", ".png": "png", ".svg": "svg",
 }  # fmt: skip
 """The format that a file's suffix names."""
 
 Renderer: TypeAlias = Callable[..., Any]
-"""Takes a result and the format's options; returns text, or for ``figures`` a dict of name to caption and figure."""
+"""Takes a result and the format's options; returns text, for a picture bytes, and for ``figures`` a dict of name to
+caption and figure."""
 
 
 # Each is imported when it is first needed: a text needs no HTML. Their attributes are checked by a test of every row.
@@ -41,6 +42,12 @@ def _figures() -> Any:
     from costmodel.views import figures
 
     return figures
+
+
+def _formulas() -> Any:
+    from costmodel.views import formulas
+
+    return formulas
 
 
 def _guidelines() -> Any:
@@ -108,15 +115,30 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
     },
     "crosscheck": {"text": lambda: _text().crosscheck, "markdown": lambda: _markdown().crosscheck},
     "difference": {"text": lambda: _markdown().difference, "markdown": lambda: _markdown().difference},
+    "formulas": {
+        "text": lambda: _formulas().text,
+        "markdown": lambda: _formulas().markdown,
+        "html": lambda: _formulas().html,
+        "fragment": lambda: _formulas().fragment,
+        "json": lambda: _formulas().json,
+        "csv": lambda: _formulas().csv,
+        "latex": lambda: _formulas().tex,
+        "figures": lambda: _formulas().of_comparison,
+        "png": lambda: _formulas().png,
+        "svg": lambda: _formulas().svg,
+    },
     "guidelines": {"text": lambda: _guidelines().markdown, "markdown": lambda: _guidelines().markdown},
     "roofline": {"text": lambda: _roofline().markdown, "markdown": lambda: _roofline().markdown},
 }
 """For each kind of result the formats that it has, and what writes each. A new kind of result is a new row."""
 
 
-def render(result: Rendered, form: str, **options: Any) -> str:
-    """A result in a format of its row in ``VIEWS``, with that format's options; ``fragment`` is HTML for a notebook."""
-    text: str = VIEWS[result.view][form]()(result, **options)
+def render(result: Rendered, form: str, **options: Any) -> Any:
+    """A result in a format of its row in ``VIEWS``, with that format's options: a text, or the bytes of a picture.
+
+    ``fragment`` is HTML for a notebook.
+    """
+    text: str | bytes = VIEWS[result.view][form]()(result, **options)
     return text
 
 
@@ -138,7 +160,8 @@ def save(result: Rendered, path: str | Path) -> Path:
     options: dict[str, Any] = {}
     if form == "markdown" and "figures" in view:
         options["figures"] = _save_figures(view["figures"]()(result), path.with_name(f"{path.stem}_figures"))
-    return write_text(path, render(result, form, **options))
+    made = render(result, form, **options)
+    return write_bytes(path, made) if isinstance(made, bytes) else write_text(path, made)
 
 
 def _save_figures(drawn: Mapping[str, tuple[str, Figure]], folder: Path) -> dict[str, str]:

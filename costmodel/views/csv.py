@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from costmodel.compare import Comparison
     from costmodel.profile import Profile
+    from costmodel.side_by_side import FormulaComparison
 
 
 def profile(p: Profile) -> str:
@@ -21,6 +22,11 @@ def profile(p: Profile) -> str:
 
 def comparison(c: Comparison) -> str:
     """One line per model."""
+    return _written(c.table, index=True)
+
+
+def formulas(c: FormulaComparison) -> str:
+    """One line per formula."""
     return _written(c.table, index=True)
 
 

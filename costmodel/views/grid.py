@@ -99,7 +99,7 @@ def table(
     for column in shown:
         made.add_column(
             column.padded(column.title), no_wrap=not column.wrap, vertical=vertical,
-            min_width=None if column.wrap else column.width - _GAP,
+            overflow="fold" if column.wrap else "ellipsis", min_width=None if column.wrap else column.width - _GAP,
         )  # fmt: skip
     for i, label in enumerate(labels):
         made.add_row(label, *(Text(c.padded(c.cells[i]), style=_style(c, c.cells[i])) for c in shown))

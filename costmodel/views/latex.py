@@ -17,6 +17,7 @@ _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "×": r"$\times$", "≥": r"$\geq$", "±": r"$\pm$",
+    "·": r"$\cdot$", "²": r"$^2$", "³": r"$^3$",
 }  # fmt: skip
 
 
@@ -35,17 +36,19 @@ def profile(p: Profile) -> str:
     columns = [layer_cells(p, measure) for measure in shown]
     rows = [[layer.name, layer.kind, *(cells[i] for cells in columns)] for i, layer in enumerate(p.pricing.layers)]
     total = [p.name, "", *(total_cell(p, measure) for measure in shown)]
-    return _table(["layer", "kind", *(units.head(measure.name) for measure in shown)], rows, last=total, left=2)
+    return table(["layer", "kind", *(units.head(measure.name) for measure in shown)], rows, last=total, left=2)
 
 
 def comparison(c: Comparison) -> str:
     """One row per model."""
     shown = of_layers("summary")
     rows = [[model, *(total_cell(p, measure) for measure in shown)] for model, p in c.profiles.items()]
-    return _table(["model", *(units.head(measure.name) for measure in shown)], rows, left=1)
+    return table(["model", *(units.head(measure.name) for measure in shown)], rows, left=1)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int, last: Sequence[str] | None = None) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int, last: Sequence[str] | None = None) -> str:
+    """A table whose first ``left`` columns are text; its cells are escaped. ``last`` is the row of totals."""
+
     def line(cells: Sequence[str]) -> str:
         return " & ".join(escape(cell) for cell in cells) + r" \\"
 

@@ -26,6 +26,7 @@ def results() -> dict[str, Rendered]:
         Difference(p, p),
         p.guidelines(),
         p.roofline("a100"),
+        costmodel.formulas.compare("conv", "depthwise_conv", c_in=4, channels=4, c_out=4, kernel=3, size=(8, 8)),
     )
     return {result.view: result for result in made}
 
@@ -36,16 +37,17 @@ def test_every_row_is_of_a_result_and_works(view: str, results: dict[str, Render
     result = results[view]
     for form, renderer in views.VIEWS[view].items():
         made = renderer()(result)
-        assert made if form == "figures" else isinstance(made, str), form
+        assert made if form in ("figures", "png", "svg") else isinstance(made, str), form
 
 
 def test_a_result_has_the_methods_of_its_formats_and_no_other(results: dict[str, Rendered]) -> None:
-    """Profiles and comparisons are reports; the others are Markdown and text."""
+    """Profiles and comparisons, of models and of formulas, are reports; the others are Markdown and text."""
     methods = {f"to_{form}" for form in ("markdown", "html", "json", "csv", "latex")} | {"save", "_repr_html_"}
     offered = {view: {name for name in methods if hasattr(result, name)} for view, result in results.items()}
-    assert offered.pop("profile") == offered.pop("comparison") == methods
+    reports = {"profile", "comparison", "formulas"}
+    assert all(offered.pop(view) == methods for view in reports)
     assert all(names == {"to_markdown"} for names in offered.values())
-    assert {view for view, result in results.items() if isinstance(result, Report)} == {"profile", "comparison"}
+    assert {view for view, result in results.items() if isinstance(result, Report)} == reports
 
 
 def test_a_result_is_shown_by_the_function_of_its_row(results: dict[str, Rendered], tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ def page(source: str, **context: Any) -> str:
     return _environment().from_string(source).render(**context)
 
 
+def from_template(name: str, **context: Any) -> str:
+    """A template of ``templates/``, filled in."""
+    return _environment().get_template(name).render(**context)
+
+
 def _page(
     template: str, profiles: list[Profile], title: str, figures: dict[str, charts.Figure], baseline: str | None = None
 ) -> str:
