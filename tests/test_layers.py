@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import product
 from typing import Any
 
@@ -140,6 +141,40 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
     (nn.MultiheadAttention(8, 2, bias=False), ((5, 2, 8), (7, 2, 8), (7, 2, 8))),
 ]  # fmt: skip
 
+COMPLEX_CASES: list[tuple[nn.Module, Any]] = [
+    (nn.Conv1d(4, 6, 3, padding=1, groups=2), (2, 4, 9)),
+    (nn.Conv2d(6, 12, 3, stride=(2, 1), groups=6, bias=False), B),
+    (nn.Conv2d(6, 4, 3, padding=1, padding_mode="reflect"), B),
+    (nn.Conv2d(6, 4, 3, padding="same", dilation=2), B),
+    (nn.Conv2d(6, 4, (4, 3), padding="same"), B),
+    (nn.Conv2d(6, 4, 4, padding="valid", stride=2), B),
+    (nn.Conv1d(4, 6, 4, padding="same"), (4, 9)),
+    (nn.Conv2d(6, 4, 3), (6, 12, 10)),
+    (nn.Conv3d(2, 4, 3, stride=2), (1, 2, 7, 8, 9)),
+    (nn.ConvTranspose1d(6, 4, 3, 2), SEQUENCE),
+    (nn.ConvTranspose2d(6, 4, 3, 2, 1, 1, groups=2), B),
+    (nn.ConvTranspose2d(6, 4, 3, 2), (6, 12, 10)),
+    (nn.ConvTranspose3d(2, 4, 3, 2), VOLUME),
+    (nn.Linear(10, 4), (2, 3, 10)),
+    (nn.Linear(10, 4, bias=False), (10,)),
+    (nn.Bilinear(5, 6, 7), ((3, 5), (3, 6))),
+    (nn.RMSNorm(10), B),
+    (nn.RMSNorm(10, elementwise_affine=False), B),
+    *((make(), B) for make in (nn.Sigmoid, nn.Tanh, nn.SiLU, nn.Tanhshrink, nn.Identity)),
+    (nn.AdaptiveAvgPool2d(1), B),
+    (nn.LSTM(5, 7, 2, bidirectional=True), TOKENS),
+    (nn.LSTM(5, 7, batch_first=True, proj_size=3), TOKENS),
+    (nn.GRU(5, 7, 2), TOKENS),
+    (nn.GRU(5, 7), (4, 5)),
+    (nn.RNN(5, 7), TOKENS),
+    (nn.PixelShuffle(2), (2, 8, 4, 4)),
+    (nn.ChannelShuffle(3), B),
+    (nn.Flatten(), B),
+    (nn.ConstantPad2d(2, 1.0), B),
+    (nn.ReflectionPad2d(1), B),
+]  # fmt: skip
+"""Every type of layer that computes, and some that move, of those that torch has for complex numbers."""
+
 IDLE_AT_INFERENCE: list[tuple[nn.Module, Any]] = [
     (nn.Dropout1d(), SEQUENCE),
     (nn.Dropout2d(), B),
@@ -166,6 +201,48 @@ def check(model: nn.Module, inputs: Any, mode: Any = "eval") -> None:
 def test_closed_form_and_trace_agree(model: nn.Module, inputs: Any, mode: Any) -> None:
     """Output shape, parameters, MACs, FLOPs and memory access are the same from hyper-parameters and from the trace."""
     check(model, inputs, mode)
+
+
+def as_complex(shapes: Any) -> Any:
+    """Inputs of complex numbers."""
+    if isinstance(shapes[0], int):
+        return costmodel.Input(shapes, torch.complex64)
+    return tuple(map(as_complex, shapes))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding=.same.", "ignore:Complex modules are a new feature")
+@pytest.mark.parametrize("execution", ["meta", "real"])
+@pytest.mark.parametrize(("model", "inputs"), COMPLEX_CASES, ids=lambda v: str(v).partition("\n")[0][:60])
+def test_closed_form_and_trace_agree_on_complex_numbers(model: nn.Module, inputs: Any, execution: Any) -> None:
+    """Both wings count operations on real numbers, four MACs for a complex one, on meta and in a real run."""
+    real = costmodel.profile(model, inputs)
+    model = copy.deepcopy(model).to(torch.complex64)
+    p = costmodel.profile(model, as_complex(inputs), execution=execution)
+    verdict = p.crosscheck()
+    assert p.is_exact, p.coverage.unknown
+    assert verdict.checked == 1
+    assert verdict.mismatches == []
+    assert p.execution == execution
+    assert p.macs == 4 * real.macs
+    assert p.memory_access == real.memory_access
+    assert p.memory_access_bytes == 2 * real.memory_access_bytes
+
+
+def test_softsign_of_complex_numbers_takes_real_absolute_values() -> None:
+    """|z| and 1 + |z| have 4 bytes an element, z and z / (1 + |z|) have 8; the quotient is one of complex numbers."""
+    p = costmodel.profile(nn.Softsign(), costmodel.Input((5,), torch.complex64))
+    assert p.crosscheck().ok
+    assert p.memory_access_bytes == 5 * ((8 + 4) + (4 + 4) + (8 + 4 + 8))
+    assert p.flops == 5 * (4 + 1 + 11)
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
+def test_an_embedding_of_complex_vectors_moves_twice_the_bytes() -> None:
+    """Of 6 indices of 8 bytes, and rows of 4 complex numbers read and written."""
+    p = costmodel.profile(nn.Embedding(9, 4, dtype=torch.complex64), WORDS)
+    assert p.crosscheck().ok
+    assert p.memory_access_bytes == 6 * 8 + 2 * 6 * 4 * 8
+    assert p.flops == 0
 
 
 @pytest.mark.parametrize(("model", "inputs"), IDLE_AT_INFERENCE, ids=lambda v: str(v)[:40])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from costmodel.formulas._arguments import as_shape, require_divisible, require_one_of
+from costmodel.formulas._complex_numbers import MAGNITUDE, TANH, on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel, view
 from costmodel.quantities import Count, Work, prod
@@ -19,15 +20,18 @@ class Activation:
     work: Work
     reads: int = 1
     writes: int = 1
+    complex_work: Work | None = None
+    """The work on a complex element, where torch takes some."""
 
 
 _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
+_COMPLEX_SIGMOID = on_numbers(_SIGMOID, complex_valued=True)
 _ELU = Work(compares=1, transcendentals=1, adds=1, multiplies=1)
 _HARDSIGMOID = Work(adds=1, compares=2, divides=1)
 _SLOPE = Work(compares=1, multiplies=1)
 
 ACTIVATIONS: Mapping[str, Activation] = {
-    "identity": Activation(formula="x", work=NO_WORK, reads=0, writes=0),
+    "identity": Activation(formula="x", work=NO_WORK, reads=0, writes=0, complex_work=NO_WORK),
     "relu": Activation(formula="max(x, 0)", work=Work(compares=1)),
     "relu6": Activation(formula="min(max(x, 0), 6)", work=Work(compares=2)),
     "hardtanh": Activation(formula="min(max(x, low), high)", work=Work(compares=2)),
@@ -38,12 +42,22 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "elu": Activation(formula="x if x > 0 else a (exp(x) - 1)", work=_ELU),
     "selu": Activation(formula="s elu(x)", work=_ELU + Work(multiplies=1)),
     "celu": Activation(formula="x if x > 0 else a (exp(x / a) - 1)", work=_ELU + Work(divides=1)),
-    "sigmoid": Activation(formula="1 / (1 + exp(-x))", work=_SIGMOID),
+    "sigmoid": Activation(formula="1 / (1 + exp(-x))", work=_SIGMOID, complex_work=_COMPLEX_SIGMOID),
     "logsigmoid": Activation(formula="-log(1 + exp(-x))", work=Work(transcendentals=2, adds=1)),
-    "tanh": Activation(formula="tanh(x)", work=Work(transcendentals=1)),
+    "tanh": Activation(formula="tanh(x)", work=Work(transcendentals=1), complex_work=TANH),
     # Two kernels: tanh, and a difference that reads x and tanh(x).
-    "tanhshrink": Activation(formula="x - tanh(x)", work=Work(transcendentals=1, adds=1), reads=3, writes=2),
-    "silu": Activation(formula="x sigmoid(x)", work=_SIGMOID + Work(multiplies=1)),
+    "tanhshrink": Activation(
+        formula="x - tanh(x)",
+        work=Work(transcendentals=1, adds=1),
+        reads=3,
+        writes=2,
+        complex_work=TANH + on_numbers(Work(adds=1), complex_valued=True),
+    ),
+    "silu": Activation(
+        formula="x sigmoid(x)",
+        work=_SIGMOID + Work(multiplies=1),
+        complex_work=_COMPLEX_SIGMOID + on_numbers(Work(multiplies=1), complex_valued=True),
+    ),
     "gelu": Activation(formula="0.5 x (1 + erf(x / sqrt 2))", work=Work(multiplies=3, transcendentals=1, adds=1)),
     "gelu_tanh": Activation(
         formula="0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))",
@@ -55,24 +69,39 @@ ACTIVATIONS: Mapping[str, Activation] = {
         work=Work(multiplies=1, transcendentals=2, adds=1, divides=1, compares=1),
     ),
     # Three kernels: |x|, 1 + |x|, and a quotient that reads two.
-    "softsign": Activation(formula="x / (1 + |x|)", work=Work(adds=1, divides=1), reads=4, writes=3),
+    "softsign": Activation(
+        formula="x / (1 + |x|)",
+        work=Work(adds=1, divides=1),
+        reads=4,
+        writes=3,
+        complex_work=MAGNITUDE + Work(adds=1) + on_numbers(Work(divides=1), complex_valued=True),
+    ),
     "hardsigmoid": Activation(formula="relu6(x + 3) / 6", work=_HARDSIGMOID),
     "hardswish": Activation(formula="x relu6(x + 3) / 6", work=_HARDSIGMOID + Work(multiplies=1)),
     "hardshrink": Activation(formula="x if |x| > l else 0", work=Work(compares=2)),
     "softshrink": Activation(formula="x -+ l if |x| > l else 0", work=Work(compares=2, adds=1)),
 }
-"""What one element costs, by name. Sign flips and absolute values are not arithmetic."""
+"""What one element costs, by name. Sign flips and absolute values of real numbers are not arithmetic."""
 
+COMPLEX_VALUED = tuple(name for name, row in ACTIVATIONS.items() if row.complex_work is not None)
 ALONG_AN_AXIS = ("softmax", "log_softmax", "softmin", "glu")
 
 
-def activation(*, name: str, shape: Sequence[Count] | Count, dim: int = -1, num_parameters: Count = 1) -> LayerCost:
+def activation(
+    *,
+    name: str,
+    shape: Sequence[Count] | Count,
+    dim: int = -1,
+    num_parameters: Count = 1,
+    complex_valued: bool = False,
+) -> LayerCost:
     """An activation of a tensor of ``shape``, or of that many elements.
 
     flops = elements times the operations of ACTIVATIONS[name]
     memory_access = x + y; prelu x + w + y; tanhshrink 5 x (two kernels), softsign 7 x (three), softmin 4 x (two)
     params = num_parameters for prelu
 
+    Complex-valued, as torch has it, are identity, sigmoid, tanh, tanhshrink, silu and softsign.
     ``dim`` is the axis that softmax, log_softmax, softmin and glu look along, ``num_parameters`` prelu's.
     Sources: relu Nair & Hinton 2010; relu6 arXiv:1704.04861; prelu arXiv:1502.01852; elu arXiv:1511.07289; selu
     arXiv:1706.02515; gelu arXiv:1606.08415; silu arXiv:1710.05941; mish arXiv:1908.08681; hardswish arXiv:1905.02244.
@@ -82,7 +111,7 @@ def activation(*, name: str, shape: Sequence[Count] | Count, dim: int = -1, num_
     >>> activation(name="hardswish", shape=100).flops
     500
     """
-    require_one_of(name=name, choices=(*ACTIVATIONS, *ALONG_AN_AXIS))
+    require_one_of(name=name, choices=COMPLEX_VALUED if complex_valued else (*ACTIVATIONS, *ALONG_AN_AXIS))
     shape = as_shape(shape)
     if name == "glu":
         return glu(shape=shape, dim=dim)
@@ -99,7 +128,7 @@ def activation(*, name: str, shape: Sequence[Count] | Count, dim: int = -1, num_
     layer = pointwise_kernel(
         "activation",
         shape,
-        per_element=row.work,
+        per_element=row.complex_work if complex_valued and row.complex_work is not None else row.work,
         reads=row.reads * elements + weights,
         writes=row.writes * elements,
     )

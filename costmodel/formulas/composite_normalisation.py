@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from costmodel.formulas._arguments import as_shape, require
+from costmodel.formulas._complex_numbers import RECIPROCAL_ROOT, on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel
 from costmodel.quantities import Count, Work, prod
 
 
-def rms_norm(*, normalized_shape: Count | Sequence[Count], rows: Count = 1, affine: bool = True) -> LayerCost:
+def rms_norm(
+    *,
+    normalized_shape: Count | Sequence[Count],
+    rows: Count = 1,
+    affine: bool = True,
+    complex_valued: bool = False,
+) -> LayerCost:
     """Root-mean-square normalisation of ``rows`` (a count or a leading shape) of n elements, N in all, R rows.
 
     params = n if affine
@@ -32,7 +39,11 @@ def rms_norm(*, normalized_shape: Count | Sequence[Count], rows: Count = 1, affi
         output_shape=(*leading, *inner),
         read=elements + weights,
         written=elements,
-        work=per_row.times(count) + Work(multiplies=elements if affine else 0),
+        work=on_numbers(
+            per_row.times(count) + Work(multiplies=elements if affine else 0),
+            complex_valued=complex_valued,
+            function=RECIPROCAL_ROOT,
+        ),
         params=weights,
     )
 

@@ -12,6 +12,7 @@ from costmodel.formulas._arguments import (
     require_one_of,
     spatial,
 )
+from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.geometry import conv_output_size, padding_of_each_side, taps_inside
 from costmodel.quantities import Count, Work, prod
@@ -32,12 +33,13 @@ def conv(
     bias: bool = True,
     batch: Count = 1,
     padding_mode: str = "zeros",
+    complex_valued: bool = False,
 ) -> LayerCost:
     """A convolution over as many axes as ``size`` has; dilated and grouped ones included.
 
     params = c_out (c_in / groups) prod(kernel) + c_out if bias
     macs = batch prod(out) c_out (c_in / groups) prod(kernel), taps on padding included
-    flops = 2 macs + output elements if bias
+    flops = 2 macs + output elements if bias; complex-valued: 4 macs for each, and 2 adds
     memory_access = x + w + b + y, and a padded copy of x where a kernel of its own pads
 
     Shapes: x (batch, c_in, *size), w (c_out, c_in / groups, *kernel), y (batch, c_out, *out).
@@ -59,6 +61,10 @@ def conv(
     filters = c_out * (c_in // groups) * prod(kernel)
     biases = c_out if bias else 0
     outputs = batch * c_out * prod(out)
+    on_padding: Count = 0
+    if padding_mode == "zeros" and all(isinstance(k, int) for k in kernel):
+        pairs = _pairs_on_padding(size=size, kernel=kernel, stride=stride, sides=sides, dilation=dilation, out=out)
+        on_padding = batch * c_out * (c_in // groups) * pairs
     copied_from, copied_to, padded = _padding_copy(size=size, sides=sides, mode=padding_mode)
     return LayerCost(
         kind=_kind(c_in=c_in, groups=groups, kernel=kernel),
@@ -66,15 +72,9 @@ def conv(
         output_size=out,
         read=batch * c_in * (copied_from + padded) + filters + biases,
         written=batch * c_in * copied_to + outputs,
-        work=Work(
-            macs=batch * prod(out) * filters,
-            adds=outputs if bias else 0,
-            macs_on_padding=batch
-            * c_out
-            * (c_in // groups)
-            * _pairs_on_padding(size=size, kernel=kernel, stride=stride, sides=sides, dilation=dilation, out=out)
-            if padding_mode == "zeros" and all(isinstance(k, int) for k in kernel)
-            else 0,
+        work=on_numbers(
+            Work(macs=batch * prod(out) * filters, adds=outputs if bias else 0, macs_on_padding=on_padding),
+            complex_valued=complex_valued,
         ),
         params=filters + biases,
         activations=outputs,
@@ -131,6 +131,7 @@ def depthwise_conv(
     dilation: Count = 1,
     bias: bool = True,
     batch: Count = 1,
+    complex_valued: bool = False,
 ) -> LayerCost:
     """A convolution of every channel with filters of its own: groups = channels.
 
@@ -154,6 +155,7 @@ def depthwise_conv(
         groups=channels,
         bias=bias,
         batch=batch,
+        complex_valued=complex_valued,
     )
 
 
@@ -166,6 +168,7 @@ def pointwise_conv(
     groups: Count = 1,
     bias: bool = True,
     batch: Count = 1,
+    complex_valued: bool = False,
 ) -> LayerCost:
     """A convolution with a kernel of one position: a matrix product over the channels.
 
@@ -180,7 +183,17 @@ def pointwise_conv(
     >>> pointwise_conv(c_in=512, c_out=512, size=(14, 14), bias=False).macs
     51380224
     """
-    return conv(c_in=c_in, c_out=c_out, kernel=1, size=size, stride=stride, groups=groups, bias=bias, batch=batch)
+    return conv(
+        c_in=c_in,
+        c_out=c_out,
+        kernel=1,
+        size=size,
+        stride=stride,
+        groups=groups,
+        bias=bias,
+        batch=batch,
+        complex_valued=complex_valued,
+    )
 
 
 def grouped_conv(
@@ -195,6 +208,7 @@ def grouped_conv(
     dilation: Count = 1,
     bias: bool = True,
     batch: Count = 1,
+    complex_valued: bool = False,
 ) -> LayerCost:
     """A convolution in ``groups`` that do not see each other.
 
@@ -217,6 +231,7 @@ def grouped_conv(
         groups=groups,
         bias=bias,
         batch=batch,
+        complex_valued=complex_valued,
     )
 
 

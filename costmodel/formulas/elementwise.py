@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from costmodel.formulas._arguments import as_shape, require
+from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work, prod
 
@@ -48,10 +49,10 @@ def view(*, shape: Sequence[Count]) -> LayerCost:
     return pointwise_kernel("view", shape, reads=0, writes=0)
 
 
-def add(*, shape: Sequence[Count]) -> LayerCost:
+def add(*, shape: Sequence[Count], complex_valued: bool = False) -> LayerCost:
     """The sum of two tensors of ``shape``: a residual.
 
-    flops = elements
+    flops = elements; complex-valued: 2 elements
     memory_access = 3 elements
 
     Source: He et al., ResNet, arXiv:1512.03385, section 3.2, eq. 1.
@@ -59,13 +60,16 @@ def add(*, shape: Sequence[Count]) -> LayerCost:
     >>> add(shape=(1, 256, 56, 56)).memory_access
     2408448
     """
-    return pointwise_kernel("add", shape, per_element=Work(adds=1), reads=2 * prod(as_shape(shape)))
+    one = on_numbers(Work(adds=1), complex_valued=complex_valued)
+    return pointwise_kernel("add", shape, per_element=one, reads=2 * prod(as_shape(shape)))
 
 
-def multiply(*, shape: Sequence[Count], other: Sequence[Count] | None = None) -> LayerCost:
+def multiply(
+    *, shape: Sequence[Count], other: Sequence[Count] | None = None, complex_valued: bool = False
+) -> LayerCost:
     """The product of a tensor of ``shape`` and one of the same shape, or of ``other`` that is broadcast to it.
 
-    flops = elements
+    flops = elements; complex-valued: 6 elements
     memory_access = 2 elements + other's elements
 
     Source: the gate of Hu et al., Squeeze-and-Excitation, arXiv:1709.01507, eq. 4.
@@ -74,9 +78,8 @@ def multiply(*, shape: Sequence[Count], other: Sequence[Count] | None = None) ->
     6336
     """
     second = shape if other is None else other
-    return pointwise_kernel(
-        "multiply", shape, per_element=Work(multiplies=1), reads=prod(as_shape(shape)) + prod(as_shape(second))
-    )
+    one = on_numbers(Work(multiplies=1), complex_valued=complex_valued)
+    return pointwise_kernel("multiply", shape, per_element=one, reads=prod(as_shape(shape)) + prod(as_shape(second)))
 
 
 def concat(*, channels: Sequence[Count], size: Sequence[Count], batch: Count = 1) -> LayerCost:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from costmodel.formulas._arguments import as_shape, require
+from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import LayerCost
 from costmodel.quantities import Count, Work, prod
 
 
-def linear(*, in_features: Count, out_features: Count, bias: bool = True, rows: Count = 1) -> LayerCost:
+def linear(
+    *, in_features: Count, out_features: Count, bias: bool = True, rows: Count = 1, complex_valued: bool = False
+) -> LayerCost:
     """y = x W^T + b for every row; ``rows`` is a count, or the leading shape of x (() for a bare vector).
 
     params = in out + out if bias
     macs = rows in out
-    flops = 2 macs + rows out if bias
+    flops = 2 macs + rows out if bias; complex-valued: 4 macs for each, and 2 adds
     memory_access = x + w + b + y = rows in + in out + out + rows out
 
     Shapes: x (*rows, in_features), w (out_features, in_features), y (*rows, out_features).
@@ -34,19 +37,25 @@ def linear(*, in_features: Count, out_features: Count, bias: bool = True, rows: 
         output_shape=(*leading, out_features),
         read=count * in_features + weights + biases,
         written=outputs,
-        work=Work(macs=count * weights, adds=outputs if bias else 0),
+        work=on_numbers(Work(macs=count * weights, adds=outputs if bias else 0), complex_valued=complex_valued),
         params=weights + biases,
         activations=outputs,
     )
 
 
 def bilinear(
-    *, in1_features: Count, in2_features: Count, out_features: Count, bias: bool = True, rows: Count = 1
+    *,
+    in1_features: Count,
+    in2_features: Count,
+    out_features: Count,
+    bias: bool = True,
+    rows: Count = 1,
+    complex_valued: bool = False,
 ) -> LayerCost:
     """y_k = x1 A_k x2^T + b_k for every row: first x1 A_k, a matrix product, then its product with x2.
 
     params = in1 in2 out + out if bias
-    macs = rows out in2 (in1 + 1)
+    macs = rows out in2 (in1 + 1); complex-valued: 4 for each
     memory_access = x1 + x2 + w + b + y
 
     Shapes: x1 (*rows, in1), x2 (*rows, in2), w (out, in1, in2), y (*rows, out).
@@ -66,20 +75,22 @@ def bilinear(
         output_shape=(*leading, out_features),
         read=count * (in1_features + in2_features) + weights + biases,
         written=outputs,
-        work=Work(
-            macs=count * out_features * in2_features * (in1_features + 1),
-            adds=outputs if bias else 0,
+        work=on_numbers(
+            Work(macs=count * out_features * in2_features * (in1_features + 1), adds=outputs if bias else 0),
+            complex_valued=complex_valued,
         ),
         params=weights + biases,
         activations=outputs,
     )
 
 
-def matmul(*, m: Count, n: Count, k: Count, batch: Count = (), added: Count = 0) -> LayerCost:
+def matmul(
+    *, m: Count, n: Count, k: Count, batch: Count = (), added: Count = 0, complex_valued: bool = False
+) -> LayerCost:
     """A (batched) matrix product (m, k) (k, n); ``added`` is how many elements a tensor added to it has (baddbmm).
 
     macs = batch m n k
-    flops = 2 macs + batch m n if something is added
+    flops = 2 macs + batch m n if something is added; complex-valued: 4 macs for each, and 2 adds
     memory_access = batch (m k + k n + m n) + added
 
     Shapes: a (*batch, m, k), b (*batch, k, n), y (*batch, m, n).
@@ -97,6 +108,9 @@ def matmul(*, m: Count, n: Count, k: Count, batch: Count = (), added: Count = 0)
         output_shape=(*leading, m, n),
         read=count * (m * k + k * n) + added,
         written=outputs,
-        work=Work(macs=outputs * k, adds=0 if isinstance(added, int) and added == 0 else outputs),
+        work=on_numbers(
+            Work(macs=outputs * k, adds=0 if isinstance(added, int) and added == 0 else outputs),
+            complex_valued=complex_valued,
+        ),
         activations=outputs,
     )

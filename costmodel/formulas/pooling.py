@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from costmodel.formulas._arguments import per_axis, require, spatial
+from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.activation import activation
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel
@@ -84,7 +85,12 @@ def avg_pool(
 
 
 def adaptive_avg_pool(
-    *, channels: Count, size: Sequence[Count], output_size: int | Sequence[int | None], batch: Count = 1
+    *,
+    channels: Count,
+    size: Sequence[Count],
+    output_size: int | Sequence[int | None],
+    batch: Count = 1,
+    complex_valued: bool = False,
 ) -> LayerCost:
     """The mean of windows chosen so that ``output_size`` comes out; None keeps an axis.
 
@@ -103,7 +109,7 @@ def adaptive_avg_pool(
         batch=batch,
         size=size,
         out=out,
-        work=Work(adds=elements - prod(out), divides=prod(out)),
+        work=on_numbers(Work(adds=elements - prod(out), divides=prod(out)), complex_valued=complex_valued),
     )
 
 
@@ -140,7 +146,9 @@ def _adaptive(*, size: Sequence[Count], output_size: int | Sequence[int | None])
     return tuple(n if o is None else o for n, o in zip(size, wanted, strict=True)), seen
 
 
-def global_avg_pool(*, channels: Count, size: Sequence[Count], batch: Count = 1) -> LayerCost:
+def global_avg_pool(
+    *, channels: Count, size: Sequence[Count], batch: Count = 1, complex_valued: bool = False
+) -> LayerCost:
     """The mean of every channel.
 
     flops = batch channels prod(size)
@@ -151,7 +159,7 @@ def global_avg_pool(*, channels: Count, size: Sequence[Count], batch: Count = 1)
     >>> global_avg_pool(channels=1280, size=(7, 7)).memory_access
     64000
     """
-    return adaptive_avg_pool(channels=channels, size=size, output_size=1, batch=batch)
+    return adaptive_avg_pool(channels=channels, size=size, output_size=1, batch=batch, complex_valued=complex_valued)
 
 
 def global_max_pool(*, channels: Count, size: Sequence[Count], batch: Count = 1) -> LayerCost:

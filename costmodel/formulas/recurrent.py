@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from costmodel.formulas._arguments import require, require_one_of
-from costmodel.formulas.cost import LayerCost
+from costmodel.formulas._complex_numbers import TANH, on_numbers
+from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work
 
 
-def _sigmoids_and_tanhs(*, sigmoids: Count, tanhs: Count) -> Work:
-    return Work(transcendentals=sigmoids + tanhs, adds=sigmoids, divides=sigmoids)
+def _sigmoids(count: Count) -> Work:
+    return Work(transcendentals=count, adds=count, divides=count)
 
 
 def _recurrent(
     *,
     gates: int,
     cell: Work,
+    tanhs: int,
     input_size: Count,
     hidden_size: Count,
     proj_size: Count,
@@ -28,11 +30,12 @@ def _recurrent(
     hx_given: bool,
     training: bool,
     dropout: float,
+    complex_valued: bool,
 ) -> LayerCost:
     """What the three have in common.
 
-    ``cell`` is the work of one cell and step beside its products; the second of the ``states``, LSTM's c, is never
-    projected.
+    ``cell`` is the work of one cell and step beside its products and its ``tanhs``, so many a unit; the second of the
+    ``states``, LSTM's c, is never projected.
     """
     require(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, length=length, batch=batch)
     require(proj_size=proj_size, least=0)
@@ -59,7 +62,13 @@ def _recurrent(
         output_shape=(*leading, directions * shown),
         read=steps * input_size + kept + weights + biases,
         written=outputs + kept + (0 if hx_given else kept),
-        work=Work(macs=steps * weights, multiplies=2 * between) + (Work(adds=sums) + cell).times(steps * cells),
+        work=on_numbers(
+            Work(macs=steps * weights, multiplies=2 * between) + (Work(adds=sums) + cell).times(steps * cells),
+            complex_valued=complex_valued,
+        )
+        + on_numbers(
+            Work(transcendentals=tanhs * hidden_size * steps * cells), complex_valued=complex_valued, function=TANH
+        ),
         params=weights + biases,
     )
 
@@ -78,6 +87,7 @@ def lstm(
     hx_given: bool = False,
     training: bool = False,
     dropout: float = 0.0,
+    complex_valued: bool = False,
 ) -> LayerCost:
     """A long short-term memory of H cells over T steps; I inputs, P projected outputs (H where there is no projection).
 
@@ -93,10 +103,10 @@ def lstm(
     5920
     """
     h = hidden_size
-    cell = _sigmoids_and_tanhs(sigmoids=3 * h, tanhs=2 * h) + Work(multiplies=3 * h, adds=h)
     return _recurrent(
         gates=4,
-        cell=cell,
+        cell=_sigmoids(3 * h) + Work(multiplies=3 * h, adds=h),
+        tanhs=2,
         input_size=input_size,
         hidden_size=hidden_size,
         proj_size=proj_size,
@@ -110,6 +120,7 @@ def lstm(
         hx_given=hx_given,
         training=training,
         dropout=dropout,
+        complex_valued=complex_valued,
     )
 
 
@@ -126,6 +137,7 @@ def gru(
     hx_given: bool = False,
     training: bool = False,
     dropout: float = 0.0,
+    complex_valued: bool = False,
 ) -> LayerCost:
     """A gated recurrent unit of H cells over T steps, I inputs.
 
@@ -141,10 +153,10 @@ def gru(
     1920
     """
     h = hidden_size
-    cell = _sigmoids_and_tanhs(sigmoids=2 * h, tanhs=h) + Work(multiplies=3 * h, adds=2 * h)
     return _recurrent(
         gates=3,
-        cell=cell,
+        cell=_sigmoids(2 * h) + Work(multiplies=3 * h, adds=2 * h),
+        tanhs=1,
         input_size=input_size,
         hidden_size=hidden_size,
         proj_size=0,
@@ -158,6 +170,7 @@ def gru(
         hx_given=hx_given,
         training=training,
         dropout=dropout,
+        complex_valued=complex_valued,
     )
 
 
@@ -175,6 +188,7 @@ def rnn(
     hx_given: bool = False,
     training: bool = False,
     dropout: float = 0.0,
+    complex_valued: bool = False,
 ) -> LayerCost:
     """A plain recurrent layer, h' = tanh(W x + b + U h + c) or relu, of H cells over T steps, I inputs.
 
@@ -189,10 +203,11 @@ def rnn(
     9000
     """
     require_one_of(nonlinearity=nonlinearity, choices=("tanh", "relu"))
-    cell = Work(compares=hidden_size) if nonlinearity == "relu" else Work(transcendentals=hidden_size)
+    rectified = nonlinearity == "relu"
     return _recurrent(
         gates=1,
-        cell=cell,
+        cell=Work(compares=hidden_size) if rectified else NO_WORK,
+        tanhs=0 if rectified else 1,
         input_size=input_size,
         hidden_size=hidden_size,
         proj_size=0,
@@ -206,4 +221,5 @@ def rnn(
         hx_given=hx_given,
         training=training,
         dropout=dropout,
+        complex_valued=complex_valued,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from costmodel.formulas._arguments import per_axis, require, require_divisible, spatial
+from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.geometry import conv_transpose_output_size, taps_inside
 from costmodel.quantities import Count, Work, prod
@@ -23,12 +24,13 @@ def conv_transpose(
     groups: Count = 1,
     bias: bool = True,
     batch: Count = 1,
+    complex_valued: bool = False,
 ) -> LayerCost:
     """A transposed convolution: every input element meets every tap, whether or not the product lands in the output.
 
     params = c_in (c_out / groups) prod(kernel) + c_out if bias
     macs = batch prod(size) c_in (c_out / groups) prod(kernel), the input's size
-    flops = 2 macs + output elements if bias
+    flops = 2 macs + output elements if bias; complex-valued: 4 macs for each, and 2 adds
     memory_access = x + w + b + y
 
     Shapes: x (batch, c_in, *size), w (c_in, c_out / groups, *kernel), y (batch, c_out, *out).
@@ -70,7 +72,10 @@ def conv_transpose(
         output_size=out,
         read=batch * c_in * prod(size) + filters + biases,
         written=outputs,
-        work=Work(macs=batch * prod(size) * filters, adds=outputs if bias else 0, macs_on_padding=cropped),
+        work=on_numbers(
+            Work(macs=batch * prod(size) * filters, adds=outputs if bias else 0, macs_on_padding=cropped),
+            complex_valued=complex_valued,
+        ),
         params=filters + biases,
         activations=outputs,
     )

@@ -42,6 +42,11 @@ class Call:
         return sum(t.size for t in given) - sum(t.size for t in {id(t): t for t in given}.values())
 
     @property
+    def complex_valued(self) -> bool:
+        """Whether the layer was given complex numbers."""
+        return any("complex" in t.dtype for t in self.inputs)
+
+    @property
     def training(self) -> bool:
         """Whether the layer ran in training mode."""
         return self.record.training

@@ -37,7 +37,7 @@ def _conv(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
     return f.conv(
         c_in=call["in_channels"], c_out=call["out_channels"], kernel=call["kernel_size"], size=size,
         stride=call["stride"], padding=call["padding"], dilation=call["dilation"], groups=call["groups"],
-        bias=call["bias"], batch=batch, padding_mode=call["padding_mode"],
+        bias=call["bias"], batch=batch, padding_mode=call["padding_mode"], complex_valued=call.complex_valued,
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def _conv_transpose(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
     return f.conv_transpose(
         c_in=call["in_channels"], c_out=call["out_channels"], kernel=call["kernel_size"], size=size,
         stride=call["stride"], padding=call["padding"], output_padding=output_padding, dilation=call["dilation"],
-        groups=call["groups"], bias=call["bias"], batch=batch,
+        groups=call["groups"], bias=call["bias"], batch=batch, complex_valued=call.complex_valued,
     )  # fmt: skip
 
 
@@ -74,14 +74,15 @@ for _axes, (_plain, _transposed, _) in enumerate(_DIMENSIONS, start=1):
 
 def _linear(call: Call) -> LayerCost:
     return f.linear(
-        in_features=call["in_features"], out_features=call["out_features"], bias=call["bias"], rows=call.shape[:-1]
-    )
+        in_features=call["in_features"], out_features=call["out_features"], bias=call["bias"], rows=call.shape[:-1],
+        complex_valued=call.complex_valued,
+    )  # fmt: skip
 
 
 def _bilinear(call: Call) -> LayerCost:
     cost = f.bilinear(
         in1_features=call["in1_features"], in2_features=call["in2_features"], out_features=call["out_features"],
-        bias=call["bias"], rows=call.shape[:-1],
+        bias=call["bias"], rows=call.shape[:-1], complex_valued=call.complex_valued,
     )  # fmt: skip
     return replace(cost, read=cost.read - call.given_again)
 
@@ -131,7 +132,10 @@ def _group_norm(call: Call) -> LayerCost | None:
 
 def _rms_norm(call: Call) -> LayerCost:
     normalized = call["normalized_shape"]
-    return f.rms_norm(normalized_shape=normalized, rows=call.shape[: -len(normalized)], affine=call["weight"])
+    return f.rms_norm(
+        normalized_shape=normalized, rows=call.shape[: -len(normalized)], affine=call["weight"],
+        complex_valued=call.complex_valued,
+    )  # fmt: skip
 
 
 def _local_response_norm(call: Call) -> LayerCost:
@@ -159,7 +163,11 @@ add(nn.LocalResponseNorm, hyper="size alpha beta k", formula=_local_response_nor
 
 
 def _activation(name: str) -> Formula:
-    return lambda call: f.activation(name=name, shape=call.shape)
+    return lambda call: (
+        None
+        if call.complex_valued and f.ACTIVATIONS[name].complex_work is None
+        else f.activation(name=name, shape=call.shape, complex_valued=call.complex_valued)
+    )
 
 
 _ACTIVATIONS: dict[type[nn.Module], str] = {
@@ -219,8 +227,9 @@ def _avg_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
 
 def _adaptive_avg_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
     return f.adaptive_avg_pool(
-        channels=call.shape[-len(size) - 1], size=size, output_size=call["output_size"], batch=batch
-    )
+        channels=call.shape[-len(size) - 1], size=size, output_size=call["output_size"], batch=batch,
+        complex_valued=call.complex_valued,
+    )  # fmt: skip
 
 
 def _adaptive_max_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:

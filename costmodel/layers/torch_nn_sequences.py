@@ -18,6 +18,8 @@ def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
         shape = call.shape
         if len(shape) not in (2, 3) or any(isinstance(given, tuple) for given in call.record.args[:1]):
             return None  # the second is a packed sequence: its lengths are in no shape
+        if call.complex_valued and call.hyper.get("nonlinearity") == "relu":
+            return None  # complex numbers have no order
         unbatched = len(shape) == 2
         length, batch = shape[:2] if not unbatched else (shape[0], 1)
         if call["batch_first"] and not unbatched:
@@ -26,7 +28,7 @@ def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
             input_size=call["input_size"], hidden_size=call["hidden_size"], length=length, batch=batch,
             num_layers=call["num_layers"], bias=call["bias"], bidirectional=call["bidirectional"],
             batch_first=call["batch_first"] and not unbatched, hx_given=len(call.inputs) > 1, training=call.training,
-            dropout=call["dropout"], **{name: call[name] for name in more},
+            dropout=call["dropout"], complex_valued=call.complex_valued, **{name: call[name] for name in more},
         )  # fmt: skip
         if unbatched:  # torch gives each tensor its batch dimension by a view of its own
             return replace(cost, output_shape=(cost.output_shape[0], cost.output_shape[2]))

@@ -9,7 +9,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.defaults import default_float
-from costmodel.ops.elementwise import each, elementwise, float_casts
+from costmodel.ops.elementwise import ONE_FUNCTION, each, elementwise, float_casts, per_element
 from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 from costmodel.ops.temporaries import bytes_besides, contiguous, copy
 from costmodel.quantities import Work
@@ -38,10 +38,6 @@ def _contiguous(args: Arguments) -> TensorSpec:
     return TensorSpec(args["self"].shape, args["self"].dtype)
 
 
-def _times(work: Work) -> Callable[[OpCall], Work]:
-    return lambda call: work.times(call.outputs[0].size)
-
-
 def _activation(
     name: str,
     work: Work | Callable[[OpCall], Work],
@@ -54,7 +50,7 @@ def _activation(
     """The rule of ``aten.name`` and, where there is one, ``aten.name_``; its example is ``name(x, *arguments)``."""
     targets = (f"aten.{name}.default", f"aten.{name}_.default") if inplace else (f"aten.{name}.default",)
     return elementwise(
-        *targets, kind="activation", work=_times(work) if isinstance(work, Work) else work, outputs=outputs,
+        *targets, kind="activation", work=per_element(work) if isinstance(work, Work) else work, outputs=outputs,
         temporaries=float_casts if outputs is _floating else temporaries, source=source,
         examples=(example(_X, *arguments),),
     )  # fmt: skip
@@ -96,7 +92,7 @@ register(
     _activation("leaky_relu", Work(compares=1, multiplies=1), 0.1, source="torch.nn.LeakyReLU: x > 0 ? x : slope x"),
     _activation("threshold", Work(compares=1), 0.1, 20, source="torch.nn.Threshold: x > threshold ? x : value"),
     _activation("sigmoid", _SIGMOID, source="torch.nn.Sigmoid: 1 / (1 + exp(-x))", outputs=_floating),
-    _activation("tanh", Work(transcendentals=1), source="torch.nn.Tanh", outputs=_floating),
+    _activation("tanh", ONE_FUNCTION, source="torch.nn.Tanh", outputs=_floating),
     _activation("silu", _SIGMOID + Work(multiplies=1), source="torch.nn.SiLU: x sigmoid(x)"),
     _activation("mish", Work(transcendentals=3, adds=1, multiplies=1), source="torch.nn.Mish: x tanh(log(1 + exp(x)))"),
     _activation(
@@ -220,7 +216,7 @@ def _softmax_rule(
 register(
     Rule(
         targets=("aten.glu.default",), kind=always("activation"), outputs=_glu,
-        work=_times(_SIGMOID + Work(multiplies=1)), traffic=every_argument, access=_glu_access,
+        work=per_element(_SIGMOID + Work(multiplies=1)), traffic=every_argument, access=_glu_access,
         temporaries=no_temporaries, fusible=False,
         source="torch.nn.GLU: a sigmoid(b) of the halves a and b", free_because=None,
         examples=(example(_X, 1), example(_X)),

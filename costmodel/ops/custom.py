@@ -8,6 +8,7 @@ from typing import TypeAlias
 from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
+from costmodel.ops.complex_numbers import as_counted
 from costmodel.ops.rule import RULES, Outputs, Rule, Torch, always, every_argument, no_temporaries, register
 from costmodel.quantities import Traffic, Work
 
@@ -71,8 +72,8 @@ def register_op(
             del RULES[name]
         register(
             Rule(
-                targets=names, kind=always(kind), outputs=outputs, work=work, traffic=traffic, access=access,
-                temporaries=temporaries, fusible=fusible, source=source, free_because=None, examples=(),
+                targets=names, kind=always(kind), outputs=outputs, work=as_counted(work), traffic=traffic,
+                access=access, temporaries=temporaries, fusible=fusible, source=source, free_because=None, examples=(),
                 bound_because=bound_because,
             )
         )  # fmt: skip

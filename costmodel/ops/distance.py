@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import everything, nothing
-from costmodel.ops.reduction import norm_work
+from costmodel.ops.complex_numbers import ABSOLUTE, Arithmetic, in_parts
+from costmodel.ops.reduction import complex_norm_work, norm_work
 from costmodel.ops.rule import Rule, Torch, always, every_argument, example, moved, no_temporaries, register
 from costmodel.quantities import Traffic, Work
 
@@ -67,8 +70,16 @@ def _one(args: Arguments) -> TensorSpec:
 
 
 def _one_work(call: OpCall) -> Work:
-    n = layout.elementwise({name: call.args[name] for name in ("self", "other")}).size
-    return _distance(n, call.args["p"])
+    return _distance(_positions(call), call.args["p"])
+
+
+def _one_complex_work(call: OpCall) -> Work:
+    n = _positions(call)
+    return in_parts(Work(adds=n)) + complex_norm_work(n, call.args["p"]) if n else Work()
+
+
+def _positions(call: OpCall) -> int:
+    return layout.elementwise({name: call.args[name] for name in ("self", "other")}).size
 
 
 def _difference(args: Arguments) -> list[TensorSpec]:
@@ -88,8 +99,13 @@ def _norms(args: Arguments) -> list[TensorSpec]:
 
 def _close_work(call: OpCall) -> Work:
     # |a - b| <= atol + rtol |b|
-    n = layout.elementwise({name: call.args[name] for name in ("self", "other")}).size
-    return Work(adds=2, multiplies=1, compares=1).times(n)
+    return Work(adds=2, multiplies=1, compares=1).times(_positions(call))
+
+
+def _complex_close_work(call: OpCall) -> Work:
+    # The same of two absolute values, those of a complex difference and of b.
+    close = in_parts(Work(adds=1)) + ABSOLUTE.times(2) + Work(adds=1, multiplies=1, compares=1)
+    return close.times(_positions(call))
 
 
 def _bounded(n: int, order: float) -> Work:
@@ -101,10 +117,19 @@ def _renorm(args: Arguments) -> TensorSpec:
     return TensorSpec(args["self"].shape, args["self"].dtype)
 
 
-def _renorm_work(call: OpCall) -> Work:
-    x = call.args["self"]
-    vectors = x.shape[call.args["dim"]]
-    return _bounded(x.size // vectors, call.args["p"]).times(vectors) if vectors else Work()
+def _complex_bounded(n: int, order: float) -> Work:
+    # The factor is a real number, but meets the vector as a complex one.
+    factor = Work(compares=1, adds=1, divides=1)
+    return complex_norm_work(n, order) + factor + in_parts(Work(multiplies=n)) if n else Work()
+
+
+def _renorm_work(bounded: Callable[[int, float], Work]) -> Callable[[OpCall], Work]:
+    def work(call: OpCall) -> Work:
+        x = call.args["self"]
+        vectors = x.shape[call.args["dim"]]
+        return bounded(x.size // vectors, call.args["p"]).times(vectors) if vectors else Work()
+
+    return work
 
 
 def _renorm_access(call: OpCall, output: int) -> AccessMap:
@@ -118,8 +143,8 @@ def _rows(call: OpCall) -> int:
     return min(int(call.args["indices"].size), int(call.args["self"].shape[0]))
 
 
-def _embedding_renorm_work(call: OpCall) -> Work:
-    return _bounded(call.args["self"].shape[1], call.args["norm_type"]).times(_rows(call))
+def _embedding_renorm_work(bounded: Callable[[int, float], Work]) -> Callable[[OpCall], Work]:
+    return lambda call: bounded(call.args["self"].shape[1], call.args["norm_type"]).times(_rows(call))
 
 
 def _embedding_renorm_traffic(call: OpCall) -> Traffic:
@@ -147,26 +172,30 @@ register(
         source="torch.nn.functional.pdist: each pair once", free_because=None, examples=(example(_POINTS),),
     ),
     Rule(
-        targets=("aten.dist.default",), kind=always("other"), outputs=_one, work=_one_work, traffic=every_argument,
-        access=everything, temporaries=_difference, fusible=False,
+        targets=("aten.dist.default",), kind=always("other"), outputs=_one,
+        work=Arithmetic(_one_work, _one_complex_work), traffic=every_argument, access=everything,
+        temporaries=_difference, fusible=False,
         source="torch.dist: the p-norm of the difference", free_because=None, examples=(example(_X, _X),),
     ),
     Rule(
-        targets=("aten.allclose.default",), kind=always("other"), outputs=Torch.VALUE, work=_close_work,
-        traffic=every_argument, access=nothing, temporaries=_comparisons, fusible=False,
+        targets=("aten.allclose.default",), kind=always("other"), outputs=Torch.VALUE,
+        work=Arithmetic(_close_work, _complex_close_work), traffic=every_argument,
+        access=nothing, temporaries=_comparisons, fusible=False,
         source="torch.allclose: |a - b| <= atol + rtol |b|, at every position", free_because=None,
         examples=(example(_X, _X),),
     ),
     Rule(
         targets=("aten.renorm.default", "aten.renorm_.default"), kind=always("other"), outputs=_renorm,
-        work=_renorm_work, traffic=every_argument, access=_renorm_access, temporaries=_norms, fusible=False,
+        work=Arithmetic(_renorm_work(_bounded), _renorm_work(_complex_bounded)), traffic=every_argument,
+        access=_renorm_access, temporaries=_norms, fusible=False,
         source="torch.renorm, every vector longer than the bound", free_because=None,
         examples=(example(_X, 2, 0, 1.0), example(_X, 1, -1, 1.0)),
     ),
     Rule(
         targets=("aten.embedding_renorm_.default",), kind=always("embedding"), outputs=_renorm,
-        work=_embedding_renorm_work, traffic=_embedding_renorm_traffic, access=everything, temporaries=no_temporaries,
-        fusible=False, source="torch.nn.Embedding's max_norm: rows looked up, each another, every one too long",
+        work=Arithmetic(_embedding_renorm_work(_bounded), _embedding_renorm_work(_complex_bounded)),
+        traffic=_embedding_renorm_traffic, access=everything, temporaries=no_temporaries, fusible=False,
+        source="torch.nn.Embedding's max_norm: rows looked up, each another, every one too long",
         free_because=None, examples=(example(_POINTS, TensorSpec((3,), "int64"), 1.0, 2.0),),
     ),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import pointwise
+from costmodel.ops.complex_numbers import ABSOLUTE, FUNCTIONS, Arithmetic, by_parts, function_of
 from costmodel.ops.defaults import default_float
 from costmodel.ops.rule import Example, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
@@ -88,10 +89,23 @@ def _power_of_number(args: Arguments) -> TensorSpec:
     return TensorSpec(y.shape, y.dtype)
 
 
-def each(**per_element: int) -> Callable[[OpCall], Work]:
+def each(**counts: int) -> Callable[[OpCall], Work]:
     """So many operations of each kind for every output element."""
-    work = Work(**per_element)
+    return per_element(Work(**counts))
+
+
+def per_element(work: Work) -> Callable[[OpCall], Work]:
+    """The same work for every output element."""
     return lambda call: work.times(call.outputs[0].size)
+
+
+def value_of_function(call: OpCall) -> Work:
+    """One value of the function that the op is named after, for every output element, of complex numbers."""
+    return function_of(call.op).times(call.outputs[0].size)
+
+
+ONE_FUNCTION = Arithmetic(each(transcendentals=1), value_of_function)
+"""One transcendental function of every element, which the op is named after."""
 
 
 def elementwise(
@@ -126,6 +140,9 @@ def _pow_work(call: OpCall) -> Work:
         if float(exponent).is_integer() and exponent > 1:
             return Work(multiplies=n * (int(exponent) - 1))
     return Work(transcendentals=n)
+
+
+_POWER = by_parts(_pow_work, FUNCTIONS["pow"])
 
 
 def _clamp_work(call: OpCall) -> Work:
@@ -210,11 +227,11 @@ register(
                 examples=_SCALAR),
     elementwise(*_inplace("clamp_min.Tensor", "clamp_max.Tensor"), work=each(compares=1), kind="other",
                 examples=_BINARY),
-    elementwise("aten.pow.Tensor_Scalar", "aten.pow_.Scalar", work=_pow_work, kind="other",
+    elementwise("aten.pow.Tensor_Scalar", "aten.pow_.Scalar", work=_POWER, kind="other",
                 examples=(example(_X, 2), example(_X, 0.5))),
-    elementwise("aten.pow.Tensor_Tensor", "aten.pow_.Tensor", work=_pow_work, kind="other",
+    elementwise("aten.pow.Tensor_Tensor", "aten.pow_.Tensor", work=_POWER, kind="other",
                 examples=(example(_X, _X),)),
-    elementwise("aten.pow.Scalar", work=_pow_work, kind="other", outputs=_power_of_number,
+    elementwise("aten.pow.Scalar", work=_POWER, kind="other", outputs=_power_of_number,
                 examples=(example(2.0, _X),)),
     elementwise(*_inplace("square.default"), work=each(multiplies=1), kind="multiply", outputs=_squared,
                 examples=_UNARY),
@@ -227,16 +244,20 @@ register(
             "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "asin",
             "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "lgamma", "digamma",
         ))),
-        work=each(transcendentals=1), kind="other", outputs=floating, temporaries=float_casts, examples=_UNARY,
+        work=ONE_FUNCTION, kind="other", outputs=floating, temporaries=float_casts, examples=_UNARY,
     ),
     elementwise(
-        *_inplace(*(f"{f}.default" for f in ("neg", "sign", "sgn", "round", "floor", "ceil", "trunc", "frac"))),
+        *_inplace(*(f"{f}.default" for f in ("neg", "sign", "round", "floor", "ceil", "trunc", "frac"))),
         work=each(), kind="other", examples=_UNARY,
         source="sign flips and rounding are bit operations, not arithmetic",
     ),
     elementwise(
-        *_inplace("abs.default"), work=each(), kind="other", outputs=magnitude, examples=_UNARY,
-        source="sign flips and rounding are bit operations, not arithmetic",
+        *_inplace("abs.default"), work=Arithmetic(each(), per_element(ABSOLUTE)), kind="other", outputs=magnitude,
+        examples=_UNARY, source="a sign flip, no arithmetic; of a complex number sqrt(a a + b b)",
+    ),
+    elementwise(
+        *_inplace("sgn.default"), work=Arithmetic(each(), per_element(ABSOLUTE + Work(divides=2))), kind="other",
+        examples=_UNARY, source="a selection, no arithmetic; of a complex number z / |z|",
     ),
     elementwise(
         *_inplace("logical_not.default"), work=each(), kind="other", outputs=_boolean,

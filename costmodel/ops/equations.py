@@ -8,8 +8,10 @@ from math import prod
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import nothing
+from costmodel.ops.complex_numbers import by_parts
 from costmodel.ops.factorisation import householder_work, lu_work, reflected, svd_work
 from costmodel.ops.matrices import (
+    REAL_ROOT,
     both,
     checked,
     column_major,
@@ -187,9 +189,9 @@ def _solver(
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
     return Rule(
-        targets=targets, kind=always("other"), outputs=outputs, work=work, traffic=every_argument, access=each_matrix,
-        temporaries=temporaries, fusible=False, source=f"Golub & Van Loan, Matrix Computations, 4th ed., {source}",
-        free_because=None, examples=examples,
+        targets=targets, kind=always("other"), outputs=outputs, work=by_parts(work, REAL_ROOT),
+        traffic=every_argument, access=each_matrix, temporaries=temporaries, fusible=False,
+        source=f"Golub & Van Loan, Matrix Computations, 4th ed., {source}", free_because=None, examples=examples,
     )  # fmt: skip
 
 

@@ -9,8 +9,9 @@ from costmodel.access import AccessMap, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import aligned
+from costmodel.ops.complex_numbers import ABSOLUTE, Arithmetic, by_parts, function_of
 from costmodel.ops.elementwise import floating, magnitude, promoted
-from costmodel.ops.reduction import norm_work
+from costmodel.ops.reduction import complex_norm_work, norm_work
 from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, example, moved, register
 from costmodel.quantities import Traffic, Work
 
@@ -74,7 +75,10 @@ def _access(call: OpCall, output: int) -> AccessMap:
 
 
 def _per_element(**counts: int) -> PerTensor:
-    work = Work(**counts)
+    return _of_each_element(Work(**counts))
+
+
+def _of_each_element(work: Work) -> PerTensor:
     return lambda args: work.times(_tensor(args).size)
 
 
@@ -107,6 +111,11 @@ def _norm(args: Arguments) -> Work:
     return norm_work(n, float(args["ord"])) if n else Work()
 
 
+def _complex_norm(args: Arguments) -> Work:
+    n = args["self"].size
+    return complex_norm_work(n, float(args["ord"])) if n else Work()
+
+
 def _largest_copy(args: Arguments) -> list[TensorSpec]:
     """One after the other, tensors that are not contiguous are copied."""
     copies = [TensorSpec(t.shape, t.dtype) for t in args["self"] if t.strides is not None]
@@ -126,12 +135,20 @@ def _foreach(
     in_place: bool = True,
     overwrites: bool = False,
     temporaries: Callable[[Arguments], list[TensorSpec]] = lambda args: [],
+    of_complex: PerTensor | None = None,
 ) -> list[Rule]:
-    """The rules of one op and of its in-place variant, which returns nothing."""
+    """The rules of one op and of its in-place variant, which returns nothing.
+
+    ``of_complex`` is the work with complex numbers, where that is not what ``work`` does with their parts.
+    """
+    if of_complex is None:
+        arithmetic = by_parts(_total(work), function_of(f"aten.{name}"))
+    else:
+        arithmetic = Arithmetic(_total(work), _total(of_complex))
 
     def rule(target: str, outputs: Callable[[Arguments], Outputs] | Torch) -> Rule:
         return Rule(
-            targets=(target,), kind=always("other"), outputs=outputs, work=_total(work), traffic=_traffic(overwrites),
+            targets=(target,), kind=always("other"), outputs=outputs, work=arithmetic, traffic=_traffic(overwrites),
             access=_access, temporaries=temporaries, fusible=True, free_because=None, examples=(case,),
             source="torch._foreach: the op without _foreach, on each tensor",
         )  # fmt: skip
@@ -171,8 +188,12 @@ def _operand(name: str) -> Callable[[Arguments], TensorSpec]:
 
 def _all() -> Iterator[Rule]:
     for name in _BITS:
-        one = magnitude if name == "abs" else promoted
-        yield from _foreach(name, "default", _per_element(), _UNARY, one)
+        if name == "abs":
+            yield from _foreach(
+                name, "default", _per_element(), _UNARY, magnitude, of_complex=_of_each_element(ABSOLUTE)
+            )
+        else:
+            yield from _foreach(name, "default", _per_element(), _UNARY)
     for name in _FUNCTIONS:
         yield from _foreach(name, "default", _per_element(transcendentals=1), _UNARY, floating)
     yield from _foreach("sigmoid", "default", _per_element(transcendentals=1, adds=1, divides=1), _UNARY, floating)
@@ -194,7 +215,7 @@ def _all() -> Iterator[Rule]:
         ("List", example(_LIST, _OTHER, _OTHER)),
     ):  # fmt: skip
         yield from _foreach("lerp", overload, _per_element(adds=2, multiplies=1), case, _like_self)
-    yield from _foreach("norm", "Scalar", _norm, _UNARY, _one, in_place=False)
+    yield from _foreach("norm", "Scalar", _norm, _UNARY, _one, in_place=False, of_complex=_complex_norm)
     yield from _foreach("max", "default", _greatest, _UNARY, _one, in_place=False, temporaries=_largest_copy)
     copy, zero = (_foreach(name, "default", _per_element(), case, overwrites=True) for name, case in (
         ("copy", example(_LIST, _OTHER)), ("zero", _UNARY)))  # fmt: skip

@@ -12,6 +12,7 @@ from math import prod
 from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.complex_numbers import by_parts
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, no_temporaries
 from costmodel.quantities import Work
 
@@ -86,6 +87,10 @@ def per_matrix(work: Callable[[Arguments, int, int], Work]) -> Callable[[OpCall]
     return total
 
 
+REAL_ROOT = Work(transcendentals=1)
+"""The roots of norms and of diagonals are real, also of complex matrices."""
+
+
 def matrix_op(
     *targets: str,
     outputs: Callable[[Arguments], Outputs],
@@ -93,11 +98,12 @@ def matrix_op(
     source: str,
     examples: tuple[Example, ...],
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
+    function: Work = REAL_ROOT,
 ) -> Rule:
-    """The rule of an op that works on each matrix of a batch."""
+    """The rule of an op on each matrix of a batch; ``function`` is what its transcendental ones cost if complex."""
     return Rule(
-        targets=targets, kind=always("other"), outputs=outputs, work=per_matrix(work), traffic=every_argument,
-        access=each_matrix, temporaries=temporaries, fusible=False,
+        targets=targets, kind=always("other"), outputs=outputs, work=by_parts(per_matrix(work), function),
+        traffic=every_argument, access=each_matrix, temporaries=temporaries, fusible=False,
         source=f"Golub & Van Loan, Matrix Computations, 4th ed., {source}", free_because=None, examples=examples,
     )  # fmt: skip
 

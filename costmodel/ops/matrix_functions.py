@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from costmodel.graph import Arguments, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.complex_numbers import ABSOLUTE, EXP
 from costmodel.ops.factorisation import lu_work, svd_work, symmetric_eigen_work
 from costmodel.ops.matrices import both, column_major, matrix_op, parts, square
 from costmodel.ops.rule import Outputs, example, register
@@ -117,9 +118,10 @@ register(
         "aten._linalg_slogdet.default", outputs=_slogdet, temporaries=_of_rows(5),
         source="section 3.2: the logarithms of U's diagonal",
         work=lambda a, m, n: lu_work(n, n) + Work(transcendentals=n, adds=n - 1), examples=(example(_SQUARE),),
+        function=ABSOLUTE + Work(transcendentals=1),
     ),
     matrix_op(
-        "aten.linalg_matrix_exp.default", outputs=_same_rows, work=_exponential_work,
+        "aten.linalg_matrix_exp.default", outputs=_same_rows, work=_exponential_work, function=EXP,
         source="section 9.3; its Taylor polynomial of degree 18 in five products (Bader, Blanes & Casas, Mathematics 7 "
         "(2019) 1174), the squarings of large matrices left out", examples=(example(_SQUARE),),
     ),

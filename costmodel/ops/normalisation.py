@@ -8,6 +8,7 @@ from math import prod
 from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Statistic
 from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
+from costmodel.ops.complex_numbers import FUNCTIONS, by_parts
 from costmodel.ops.composite import Composite, register_composites, without
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, moved, no_temporaries, register
 from costmodel.ops.temporaries import bytes_besides, contiguous, copied_into_format, in_memory_format
@@ -255,6 +256,9 @@ def _rms_norm_work(call: OpCall) -> Work:
     return row.times(size // n) + Work(multiplies=size if call.args["weight"] is not None else 0)
 
 
+_RMS_NORM_WORK = by_parts(_rms_norm_work, FUNCTIONS["rsqrt"])
+
+
 def _weight_norm(args: Arguments) -> tuple[TensorSpec, ...]:
     v, g = args["v"], args["g"]
     # Norms of half-precision weights are kept in single precision.
@@ -337,7 +341,7 @@ register(
         ),
     ),
     _sample_rule(
-        "aten.rms_norm.default", outputs=_rms_norm, work=_rms_norm_work, access=_over_trailing,
+        "aten.rms_norm.default", outputs=_rms_norm, work=_RMS_NORM_WORK, access=_over_trailing,
         temporaries=_rms_norm_temporaries,
         source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
         examples=(example(_X, [6], _LAST, 1e-5), example(_X, [5, 6])),
@@ -350,7 +354,7 @@ register(
         examples=(example(_X, TensorSpec((2, 1, 1, 1)), 0), example(_X, TensorSpec((1, 1, 1, 6)), 3)),
     ),
     _sample_rule(
-        "aten._fused_rms_norm.default", outputs=_fused_rms_norm, work=_rms_norm_work, access=_over_trailing,
+        "aten._fused_rms_norm.default", outputs=_fused_rms_norm, work=_RMS_NORM_WORK, access=_over_trailing,
         temporaries=_fused_rms_norm_temporaries,
         source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
         examples=(example(_X, [6], _LAST, 1e-5),),

@@ -7,40 +7,44 @@ from collections.abc import Callable, Iterable
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.complex_numbers import TANH, as_counted, in_parts, is_complex
 from costmodel.ops.recurrent_memory import temporaries_of_cell, temporaries_of_layers
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, register
 from costmodel.quantities import Work
 
 _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
-_TANH = Work(transcendentals=1)
 
 # What one hidden unit does in one step, once the products with both weights and their biases are there. The
-# halves W_ih x and W_hh h of every gate are added together first.
-_UNIT: dict[str, Work] = {
+# halves W_ih x and W_hh h of every gate are added together first. Beside it stand its hyperbolic tangents.
+_UNIT: dict[str, tuple[Work, int]] = {
     # i, f, o sigmoids, g tanh; c' = f c + i g; h' = o tanh(c')
-    "lstm": Work(adds=4) + _SIGMOID.times(3) + _TANH + Work(multiplies=2, adds=1) + _TANH + Work(multiplies=1),
+    "lstm": (Work(adds=4) + _SIGMOID.times(3) + Work(multiplies=2, adds=1) + Work(multiplies=1), 2),
     # r, z sigmoids; n = tanh(W_in x + r (W_hn h)); h' = (1 - z) n + z h
-    "gru": Work(adds=3) + _SIGMOID.times(2) + Work(multiplies=1) + _TANH + Work(adds=1, multiplies=2) + Work(adds=1),
-    "rnn_tanh": Work(adds=1) + _TANH,
-    "rnn_relu": Work(adds=1) + Work(compares=1),
+    "gru": (Work(adds=3) + _SIGMOID.times(2) + Work(multiplies=1) + Work(adds=1, multiplies=2) + Work(adds=1), 1),
+    "rnn_tanh": (Work(adds=1), 1),
+    "rnn_relu": (Work(adds=1) + Work(compares=1), 0),
 }
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
-def _step(cell: str, weights: list[TensorSpec], biases: int) -> Work:
-    """One step of one layer in one direction on one sample.
+def _step(cell: str, weights: list[TensorSpec], biases: int, parts: bool) -> Work:
+    """One step of one layer in one direction on one sample; ``parts``: of complex numbers.
 
     Shapes of the weights: (gates H, in) and (gates H, h), and with a projection of the state (P, H).
     """
     hidden = weights[0].shape[0] // _GATES[cell]
     # Every weight is applied once, and every bias is added once to each of its gates' units.
-    return Work(macs=sum(w.size for w in weights), adds=biases * weights[0].shape[0]) + _UNIT[cell].times(hidden)
+    unit, tanhs = _UNIT[cell]
+    step = Work(macs=sum(w.size for w in weights), adds=biases * weights[0].shape[0]) + unit.times(hidden)
+    if parts:
+        return in_parts(step) + TANH.times(tanhs * hidden)
+    return step + Work(transcendentals=tanhs * hidden)
 
 
 def _work(cell: str) -> Callable[[OpCall], Work]:
     def work(call: OpCall) -> Work:
         args = call.args
-        tokens, params = _tokens(args), args["params"]
+        tokens, params, parts = _tokens(args), args["params"], is_complex(call)
         directions = 2 if args["bidirectional"] else 1
         per_direction = len(params) // (args["num_layers"] * directions)
         total = Work()
@@ -48,11 +52,12 @@ def _work(cell: str) -> Callable[[OpCall], Work]:
             layer = params[at : at + per_direction]
             # Matrices are weights, vectors are biases.
             weights = [p for p in layer if len(p.shape) == 2]
-            total += _step(cell, weights, biases=len(layer) - len(weights))
+            total += _step(cell, weights, biases=len(layer) - len(weights), parts=parts)
         if args["train"] and args["dropout"]:
             # What each layer hands to the next is masked and scaled.
             between = (args["num_layers"] - 1) * call.outputs[0].shape[-1]
-            total += Work(multiplies=2 * between)
+            masked = Work(multiplies=2 * between)
+            total += in_parts(masked) if parts else masked
         return total.times(tokens)
 
     return work
@@ -102,7 +107,7 @@ def _cell_work(cell: str) -> Callable[[OpCall], Work]:
     def work(call: OpCall) -> Work:
         args = call.args
         biases = sum(args[name] is not None for name in ("b_ih", "b_hh"))
-        return _step(cell, [args["w_ih"], args["w_hh"]], biases).times(args["input"].shape[0])
+        return _step(cell, [args["w_ih"], args["w_hh"]], biases, is_complex(call)).times(args["input"].shape[0])
 
     return work
 
@@ -134,8 +139,8 @@ def _rule(
     examples: tuple[Example, ...],
 ) -> Rule:
     return Rule(
-        targets=(target,), kind=always("recurrent"), outputs=outputs, work=work, traffic=every_argument, access=access,
-        temporaries=temporaries, fusible=False,
+        targets=(target,), kind=always("recurrent"), outputs=outputs, work=as_counted(work), traffic=every_argument,
+        access=access, temporaries=temporaries, fusible=False,
         source="torch.nn.LSTM, torch.nn.GRU and torch.nn.RNN: the equations of their documentation",
         free_because=None, examples=examples,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import all_of, reduced
+from costmodel.ops.complex_numbers import ABSOLUTE, EXP, LOG, LOG_ADD_EXP, Arithmetic, in_parts
 from costmodel.ops.defaults import default_float
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.ops.temporaries import cast_like, contiguous
@@ -112,17 +113,39 @@ def norm_work(n: int, order: float) -> Work:
     return Work(transcendentals=n + 1, adds=n - 1)  # powers, their sum, its root
 
 
-def _norm(name: str) -> Callable[[OpCall], Work]:
-    def work(call: OpCall) -> Work:
-        order = call.args[name]
-        return per_result(lambda n: norm_work(n, 2 if order is None else float(order)))(call)
+def complex_norm_work(n: int, order: float) -> Work:
+    """The ``order``-norm of n complex numbers: that of their absolute values, but |z|^2 takes no root."""
+    if order == 2:
+        return norm_work(2 * n, 2)
+    if order == 0:
+        return Work(compares=2 * n, adds=n - 1)
+    return ABSOLUTE.times(n) + norm_work(n, order)
 
-    return work
+
+def _norm(name: str) -> Arithmetic:
+    def of(norm: Callable[[int, float], Work]) -> Callable[[OpCall], Work]:
+        def work(call: OpCall) -> Work:
+            order = call.args[name]
+            return per_result(lambda n: norm(n, 2 if order is None else float(order)))(call)
+
+        return work
+
+    return Arithmetic(of(norm_work), of(complex_norm_work))
 
 
 def _variance(n: int) -> Work:
     # The mean, then the squared distances from it, then their mean.
     return Work(adds=(n - 1) + n + (n - 1), multiplies=n, divides=2)
+
+
+def _complex_variance(n: int) -> Work:
+    # Those of the real and of the imaginary parts, added.
+    return _variance(n).times(2) + Work(adds=1)
+
+
+def _complex_log_sum_exp(n: int) -> Work:
+    # The greatest is the one of greatest real part.
+    return Work(compares=n - 1) + in_parts(Work(adds=n + (n - 1) + 1)) + EXP.times(n) + LOG
 
 
 def _log_sum_exp(n: int) -> Work:
@@ -186,9 +209,14 @@ _mean = per_result(lambda n: Work(adds=n - 1, divides=1))
 _product = per_result(lambda n: Work(multiplies=n - 1))
 _extreme = per_result(lambda n: Work(compares=n - 1))
 _both_extremes = per_result(lambda n: Work(compares=2 * (n - 1)))
-_count = per_result(lambda n: Work(compares=n, adds=n - 1))
-_spread = per_result(_variance)
-_deviation = per_result(lambda n: _variance(n) + Work(transcendentals=1))
+_count = Arithmetic(
+    per_result(lambda n: Work(compares=n, adds=n - 1)), per_result(lambda n: Work(compares=2 * n, adds=n - 1))
+)
+_spread = Arithmetic(per_result(_variance), per_result(_complex_variance))
+_deviation = Arithmetic(
+    per_result(lambda n: _variance(n) + Work(transcendentals=1)),
+    per_result(lambda n: _complex_variance(n) + Work(transcendentals=1)),
+)
 _nothing = per_result(lambda n: Work())
 
 
@@ -266,8 +294,8 @@ register(
     reduction("aten.norm.Scalar", work=_norm("p"), outputs=_norm_dtype, examples=(*_ALL, example(_X, 1))),
     reduction("aten.norm.ScalarOpt_dim", work=_norm("p"), outputs=_norm_dtype,
               examples=(example(_X, 2, [1]), example(_X, None, [-1], True))),
-    reduction("aten.logsumexp.default", work=per_result(_log_sum_exp), outputs=_floating, temporaries=_shifted,
-              examples=_DIMS[:2]),
+    reduction("aten.logsumexp.default", work=Arithmetic(per_result(_log_sum_exp), per_result(_complex_log_sum_exp)),
+              outputs=_floating, temporaries=_shifted, examples=_DIMS[:2]),
     reduction("aten.cumsum.default", "aten.cumsum_.default", work=_cumulative(Work(adds=1)), outputs=_running,
               temporaries=_cast_to_running,
               access=_running_access, examples=(example(_X, 1), example(_X, -1))),
@@ -276,7 +304,8 @@ register(
               access=_running_access, examples=(example(_X, 1), example(_X, -1))),
     reduction("aten.cummax.default", "aten.cummin.default", work=_cumulative(Work(compares=1)),
               outputs=_running_extremes, access=_running_access, examples=(example(_X, 1),)),
-    reduction("aten.logcumsumexp.default", work=_cumulative(Work(compares=1, adds=3, transcendentals=2)),
+    reduction("aten.logcumsumexp.default",
+              work=Arithmetic(_cumulative(Work(compares=1, adds=3, transcendentals=2)), _cumulative(LOG_ADD_EXP)),
               outputs=_running, access=_running_access, examples=(example(_X, 1),),
               source="each step is log(exp(a - m) + exp(b - m)) + m with m = max(a, b), as log1p(exp(-|a - b|)) + m"),
 )  # fmt: skip

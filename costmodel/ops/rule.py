@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall, TensorSpec, is_sparse
+from costmodel.ops.complex_numbers import Arithmetic, by_parts
 from costmodel.quantities import Traffic, Work
 
 
@@ -49,6 +50,8 @@ class Rule:
     """Shapes, dtypes and strides of what it returns (not called for in-place ops, which return their first argument).
     It raises ``NeedsValuesError`` where they depend on values, ``ValueError`` where the arguments do not fit."""
     work: Callable[[OpCall], Work]
+    """Arithmetic, a number being one whatever its dtype: with complex numbers it is counted by parts, unless this is an
+    ``Arithmetic``, which states both."""
     traffic: Callable[[OpCall], Traffic]
     temporaries: Callable[[Arguments], Iterable[TensorSpec]]
     """What it allocates besides its outputs and frees before it returns (see ``costmodel.ops.temporaries``)."""
@@ -66,6 +69,10 @@ class Rule:
     observe: Callable[[Mapping[str, Any]], dict[str, int]] | None = None
     """What a run on real tensors reads off the arguments' values, where cost depends on those. It is called before the
     op with tensors as they are, and ``work`` finds what it returned in ``call.args["observed"]``."""
+
+    def __post_init__(self) -> None:
+        if type(self.work) is not Arithmetic:
+            object.__setattr__(self, "work", by_parts(self.work))
 
 
 class Registry(dict[str, Rule]):

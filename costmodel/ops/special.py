@@ -5,7 +5,8 @@ from __future__ import annotations
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
-from costmodel.ops.elementwise import each, elementwise, float_casts, floating
+from costmodel.ops.complex_numbers import FUNCTIONS, LOG_ADD_EXP, Arithmetic, as_counted, by_parts
+from costmodel.ops.elementwise import each, elementwise, float_casts, floating, per_element
 from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 
 _X = TensorSpec((2, 3, 4))
@@ -100,8 +101,9 @@ register(
         source="sqrt(a**2 + b**2)",
     ),
     elementwise(
-        "aten.logaddexp.default", work=each(compares=1, adds=3, transcendentals=2), kind="other",
-        examples=(example(_X, _Y),), source="max(a, b) + log(1 + exp(-|a - b|))",
+        "aten.logaddexp.default", kind="other", examples=(example(_X, _Y),),
+        source="max(a, b) + log(1 + exp(-|a - b|))",
+        work=Arithmetic(each(compares=1, adds=3, transcendentals=2), per_element(LOG_ADD_EXP)),
     ),
     elementwise(
         "aten.xlogy.Tensor", work=each(multiplies=1, transcendentals=1), kind="other", outputs=floating,
@@ -109,8 +111,8 @@ register(
         examples=(example(_X, _Y),), source="a * log(b)",
     ),
     elementwise(
-        "aten.sinc.default", work=each(multiplies=1, transcendentals=1, divides=1), kind="other", outputs=floating,
-        temporaries=float_casts,
+        "aten.sinc.default", kind="other", outputs=floating, temporaries=float_casts,
+        work=by_parts(each(multiplies=1, transcendentals=1, divides=1), FUNCTIONS["sin"]),
         examples=(example(_X),), source="sin(pi x) / (pi x)",
     ),
     elementwise(
@@ -119,7 +121,8 @@ register(
         examples=(example(_X),), source="times a constant",
     ),
     elementwise(
-        "aten.angle.default", work=each(transcendentals=1), kind="other", outputs=_angle, temporaries=float_casts,
+        "aten.angle.default", work=as_counted(each(transcendentals=1)), kind="other", outputs=_angle,
+        temporaries=float_casts,
         examples=(example(_X), example(_C)), source="atan2 of the parts",
     ),
     elementwise(

@@ -8,6 +8,7 @@ from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec, contiguous_strides
 from costmodel.ops import layout
 from costmodel.ops.access import all_of
+from costmodel.ops.complex_numbers import as_counted
 from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 from costmodel.ops.sorting import log2_ceil
 from costmodel.quantities import Work
@@ -28,7 +29,9 @@ def _butterflies(full: tuple[int, ...], dims: list[int]) -> int:
 def _work(full: tuple[int, ...], call: OpCall, real: bool) -> Work:
     # A butterfly is a complex product (4 multiplies, 2 adds) and two complex sums (4 adds); a real transform is half.
     n = _butterflies(full, call.args["dim"]) // (2 if real else 1)
-    scaled = call.outputs[0].size if call.args["normalization"] else 0
+    y = call.outputs[0]
+    parts = y.size if layout.category(y.dtype) < 3 else 2 * y.size
+    scaled = parts if call.args["normalization"] else 0
     return Work(multiplies=4 * n + scaled, adds=6 * n)
 
 
@@ -102,7 +105,7 @@ def _access(call: OpCall, output: int) -> AccessMap:
 
 register(
     *(
-        Rule(targets=(target,), kind=always("other"), outputs=outputs, work=work, traffic=every_argument,
+        Rule(targets=(target,), kind=always("other"), outputs=outputs, work=as_counted(work), traffic=every_argument,
              access=_access, temporaries=temporaries, fusible=False,
              source="Cooley & Tukey, Math. Comp. 19 (1965): 10 operations a butterfly",
              free_because=None, examples=(case,))

@@ -19,10 +19,10 @@ from costmodel.torch_private import (
     autocast_nesting,
     enter_autocast,
     leave_autocast,
-    run_composite,
     run_higher_order,
 )
 from costmodel.trace.autocast import Autocast
+from costmodel.trace.decomposition import decompose
 from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, DispatchCache, dispatch_cache
 from costmodel.trace.executor import Executor, leaves
 from costmodel.trace.plan import How, Plan, plan_for_sparse, plans
@@ -80,7 +80,7 @@ class Recorder(DispatchMode):
         how, bound = plan.of(call.given, call.named)
         if how is How.DECOMPOSE:
             with self:
-                return run_composite(func, args, kwargs)
+                return decompose(func, args, kwargs)
         try:
             answer = self._executor.answer(plan, how, call, bound)
         except NeedsValuesError as error:

@@ -135,13 +135,17 @@ def of_profile(profile: costmodel.Profile) -> list[Output]:
 
 
 def _counted(sample: Sample) -> int | None:
-    """The MACs that torch's own counter sees, if it gets through."""
+    """The MACs that torch's own counter sees, if it gets through.
+
+    It counts one of complex numbers, which is four of real ones, like any other.
+    """
     try:
         with FlopCounterMode(display=False) as counter:
             sample.run()
     except Exception:
         return None
-    return counter.get_total_flops() // 2
+    macs = counter.get_total_flops() // 2
+    return 4 * macs if any(t.is_complex() for t in sample.tensors) else macs
 
 
 def differences(sample: Sample) -> dict[str, str] | None:
