@@ -341,17 +341,24 @@ def profile(
     mode: Mode = "eval",
     strict: bool = False,
     execution: Execution = "auto",
+    dtype: Any = None,
 ) -> Profile:
     """What a model costs, read from one forward pass that computes nothing and leaves the model unchanged.
 
     Args:
-        model: any ``nn.Module``, on any device, or a spec string as ``costmodel.load`` takes it.
-        inputs: a shape such as ``(1, 3, 224, 224)``; a tensor; a ``costmodel.Input`` (shape and dtype); a tuple or
-            list of those, nested as the model takes them; a dict of keyword inputs; ``None`` asks the model itself.
+        model: any ``nn.Module``, on any device; a bound method of one (``model.encode``); a plain function, with the
+            modules and parameters that it uses (in its closure, defaults and global variables); or a spec string as
+            ``costmodel.load`` takes it. Lazy modules take their shapes from the inputs, and are lazy again afterwards.
+        inputs: a shape such as ``(1, 3, 224, 224)``; a tensor or a NumPy array; a ``costmodel.Input`` (shape and
+            dtype); one object that holds tensors (a dataclass, a namedtuple, a graph); a tuple or list of those for
+            several inputs, nested as the model takes them; a dict of keyword inputs; a ``costmodel.call`` for both, or
+            a pair of a tuple and a dict of keywords; ``None`` asks the model itself. The model is given copies.
         mode: the mode of the forward pass, ``"eval"`` or ``"train"``.
         strict: raise where an op has no rule or a figure is a lower bound, instead of marking the profile inexact.
         execution: ``"meta"`` computes nothing; ``"real"`` runs the model on real tensors; ``"auto"`` does the first,
             and the second for a model that reads a tensor's value.
+        dtype: price the model and its floating inputs as if they were of this dtype, ``"bfloat16"`` or
+            ``torch.bfloat16``.
 
     Raises:
         InputError: the arguments cannot be understood.
@@ -369,7 +376,7 @@ def profile(
     from costmodel.trace import trace
 
     def traced(module: nn.Module | Callable[..., Any]) -> Graph:
-        return trace(module, inputs, mode=mode, execution=execution, capture=closed.capture)
+        return trace(module, inputs, mode=mode, execution=execution, dtype=dtype, capture=closed.capture)
 
     if isinstance(model, str):
         from costmodel.load import apply

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from costmodel.cli import console
-from costmodel.cli.options import Inputs, Json, Model, Train, is_saved, profiled, read_inputs
+from costmodel.cli.options import Dtype, Inputs, Json, Model, Train, is_saved, profiled, read_inputs
 from costmodel.errors import InputError
 from costmodel.measures import MEASURES, Number
 
@@ -40,6 +40,7 @@ def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
 def check(
     model: Model,
     inputs: Inputs = None,
+    dtype: Dtype = None,
     train: Train = False,
     against: Annotated[str, typer.Option(help="A third opinion: fvcore.")] = "",
     json: Json = False,
@@ -56,7 +57,7 @@ def check(
     budgets = {name: units.parse(limit, MEASURES[name].symbol) for name, limit in given.items()}
     if against and is_saved(model):
         raise InputError(f"{model} is a saved profile, and {against} needs the model itself: name it instead")
-    p = profiled(model, inputs, train=train)
+    p = profiled(model, inputs, train=train, dtype=dtype)
     found = p.crosscheck()
     if against:
         from costmodel.crosscheck import crosscheck

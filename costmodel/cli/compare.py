@@ -9,6 +9,7 @@ import typer
 from costmodel.cli import console
 from costmodel.cli.options import (
     Csv,
+    Dtype,
     Inputs,
     Json,
     Markdown,
@@ -27,6 +28,7 @@ def compare(
     models: Models,
     inputs: Inputs = None,
     baseline: Annotated[str | None, typer.Option(help="The model that ratios are relative to.")] = None,
+    dtype: Dtype = None,
     train: Train = False,
     strict: Strict = False,
     save: Save = None,
@@ -41,7 +43,7 @@ def compare(
     sides = {model: profiled(model, None, strict=strict) if is_saved(model) else model for model in models}
     c = compared(
         sides, read_inputs(inputs), baseline, progress=console.progress,
-        mode="train" if train else "eval", strict=strict,
+        mode="train" if train else "eval", strict=strict, dtype=dtype,
     )  # fmt: skip
     if not wrote_format(c, json=json, csv=csv, markdown=markdown):
         console.show(text.comparison_parts(c, console.width()))

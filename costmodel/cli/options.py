@@ -40,10 +40,18 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input", "-i", metavar="SHAPE",
-        help="Shape of an input: 1,3,224,224; with a dtype 1,128:int64; by keyword input_ids=1,128:int64. Repeat it "
-        "for each input. Default: the model's own example inputs.",
+        help="Shape of an input: 1,3,224,224; with a dtype 1,128:int64; by keyword input_ids=1,128:int64; () is a "
+        "tensor of no dimension. Repeat it for each input. Default: the model's own example inputs.",
     ),
 ]  # fmt: skip
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="DTYPE",
+        help="Price the model and its floating inputs as if of this dtype, such as bfloat16.",
+    ),
+]
 Train = Annotated[bool, typer.Option("--train", help="Profile the training-mode forward pass.")]
 
 
@@ -60,7 +68,7 @@ Markdown = Annotated[bool, typer.Option("--markdown", help="Markdown on standard
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on an operation without a rule.")]
 Top = Annotated[int, typer.Option(help="Rows to show.", min=1)]
 
-_INPUT = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:\s*[,x×]\s*\d+)*,?)(?::(?P<dtype>\w+))?")
+_INPUT = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\(\)|\d+(?:\s*[,x×]\s*\d+)*,?)(?::(?P<dtype>\w+))?")
 
 
 def read_inputs(texts: list[str] | None) -> Any:
@@ -71,29 +79,31 @@ def read_inputs(texts: list[str] | None) -> Any:
     """
     if not texts:
         return None
+    from costmodel.inputs import Call
+
     read = [_read_input(text) for text in texts]
+    values = [value for name, value in read if name is None]
     named = {name: value for name, value in read if name is not None}
-    if not named:
-        values = [value for _, value in read]
-        return values[0] if len(values) == 1 else tuple(values)
-    if len(named) < len(read):
-        raise InputError("give every --input by keyword, as in x=1,3,224,224, or none; and each keyword once")
-    return named
+    if len(values) + len(named) < len(read):
+        raise InputError("give each keyword of --input once")
+    if values and named:
+        return Call(tuple(values), named)
+    return named or (values[0] if len(values) == 1 else tuple(values))
 
 
 def _read_input(text: str) -> tuple[str | None, Any]:
-    from costmodel.inputs import Input
-    from costmodel.trace.specs import DTYPE
+    from costmodel.inputs import Input, dtype_of
 
     match = _INPUT.fullmatch(text.strip())
     if match is None:
         raise InputError(f"--input {text!r} is not a shape; write 1,3,224,224 or 1,128:int64 or name=1,128:int64")
     shape = tuple(int(n) for n in re.findall(r"\d+", match["shape"]))
     if match["dtype"] is None:
-        return match["name"], shape
-    if match["dtype"] not in DTYPE:
-        raise InputError(f"--input {text!r}: torch has no dtype {match['dtype']!r}; for instance int64, float16")
-    return match["name"], Input(shape, DTYPE[match["dtype"]])
+        return match["name"], shape or Input(())
+    try:
+        return match["name"], Input(shape, dtype_of(match["dtype"]))
+    except InputError as error:
+        raise InputError(f"--input {text!r}: {error}") from error
 
 
 def is_saved(model: str) -> bool:
@@ -105,16 +115,18 @@ def is_saved(model: str) -> bool:
     return model.endswith(".json") and ":" not in model
 
 
-def profiled(model: str, inputs: list[str] | None, *, train: bool = False, strict: bool = False) -> Profile:
+def profiled(
+    model: str, inputs: list[str] | None, *, train: bool = False, strict: bool = False, dtype: str | None = None
+) -> Profile:
     """The profile that a model argument names: of a spec, or read from a file."""
     from costmodel.profile import profile, require_exact
     from costmodel.saved import read_json
 
     if is_saved(model):
-        if inputs or train:
-            raise InputError(f"{model} is a saved profile: its inputs and mode are fixed")
+        if inputs or train or dtype:
+            raise InputError(f"{model} is a saved profile: its inputs, mode and dtype are fixed")
         p = read_json(model)
         if strict:
             require_exact(p)
         return p
-    return profile(model, read_inputs(inputs), mode="train" if train else "eval", strict=strict)
+    return profile(model, read_inputs(inputs), mode="train" if train else "eval", strict=strict, dtype=dtype)

@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from costmodel.cli import console
-from costmodel.cli.options import Csv, Inputs, Json, Markdown, Model, Save, Strict, Train, profiled
+from costmodel.cli.options import Csv, Dtype, Inputs, Json, Markdown, Model, Save, Strict, Train, profiled
 from costmodel.cli.output import save_all, wrote_format
 
 
 def profile(
     model: Model,
     inputs: Inputs = None,
+    dtype: Dtype = None,
     train: Train = False,
     depth: Annotated[
         int | None, typer.Option(help="Levels of the module tree; default: as many as fit into 60 rows.", min=1)
@@ -37,7 +38,7 @@ def profile(
     """Show what a model costs, layer by layer."""
     from costmodel.views import text
 
-    p = profiled(model, inputs, train=train, strict=strict)
+    p = profiled(model, inputs, train=train, strict=strict, dtype=dtype)
     if not wrote_format(p, json=json, csv=csv, markdown=markdown):
         chosen = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
         console.show(

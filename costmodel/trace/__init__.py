@@ -11,14 +11,17 @@ from torch import nn
 from costmodel.default_inputs import default_inputs
 from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
+from costmodel.inputs import dtype_of
 from costmodel.ops import versions
 from costmodel.ops.defaults import default_float_is
 from costmodel.torch_private import autocast_nesting, below_autograd, without_modes
 from costmodel.trace.calls import Calls, Capture
+from costmodel.trace.cast import cast_model
 from costmodel.trace.events import EventLog
 from costmodel.trace.executor import Executor
 from costmodel.trace.inputs import arguments, record_of
 from costmodel.trace.isolation import gc_paused, model_restored, one_at_a_time, plain_eager, rng_restored, training_mode
+from costmodel.trace.lazy import materialised
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree
 from costmodel.trace.real_executor import RealExecutor, clone_buffers, make_real
@@ -44,13 +47,15 @@ def trace(
     *,
     mode: Mode = "eval",
     execution: Execution = "auto",
+    dtype: Any = None,
     capture: Capture = lambda module, given: None,
     executor: MakeExecutor = MetaExecutor,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``, or of one call where it is a method or a function.
 
-    ``capture`` reads off each module that was called what the closed forms may know of it. Raises ``ForwardError``
-    where the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it reads a tensor's value.
+    With a ``dtype``, the model and its floating inputs are taken to be of that. ``capture`` reads off each module that
+    was called what the closed forms may know of it. Raises ``ForwardError`` where the model's forward fails,
+    ``NeedsValuesError`` with ``execution="meta"`` where it reads a tensor's value.
     """
     target = target_of(model)
     if mode not in ("eval", "train"):
@@ -59,10 +64,11 @@ def trace(
         raise InputError(f"execution is 'auto', 'meta' or 'real', not {execution!r}")
     if inputs is None:
         inputs = default_inputs(target.module)
+    as_if = None if dtype is None else dtype_of(dtype)
     if execution == "real":
-        return _run(target, inputs, mode, capture, RealExecutor, "asked for")
+        return _run(target, inputs, mode, as_if, capture, RealExecutor, "asked for")
     try:
-        return _run(target, inputs, mode, capture, executor, "")
+        return _run(target, inputs, mode, as_if, capture, executor, "")
     except NeedsValuesError as error:
         if execution == "meta":
             raise
@@ -70,17 +76,26 @@ def trace(
             raise NeedsValuesError(
                 f"{error}. {target.name} lies on the meta device and has no values: build it on the CPU"
             ) from error
-        return _run(target, inputs, mode, capture, RealExecutor, str(error))
+        return _run(target, inputs, mode, as_if, capture, RealExecutor, str(error))
 
 
 @one_at_a_time()
-def _run(target: Target, inputs: Any, mode: Mode, capture: Capture, make_executor: MakeExecutor, reason: str) -> Graph:
+def _run(
+    target: Target,
+    inputs: Any,
+    mode: Mode,
+    dtype: torch.dtype | None,
+    capture: Capture,
+    make_executor: MakeExecutor,
+    reason: str,
+) -> Graph:
     model = target.module
     log = EventLog()
     table = TensorTable(log)
     modules, tensors = register_module_tree(model, table)
     table.modules = modules
-    executor = make_executor(table, tensors[0].device.type if tensors else "cpu")
+    own = tensors or list(model.parameters())  # those of lazy modules, too
+    executor = make_executor(table, own[0].device.type if own else "cpu")
     real = executor.is_real
     with (
         gc_paused(),
@@ -91,17 +106,21 @@ def _run(target: Target, inputs: Any, mode: Mode, capture: Capture, make_executo
         default_float_is(DTYPE_NAME[torch.get_default_dtype()]),
         torch.no_grad(),
         training_mode(model, modules, mode == "train"),
+        materialised(modules, table, real=real),
     ):
+        if dtype is not None:
+            cast_model(modules, table, dtype, real=real)
         if real:
             clone_buffers(model, table)
-            args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone(), tensors, target.forward)
+            args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone(), own, target.forward, dtype)
         else:
             args, kwargs = arguments(
                 inputs,
                 lambda shape, dtype: new_on_meta(shape, DTYPE_NAME[dtype]),
                 twin_on_meta,
-                tensors,
+                own,
                 target.forward,
+                dtype,
             )
         # A real run may hand the modules' dictionaries on, to replicas on other devices.
         calls = Calls(table, capture, () if real else modules)

@@ -29,7 +29,8 @@ Make: TypeAlias = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
 Keep: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """Makes what replaces a tensor of the user's."""
 
-_FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+"""The dtypes of computing in floating point: those of quantised tensors are not among them."""
 
 _SHARED = (
     Number, str, bytes, type, Enum, FunctionType, BuiltinFunctionType, MethodType, ModuleType, nn.Module, torch.dtype,
@@ -60,7 +61,7 @@ def arguments(
     >>> args[0].shape, args[1][0].shape, kwargs
     (torch.Size([1, 3, 8, 8]), torch.Size([2, 4]), {})
     """
-    floating = dtype or next((t.dtype for t in own if t.dtype in _FLOATING), torch.get_default_dtype())
+    floating = dtype or next((t.dtype for t in own if t.dtype in FLOATING), torch.get_default_dtype())
     build = _Builder(make, keep, floating, dtype)
     given = _as_call(inputs, forward)
     return [build(item) for item in given.args], {name: build(item) for name, item in given.kwargs.items()}
@@ -158,12 +159,12 @@ class _Builder:
 
     def _tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         kept = self._keep(tensor)
-        if self._dtype is not None and kept.dtype in _FLOATING:
+        if self._dtype is not None and kept.dtype in FLOATING:
             return kept.to(self._dtype)
         return kept
 
     def _input(self, given: Input) -> torch.Tensor:
-        is_cast = self._dtype is not None and given.dtype in _FLOATING
+        is_cast = self._dtype is not None and given.dtype in FLOATING
         return self._make(given.shape, self._floating if is_cast else given.dtype)
 
     def _copy(self, value: Any) -> Any:

@@ -8,14 +8,14 @@ from torch import nn
 from costmodel.errors import InputError
 from costmodel.graph import ModuleInfo
 from costmodel.torch_private import registered_in_dict, registered_on
-from costmodel.trace.tensor_table import TensorTable
+from costmodel.trace.tensor_table import LAZY, TensorTable
 
 
 def register_module_tree(model: nn.Module, table: TensorTable) -> tuple[list[nn.Module], list[torch.Tensor]]:
     """Adds every module, parameter and buffer to the records; returns the modules, depth first, and the tensors.
 
     A module that is registered under several names is added once, with each of them, and what is below it under the
-    first. Tensors that several modules share are listed several times.
+    first. Tensors that several modules share are listed several times, and those of lazy modules not at all.
     """
     modules: list[nn.Module] = []
     tensors: list[torch.Tensor | None] = []
@@ -49,4 +49,5 @@ def register_module_tree(model: nn.Module, table: TensorTable) -> tuple[list[nn.
         tensors += buffers.values()
         if children:
             waiting += [(prefix + child, m) for child, m in reversed(children.items()) if m is not None]
-    return modules, [tensor for tensor in tensors if tensor is not None]
+    found = [tensor for tensor in tensors if tensor is not None]
+    return modules, [tensor for tensor in found if type(tensor) not in LAZY] if table.has_lazy else found

@@ -17,7 +17,7 @@ from costmodel.trace.executor import Direct, Executor, leaves
 from costmodel.trace.inputs import Make
 from costmodel.trace.plan import How, Plan
 from costmodel.trace.tensor_meta import meta_with_template
-from costmodel.trace.tensor_table import TensorTable
+from costmodel.trace.tensor_table import LAZY, TensorTable
 
 
 class RealExecutor(Executor):
@@ -97,7 +97,7 @@ def clone_buffers(model: nn.Module, table: TensorTable) -> None:
             if not isinstance(holder, dict):
                 continue  # torch.jit's modules hold theirs in C++
             for name, buffer in holder.items():
-                if not isinstance(buffer, torch.Tensor):
+                if not isinstance(buffer, torch.Tensor) or type(buffer) in LAZY:
                     continue
                 clone = clones.get(id(buffer))
                 if clone is None:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from costmodel.errors import InputError
 from costmodel.graph import Role, TensorSpec, tensors_in
 from costmodel.trace.events import EventLog
 from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of
@@ -19,7 +18,8 @@ from costmodel.trace.tensor_meta import TENSOR_METAS, TensorMeta
 ON_META: frozenset[Role] = frozenset({"activation", "input"})
 """Roles of tensors that have no values: the trace holds them on the meta device."""
 
-_LAZY = (UninitializedParameter, UninitializedBuffer)
+LAZY = (UninitializedParameter, UninitializedBuffer)
+"""Types of the tensors of lazy modules, which have no shape before the first forward."""
 
 
 class _TensorRef(weakref.ref):  # type: ignore[type-arg]  # weakref.ref is generic in stubs only
@@ -49,6 +49,8 @@ class TensorTable:
 
         A tensor from before the first op is never taken off: something outside the trace holds it.
         """
+        self.has_lazy = False
+        """Whether parameters or buffers have no shape yet."""
         self._held: dict[int, torch.Tensor] = {}
         """Tensors from outside, held so that no other tensor takes their ``id()`` before the trace ends."""
 
@@ -116,11 +118,9 @@ class TensorTable:
                 continue
             spec = known.get(id(tensor))
             if spec is None:
-                if type(tensor) in _LAZY:
-                    raise InputError(
-                        f"{prefix + name} has no shape yet, its layer is lazy: run the model once on real input, or "
-                        f"build it with explicit sizes"
-                    )
+                if type(tensor) in LAZY:
+                    self.has_lazy = True
+                    continue
                 if tensor.layout is torch.strided:
                     strides = None if tensor.is_contiguous() else tensor.stride()
                     meta = TENSOR_METAS[tensor.shape, DTYPE_NAME[tensor.dtype], strides, role]
