@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from math import prod
+from typing import Any
 
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.errors import NeedsValuesError
@@ -52,26 +54,89 @@ def _position_sensitive(args: Arguments) -> Outputs:
     return TensorSpec(shape, args["input"].dtype), TensorSpec(shape, "int32")
 
 
-def _samples(call: OpCall) -> int:
-    # With sampling_ratio <= 0 a bin has as many samples per side as its box has pixels per bin. That depends on values;
-    # one is the least.
-    side: int = max(call.args["sampling_ratio"], 1)
-    return side * side
+# -- what boxes say, by torchvision's CPU kernels: a run on real tensors reads it --------------------------------------
+
+
+def _pixels_say(what: str) -> Callable[[OpCall], str | None]:
+    def because(call: OpCall) -> str | None:
+        if "observed" in call.args or call.args.get("sampling_ratio", 0) > 0:
+            return None
+        return f"how many {what} a bin of {call.op} has depends on the boxes' values; each is taken to have one"
+
+    return because
+
+
+def _observed_samples(args: Mapping[str, Any]) -> dict[str, int]:
+    """Samples of one bin of each box together, and how many boxes have any."""
+    if args["sampling_ratio"] > 0:
+        return {}
+    rois = args["rois"]
+    # A box is moved by half a pixel, and may then be empty; else it is a pixel wide at least.
+    aligned = args.get("aligned", True)
+    corners = rois[:, 1:] * args["spatial_scale"] - (0.5 if aligned else 0)
+    sides = corners[:, 2:] - corners[:, :2]
+    sides = sides if aligned else sides.clamp(min=1)
+    bins = rois.new_tensor([args["pooled_width"], args["pooled_height"]])
+    samples = (sides / bins).ceil().clamp(min=0).long().prod(1)
+    return {"samples": int(samples.sum()), "boxes": int((samples > 0).sum())}
+
+
+def _samples(call: OpCall) -> tuple[int, int]:
+    """Samples of one bin of each box together, and how many boxes have any."""
+    if "observed" in call.args:
+        return call.args["observed"]["samples"], call.args["observed"]["boxes"]
+    boxes = call.args["rois"].shape[0]
+    return boxes * max(call.args["sampling_ratio"], 1) ** 2, boxes
 
 
 def _align_work(call: OpCall) -> Work:
     # Each bin is the mean of its samples, each one a bilinear interpolation.
-    n = _samples(call)
-    return (_BILINEAR.times(n) + Work(adds=n - 1, divides=1)).times(call.outputs[0].size)
+    samples, boxes = _samples(call)
+    of_one_bin = _BILINEAR.times(samples) + Work(adds=samples - boxes, divides=call.args["rois"].shape[0])
+    return of_one_bin.times(prod(call.outputs[0].shape[1:]))
+
+
+def _observed_pixels(inclusive: bool) -> Callable[[Mapping[str, Any]], dict[str, int]]:
+    """Pixels of all bins of one channel, and how many bins have any; a box may include its last pixel."""
+
+    def observe(args: Mapping[str, Any]) -> dict[str, int]:
+        scaled = args["rois"][:, 1:] * args["spatial_scale"]
+        corners = scaled.sign() * (scaled.abs() + 0.5).floor()  # halves are rounded away from zero
+        sides = (corners[:, 2:] - corners[:, :2] + inclusive).clamp(min=1)
+        # Per box: the pixels of each row of bins, and of each column.
+        counts = []
+        for axis, bins in ((1, args["pooled_height"]), (0, args["pooled_width"])):
+            n = args["input"].shape[3 - axis]
+            side, first = (sides[:, axis, None] / bins), corners[:, axis, None]
+            ends = scaled.new_tensor(range(bins + 1))
+            start = ((ends[:-1] * side).floor() + first).clamp(0, n)
+            end = ((ends[1:] * side).ceil() + first).clamp(0, n)
+            counts.append((end - start).clamp(min=0).long())
+        rows, columns = counts
+        of_boxes = rows.sum(1) * columns.sum(1), (rows > 0).sum(1) * (columns > 0).sum(1)
+        return {"pixels": int(of_boxes[0].sum()), "bins": int(of_boxes[1].sum())}
+
+    return observe
+
+
+def _pixels(call: OpCall) -> tuple[int, int]:
+    """Pixels of all bins of one channel together, and how many bins have any."""
+    if "observed" in call.args:
+        return call.args["observed"]["pixels"], call.args["observed"]["bins"]
+    n, _, height, width = call.outputs[0].shape
+    return n * height * width, n * height * width
 
 
 def _pool_work(call: OpCall) -> Work:
-    # A bin covers at least one pixel; how many more stands in the boxes: each output compares at least once.
-    return Work(compares=call.outputs[0].size)
+    # The maximum of n pixels takes n - 1 comparisons.
+    pixels, bins = _pixels(call)
+    return Work(compares=(pixels - bins) * call.outputs[0].shape[1])
 
 
 def _average_work(call: OpCall) -> Work:
-    return Work(adds=call.outputs[0].size, divides=call.outputs[0].size)
+    # The mean of n pixels takes n - 1 additions and a division.
+    pixels, bins = _pixels(call)
+    return Work(adds=pixels - bins, divides=bins).times(call.outputs[0].shape[1])
 
 
 def _region_access(call: OpCall, output: int) -> AccessMap:
@@ -121,19 +186,23 @@ register(
     Rule(targets=("torchvision.roi_align.default",), kind=always("pool"), outputs=_align, work=_align_work,
          traffic=every_argument, access=_region_access,
          temporaries=no_temporaries, fusible=False, source=_ALIGN, free_because=None,
+         bound_because=_pixels_say("samples"), observe=_observed_samples,
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2, 2, False), example(_IMAGE, _BOXES, 0.5, 3, 2, -1, True))),
     Rule(targets=("torchvision.roi_pool.default",), kind=always("pool"), outputs=_pool, work=_pool_work,
          traffic=every_argument, access=_region_access, temporaries=no_temporaries, fusible=False, free_because=None,
-         source="Girshick, Fast R-CNN, arXiv:1504.08083, section 2.1; a lower bound, boxes tell the bins' sizes",
+         source="Girshick, Fast R-CNN, arXiv:1504.08083, section 2.1",
+         bound_because=_pixels_say("pixels"), observe=_observed_pixels(inclusive=True),
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2),)),
     Rule(targets=("torchvision.ps_roi_align.default",), kind=always("pool"), outputs=_position_sensitive,
          work=_align_work, traffic=every_argument, access=_region_access,
          temporaries=no_temporaries, fusible=False, source=_ALIGN,
+         bound_because=_pixels_say("samples"), observe=_observed_samples,
          free_because=None, examples=(example(_IMAGE, _BOXES, 1.0, 2, 2, 2),)),
     Rule(targets=("torchvision.ps_roi_pool.default",), kind=always("pool"), outputs=_position_sensitive,
          work=_average_work, traffic=every_argument, access=_region_access,
          temporaries=no_temporaries, fusible=False, free_because=None,
-         source="Dai et al., R-FCN, arXiv:1605.06409; a lower bound, boxes tell the bins' sizes",
+         source="Dai et al., R-FCN, arXiv:1605.06409",
+         bound_because=_pixels_say("pixels"), observe=_observed_pixels(inclusive=False),
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2),)),
     Rule(targets=("torchvision.deform_conv2d.default",), kind=_deformable_kind, outputs=_deformable,
          work=_deformable_work, traffic=every_argument, access=_deformable_access,
