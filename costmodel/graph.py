@@ -85,7 +85,8 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: str = "float32"
     strides: tuple[int, ...] | None = None
-    """In elements; ``None`` is contiguous."""
+    """In elements. ``None`` is contiguous; strides that are contiguous too are given where torch reads another memory
+    format off them (``costmodel.ops.layout.normal``)."""
     storage: int = -1
     """Index into ``Graph.storages``: tensors with the same one share memory."""
     role: Role = "activation"
@@ -107,6 +108,11 @@ class TensorSpec:
     def index_size(self) -> int:
         """Elements of the indices that a sparse tensor stores."""
         return 0 if self.sparse is None else sum(map(prod, self.sparse.indices_shapes(self.shape)))
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in row-major order."""
+        return self.strides is None or same_where_it_matters(self.strides, contiguous_strides(self.shape), self.shape)
 
     @property
     def distinct(self) -> int:
@@ -178,8 +184,9 @@ def channels_last_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def is_channels_last(t: TensorSpec) -> bool:
     """Whether a 4-d or 5-d tensor is stored channels last, and not contiguously as well."""
-    return t.strides is not None and len(t.shape) in (4, 5) and same_where_it_matters(
-        t.strides, channels_last_strides(t.shape), t.shape
+    return (
+        t.strides is not None and len(t.shape) in (4, 5) and not t.is_contiguous
+        and same_where_it_matters(t.strides, channels_last_strides(t.shape), t.shape)
     )  # fmt: skip
 
 

@@ -121,7 +121,7 @@ def _layer_norm(call: Call) -> LayerCost:
 
 def _group_norm(call: Call) -> LayerCost | None:
     (x,) = call.inputs
-    if x.strides is not None and not is_channels_last(x):
+    if not x.is_contiguous and not is_channels_last(x):
         return None  # torch copies such an input first
     batch, channels, *size = x.shape
     return f.group_norm(
@@ -295,7 +295,7 @@ add(nn.ChannelShuffle, hyper="groups", formula=_shuffled(f.channel_shuffle, "gro
 
 def _flatten(call: Call) -> LayerCost | None:
     shape = call.shape
-    if not shape or call.inputs[0].strides is not None:
+    if not shape or not call.inputs[0].is_contiguous:
         return None  # a number; or what may have to be copied
     first, last = call["start_dim"] % len(shape), call["end_dim"] % len(shape)
     return f.activation(name="identity", shape=(*shape[:first], prod(shape[first : last + 1]), *shape[last + 1 :]))

@@ -54,7 +54,7 @@ add(
 def _embedding_bag(call: Call) -> LayerCost | None:
     if len(call.inputs) > 1 or len(call.shape) != 2 or call["max_norm"] is not None:
         return None  # with offsets or weights, the bags' sizes are in no shape
-    if call.inputs[0].strides is not None:
+    if not call.inputs[0].is_contiguous:
         return None  # torch copies the indices first
     bags, bag_size = call.shape
     return f.embedding_bag(

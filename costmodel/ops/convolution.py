@@ -8,7 +8,7 @@ from math import prod
 from typing import TypeAlias
 
 from costmodel.access import AccessMap, Affine, grouped, sliding, transposed
-from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides, is_channels_last
+from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
 from costmodel.ops.composite import Composite, register_composites, without
 from costmodel.ops.rule import Rule, every_argument, example, register
@@ -75,8 +75,8 @@ def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
     last = layout.suggested_channels_last(x) or layout.suggested_channels_last(w)
     for t in (x, w):
         # A layout that is contiguous as well, with one channel or one position, is channels last too.
-        either = layout.normal(channels_last_strides(t.shape), t.shape) is None
-        if not (is_channels_last(t) or (either and t.strides is None) if last else t.strides is None):
+        either = layout.is_either_format(t.shape)
+        if not (is_channels_last(t) or (either and t.is_contiguous) if last else t.is_contiguous):
             yield copy(t)
 
 

@@ -32,7 +32,7 @@ def _between_all_copies(args: Arguments) -> list[TensorSpec]:
     """Points that are not stored in rows, or not for each of the batch; many points by Euclid's products."""
     y = _between_all(args)
     wanted = [(args[name], (*y.shape[:-2], *args[name].shape[-2:])) for name in ("x1", "x2")]
-    copies = [TensorSpec(shape, x.dtype) for x, shape in wanted if x.shape != shape or x.strides is not None]
+    copies = [TensorSpec(shape, x.dtype) for x, shape in wanted if x.shape != shape or not x.is_contiguous]
     many = args["compute_mode"] == 1 or (args["compute_mode"] in (None, 0) and max(y.shape[-2:]) > 25)
     return [*copies, *(_by_products(args) if args["p"] == 2 and many else ())]
 

@@ -118,7 +118,7 @@ def _complex_norm(args: Arguments) -> Work:
 
 def _largest_copy(args: Arguments) -> list[TensorSpec]:
     """One after the other, tensors that are not contiguous are copied."""
-    copies = [TensorSpec(t.shape, t.dtype) for t in args["self"] if t.strides is not None]
+    copies = [TensorSpec(t.shape, t.dtype) for t in args["self"] if not t.is_contiguous]
     return [max(copies, key=lambda t: t.nbytes)] if copies else []
 
 

@@ -56,7 +56,7 @@ def _indexed(x: TensorSpec, indices: Sequence[Any]) -> tuple[tuple[int, ...], in
 def _index(args: Arguments) -> TensorSpec:
     x, indices = args["self"], args["indices"]
     shape, begin = _indexed(x, indices)
-    if x.strides is None and begin == 0:
+    if x.is_contiguous and begin == 0:
         return TensorSpec(shape, x.dtype)
     # The output has the memory order of the kept dimensions; indexed ones have no order of their own.
     dims, _ = _positions(indices)
@@ -111,7 +111,7 @@ def _index_select_access(call: OpCall, output: int) -> AccessMap:
 def _contiguous_table(args: Arguments) -> list[TensorSpec]:
     """torch has a kernel of its own for the second dimension, which wants the table contiguous."""
     x = args["self"]
-    return [TensorSpec(x.shape, x.dtype)] if x.strides is not None and args["dim"] % len(x.shape) == 1 else []
+    return [TensorSpec(x.shape, x.dtype)] if not x.is_contiguous and args["dim"] % len(x.shape) == 1 else []
 
 
 def _running_count(args: Arguments) -> list[TensorSpec]:

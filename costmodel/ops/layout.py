@@ -32,28 +32,41 @@ def of_one_dtype(what: str, *tensors: TensorSpec | None) -> None:
 
 def suggested_channels_last(t: TensorSpec) -> bool:
     """torch's ``suggest_memory_format``: whether strides have the order of channels last."""
-    if t.strides is None or len(t.shape) not in (4, 5):
-        return False
-    order = (1, *range(len(t.shape) - 1, 1, -1), 0)
-    if t.strides[1] == 0:
+    return t.strides is not None and len(t.shape) in (4, 5) and _is_ordered_channels_last(t.strides, t.shape)
+
+
+def _is_ordered_channels_last(strides: Strides, shape: Shape) -> bool:
+    if strides[1] == 0:
         return False
     least = 0
-    for d in order:
-        if t.shape[d] == 0 or t.strides[d] < least:
+    for d in (1, *range(len(shape) - 1, 1, -1), 0):
+        if shape[d] == 0 or strides[d] < least or (d == 0 and least == strides[1]):
             return False
-        if d == 0 and least == t.strides[1]:
-            return False
-        least = t.strides[d]
-        if t.shape[d] > 1:
-            least *= t.shape[d]
+        least = strides[d] * max(shape[d], 1)
     return True
 
 
 def normal(strides: Strides, shape: Shape) -> Strides | None:
-    """``None`` for strides that are contiguous where it matters, as a ``TensorSpec`` wants them."""
-    if 0 in shape or same_where_it_matters(strides, contiguous_strides(shape), shape):
+    """``None`` for strides that are contiguous where it matters, as a ``TensorSpec`` wants them.
+
+    Of one channel, or of one position, a tensor may be contiguous and in the order of channels last at once. torch then
+    takes it for channels last, as a tensor of 3 dimensions too, which some kernels see as rows of height 1.
+
+    >>> normal((12, 12, 4, 1), (2, 1, 3, 4)), normal((12, 1, 4, 1), (2, 1, 3, 4))
+    (None, (12, 1, 4, 1))
+    """
+    if 0 in shape:
         return None
+    if same_where_it_matters(strides, contiguous_strides(shape), shape):
+        return strides if 2 < len(shape) < 6 and _is_ordered_channels_last(strides, shape) else None
     return strides
+
+
+def is_either_format(shape: Shape) -> bool:
+    """Whether a tensor of this shape is contiguous and channels last at once, with one channel or one position."""
+    return len(shape) in (4, 5) and same_where_it_matters(
+        channels_last_strides(shape), contiguous_strides(shape), shape
+    )  # fmt: skip
 
 
 def in_format_of(t: TensorSpec, shape: Shape) -> Strides | None:
@@ -103,8 +116,11 @@ def elementwise_strides(shape: Shape, tensors: Sequence[TensorSpec], number: boo
     >>> elementwise_strides(x.shape, [x]), elementwise_strides(x.shape, [x], number=True)
     ((784, 1, 112, 16), (16, 1, 112, 16))
     """
-    if not number and all(t.shape == shape and is_channels_last(t) for t in tensors):
-        return channels_last_strides(shape)
+    if not number and all(t.shape == shape for t in tensors):
+        if all(t.is_contiguous for t in tensors):
+            return None
+        if all(is_channels_last(t) or (t.is_contiguous and is_either_format(shape)) for t in tensors):
+            return channels_last_strides(shape)
     return preserved_strides(shape, tensors)
 
 

@@ -89,7 +89,7 @@ def _unreduced(args: Arguments) -> list[TensorSpec]:
 def _of_logits(args: Arguments) -> list[TensorSpec]:
     """The logarithms of sigmoids; the terms, where they are reduced; the logits in a row; positive weights less 1."""
     terms, positive = _terms(args), args["pos_weight"]
-    copies = [terms] if args["self"].strides is not None else []
+    copies = [terms] if not args["self"].is_contiguous else []
     return [terms, *_unreduced(args), *copies, *([] if positive is None or copies else [positive])]
 
 

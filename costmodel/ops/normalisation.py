@@ -364,7 +364,7 @@ register(
 
 def _core_arguments_of_group_norm(args: Arguments) -> Arguments | None:
     x: TensorSpec = args["input"]
-    if x.strides is not None and not is_channels_last(x):
+    if not x.is_contiguous and not is_channels_last(x):
         return None  # torch makes it contiguous first
     return {
         "input": x,

@@ -56,7 +56,7 @@ def _onednn(args: Arguments, gates: int) -> _Live:
     state = batch * args["hx"][0].shape[-1]
     sequence, bias = steps * state, gates * args["hx"][0].shape[-1] if args["has_biases"] else 0
     live = _Live()
-    if args["batch_first"] or args["input"].strides is not None:
+    if args["batch_first"] or not args["input"].is_contiguous:
         live.take(steps * batch * features)
     joined = 0  # both directions of the layer before
     for layer in range(args["num_layers"]):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 from costmodel.access import AccessMap, Affine, All
-from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides, is_channels_last
+from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
 from costmodel.ops.rule import Example, Rule, always, every_argument, example, no_temporaries, no_work, register
 from costmodel.ops.temporaries import in_memory_format
@@ -119,7 +119,7 @@ def _small_maps(args: Arguments) -> list[TensorSpec]:
     x, y = args["self"], _resized(2)(args)
     if is_channels_last(x) or sum(y.shape[2:]) > 128:
         return []
-    return [TensorSpec(t.shape, t.dtype) for t in (x, y) if layout.normal(channels_last_strides(t.shape), t.shape)]
+    return [TensorSpec(t.shape, t.dtype) for t in (x, y) if not layout.is_either_format(t.shape)]
 
 
 def _upsampling(

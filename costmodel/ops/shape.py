@@ -226,7 +226,7 @@ register(
 def _flatten(args: Arguments) -> Arguments | None:
     x: TensorSpec = args["self"]
     rank = len(x.shape)
-    if x.strides is not None or rank == 0:
+    if not x.is_contiguous or rank == 0:
         return None  # it may have to be copied
     first, last = args["start_dim"] % rank, args["end_dim"] % rank
     if first >= last:
@@ -235,7 +235,7 @@ def _flatten(args: Arguments) -> Arguments | None:
 
 
 def _reshape(args: Arguments) -> Arguments | None:
-    return None if args["self"].strides is not None else {"self": args["self"], "size": args["shape"]}
+    return None if not args["self"].is_contiguous else {"self": args["self"], "size": args["shape"]}
 
 
 register_composites(

@@ -19,7 +19,7 @@ from costmodel.ops.layout import suggested_channels_last
 
 def contiguous(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
     """A contiguous copy of each of these arguments that is not contiguous."""
-    return lambda args: [copy(args[name]) for name in names if args[name].strides is not None]
+    return lambda args: [copy(args[name]) for name in names if not args[name].is_contiguous]
 
 
 def in_memory_format(name: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
@@ -34,7 +34,7 @@ def copy(t: TensorSpec) -> TensorSpec:
 
 def copied_into_format(x: TensorSpec) -> list[TensorSpec]:
     """A copy of a tensor into the memory format that its strides suggest, unless they are that already."""
-    in_format = x.strides is None or (suggested_channels_last(x) and is_channels_last(x))
+    in_format = x.is_contiguous or (suggested_channels_last(x) and is_channels_last(x))
     return [] if in_format else [copy(x)]
 
 

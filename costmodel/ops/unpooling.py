@@ -30,7 +30,7 @@ def _unpooled(args: Arguments) -> TensorSpec:
 def _in_rows_or_channels_last(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
     """Copies of arguments that are neither contiguous nor channels last."""
     return lambda args: [
-        copied(t) for t in map(args.__getitem__, names) if t.strides is not None and not is_channels_last(t)
+        copied(t) for t in map(args.__getitem__, names) if not t.is_contiguous and not is_channels_last(t)
     ]
 
 

@@ -26,7 +26,7 @@ from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree
 from costmodel.trace.real_executor import RealExecutor, clone_buffers, make_real
 from costmodel.trace.recorder import Recorder
-from costmodel.trace.specs import DTYPE_NAME, map_tensors, twin_on_meta
+from costmodel.trace.specs import DTYPE_NAME, copy_as_laid_out, map_tensors, twin_on_meta
 from costmodel.trace.target import Target, target_of
 from costmodel.trace.tensor_meta import new_on_meta
 from costmodel.trace.tensor_table import TensorTable
@@ -112,7 +112,7 @@ def _run(
             cast_model(modules, table, dtype, real=real)
         if real:
             clone_buffers(model, table)
-            args, kwargs = arguments(inputs, make_real(model), lambda t: t.detach().clone(), own, target.forward, dtype)
+            args, kwargs = arguments(inputs, make_real(model), copy_as_laid_out, own, target.forward, dtype)
         else:
             args, kwargs = arguments(
                 inputs,

@@ -84,7 +84,12 @@ class EventLog:
     def storages(self) -> list[Storage]:
         """Every allocation, by the index that tensors have of it."""
         return [
-            Storage(spec.nbytes, spec.role, self.first_seen_at.get(i, allocated_at), self.freed_after.get(i))
+            Storage(
+                spec.distinct * spec.itemsize,
+                spec.role,
+                self.first_seen_at.get(i, allocated_at),
+                self.freed_after.get(i),
+            )
             for i, (spec, allocated_at) in enumerate(zip(self.storage_specs, self.allocated_at, strict=True))
         ]
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from costmodel.graph import Arguments, TensorSpec
+from costmodel.torch_private import without_modes
 from costmodel.trace.dispatch_cache import CachedOutput, Dispatch
 from costmodel.trace.plan import How, Plan
 from costmodel.trace.tensor_meta import TensorMeta, meta_with_template
@@ -82,6 +83,30 @@ class Executor(ABC):
         if same_layout and kwargs.get("dtype") in (None, x.dtype):
             return None
         return replace(call, kwargs={name: value for name, value in kwargs.items() if name != "device"})
+
+    def is_assigned_number(self, call: Dispatch) -> bool:
+        """Whether torch makes a tensor of a number that is assigned to a part of a meta tensor (``x[0] = 1``).
+
+        For a tensor on the CPU or a GPU it makes one on the CPU, without an op, and fills the part with that. Calls
+        from Python say whether memory is pinned.
+        """
+        device = call.kwargs.get("device")
+        return (
+            self.model_device in ("cpu", "cuda")
+            and device is not None
+            and torch.device(device).type == "meta"
+            and "pin_memory" not in call.kwargs
+        )
+
+
+NUMBER = "aten.scalar_tensor.default"
+
+
+def number_on_cpu(call: Dispatch) -> torch.Tensor:
+    """What ``aten.scalar_tensor`` returns, on the CPU."""
+    (number,) = call.args
+    with without_modes():
+        return torch.scalar_tensor(number, dtype=call.kwargs["dtype"])
 
 
 def leaves(value: Any) -> Iterator[torch.Tensor]:

@@ -24,7 +24,7 @@ from costmodel.torch_private import (
 from costmodel.trace.autocast import Autocast
 from costmodel.trace.decomposition import decompose
 from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, DispatchCache, dispatch_cache
-from costmodel.trace.executor import Executor, leaves
+from costmodel.trace.executor import NUMBER, Executor, leaves, number_on_cpu
 from costmodel.trace.plan import How, Plan, plan_for_sparse, plans
 from costmodel.trace.signature import SIGNATURES, signature
 from costmodel.trace.tensor_table import TensorTable
@@ -42,6 +42,7 @@ class Recorder(DispatchMode):
         self._cache = dispatch_cache(executor.model_device) if executor.fills_cache else DispatchCache()
         self._plan_of = plans().of
         self._autocast = Autocast(executor.model_device)
+        self._decomposing = False
         self.needs_values: NeedsValuesError | None = None
         """Why this trace cannot say what the model runs, also where the model caught the error."""
 
@@ -79,8 +80,10 @@ class Recorder(DispatchMode):
         call = Dispatch(func, args, kwargs, *plan.signature.read(args, kwargs, self._find))
         how, bound = plan.of(call.given, call.named)
         if how is How.DECOMPOSE:
+            return self._decompose(func, args, kwargs)
+        if plan.op == NUMBER and not self._decomposing and self._executor.is_assigned_number(call):
             with self:
-                return decompose(func, args, kwargs)
+                return torch.ops.aten.lift_fresh.default(number_on_cpu(call))
         try:
             answer = self._executor.answer(plan, how, call, bound)
         except NeedsValuesError as error:
@@ -92,6 +95,14 @@ class Recorder(DispatchMode):
             return answer.answer(self._table, call.invocation)
         self._log.add_op(plan.op, bound, answer.outputs, answer.inplace)
         return answer.value
+
+    def _decompose(self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        outer, self._decomposing = self._decomposing, True
+        try:
+            with self:
+                return decompose(func, args, kwargs)
+        finally:
+            self._decomposing = outer
 
     def _answer_in_autocast(self, plan: Plan, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         autocast = self._autocast

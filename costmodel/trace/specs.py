@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from costmodel.graph import Sparse, TensorSpec
+from costmodel.ops.layout import normal
 from costmodel.torch_private import without_modes
 
 DTYPE_NAME: dict[torch.dtype, str] = {
@@ -28,8 +29,18 @@ def spec_of(tensor: torch.Tensor) -> TensorSpec:
     shape = tuple(tensor.shape)
     if tensor.layout is not torch.strided:
         return TensorSpec(shape, DTYPE_NAME[tensor.dtype], sparse=_sparse(tensor))
-    strides = None if tensor.is_contiguous() else tuple(tensor.stride())
-    return TensorSpec(shape, DTYPE_NAME[tensor.dtype], strides)
+    return TensorSpec(shape, DTYPE_NAME[tensor.dtype], strides_of(tensor))
+
+
+def strides_of(tensor: torch.Tensor) -> tuple[int, ...] | None:
+    """Its strides as they are recorded: ``None`` where it is contiguous."""
+    if not tensor.is_contiguous():
+        return tuple(tensor.stride())
+    if 1 in tensor.shape and 2 < tensor.dim() < 6:
+        strides = tensor.stride()
+        if strides[1] * tensor.shape[1] <= strides[-1]:  # it may be in the order of channels last as well
+            return normal(tuple(strides), tuple(tensor.shape))
+    return None
 
 
 _SPARSE: dict[torch.layout, Literal["coo", "csr", "csc", "bsr", "bsc"]] = {
@@ -91,6 +102,18 @@ def twin_on_meta(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.layout is not torch.strided:
         return tensor.detach().to(META)
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
+
+
+def copy_as_laid_out(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy with the same strides; ``Tensor.clone`` lays a tensor with gaps or with expanded dimensions out anew."""
+    tensor = tensor.detach()
+    if type(tensor) is not torch.Tensor or tensor.layout is not torch.strided or not tensor.numel():
+        return tensor.clone()
+    span = 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    if span == tensor.numel():
+        return tensor.clone()
+    memory = torch.as_strided(tensor, (span,), (1,))
+    return torch.as_strided(memory.clone(), tensor.shape, tensor.stride())
 
 
 def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:

@@ -12,7 +12,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from costmodel.graph import Role, TensorSpec, tensors_in
 from costmodel.trace.events import EventLog
-from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of
+from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of, strides_of
 from costmodel.trace.tensor_meta import TENSOR_METAS, TensorMeta
 
 ON_META: frozenset[Role] = frozenset({"activation", "input"})
@@ -86,9 +86,14 @@ class TensorTable:
             self.drop_collected()
         spec = self.specs.get(id(tensor))
         if spec is None:
-            spec = self.add(tensor, "activation" if tensor.is_meta else "constant")
-            if id(tensor) not in self._attributes:  # made by torch without an op, as ``torch.from_numpy`` does
-                self.log.first_seen_at[spec.storage] = len(self.log.events)
+            role: Role = "activation" if tensor.is_meta else "constant"
+            if id(tensor) in self._attributes:
+                return self.add(tensor, role)
+            # Made by torch without an op, as ``torch.from_numpy`` and ``torch.tensor`` do.
+            spec = _spec_with_role(tensor, role)
+            self.log.add_storage(spec, -1)
+            self.log.first_seen_at[spec.storage] = len(self.log.events)
+            self._watch(tensor, spec)
         return spec
 
     @cached_property
@@ -122,7 +127,7 @@ class TensorTable:
                     self.has_lazy = True
                     continue
                 if tensor.layout is torch.strided:
-                    strides = None if tensor.is_contiguous() else tensor.stride()
+                    strides = strides_of(tensor)
                     meta = TENSOR_METAS[tensor.shape, DTYPE_NAME[tensor.dtype], strides, role]
                     trainable = role != "parameter" or tensor.requires_grad
                     spec = TensorSpec(
