@@ -85,7 +85,7 @@ class EventLog:
         """Every allocation, by the index that tensors have of it."""
         return [
             Storage(
-                spec.distinct * spec.itemsize,
+                spec.distinct_bytes,
                 spec.role,
                 self.first_seen_at.get(i, allocated_at),
                 self.freed_after.get(i),

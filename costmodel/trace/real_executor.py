@@ -16,6 +16,7 @@ from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, Identity, Vie
 from costmodel.trace.executor import Direct, Executor, leaves
 from costmodel.trace.inputs import Make
 from costmodel.trace.plan import How, Plan
+from costmodel.trace.specs import copy_as_laid_out
 from costmodel.trace.tensor_meta import meta_with_template
 from costmodel.trace.tensor_table import LAZY, TensorTable
 
@@ -101,7 +102,7 @@ def clone_buffers(model: nn.Module, table: TensorTable) -> None:
                     continue
                 clone = clones.get(id(buffer))
                 if clone is None:
-                    clone = clones[id(buffer)] = buffer.clone()
+                    clone = clones[id(buffer)] = copy_as_laid_out(buffer)
                     table.bind(clone, table.spec(buffer))
                 holder[name] = clone
 
