@@ -9,7 +9,6 @@ import ast
 import importlib
 import importlib.util
 import inspect
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +18,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from costmodel.errors import LoadError, NeedsValuesError
+from costmodel.errors import ForwardError, LoadError, NeedsValuesError
+from costmodel.machine import physical_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,29 +77,21 @@ def load(spec: str, *, weights: bool = True) -> nn.Module:
 
 
 def apply(function: Callable[[nn.Module], Result], spec: str, *, weights: bool = False) -> Result:
-    """Calls a function on a spec's model: one without weights, and one with them if it reads their values."""
+    """Calls a function on a spec's model: one without weights, and one with them if it fails without values."""
     model = load(spec, weights=weights)
     try:
         return function(model)
-    except NeedsValuesError as error:
+    except (NeedsValuesError, ForwardError) as error:
         tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}.values()
         if not any(tensor.is_meta for tensor in tensors):
             raise
-        needed, available = sum(tensor.nbytes for tensor in tensors), _physical_memory()
+        needed, available = sum(tensor.nbytes for tensor in tensors), physical_memory()
         if needed > available:
             raise NeedsValuesError(
                 f"{error}. For its values {spec} must be built with its weights, {needed / 2**30:.1f} GiB of the "
                 f"{available / 2**30:.1f} GiB of memory here: give it smaller sizes as arguments"
             ) from error
     return function(load(spec))
-
-
-def _physical_memory() -> int:
-    """Bytes of memory of this machine; without limit where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return sys.maxsize
 
 
 def parse(spec: str) -> Spec:

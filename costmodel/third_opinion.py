@@ -23,9 +23,10 @@ from costmodel.graph import Graph
 from costmodel.pricing import Pricing
 from costmodel.torch_private import registered_on
 from costmodel.trace.inputs import arguments
-from costmodel.trace.isolation import model_restored, one_at_a_time, plain_eager, rng_restored, training_mode
-from costmodel.trace.real_executor import make_real
+from costmodel.trace.isolation import one_at_a_time, plain_eager, rng_restored, training_mode
+from costmodel.trace.snapshot import restored
 from costmodel.trace.target import target_of
+from costmodel.trace.values import RealInputs
 
 _PRODUCTS = frozenset({"conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", "baddbmm"})
 """fvcore's operators whose "flops" are multiply-accumulates."""
@@ -121,7 +122,7 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, ModuleCou
     given = default_inputs(model) if inputs is None else inputs
     modules = list(model.modules())
     with (
-        model_restored(modules, [*model.parameters(), *model.buffers()]),
+        restored(modules, [*model.parameters(), *model.buffers()], given),
         _buffers_copied(modules),
         rng_restored(modules),
         plain_eager(modules),
@@ -132,9 +133,9 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, ModuleCou
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 
-        args, kwargs = arguments(
-            given, make_real(model), lambda t: t.detach().clone(), model.parameters(), model.forward
-        )
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        real = RealInputs(device)
+        args, kwargs = arguments(given, real.make, real.keep, model.parameters(), model.forward)
         analysis = FlopCountAnalysis(model, _positional(model, args, kwargs))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         try:
@@ -172,7 +173,7 @@ def _positional(model: nn.Module, args: list[Any], kwargs: dict[str, Any]) -> tu
 
 @contextmanager
 def _buffers_copied(modules: list[nn.Module]) -> Iterator[None]:
-    """Replaces the model's buffers by copies, as a forward may write to them; ``model_restored`` puts them back."""
+    """Replaces the model's buffers by copies, as a forward may write to them; ``restored`` puts them back."""
     copies: dict[int, torch.Tensor] = {}
     for module in modules:
         _, buffers, _ = registered_on(module)

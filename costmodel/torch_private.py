@@ -27,6 +27,16 @@ from torch.utils.hooks import RemovableHandle
 
 __all__ = ["HigherOrderOperator", "OpOverload"]
 
+no_torch_function = torch._C._disabled_torch_function_impl  # 2.6, 2.13, 2.15
+"""As ``__torch_function__`` of a class of tensors: torch's functions take them as they take plain ones."""
+
+
+def refuse_data_pointers(tensor: torch.Tensor) -> None:
+    """Lets torch raise ``RuntimeError`` where a pointer to the tensor's memory is asked for, which is null on meta."""
+    if tensor.layout is torch.strided:  # others have no storage of their own
+        torch._C._set_throw_on_mutable_data_ptr(tensor)  # 2.6, 2.13, 2.15
+
+
 # -- dispatch ----------------------------------------------------------------------------------------------------
 
 without_modes = _disable_current_modes

@@ -19,7 +19,7 @@ _WITH_VALUES = 1 << 12
 
 
 def cast_model(modules: Iterable[nn.Module], table: TensorTable, dtype: torch.dtype, *, real: bool) -> None:
-    """Replaces floating parameters and buffers as ``Module.to(dtype)`` would; ``model_restored`` puts them back.
+    """Replaces floating parameters and buffers as ``Module.to(dtype)`` would; ``restored`` puts them back.
 
     A trace that computes nothing is given large parameters without values.
     """

@@ -20,7 +20,7 @@ from costmodel.ops.defaults import default_float
 from costmodel.torch_private import OpOverload
 from costmodel.trace.events import OpTemplate
 from costmodel.trace.tensor_meta import TensorMeta
-from costmodel.trace.tensor_table import ON_META, TensorTable
+from costmodel.trace.tensor_table import TensorTable, lies_on_meta
 
 
 @dataclass(slots=True, eq=False)
@@ -154,7 +154,7 @@ class DispatchCache(dict[tuple[Any, ...], CachedOutput]):
 
         An op on tensors that all have values may be computed, which depends on those. And a key may not be hashable.
         """
-        if not any(spec.role in ON_META for spec in tensors_in((call.given, call.named))):
+        if not any(lies_on_meta(spec) for spec in tensors_in((call.given, call.named))):
             return
         if len(self) >= self.capacity:
             self.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, ClassVar, TypeAlias
 
 from costmodel.graph import (
@@ -78,6 +79,17 @@ class EventLog:
     def add_op(self, op: str, args: Arguments, outputs: tuple[TensorSpec, ...], inplace: bool = False) -> None:
         """Records an op that is not answered from the dispatch cache."""
         self.events.append(OpCall(op, args, outputs, self.module, len(self.events), inplace))
+
+    def most_bytes(self) -> int:
+        """The most bytes that were alive at once so far, parameters apart."""
+        change: dict[int, int] = {}
+        for i, (spec, start) in enumerate(zip(self.storage_specs, self.allocated_at, strict=True)):
+            if spec.role not in ("parameter", "buffer"):
+                change[start] = change.get(start, 0) + spec.nbytes
+                if i in self.freed_after:
+                    end = self.freed_after[i] + 1
+                    change[end] = change.get(end, 0) - spec.nbytes
+        return max(accumulate(change[index] for index in sorted(change)), default=0)
 
     # -- records, made on demand (``costmodel.graph.Recording``) ----------------------------------------------------
 

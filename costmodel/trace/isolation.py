@@ -1,4 +1,4 @@
-"""Isolation: leaves the model, the random state and torch's switches as they were, whatever a forward does."""
+"""Isolation: leaves the model's mode, the random state and torch's switches as they were, whatever a forward does."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import gc
 import random
 import sys
 import warnings
-from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import chain, compress, islice
-from operator import attrgetter, is_, methodcaller
+from operator import attrgetter
 from threading import RLock
 from types import ModuleType
 from typing import Any
@@ -19,11 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from costmodel.torch_private import may_compile, registered_on, set_in_script_module
-
-_CONTAINERS = frozenset({dict, OrderedDict, defaultdict, Counter, list, deque, set})
-_ORDINARY = frozenset({torch.Tensor, nn.Parameter})
-
+from costmodel.torch_private import may_compile
 
 _LOCK = RLock()
 
@@ -33,123 +27,6 @@ def one_at_a_time() -> Iterator[None]:
     """Makes other threads wait: two traces of one model would each restore what the other had changed."""
     with _LOCK:
         yield
-
-
-@contextmanager
-def model_restored(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor]) -> Iterator[None]:
-    """Restores every attribute, parameter, buffer, hook and flag of every module at the end.
-
-    ``tensors`` are all its parameters and buffers: their flags, their ``grad`` and their ``data``, which a forward may
-    replace, are restored too. Their values need not be, as a trace writes into none of them.
-    """
-    contents, scripted = _contents_of(modules), _scripted(modules)
-    # Those that are made of other tensors have no data of their own.
-    tensors = [t for t in tensors if type(t) in _ORDINARY or not hasattr(t, "__tensor_flatten__")]
-    flags, data = _flags(tensors), [t.data for t in tensors]
-    learning = [t for t in tensors if type(t) is nn.Parameter]
-    grads = list(map(_GRAD, learning))
-    try:
-        yield
-    finally:
-        for level in contents:
-            level.restore()
-        for module, name, tensor in scripted:
-            if getattr(module, name) is not tensor:
-                set_in_script_module(module, name, tensor)
-        if _flags(tensors) != flags or not _is_on(tensors, data):
-            for tensor, its_own, (_, wants_grad) in zip(tensors, data, flags, strict=True):
-                tensor.data = its_own
-                tensor.requires_grad_(wants_grad)
-        if not _are_same(map(_GRAD, learning), grads):
-            for tensor, grad in zip(learning, grads, strict=True):
-                tensor.grad = grad
-
-
-def _contents_of(modules: Iterable[nn.Module]) -> list[_Contents]:
-    """Those of the modules, of the containers in them, of the containers in those, and so on."""
-    contents = [_Contents([module.__dict__ for module in modules])]
-    within = contents[0].containers()
-    while within:
-        contents.append(_Contents(within))
-        within = contents[-1].containers()
-        if within:
-            known = {id(holder) for level in contents for holder in level.holders}
-            within = [holder for holder in within if id(holder) not in known]
-    return contents
-
-
-def _scripted(modules: Sequence[nn.Module]) -> list[tuple[Any, str, torch.Tensor]]:
-    """The parameters and buffers of torch.jit's modules, by module and name: they lie in C++, in no container."""
-    kinds = {kind for kind in set(map(type, modules)) if issubclass(kind, torch.jit.ScriptModule)}
-    scripted: list[Any] = [module for module in modules if type(module) in kinds] if kinds else []
-    return [
-        (module, name, tensor) for module in scripted for registered in registered_on(module)[:2]
-        for name, tensor in registered.items()
-    ]  # fmt: skip
-
-
-class _Contents:
-    """What dictionaries, lists and sets hold, to be restored where they hold something else later."""
-
-    def __init__(self, holders: list[Any]) -> None:
-        self.holders = holders
-        self._filled = list(compress(holders, holders))  # few of a module's containers
-        self._sizes = list(map(len, self._filled))
-        self._dictionaries = [holder for holder in self._filled if isinstance(holder, dict)]
-        self._others = [holder for holder in self._filled if not isinstance(holder, dict)]
-        self._keys, self._values = self._now()
-
-    def containers(self) -> list[Any]:
-        """The dictionaries, lists and sets among what they hold."""
-        return [value for value in self._values if type(value) in _CONTAINERS]
-
-    def restore(self) -> None:
-        """Restores what has changed."""
-        if list(map(len, compress(self.holders, self.holders))) == self._sizes:
-            keys, values = self._now()
-            # By identity: comparing tensors for equality would compute. Order counts, a Sequential runs in it.
-            if keys == self._keys and _are_same(values, self._values):
-                return
-        size_of = {id(holder): size for holder, size in zip(self._filled, self._sizes, strict=True)}
-        keys_left, values_left = iter(self._keys), iter(self._values)
-        for holder in self._dictionaries:
-            before = dict(islice(zip(keys_left, values_left, strict=False), size_of[id(holder)]))
-            if [*holder] != [*before] or not _are_same(holder.values(), before.values()):
-                holder.clear()
-                holder.update(before)
-        for holder in self._others:
-            items = list(islice(values_left, size_of[id(holder)]))
-            holder.clear()
-            (holder.update if isinstance(holder, set) else holder.extend)(items)
-        for holder in self.holders:
-            if id(holder) not in size_of:
-                holder.clear()
-
-    def _now(self) -> tuple[list[Any], list[Any]]:
-        # One long list of all, as the comparison of two such lists is quick, and nearly always all that is needed.
-        values = map(_VALUES, self._dictionaries)
-        return list(chain.from_iterable(self._dictionaries)), list(chain.from_iterable(chain(values, self._others)))
-
-
-_VALUES = methodcaller("values")
-_GRAD = attrgetter("grad")
-
-
-def _are_same(some: Iterable[Any], others: Iterable[Any]) -> bool:
-    """Whether two equally long iterables hold the same objects."""
-    return all(map(is_, some, others))
-
-
-def _flags(tensors: Iterable[torch.Tensor]) -> list[tuple[torch.dtype, bool]]:
-    return list(map(attrgetter("dtype", "requires_grad"), tensors))
-
-
-def _is_on(tensors: Iterable[torch.Tensor], data: Iterable[torch.Tensor]) -> bool:
-    """Whether each tensor has the memory and the layout of the other; unknown, so no, on meta and of sparse tensors."""
-    try:
-        return all(map(torch.Tensor.is_set_to, tensors, data))
-    except RuntimeError:  # not implemented on meta; or one is on another device now
-        return False
 
 
 @contextmanager
@@ -175,7 +52,7 @@ def training_mode(model: nn.Module, modules: Sequence[nn.Module], training: bool
             if was is not None and module.training is not was:
                 if "training" in module.__dict__:
                     module.__dict__["training"] = was
-                else:  # torch.jit's modules have theirs where ``model_restored`` does not look
+                else:  # torch.jit's modules have theirs where ``restored`` does not look
                     module.training = was
 
 

@@ -19,7 +19,7 @@ from costmodel.trace.tensor_table import LAZY, TensorTable
 def materialised(modules: Sequence[nn.Module], table: TensorTable, *, real: bool) -> Iterator[None]:
     """Lets lazy modules take the shapes of their parameters from what they are given, on tensors of the trace's own.
 
-    ``model_restored`` puts the lazy tensors and the hooks back that are replaced here. Raises ``InputError`` at the end
+    ``restored`` puts the lazy tensors and the hooks back that are replaced here. Raises ``InputError`` at the end
     for a lazy module that was not called.
     """
     if not table.has_lazy:

@@ -14,10 +14,9 @@ from costmodel.trace.executor import Direct, Executor, leaves, map_leaves
 from costmodel.trace.plan import How, Plan
 from costmodel.trace.specs import META, empty_meta
 from costmodel.trace.tensor_meta import meta_with_template
-from costmodel.trace.tensor_table import ON_META, TensorTable
-
-_SMALL = 1 << 16
-"""The most elements of constants that are computed."""
+from costmodel.trace.tensor_table import TensorTable, lies_on_meta
+from costmodel.trace.traced_tensor import is_on_meta, tensors_on
+from costmodel.trace.values import SMALL
 
 _RANDOM = torch.Tag.nondeterministic_seeded
 _DATA_DEPENDENT = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
@@ -86,7 +85,7 @@ class MetaExecutor(Executor):
         """Recorded, and carried out only on constants that the trace itself has made."""
         spec: TensorSpec = call.given[0]
         returns_nothing = plan.signature.returns_nothing
-        if spec.role in ON_META:
+        if lies_on_meta(spec):
             return Written(plan.op, plan.bind, self.temporaries(plan, bound), returns_nothing)
         if self._is_own(spec) and self._is_constant(call, bound):
             call.func(*call.args, **call.kwargs)
@@ -111,7 +110,8 @@ class MetaExecutor(Executor):
 
     def _run_on_meta(self, plan: Plan, call: Dispatch) -> Any:
         try:
-            result = call.func(*self._args_on_meta(call), **self._kwargs_on_meta(call))
+            with tensors_on(META):  # some of these kernels are in Python, and ask
+                result = call.func(*self._args_on_meta(call), **self._kwargs_on_meta(call))
         except NotImplementedError as error:
             raise NeedsValuesError(f"{plan.op} cannot run without values: {error}") from error
         return map_leaves(result, lambda tensor: self._original(tensor, call))
@@ -122,8 +122,8 @@ class MetaExecutor(Executor):
         return Direct(call.func(*call.args, **call.kwargs), ())
 
     def _is_own(self, spec: TensorSpec) -> bool:
-        """Whether an op of this trace has made the tensor."""
-        return self.table.log.allocated_at[spec.storage] >= 0
+        """Whether the tensor is of this trace alone: an op has made it, or it is a copy of what the user gave."""
+        return self.table.log.allocated_at[spec.storage] >= 0 or spec.storage in self.table.copied_inputs
 
     def _is_constant(self, call: Dispatch, bound: Arguments) -> bool:
         """Whether all inputs are real, small and up to date, so that the op may be computed."""
@@ -131,13 +131,13 @@ class MetaExecutor(Executor):
             return False
         elements = _requested_size(bound)
         for spec in tensors_in(bound):
-            if spec.role in ON_META or spec.storage in self._stale:
+            if lies_on_meta(spec) or spec.storage in self._stale:
                 return False
             elements += spec.size
         device = call.kwargs.get("device")
         if device is not None and torch.device(device).type == "meta":
             return False
-        return elements <= _SMALL and not any(t.is_meta for t in leaves((call.args, call.kwargs)))
+        return elements <= SMALL and not any(is_on_meta(t) for t in leaves((call.args, call.kwargs)))
 
     # -- real tensors in a kernel for meta tensors --------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class MetaExecutor(Executor):
         return kwargs | {"device": META} if "device" in kwargs else kwargs
 
     def _to_meta(self, tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.is_meta:
+        if is_on_meta(tensor):
             return tensor
         on_meta = self._on_meta.get(id(tensor))
         if on_meta is None:

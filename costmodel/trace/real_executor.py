@@ -14,7 +14,6 @@ from costmodel.ops import Torch
 from costmodel.torch_private import BUFFERS
 from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, Identity, View
 from costmodel.trace.executor import Direct, Executor, leaves
-from costmodel.trace.inputs import Make
 from costmodel.trace.plan import How, Plan
 from costmodel.trace.specs import copy_as_laid_out
 from costmodel.trace.tensor_meta import meta_with_template
@@ -90,7 +89,7 @@ class RealExecutor(Executor):
 
 
 def clone_buffers(model: nn.Module, table: TensorTable) -> None:
-    """Lets the model run on copies of its buffers and plain tensors; ``model_restored`` puts its own back."""
+    """Lets the model run on copies of its buffers and plain tensors; ``restored`` puts its own back."""
     clones: dict[int, torch.Tensor] = {}
     for module in model.modules():
         holders: list[Any] = [getattr(module, BUFFERS), module.__dict__]
@@ -105,17 +104,3 @@ def clone_buffers(model: nn.Module, table: TensorTable) -> None:
                     clone = clones[id(buffer)] = copy_as_laid_out(buffer)
                     table.bind(clone, table.spec(buffer))
                 holder[name] = clone
-
-
-def make_real(model: nn.Module) -> Make:
-    """Makes inputs of random numbers (zeros where they are integers) on the model's device."""
-    tensor = next(iter(model.parameters()), None)
-    device = torch.device("cpu") if tensor is None else tensor.device
-    generator = torch.Generator().manual_seed(0)
-
-    def make(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        if not dtype.is_floating_point:
-            return torch.zeros(shape, dtype=dtype, device=device)
-        return torch.randn(shape, generator=generator).to(dtype=dtype, device=device)
-
-    return make

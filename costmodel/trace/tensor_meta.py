@@ -8,7 +8,9 @@ from typing import TypeAlias
 import torch
 
 from costmodel.graph import Role, Sparse, TensorSpec
+from costmodel.torch_private import refuse_data_pointers
 from costmodel.trace.specs import empty_meta
+from costmodel.trace.traced_tensor import as_traced
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +61,7 @@ def meta_with_template(spec: TensorSpec) -> TensorMeta:
     if meta.template is None:
         with torch.inference_mode(False):
             meta.template = empty_meta(spec)
+            refuse_data_pointers(meta.template)
     return meta
 
 
@@ -66,4 +69,4 @@ def new_on_meta(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
     """A contiguous tensor without memory."""
     template = meta_with_template(TensorSpec(shape, dtype)).template
     assert template is not None
-    return template.data
+    return as_traced(template.data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,9 +11,11 @@ import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from costmodel.graph import Role, TensorSpec, tensors_in
+from costmodel.torch_private import refuse_data_pointers
 from costmodel.trace.events import EventLog
 from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of, strides_of
 from costmodel.trace.tensor_meta import TENSOR_METAS, TensorMeta
+from costmodel.trace.traced_tensor import TracedTensor, as_traced, is_on_meta
 
 ON_META: frozenset[Role] = frozenset({"activation", "input"})
 """Roles of tensors that have no values: the trace holds them on the meta device."""
@@ -51,6 +53,8 @@ class TensorTable:
         """
         self.has_lazy = False
         """Whether parameters or buffers have no shape yet."""
+        self.copied_inputs: set[int] = set()
+        """Storages of inputs with values: copies of what the user gave."""
         self._held: dict[int, torch.Tensor] = {}
         """Tensors from outside, held so that no other tensor takes their ``id()`` before the trace ends."""
 
@@ -86,7 +90,7 @@ class TensorTable:
             self.drop_collected()
         spec = self.specs.get(id(tensor))
         if spec is None:
-            role: Role = "activation" if tensor.is_meta else "constant"
+            role: Role = "activation" if is_on_meta(tensor) else "constant"
             if id(tensor) in self._attributes:
                 return self.add(tensor, role)
             # Made by torch without an op, as ``torch.from_numpy`` and ``torch.tensor`` do.
@@ -115,7 +119,7 @@ class TensorTable:
     def add_registered(
         self, tensors: Mapping[str, torch.Tensor | None], prefix: str, role: Role
     ) -> tuple[TensorSpec, ...]:
-        """Adds the parameters or the buffers of a module. ``model_restored`` holds them."""
+        """Adds the parameters or the buffers of a module. ``restored`` holds them."""
         known, storage_specs, allocated_at = self.specs, self.log.storage_specs, self.log.allocated_at
         specs = []
         for name, tensor in tensors.items():
@@ -142,9 +146,16 @@ class TensorTable:
             specs.append(spec)
         return tuple(specs)
 
-    def add_input(self, tensor: torch.Tensor) -> TensorSpec:
-        """Adds one of the model's inputs, which may be given twice."""
-        return self.specs.get(id(tensor)) or self.add(tensor, "input")
+    def add_input(self, tensor: torch.Tensor, copies: Collection[int]) -> TensorSpec:
+        """Adds one of the model's inputs, which may be given twice; ``copies`` of what the user gave have values."""
+        known = self.specs.get(id(tensor))
+        if known is not None:
+            return known
+        spec = self.add(tensor, "input")
+        if id(tensor) in copies:
+            spec.meta = _meta_of(spec, "constant")
+            self.copied_inputs.add(spec.storage)
+        return spec
 
     def bind(self, tensor: torch.Tensor, spec: TensorSpec) -> TensorSpec:
         """Maps a tensor to a record, and holds the tensor until the trace ends."""
@@ -164,6 +175,7 @@ class TensorTable:
         log.storage_specs.append(spec)
         log.allocated_at.append(len(log.events))
         tensor = template.data
+        tensor.__class__ = TracedTensor
         self._watch(tensor, spec)
         return tensor, spec
 
@@ -190,7 +202,10 @@ class TensorTable:
                 return known
             if base is not None:
                 return self.alias(tensor, base)
-            spec = _spec_with_role(tensor, "activation" if tensor.is_meta else "constant")
+            on_meta = is_on_meta(tensor)
+            if on_meta:
+                refuse_data_pointers(as_traced(tensor))
+            spec = _spec_with_role(tensor, "activation" if on_meta else "constant")
             self.log.add_storage(spec, len(self.log.events))
             self._watch(tensor, spec)
             return spec
@@ -203,8 +218,10 @@ class TensorTable:
         """A new record for a tensor on the storage of another, or for that other under a new shape."""
         spec = _spec_with_role(tensor, base.role, base.name)
         spec.storage = base.storage
+        if not lies_on_meta(base):  # an input with values
+            spec.meta = _meta_of(spec, "constant")
         self._users[spec.storage] = self._users.get(spec.storage, 1) + 1
-        self._watch(tensor, spec)
+        self._watch(as_traced(tensor), spec)
         return spec
 
     def _watch(self, tensor: torch.Tensor, spec: TensorSpec) -> None:
@@ -217,6 +234,15 @@ class TensorTable:
 
 def _spec_with_role(tensor: torch.Tensor, role: Role, name: str = "") -> TensorSpec:
     spec = spec_of(tensor)
-    layout = spec.sparse or spec.strides
-    spec.role, spec.name, spec.meta = role, name, TENSOR_METAS[spec.shape, spec.dtype, layout, role]
+    spec.role, spec.name, spec.meta = role, name, _meta_of(spec, role)
     return spec
+
+
+def _meta_of(spec: TensorSpec, role: Role) -> TensorMeta:
+    return TENSOR_METAS[spec.shape, spec.dtype, spec.sparse or spec.strides, role]
+
+
+def lies_on_meta(spec: TensorSpec) -> bool:
+    """Whether a tensor of the trace has no values: inputs may have them."""
+    assert isinstance(spec.meta, TensorMeta)
+    return spec.meta.role in ON_META

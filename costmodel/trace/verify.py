@@ -12,8 +12,9 @@ from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, NewTensor, Ne
 from costmodel.trace.executor import Direct, leaves
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.plan import Plan
-from costmodel.trace.specs import spec_of
+from costmodel.trace.specs import META, spec_of
 from costmodel.trace.tensor_table import TensorTable
+from costmodel.trace.traced_tensor import tensors_on
 
 _LAYOUT_BY_KERNEL = frozenset({"aten.scaled_dot_product_attention.default"})
 """Ops recorded above torch's choice of a kernel: the layout of what they return depends on it."""
@@ -30,7 +31,8 @@ class VerifyingExecutor(MetaExecutor):
         self.differences: list[str] = []
 
     def _by_rule(self, plan: Plan, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
-        by_torch = call.func(*self._args_on_meta(call), **self._kwargs_on_meta(call))
+        with tensors_on(META):
+            by_torch = call.func(*self._args_on_meta(call), **self._kwargs_on_meta(call))
         expected = [_facts(spec_of(tensor)) for tensor in leaves(by_torch)]
         answer = super()._by_rule(plan, call, bound)
         if isinstance(answer, NewTensor):

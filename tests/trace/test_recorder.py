@@ -280,7 +280,7 @@ def test_errors_name_the_layer_and_the_shapes() -> None:
     with pytest.raises(costmodel.ForwardError) as error:
         costmodel.profile(Net(), (1, 5, 8, 8))
     text = str(error.value)
-    for part in ("'stem'", "Conv2d", "float32[1, 5, 8, 8]", "takes 3 input channels", "pass the shapes"):
+    for part in ("'stem'", "Conv2d", "float32[1, 5, 8, 8]", "takes 3 input channels", "pass inputs of the shapes"):
         assert part in text
 
 

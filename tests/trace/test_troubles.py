@@ -119,29 +119,90 @@ def test_a_shape_has_the_models_dtype() -> None:
         assert x.dtype == str(dtype).removeprefix("torch.")
 
 
-@pytest.mark.parametrize("forward", [
-    lambda x: x * float(f"{x.mean():.3f}"), lambda x: x * {"cpu": 2}[x.device.type],
-], ids=["format", "device"])  # fmt: skip
-def test_what_only_a_real_tensor_has(forward: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """The trace is made again with real tensors."""
+class Asks(nn.Module):
+    """A layer, and what a forward does with its output."""
 
-    class Asks(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return forward(x)
+    def __init__(self, way: Way) -> None:
+        super().__init__()
+        self.layer, self.way = nn.Linear(4, 4), way
 
-    assert costmodel.profile(Asks(), (2, 4)).execution == "real"
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.way(self, self.layer(x))
 
 
-def test_a_forward_that_differentiates_is_told_so() -> None:
-    """Its input is not to blame."""
+def _copies_only_real_memory(model: Asks, x: torch.Tensor) -> torch.Tensor:
+    if x.untyped_storage().data_ptr() == 0:
+        raise OSError("no such memory")
+    return x
 
-    class Force(nn.Module):
-        def forward(self, x: torch.Tensor) -> Any:
-            with torch.enable_grad():
-                return torch.autograd.grad((x.requires_grad_() ** 2).sum(), x)
 
-    with pytest.raises(costmodel.ForwardError, match="a forward that differentiates cannot be traced"):
-        costmodel.profile(Force(), (2, 4))
+@pytest.mark.parametrize("way", [
+    lambda m, x: x * float(f"{x.mean():.3f}"),
+    lambda m, x: torch.from_numpy(x.detach().numpy()),
+    lambda m, x: x if x.data_ptr() else x[None],
+    lambda m, x: x if x.flatten(1)[0].data_ptr() else x[None],
+    lambda m, x: torch.tensor(x.tolist()),
+    _copies_only_real_memory,
+], ids=["format", "numpy", "data_ptr", "data_ptr of a view", "tolist", "an error of its own"])  # fmt: skip
+def test_what_only_a_real_tensor_has(way: Way) -> None:
+    """The trace is made again with real tensors, whatever the error was, and says why."""
+    p = costmodel.profile(Asks(way), (2, 4))
+    assert (p.execution, p.macs, list(p.graph.outputs.shape)) == ("real", 32, [2, 4])
+    assert "Asks's own forward" in p.graph.reason
+
+
+_DEVICE_TYPES: dict[str, Way] = {
+    "device.type": lambda m, x: x if x.device.type in ("cpu", "cuda") else m.layer(x),
+    "is_cpu": lambda m, x: x if x.is_cpu and not x.is_cuda and not x.is_meta else m.layer(x),
+    "the device of a weight": lambda m, x: x if x.device == m.layer.weight.device else m.layer(x),
+    "a view's": lambda m, x: x if x.view(-1).device.type == "cpu" else m.layer(x),
+    "get_device": lambda m, x: x if x.get_device() == -1 else m.layer(x),
+    "type": lambda m, x: x if x.type() == "torch.FloatTensor" else m.layer(x),
+    "a look-up": lambda m, x: x * {"cpu": 1}[x.device.type],
+    "autocast off": lambda m, x: _autocast(x, enabled=False),
+    "autocast on": lambda m, x: _autocast(x, dtype=torch.bfloat16),
+    "autocast's dtype": lambda m, x: x if torch.get_autocast_dtype(x.device.type) == torch.bfloat16 else m.layer(x),
+    "a generator": lambda m, x: x + torch.rand(4, generator=torch.Generator(device=x.device)),
+    "a factory": lambda m, x: x if torch.ones(4, device=x.device).sum().item() == 4 else m.layer(x),
+}
+
+
+def _autocast(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    with torch.autocast(x.device.type, **kwargs):
+        return x + 1
+
+
+@pytest.mark.parametrize("way", _DEVICE_TYPES.values(), ids=list(_DEVICE_TYPES))
+def test_a_forward_that_asks_for_the_device(way: Way) -> None:
+    """It sees that of the model, and takes the branch that it takes there, without a real run."""
+    p = costmodel.profile(Asks(way), (2, 4))
+    assert (p.execution, p.macs) == ("meta", 32)
+    assert costmodel.profile(Asks(way), (2, 4), execution="real").macs == 32
+
+
+def test_a_model_on_meta_sees_that_it_is() -> None:
+    """There the device that the tensors name is their own."""
+    with torch.device("meta"):
+        model = Asks(lambda m, x: x if x.is_meta and x.device.type == "meta" else m.layer(x))
+    assert costmodel.profile(model, (2, 4)).macs == 32
+
+
+def _force(model: Asks, x: torch.Tensor) -> torch.Tensor:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(model.layer(x).sum(), x)[0]
+
+
+@pytest.mark.parametrize("execution", ["auto", "meta", "real"])
+def test_a_gradient_inside_the_forward(execution: Any) -> None:
+    """Both products of the layer are counted, and the gradient's; nothing of the model learns from it."""
+    model = Asks(_force)
+    p = costmodel.profile(model, (2, 4), execution=execution)
+    assert (p.macs, list(p.graph.outputs.shape)) == (3 * 32, [2, 4])
+    assert p.execution == ("real" if execution == "real" else "meta")
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+    with torch.no_grad():
+        assert costmodel.profile(model, (2, 4), execution=execution).macs == 3 * 32
 
 
 @pytest.mark.parametrize("resizes", [

@@ -1,0 +1,154 @@
+"""Why a forward failed in a trace: where, in which line of the user's code, on which shapes, and what to do."""
+
+from __future__ import annotations
+
+import inspect
+import sysconfig
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from traceback import extract_tb
+
+import torch
+
+from costmodel.errors import CostModelError, ForwardError, NeedsValuesError
+from costmodel.graph import ModuleCall, TensorSpec, tensors_in
+from costmodel.trace.target import Target
+
+_LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).resolve().parents[1]))
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
+
+
+class Failure(Exception):  # noqa: N818  # no error of the library's: it is caught, and may become one
+    """A forward failed in one attempt to trace it; another attempt may succeed."""
+
+    def __init__(
+        self,
+        target: Target,
+        cause: Exception,
+        calls: Sequence[ModuleCall],
+        inputs: Iterable[TensorSpec],
+        *,
+        is_real: bool,
+        needed_bytes: int,
+        could_have_values: bool,
+    ) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.needed_bytes = needed_bytes
+        """Of the tensors that were alive at once before it failed."""
+        self.could_have_values = could_have_values
+        """Whether integer inputs, which were given as shapes, had no values in this attempt."""
+        self._target, self._calls, self._is_real = target, calls, is_real
+        self._given = ", ".join(map(str, inputs)) or "no tensors"
+
+    @property
+    def wants_gradient(self) -> bool:
+        """Whether the forward differentiates, and autograd had recorded nothing."""
+        return "does not require grad" in str(self.cause)
+
+    @property
+    def wants_values(self) -> bool:
+        """Whether it is due to tensors that have no values, or none on their device, and not to the model."""
+        if self._is_real:
+            return False
+        if isinstance(self.cause, (NeedsValuesError, NotImplementedError)):
+            return True
+        text = str(self.cause).lower()
+        kinds = (RuntimeError, TypeError, ValueError, KeyError)
+        return isinstance(self.cause, kinds) and any(word in text for word in _OF_META)
+
+    def is_confirmed_by(self, real: Failure) -> bool:
+        """Whether a real run failed at the same place for the same reason."""
+        return not self.wants_values and self._place == real._place
+
+    @property
+    def _place(self) -> tuple[str, str]:
+        return self._where(), _users_line(self.cause)
+
+    @property
+    def reason(self) -> str:
+        """In a line."""
+        if isinstance(self.cause, NeedsValuesError):
+            return str(self.cause)
+        if self.wants_values:
+            return f"{self._where()}: {_first_line(self.cause)}"
+        return f"{self._where()} without values: {_summary(self.cause)}"
+
+    def error(self, note: str = "") -> CostModelError:
+        """What is raised where no attempt succeeded; ``note`` is a sentence to add."""
+        if self.wants_values:
+            return NeedsValuesError(f"{self.reason}{note and f'. {note}'}")
+        taken = ", ".join(map(str, tensors_in((self._calls[-1].args, self._calls[-1].kwargs)))) if self._calls else ""
+        line = _users_line(self.cause)
+        return ForwardError(
+            f"the forward of {self._target.name} failed {self._where()}"
+            f"{f', which was given {taken}' if taken else ''}{f', at {line}' if line else ''}: {_summary(self.cause)}. "
+            f"The model's inputs were {self._given}; {self._remedy()}{note and f'. {note}'}."
+        )
+
+    def _where(self) -> str:
+        if not self._calls:
+            return f"in {self._target.name}"
+        call = self._calls[-1]
+        return f"in layer {call.name!r} ({call.type})" if call.name else f"in {call.type}'s own forward"
+
+    def _remedy(self) -> str:
+        text = _summary(self.cause).lower()
+        for words, remedy in _REMEDIES:
+            if any(word in text for word in words):
+                return remedy.format(signature=_signature(self._target))
+        tried = "in a real run" if self._is_real else "without values"
+        return f"it failed {tried}: try model(*inputs) on such tensors, without costmodel"
+
+
+_OF_META = (
+    "meta", "numpy()", "unallocated storage", "incompatible tensor type", "tensor.__format__", "no fake impl",
+    "data pointer",
+)  # fmt: skip
+"""What torch says where it needs the values of a tensor that has none: in ``tolist()``, in assigning one to a real
+tensor's ``data``, in ``f"{tensor:.3f}"``, of an op of the user's without a fake implementation, of ``data_ptr()``."""
+
+_REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("missing", "unexpected keyword", "positional argument", "takes no arguments"),
+     "it takes {signature}: give several inputs as a tuple, keyword inputs as a dict, both as costmodel.call(...)"),
+    (("out of memory", "can't allocate", "cannot allocate", "not enough memory"),
+     "pass a smaller batch or size: a real run needs memory for its tensors"),
+    (("scalar type", "dtype", "for argument #1 'indices'", "expected tensor for argument"),
+     "give inputs the dtype that the model takes, as costmodel.Input(shape, torch.int64) for token ids"),
+    (("does not require grad",),
+     "it differentiates a tensor that requires no gradient, or that was computed under torch.no_grad()"),
+    (("higherorderoperator",), "torch's operators that take functions cannot be traced"),
+    (("same device", "device"), "move the model and the tensors that it makes to one device"),
+    (("index out of range", "out of bounds"),
+     "integer inputs that are given as shapes are zeros: give a tensor with values that the model takes"),
+    (("shape", "size", "dimension", "channels", "broadcast", "must match", "elements", "kernel", "1d", "2d", "3d", "4d",
+      "5d", "unpack"),
+     "pass inputs of the shapes that it takes"),
+)  # fmt: skip
+"""What to do, by words in the type and the message of an exception; the first that fits."""
+
+
+def _summary(error: Exception) -> str:
+    return f"{type(error).__name__}: {_first_line(error)}".rstrip(".")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _signature(target: Target) -> str:
+    try:
+        return f"{target.forward.__name__}{inspect.signature(target.forward)}"
+    except (TypeError, ValueError, AttributeError):
+        return "other arguments"
+
+
+def _users_line(error: BaseException) -> str:
+    """The file and line in which the exception arose: the innermost that is neither torch's nor ours nor Python's."""
+    for frame in reversed(extract_tb(error.__traceback__)):
+        file = frame.filename
+        is_pythons = file.startswith(("<", _STANDARD_LIBRARY)) and "site-packages" not in file
+        if not is_pythons and not str(Path(file).resolve()).startswith(_LIBRARIES):
+            return f"{file}:{frame.lineno}"
+    return ""

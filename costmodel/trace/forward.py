@@ -1,0 +1,121 @@
+"""Runs one forward of a model in isolation, and records it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from costmodel.errors import CostModelError, NeedsValuesError
+from costmodel.graph import Graph, tensors_in
+from costmodel.ops.defaults import default_float_is
+from costmodel.torch_private import autocast_nesting, below_autograd, without_modes
+from costmodel.trace.calls import Calls, Capture
+from costmodel.trace.cast import cast_model
+from costmodel.trace.events import EventLog
+from costmodel.trace.executor import Executor
+from costmodel.trace.failure import Failure
+from costmodel.trace.inputs import arguments, record_of
+from costmodel.trace.isolation import gc_paused, one_at_a_time, plain_eager, rng_restored, training_mode
+from costmodel.trace.lazy import materialised
+from costmodel.trace.meta_executor import MetaExecutor
+from costmodel.trace.modules import register_module_tree
+from costmodel.trace.real_executor import clone_buffers
+from costmodel.trace.recorder import Recorder
+from costmodel.trace.snapshot import restored
+from costmodel.trace.specs import DTYPE_NAME, map_tensors
+from costmodel.trace.target import Target
+from costmodel.trace.tensor_table import TensorTable
+from costmodel.trace.traced_tensor import tensors_on
+from costmodel.trace.values import MetaInputs, RealInputs
+
+Mode = Literal["eval", "train"]
+MakeExecutor: TypeAlias = Callable[[TensorTable, str], Executor]
+"""Takes the trace's tensors and the type of device that the model is on."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way to run a forward."""
+
+    executor: MakeExecutor = MetaExecutor
+    integers_are_zeros: bool = False
+    """Whether integer inputs that are given as shapes have values on meta: zeros, as in a real run."""
+    autograd: bool = False
+    """Whether autograd records the forward, which may then differentiate. Composite ops fall apart above it."""
+    reason: str = ""
+    """Why it is made with real tensors."""
+
+
+@one_at_a_time()
+def run(
+    target: Target, inputs: Any, mode: Mode, dtype: torch.dtype | None, capture: Capture, attempt: Attempt
+) -> Graph:
+    """The ops and module calls of one forward. Raises ``Failure`` where it fails, ``InputError`` for its arguments."""
+    model = target.module
+    log = EventLog()
+    table = TensorTable(log)
+    modules, tensors = register_module_tree(model, table)
+    table.modules = modules
+    own = tensors or list(model.parameters())  # those of lazy modules, too
+    device = own[0].device if own else torch.device("cpu")
+    executor = attempt.executor(table, device.type)
+    real = executor.is_real
+    with (
+        gc_paused(),
+        without_modes(),
+        restored(modules, tensors, inputs),
+        rng_restored(modules),
+        plain_eager(modules),
+        tensors_on(device),
+        default_float_is(DTYPE_NAME[torch.get_default_dtype()]),
+        nullcontext() if attempt.autograd else torch.no_grad(),
+        training_mode(model, modules, mode == "train"),
+        materialised(modules, table, real=real),
+    ):
+        if dtype is not None:
+            cast_model(modules, table, dtype, real=real)
+        if real:
+            clone_buffers(model, table)
+        given = RealInputs(device) if real else MetaInputs(device, attempt.integers_are_zeros)
+        args, kwargs = arguments(inputs, given.make, given.keep, own, target.forward, dtype)
+
+        record = partial(table.add_input, copies=given.copies)
+        graph = Graph(
+            target.name, log,
+            tuple(map_tensors(record_of(args), record)),
+            map_tensors(record_of(kwargs), record),
+            None, "real" if real else "meta", mode, attempt.reason,
+        )  # fmt: skip
+        # A real run may hand the modules' dictionaries on, to replicas on other devices.
+        calls = Calls(table, capture, () if real else modules)
+        recorder = Recorder(table, executor)
+        output = None
+        try:
+            if autocast_nesting():
+                torch.clear_autocast_cache()  # casts that a real run made in the same block are none of this trace's
+            with calls, nullcontext() if attempt.autograd else below_autograd(), recorder:
+                if target.method is None:
+                    output = model(*args, **kwargs)
+                else:
+                    output = calls.enclose(model, target.method, args, kwargs)
+            if recorder.needs_values is not None:
+                raise recorder.needs_values
+            graph.outputs = map_tensors(output, table.spec)
+        except Exception as error:
+            if isinstance(error, CostModelError) and not isinstance(error, NeedsValuesError):
+                raise
+            raise Failure(
+                target, recorder.needs_values or error, calls.broken(), tensors_in((graph.inputs, graph.kwargs)),
+                is_real=real, needed_bytes=log.most_bytes(), could_have_values=given.withheld_integers,
+            ) from error  # fmt: skip
+        finally:
+            torch.clear_autocast_cache()  # casts of real weights that were made on meta must not reach a real run
+            executor.close()
+            table.forget()
+            del output, args, kwargs, given
+    return graph
