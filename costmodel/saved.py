@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
+from costmodel.consistency import compute_everything, require_consistent
 from costmodel.errors import ConvertError
 from costmodel.files import as_path
 from costmodel.formulas import LayerCost
 from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, Note, OpCall, Records, Sparse, Storage, TensorSpec
 from costmodel.profile import Profile
 from costmodel.quantities import Work
-from costmodel.views.json import NESTED, VERSION
+from costmodel.schema import validator
+from costmodel.views.json import NESTED, VERSION, schema
 
 
 def read_json(path: str | Path) -> Profile:
     """The profile that ``Profile.save("x.json")`` or ``Profile.to_json`` wrote.
 
     Figures are computed anew from what ran. Rules, closed forms and measures of your own must be registered first.
-    Raises ``ConvertError`` for a file that is not a profile, or of an unknown version.
+    Raises ``ConvertError`` for a file that is not a profile, is damaged, or of an unknown version: what is read has
+    every table and view.
     """
     path = as_path(path)
     try:
@@ -32,20 +38,39 @@ def read_json(path: str | Path) -> Profile:
 def parse(text: str, where: str = "the text") -> Profile:
     """The profile that a JSON text holds."""
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_refuse)
     except ValueError as error:
         raise ConvertError(f"{where} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise ConvertError(f"{where} is no profile: it is nested too deeply to be read") from error
     if not isinstance(found, dict) or found.get("format") != "costmodel-profile":
         raise ConvertError(f"{where} is JSON, and not a profile saved by costmodel (Profile.save('x.json'))")
     if found.get("version") != VERSION:
         raise ConvertError(
-            f"{where} has version {found.get('version')!r} of the format; this costmodel reads version {VERSION}. "
-            f"Save it again with this costmodel, or read it with the one that wrote it"
+            f"{where} has version {short(found.get('version'))} of the format; this costmodel reads version "
+            f"{VERSION}. Save it again with this costmodel, or read it with the one that wrote it"
         )
     try:
-        return Profile(_Reader(found["graph"]).graph(found), found["name"])
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise ConvertError(f"{where} is damaged: {type(error).__name__}: {error}") from error
+        wrong = _validator()(found)
+        if wrong is not None:
+            raise ValueError(f"by its schema, the document{wrong}")
+        reader = _Reader(found["graph"])
+        p = Profile(reader.graph(found), found["name"])
+        require_consistent(p.graph, reader.tensors)
+        compute_everything(p)
+    except Exception as error:  # a rule or a closed form may raise any, given arguments that no op was called with
+        reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise ConvertError(f"{where} is damaged: {reason}. Save the profile again") from error
+    return p
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not part of JSON")
+
+
+@cache
+def _validator() -> Callable[[Any], str | None]:
+    return validator(schema())
 
 
 class _Reader:
@@ -115,8 +140,15 @@ class _Reader:
         if what == "complex":
             return complex(float(inside[0]), float(inside[1]))
         if what == "cost":
-            parts = {k: self.value(v) for k, v in inside.items() if k != "work"}
-            return LayerCost(**parts, work=Work(**inside["work"]))
+            return _cost({k: self.value(v) for k, v in inside.items() if k != "work"}, inside["work"])
         if what == "other":
             return inside
         raise ValueError(f"unknown value {what!r}")
+
+
+def _cost(parts: dict[str, Any], work: dict[str, Any]) -> LayerCost:
+    counts = [v for k, v in parts.items() if k not in ("kind", "output_shape", "output_size")]
+    counts += [*parts["output_shape"], *parts.get("output_size", ()), *work.values()]
+    if not isinstance(parts["kind"], str) or any(type(n) is not int or n < 0 for n in counts):
+        raise ValueError(f"the cost of a layer of one's own has something else than counts: {short(parts)}")
+    return LayerCost(**parts, work=Work(**work))

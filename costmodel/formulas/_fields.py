@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import gcd
 
 from costmodel.formulas._arguments import ceil_div, per_axis, positive_part
 from costmodel.formulas.geometry import Field, receptive_field
@@ -81,9 +82,13 @@ class Fields:
 def _adaptive(field: Field, size: Count, output_size: int) -> Field:
     """Window i goes from floor(i size / out) to ceil((i + 1) size / out); the longest counts, and the mean step."""
     longest: Count = 0
-    for i in range(output_size):
-        length = ceil_div((i + 1) * size, output_size) - i * size // output_size
-        longest = longest + positive_part(length - longest)
+    if isinstance(size, int) and size:
+        # i size mod out is a multiple of their common divisor, and the window is longest where that is greatest.
+        longest = ceil_div(size + output_size - gcd(size, output_size), output_size)
+    else:
+        for i in range(output_size):
+            length = ceil_div((i + 1) * size, output_size) - i * size // output_size
+            longest = longest + positive_part(length - longest)
     step = field.stride * size
     stride: Count = Fraction(step, output_size) if isinstance(step, int) else step / output_size
     if isinstance(stride, Fraction) and stride.denominator == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import NamedTuple
 
 from costmodel.formulas._arguments import ceil_div, lesser, per_axis, positive_part, require, spatial
@@ -159,6 +160,8 @@ def adaptive_window_elements(*, size: Count, output_size: int) -> Count:
     """
     if not isinstance(output_size, int):
         raise ValueError(f"output_size={output_size!r}: the windows are summed one by one, give it as an int")
+    if isinstance(size, int):
+        return size + output_size - gcd(size, output_size)
     lengths: Count = 0
     for i in range(output_size):
         lengths = lengths + ceil_div((i + 1) * size, output_size) - i * size // output_size
@@ -176,6 +179,10 @@ def taps_inside(
     >>> taps_inside(positions=4, kernel=3, stride=1, padding=1, dilation=1, extent=4)
     10
     """
+    if all(isinstance(n, int) for n in (positions, stride, padding, dilation, extent)):
+        # Position i meets tap t at a place up to ``end`` where i <= (end + padding - t dilation) / stride.
+        up_to = (_pairs_up_to(end + padding, positions, kernel, stride, dilation) for end in (extent - 1, -1))
+        return next(up_to) - next(up_to)
     inside: Count = 0
     for tap in range(kernel):
         shift = tap * dilation - padding
@@ -183,6 +190,32 @@ def taps_inside(
         end = lesser(positions, (extent - 1 - shift) // stride + 1)
         inside = inside + positive_part(end - first)
     return inside
+
+
+def _pairs_up_to(end: int, positions: int, taps: int, stride: int, dilation: int) -> int:
+    """Pairs (i, t) below (positions, taps) with i stride + t dilation <= end, without going through them."""
+    # Up to the tap ``all_meet`` every position counts, from there to ``none_meets`` the first
+    # floor((end - t dilation) / stride) + 1 of them, and none beyond.
+    all_meet = min(max((end - (positions - 1) * stride) // dilation + 1, 0), taps)
+    none_meets = min(max(end // dilation + 1, 0), taps)
+    rest = none_meets - all_meet
+    first = end - (none_meets - 1) * dilation
+    return positions * all_meet + (rest + _floor_sum(rest, stride, dilation, first) if rest > 0 else 0)
+
+
+def _floor_sum(n: int, divisor: int, slope: int, offset: int) -> int:
+    """The sum of floor((slope i + offset) / divisor) over i below n, by Euclid's algorithm on the two.
+
+    >>> _floor_sum(4, 10, 6, 3), (3 // 10) + (9 // 10) + (15 // 10) + (21 // 10)
+    (3, 3)
+    """
+    found = 0
+    while n > 0:
+        found += n * (n - 1) // 2 * (slope // divisor) + n * (offset // divisor)
+        slope, offset = slope % divisor, offset % divisor
+        n, offset = divmod(slope * n + offset, divisor)
+        slope, divisor = divisor, slope
+    return found
 
 
 class Window(NamedTuple):

@@ -84,6 +84,8 @@ def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
 def _taps_inside(out: int, size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
     """Pairs of an output position and a kernel tap that meet a real input position, along one axis."""
     inside = 0
+    if kernel > out:  # outputs and taps play the same part in what follows; the fewer are gone through one by one
+        out, kernel, stride, dilation = kernel, out, dilation, stride
     for k in range(kernel):
         # Output o meets input o * stride - padding + k * dilation, which must be in 0 .. size - 1.
         offset = padding - k * dilation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from math import prod
+from math import gcd, prod
 
 from costmodel.access import AccessMap, Affine, adaptive, sliding
 from costmodel.graph import Arguments, OpCall, TensorSpec
@@ -134,8 +134,9 @@ def _elements_under_windows(x: TensorSpec, y: TensorSpec, axes: int) -> int:
     """Elements that all adaptive windows of one channel cover together, an overlap as often as it is covered."""
     covered = 1
     for n, m in zip(x.shape[-axes:], y.shape[-axes:], strict=True):
-        # Output o covers floor(o n / m) up to, and without, ceil((o + 1) n / m).
-        covered *= sum(-(-(o + 1) * n // m) - o * n // m for o in range(m))
+        # Output o covers floor(o n / m) up to, and without, ceil((o + 1) n / m). Together that is each input once, and
+        # once more each one that a border o n / m lies within: of the m borders, gcd(n, m) lie between two inputs.
+        covered *= n + m - gcd(n, m)
     return covered
 
 
