@@ -117,5 +117,5 @@ def _named(what: str) -> Iterator[None]:
 
 def _require_counts(*counts: Any) -> None:
     for count in counts:
-        if not isinstance(count, Real) or not 0 <= count < inf:
+        if not isinstance(count, Real) or count < 0 or not count < inf:
             raise ValueError(f"{count!r} is not a count")
