@@ -503,7 +503,7 @@ def complex_examples() -> Iterator[OpCall]:
             if any(t.dtype in COMPLEX for _, t in call.tensors()):
                 try:
                     results = call.run()
-                except (RuntimeError, NotImplementedError, IndexError, ValueError):
+                except (RuntimeError, NotImplementedError, IndexError, TypeError, ValueError):
                     continue  # torch has no complex version
                 yield call.record(results)
 
