@@ -20,6 +20,7 @@ from torch import nn
 from costmodel.default_inputs import default_inputs
 from costmodel.errors import ForwardError, InputError
 from costmodel.graph import Graph
+from costmodel.ops.complex_numbers import is_complex
 from costmodel.pricing import Pricing
 from costmodel.torch_private import registered_on
 from costmodel.trace.inputs import arguments
@@ -65,12 +66,14 @@ def fvcore(model: nn.Module | Callable[..., Any], inputs: Any, pricing: Pricing)
         raise InputError(f"fvcore runs a module's forward, not {target.name}: leave against='fvcore' out")
     found = _analyse(target.module, inputs, pricing.graph)
     traced: Counter[str] = Counter()
+    of_complex: Counter[str] = Counter()
     calls: Counter[str] = Counter()
     modules: dict[str, str] = {}
     with_macs: dict[str, set[str]] = {}
     for layer in pricing.layers:
         if layer.module is not None:
             traced[layer.name] += layer.work.macs
+            of_complex[layer.name] += sum(op.work.macs for op in layer.ops if is_complex(op.call))
             ops = {f"aten::{op.call.op.split('.')[1]}" for op in layer.ops if op.work.macs}
             with_macs.setdefault(layer.name, set()).update(ops)
             calls[layer.name] += 1
@@ -82,12 +85,16 @@ def fvcore(model: nn.Module | Callable[..., Any], inputs: Any, pricing: Pricing)
             opinions[name] = ThirdOpinion(0, "fvcore saw no call of this module")
         else:
             count = sum(counted.operators.values())
-            why = explain(counted, macs=traced[name], calls=calls[name], with_macs=with_macs[name])
+            why = explain(
+                counted, macs=traced[name], calls=calls[name], with_macs=with_macs[name], of_complex=of_complex[name]
+            )
             opinions[name] = ThirdOpinion(count, why)
     return opinions
 
 
-def explain(counted: ModuleCount, *, macs: int, calls: int, with_macs: Set[str] = frozenset()) -> str:
+def explain(
+    counted: ModuleCount, *, macs: int, calls: int, with_macs: Set[str] = frozenset(), of_complex: int = 0
+) -> str:
     """Why fvcore's count of a module differs from the layer's MACs; empty if it does not.
 
     Args:
@@ -95,6 +102,7 @@ def explain(counted: ModuleCount, *, macs: int, calls: int, with_macs: Set[str] 
         macs: the trace's MACs of all calls of the module.
         calls: the number of calls.
         with_macs: the traced operators that have MACs.
+        of_complex: how many of the trace's MACs are those of complex numbers, four for one.
 
     >>> explain(ModuleCount({"batch_norm": 8}, ()), macs=0, calls=1)
     'fvcore adds batch_norm (8 flops by its own convention), where nothing is a multiply-accumulate'
@@ -108,7 +116,11 @@ def explain(counted: ModuleCount, *, macs: int, calls: int, with_macs: Set[str] 
         reasons.append(f"fvcore adds {named}, where nothing is a multiply-accumulate")
     if products != macs:
         missing = [op for op in counted.unsupported if op in with_macs] or counted.unsupported
-        if missing:
+        if of_complex and products == macs - of_complex + of_complex // 4:
+            reasons.append("fvcore counts a multiply-accumulate of complex numbers as one, which is four of real ones")
+        elif "conv" in counted.operators and macs == of_complex and 4 * products == 3 * macs:
+            reasons.append("fvcore counts the three real convolutions that torch makes of a complex one, which is four")
+        elif missing:
             reasons.append(f"fvcore does not count {', '.join(missing)}")
         else:
             reasons.append(f"not explained: fvcore's products are {products:,}, the trace's {macs:,}")

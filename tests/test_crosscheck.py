@@ -19,6 +19,8 @@ from costmodel.ops import RULES
 from costmodel.quantities import Work
 from costmodel.third_opinion import ModuleCount, explain
 
+C = torch.complex64
+
 
 class Functional(nn.Module):
     """A grouped convolution, and ops that are no module."""
@@ -173,6 +175,7 @@ def test_fvcore_is_a_third_column() -> None:
     assert "batch_norm" in str(found)
 
 
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
 @pytest.mark.parametrize(
     ("model", "inputs", "name", "why"),
     [
@@ -180,6 +183,8 @@ def test_fvcore_is_a_third_column() -> None:
         (lambda: nn.Sequential(*[nn.Linear(4, 4)] * 2), (1, 4), "0", "2 calls of this module as one sum"),
         (lambda: nn.Sequential(nn.Upsample(scale_factor=2)), (1, 1, 4, 4), "0", "upsample_nearest2d"),
         (lambda: nn.TransformerEncoderLayer(8, 2, 16), (3, 1, 8), "self_attn", "aten::scaled_dot_product_attention"),
+        (lambda: nn.Sequential(nn.Linear(3, 4, dtype=C)), costmodel.Input((2, 3), C), "0", "complex numbers as one"),
+        (lambda: nn.Sequential(nn.Conv1d(3, 4, 2, dtype=C)), costmodel.Input((2, 3, 5), C), "0", "three real conv"),
     ],
 )
 def test_fvcore_differs_for_a_reason(model: Callable[[], nn.Module], inputs: Any, name: str, why: str) -> None:

@@ -12,7 +12,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
 from costmodel.ops.composite import Composite, register_composites, without
 from costmodel.ops.rule import Rule, every_argument, example, register
-from costmodel.ops.temporaries import copy
+from costmodel.ops.temporaries import bytes_besides, copy
 from costmodel.quantities import Work
 
 Axis: TypeAlias = tuple[int, int, int, int, int, int]
@@ -70,6 +70,9 @@ def _outputs(args: Arguments) -> TensorSpec:
 def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
     """The input and the filters in one memory format: channels last, where either suggests that."""
     x, w = args["input"], args["weight"]
+    if layout.category(x.dtype) == 3:
+        yield from _complex_temporaries(args)
+        return
     if x.strides is None and w.strides is None:
         return
     last = layout.suggested_channels_last(x) or layout.suggested_channels_last(w)
@@ -78,6 +81,20 @@ def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
         either = layout.is_either_format(t.shape)
         if not (is_channels_last(t) or (either and t.is_contiguous) if last else t.is_contiguous):
             yield copy(t)
+
+
+def _complex_temporaries(args: Arguments) -> list[TensorSpec]:
+    """Three real convolutions, a of the real parts, b of the imaginary parts, c of their sums: a - b + i (c - a - b).
+
+    The most is live while c is made, with a, b and the sums; or at the end, with all differences and the products of i,
+    of which real operands are cast.
+    """
+    y = _outputs(args)
+    given = [t for t in (args["input"], args["weight"], args["bias"]) if t is not None]
+    x, w, *_ = (TensorSpec(t.shape, layout.real_dtype(t.dtype), layout.preserved_strides(t.shape, [t])) for t in given)
+    copies = sum(t.nbytes for t in _temporaries(args | {"input": x, "weight": w}))
+    sums = sum(t.nbytes for t in given) // 2
+    return bytes_besides(y.nbytes, 3 * y.nbytes // 2 + sums + copies, 6 * y.nbytes)
 
 
 @lru_cache(maxsize=4096)
@@ -194,12 +211,22 @@ for _rank, _overload in ((1, "default"), (2, "input"), (3, "input")):
             targets=(f"aten.conv{_rank}d.default",),
             core="aten.convolution.default",
             arguments=_core_arguments(_rank, transposed=False),
-            examples=(example(TensorSpec((2, 4, *(9, 8, 7)[:_rank])), TensorSpec((6, 4, *[3] * _rank)), None, [2]),),
+            examples=tuple(
+                example(
+                    TensorSpec((2, 4, *(9, 8, 7)[:_rank]), dtype), TensorSpec((6, 4, *[3] * _rank), dtype), None, [2]
+                )
+                for dtype in ("float32", "complex64")
+            ),
         ),
         Composite(
             targets=(f"aten.conv_transpose{_rank}d.{_overload}",),
             core="aten.convolution.default",
             arguments=_core_arguments(_rank, transposed=True),
-            examples=(example(TensorSpec((2, 4, *(9, 8, 7)[:_rank])), TensorSpec((4, 6, *[3] * _rank)), None, [2]),),
+            examples=tuple(
+                example(
+                    TensorSpec((2, 4, *(9, 8, 7)[:_rank]), dtype), TensorSpec((4, 6, *[3] * _rank), dtype), None, [2]
+                )
+                for dtype in ("float32", "complex64")
+            ),
         ),
     )

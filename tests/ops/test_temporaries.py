@@ -86,7 +86,11 @@ def calls(target: str, examples: tuple[Example, ...]) -> Iterator[tuple[str, Rea
                     continue  # the weights of a recurrent layer lie in one piece
                 seen.append(strides)
                 for name, tensor in call.tensors():
-                    if tensor.is_floating_point() and name.split("[")[0] in ("weight", "bias", "params"):
+                    if (tensor.is_floating_point() or tensor.is_complex()) and name.split("[")[0] in (
+                        "weight",
+                        "bias",
+                        "params",
+                    ):
                         tensor.requires_grad_()  # as a parameter does: a product with one is done otherwise
                 yield f"{target} example {i}, {size}, {how}", call
 
