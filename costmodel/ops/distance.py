@@ -15,6 +15,7 @@ from costmodel.quantities import Traffic, Work
 
 _X = TensorSpec((2, 3, 4))
 _POINTS = TensorSpec((5, 4))
+_C = TensorSpec((2, 3), "complex64")
 
 
 def _distance(n: int, order: float) -> Work:
@@ -87,14 +88,15 @@ def _difference(args: Arguments) -> list[TensorSpec]:
 
 
 def _comparisons(args: Arguments) -> list[TensorSpec]:
-    """The bound, the difference and its size, and four truth values."""
+    """The bound, the difference and its size, and truth values: four of real numbers, one of complex ones."""
     (y,) = _difference(args)
-    return [y, y, y, *(TensorSpec(y.shape, "bool") for _ in range(4))]
+    size = TensorSpec(y.shape, layout.real_dtype(y.dtype))
+    return [y, size, size, *(TensorSpec(y.shape, "bool") for _ in range(1 if size.dtype != y.dtype else 4))]
 
 
 def _norms(args: Arguments) -> list[TensorSpec]:
     x = args["self"]
-    return [TensorSpec((x.shape[args["dim"]],), x.dtype)]
+    return [TensorSpec((x.shape[args["dim"]],), layout.real_dtype(x.dtype))]
 
 
 def _close_work(call: OpCall) -> Work:
@@ -182,14 +184,14 @@ register(
         work=Arithmetic(_close_work, _complex_close_work), traffic=every_argument,
         access=nothing, temporaries=_comparisons, fusible=False,
         source="torch.allclose: |a - b| <= atol + rtol |b|, at every position", free_because=None,
-        examples=(example(_X, _X),),
+        examples=(example(_X, _X), example(_C, _C)),
     ),
     Rule(
         targets=("aten.renorm.default", "aten.renorm_.default"), kind=always("other"), outputs=_renorm,
         work=Arithmetic(_renorm_work(_bounded), _renorm_work(_complex_bounded)), traffic=every_argument,
         access=_renorm_access, temporaries=_norms, fusible=False,
         source="torch.renorm, every vector longer than the bound", free_because=None,
-        examples=(example(_X, 2, 0, 1.0), example(_X, 1, -1, 1.0)),
+        examples=(example(_X, 2, 0, 1.0), example(_X, 1, -1, 1.0), example(_C, 2, 0, 1.0)),
     ),
     Rule(
         targets=("aten.embedding_renorm_.default",), kind=always("embedding"), outputs=_renorm,

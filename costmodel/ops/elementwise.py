@@ -16,6 +16,7 @@ _X = TensorSpec((2, 3, 4))
 _Y = TensorSpec((3, 1))
 _I = TensorSpec((2, 3), "int64")
 _B = TensorSpec((2, 3), "bool")
+_C = TensorSpec((2, 3), "complex64")
 
 
 def promoted(args: Arguments) -> TensorSpec:
@@ -74,14 +75,18 @@ def _selected_casts(args: Arguments) -> list[TensorSpec]:
 
 
 def _absolute(args: Arguments) -> list[TensorSpec]:
-    """Of floats, |x| is compared with infinity."""
+    """Of floats, |x| is compared with infinity; the answer for imaginary parts is joined to that for real ones."""
     x = args["self"]
-    return [TensorSpec(x.shape, x.dtype)] if layout.category(x.dtype) == 2 else []
+    parts = layout.category(x.dtype) - 1
+    if parts < 1:
+        return []
+    return [TensorSpec(x.shape, layout.real_dtype(x.dtype)), *[TensorSpec(x.shape, "bool")] * (parts - 1)]
 
 
 def _absolute_and_comparisons(args: Arguments) -> list[TensorSpec]:
     """Of floats: x == x and |x| != infinity."""
-    return [c for x in _absolute(args) for c in (x, TensorSpec(x.shape, "bool"), TensorSpec(x.shape, "bool"))]
+    absolute = _absolute(args)
+    return [*absolute, *[TensorSpec(args["self"].shape, "bool")] * 2] if absolute else []
 
 
 def _power_of_number(args: Arguments) -> TensorSpec:
@@ -281,9 +286,9 @@ register(
         outputs=_boolean, temporaries=no_temporaries, examples=_UNARY,
     ),
     elementwise("aten.isinf.default", work=each(compares=1), kind="other", outputs=_boolean,
-                temporaries=_absolute, examples=_UNARY),
+                temporaries=_absolute, examples=(*_UNARY, example(_C))),
     elementwise("aten.isfinite.default", work=each(compares=1), kind="other", outputs=_boolean,
-                temporaries=_absolute_and_comparisons, examples=_UNARY),
+                temporaries=_absolute_and_comparisons, examples=(*_UNARY, example(_C))),
     elementwise(
         "aten.where.self", work=each(), kind="other",
         examples=(example(TensorSpec((2, 3, 4), "bool"), _X, _X), example(_B, TensorSpec((2, 3)), _I)),

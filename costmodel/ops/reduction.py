@@ -18,6 +18,7 @@ from costmodel.quantities import Work
 _X = TensorSpec((2, 3, 4))
 _I = TensorSpec((2, 3, 4), "int64")
 _B = TensorSpec((2, 3, 4), "bool")
+_C = TensorSpec((2, 3), "complex64")
 _ALL = (example(_X),)
 _DIMS = (example(_X, [1, -1]), example(_X, [0], True), example(_X, []))
 _DIM = (example(_X, 1), example(_X, -1, True))
@@ -192,12 +193,15 @@ def _ones(args: Arguments) -> list[TensorSpec]:
 
 def _cast_to_norm(args: Arguments) -> list[TensorSpec]:
     x, dtype = args["self"], args["dtype"]
+    if layout.category(x.dtype) == 3 and args["ord"] in (float("inf"), float("-inf")):
+        return [TensorSpec(x.shape, layout.real_dtype(x.dtype))]  # absolute values have an order
     return [] if dtype in (None, x.dtype) else [TensorSpec(x.shape, dtype)]
 
 
 def _shifted(args: Arguments) -> list[TensorSpec]:
-    """The exponentials, and the maxima that were taken off first."""
-    return [TensorSpec(args["self"].shape, _floating(args).dtype), _floating(args)]
+    """The exponentials, and the maxima, of real parts, that were taken off first."""
+    y = _floating(args)
+    return [TensorSpec(args["self"].shape, y.dtype), TensorSpec(y.shape, layout.real_dtype(y.dtype))]
 
 
 def _contiguous_where_all(args: Arguments) -> list[TensorSpec]:
@@ -290,12 +294,12 @@ register(
     reduction("aten.linalg_vector_norm.default", work=_norm("ord"), outputs=_norm_dtype,
               temporaries=_cast_to_norm,
               examples=(*_ALL, *(example(_X, p, [1, -1], True) for p in (2, 1, 0, float("inf"), 3.0)),
-                        example(_X, 2, [1], dtype="float64"))),
+                        example(_X, 2, [1], dtype="float64"), example(_C), example(_C, float("inf"), [1]))),
     reduction("aten.norm.Scalar", work=_norm("p"), outputs=_norm_dtype, examples=(*_ALL, example(_X, 1))),
     reduction("aten.norm.ScalarOpt_dim", work=_norm("p"), outputs=_norm_dtype,
               examples=(example(_X, 2, [1]), example(_X, None, [-1], True))),
     reduction("aten.logsumexp.default", work=Arithmetic(per_result(_log_sum_exp), per_result(_complex_log_sum_exp)),
-              outputs=_floating, temporaries=_shifted, examples=_DIMS[:2]),
+              outputs=_floating, temporaries=_shifted, examples=(*_DIMS[:2], example(_C, [0]))),
     reduction("aten.cumsum.default", "aten.cumsum_.default", work=_cumulative(Work(adds=1)), outputs=_running,
               temporaries=_cast_to_running,
               access=_running_access, examples=(example(_X, 1), example(_X, -1))),
