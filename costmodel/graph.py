@@ -98,6 +98,8 @@ class TensorSpec:
     """Of a parameter: whether it requires a gradient."""
     sparse: Sparse | None = None
     """How it is stored, where that is not densely."""
+    zeros: int = 0
+    """Of a pruned parameter: elements that its mask makes zero."""
 
     @property
     def size(self) -> int:

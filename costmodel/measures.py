@@ -142,6 +142,10 @@ def _active(p: TensorSpec, read: bool) -> int:
     return p.size if read else 0
 
 
+def _nonzero(p: TensorSpec, _: bool) -> int:
+    return p.size - p.zeros
+
+
 _TABLE = (
     Measure(
         name="params", title="params", unit="params", additive=True, needs_rules=False, leading=True, priority=9,
@@ -207,6 +211,11 @@ _TABLE = (
         name="macs_on_padding", title="MACs on padding", unit="MACs", symbol="MACs", additive=True,
         means="those of the multiply-accumulates that multiply a zero of the padding",
         of_layer=lambda layer: layer.work.macs_on_padding, of_model=lambda p: p.macs_on_padding, places=_DATA_ONLY,
+    ),
+    Measure(
+        name="nonzero_params", title="non-zero params", unit="params", additive=True, needs_rules=False,
+        means="elements of distinct parameters that no mask of torch.nn.utils.prune makes zero",
+        of_layer=_of_parameters(_nonzero), of_parameter=_nonzero, places=_DATA_ONLY,
     ),
     Measure(
         name="fused_memory_access", title="memory access, fused", unit="elements", additive=False,

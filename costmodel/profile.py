@@ -139,6 +139,11 @@ class Profile(Report):
         """Elements of the distinct parameters that an op of this run reads: of a mixture, those of the experts used."""
         return int(named("active_params").total(self) or 0)
 
+    @property
+    def nonzero_params(self) -> int:
+        """Elements of the distinct parameters that no mask of ``torch.nn.utils.prune`` makes zero."""
+        return int(named("nonzero_params").total(self) or 0)
+
     def total(self, name: str) -> Number | None:
         """The model's total of a measure (``costmodel.measures.MEASURES``), also of a registered one.
 

@@ -86,6 +86,8 @@ class _Reader:
         for found in graph.get("sparse", ()):
             how = {key: value for key, value in found.items() if key != "tensor"}
             self.tensors[found["tensor"]].sparse = Sparse(**how | {"block": tuple(how["block"])})
+        for found in graph.get("pruned", ()):
+            self.tensors[found["tensor"]].zeros = found["zeros"]
 
     def graph(self, found: dict[str, Any]) -> Graph:
         g = found["graph"]

@@ -24,6 +24,7 @@ from costmodel.trace.isolation import gc_paused, one_at_a_time, plain_eager, rng
 from costmodel.trace.lazy import materialised
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree
+from costmodel.trace.pruned import record_pruned
 from costmodel.trace.real_executor import clone_buffers
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.snapshot import restored
@@ -77,6 +78,7 @@ def run(
         training_mode(model, modules, mode == "train"),
         materialised(modules, table, real=real),
     ):
+        record_pruned(modules, table)
         if dtype is not None:
             cast_model(modules, table, dtype, real=real)
         if real:

@@ -144,7 +144,8 @@ class _Writer:
         frozen = [i for i, t in enumerate(self.specs) if t.role == "parameter" and not t.trainable]
         notes = [[note.where, note.why] for note in g.notes]
         sparse = [{"tensor": i, **asdict(t.sparse)} for i, t in enumerate(self.specs) if t.sparse is not None]
-        optional = {"frozen": frozen, "sparse": sparse, "notes": notes}
+        pruned = [{"tensor": i, "zeros": t.zeros} for i, t in enumerate(self.specs) if t.zeros]
+        optional = {"frozen": frozen, "sparse": sparse, "pruned": pruned, "notes": notes}
         return {"tensors": self.tensors, **{key: value for key, value in optional.items() if value}, **body}
 
     def call(self, c: ModuleCall) -> dict[str, Any]:

@@ -151,6 +151,7 @@ def _on_params(p: Profile) -> str:
     parts = [f"{units.si(p.params_bytes, 'B')} as stored"] if p.params else []
     parts += [f"{units.grouped(p.buffers)} in buffers"] if p.buffers else []
     parts += [f"{units.grouped(p.trainable_params)} trainable"] if p.trainable_params != p.params else []
+    parts += [f"{units.grouped(p.nonzero_params)} not pruned"] if p.nonzero_params != p.params else []
     parts += [f"{units.grouped(p.active_params)} active"] if p.active_params != p.params else []
     return "".join(f", {part}" for part in parts)
 

@@ -131,6 +131,7 @@ def _figure(p: Profile, measure: Measure, total: Number) -> Figure:
 def _params_means(p: Profile) -> str:
     parts = [f"{units.si(p.params_bytes, 'B')} as stored"]
     parts += [f"{units.si(p.trainable_params)} of them trainable"] if p.trainable_params != p.params else []
+    parts += [f"{units.si(p.nonzero_params)} not pruned"] if p.nonzero_params != p.params else []
     parts += [f"{units.si(p.active_params)} active in this run"] if p.active_params != p.params else []
     return f"{', '.join(parts)}; a shared one counts once"
 
