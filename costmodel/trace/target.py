@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from costmodel.errors import InputError
+from costmodel.inputs import Call
 from costmodel.torch_private import FORWARD_HOOKS, FORWARD_PRE_HOOKS
 
 
@@ -31,9 +33,16 @@ class Target:
 
 
 def target_of(model: Any) -> Target:
-    """What is traced where ``model`` is given: a module, a bound method of one, or any other callable."""
+    """What is traced where ``model`` is given: a module, an exported program, a method of a module, any callable."""
     if isinstance(model, nn.Module):
         return Target(model, type(model).__name__)
+    exported = sys.modules.get("torch.export")
+    if exported is not None and isinstance(model, exported.ExportedProgram):
+        module = model.module()
+        if model.example_inputs is not None:
+            args, kwargs = model.example_inputs
+            vars(module)["example_inputs"] = Call(tuple(args), kwargs)
+        return Target(module, type(model).__name__)
     if isinstance(model, MethodType) and isinstance(model.__self__, nn.Module):
         module, name = model.__self__, type(model.__self__).__name__
         has_hooks = any(vars(module).get(hooks) for hooks in (FORWARD_PRE_HOOKS, FORWARD_HOOKS))
