@@ -34,6 +34,7 @@ try:
     from costmodel.load import load
     from costmodel.measures import Measure, register_measure, unregister_measure
     from costmodel.ops.custom import register_op
+    from costmodel.ops.functions import register_function
     from costmodel.profile import Profile, profile
     from costmodel.quantities import Convention, Traffic, Work
     from costmodel.saved import read_json
@@ -73,6 +74,7 @@ __all__ = [
     "models",
     "profile",
     "read_json",
+    "register_function",
     "register_layer",
     "register_measure",
     "register_op",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from costmodel.declared import LAYER_OP
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import Note, TensorSpec, tensors_in
@@ -54,6 +55,8 @@ class CrossCheck(Rendered):
     """Ops without a rule, and where they ran: their cost is missing from every figure."""
     bounds: tuple[Note, ...] = ()
     """Where a figure is a lower bound for another reason, and why."""
+    declared: tuple[str, ...] = ()
+    """Layers whose cost was given by ``register_layer(..., opaque=True)``, by name: nothing derives it."""
     against: str = ""
     third: Mapping[str, ThirdOpinion] = field(default_factory=dict)
     """The third tool's count by layer name, where there is one."""
@@ -69,7 +72,7 @@ class CrossCheck(Rendered):
         if self.checked:
             return ""
         if not self.traced_only:
-            return "no layer ran"
+            return "the cost of each layer that ran is declared" if self.declared else "no layer ran"
         layers = len(self.traced_only)
         return "no formula covers " + (f"any of the {layers} layers that ran" if layers > 1 else "the layer that ran")
 
@@ -103,8 +106,12 @@ def check(pricing: Pricing) -> CrossCheck:
 
     comparisons: list[QuantityCheck] = []
     traced_only: list[str] = []
+    declared: list[str] = []
     checked = 0
     for layer in pricing.layers:
+        if any(op.call.op == LAYER_OP for op in layer.ops):
+            declared.append(layer.name)
+            continue
         cost = closed.cost_of(layer.module) if layer.module is not None and not _has_sparse(layer) else None
         if cost is None:
             traced_only.append(layer.name)
@@ -112,7 +119,13 @@ def check(pricing: Pricing) -> CrossCheck:
         checked += 1
         comparisons.extend(_compare(layer, cost))
     return CrossCheck(
-        pricing.graph.model, tuple(comparisons), checked, tuple(traced_only), pricing.unknown, pricing.bounds
+        pricing.graph.model,
+        tuple(comparisons),
+        checked,
+        tuple(traced_only),
+        pricing.unknown,
+        pricing.bounds,
+        tuple(declared),
     )
 
 

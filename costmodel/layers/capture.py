@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from costmodel.declared import DECLARED, LAYER_OP, Declared
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import CapturedLayer, LayerSpec, tensors_in
@@ -119,12 +120,17 @@ def _is_computed(module: nn.Module, attribute: str) -> bool:
 
 
 def register_layer(
-    module_type: type[nn.Module],
+    module_type: type[nn.Module], *, opaque: bool = False
 ) -> Callable[[Callable[[Any, tuple[int, ...]], LayerCost]], Callable[[Any, tuple[int, ...]], LayerCost]]:
     """Gives a module type of one's own a closed form, for the cross-check to hold the trace against.
 
     The decorated function takes the module and the shape of its first input, and returns a
     ``costmodel.formulas.LayerCost``.
+
+    With ``opaque=True`` that is the layer's cost in the trace too, in the place of what runs inside: for a layer that
+    calls kernels of its own, which cannot be seen. It returns one tensor of ``output_shape`` and of its first input's
+    dtype; on meta tensors its forward does not run. Such a cost is declared, and the cross-check does not count it as
+    derived twice.
 
     >>> from costmodel.formulas import activation
     >>> class Twice(nn.Module):
@@ -138,6 +144,9 @@ def register_layer(
 
     def register(function: Callable[[Any, tuple[int, ...]], LayerCost]) -> Callable[[Any, tuple[int, ...]], LayerCost]:
         USER_LAYERS[module_type] = function
+        DECLARED.pop(module_type, None)
+        if opaque:
+            DECLARED[module_type] = Declared(op=LAYER_OP, target=module_type, cost=function)
         _READERS.clear()  # subclasses may have readers already
         return function
 

@@ -56,23 +56,12 @@ def register_op(
     """
 
     def register_work(function: OpWork) -> OpWork:
-        def work(call: OpCall) -> Work:
-            found = function(call)
-            if isinstance(found, Work):
-                return found
-            if isinstance(found, Mapping):
-                return Work(**found)
-            raise TypeError(
-                f"the rule for {call.op!r} returned {found!r}: return costmodel.Work(macs=..., adds=...), or a dict of "
-                f"its fields"
-            )
-
         names = tuple(_full_name(t) for t in targets)
         for name in RULES.keys() & set(names):
             del RULES[name]
         register(
             Rule(
-                targets=names, kind=always(kind), outputs=outputs, work=as_counted(work), traffic=traffic,
+                targets=names, kind=always(kind), outputs=outputs, work=checked_work(function), traffic=traffic,
                 access=access, temporaries=temporaries, fusible=fusible, source=source, free_because=None, examples=(),
                 bound_because=bound_because,
             )
@@ -80,6 +69,23 @@ def register_op(
         return function
 
     return register_work
+
+
+def checked_work(function: OpWork) -> Callable[[OpCall], Work]:
+    """A user's function as a rule has it: it may return a dict."""
+
+    def work(call: OpCall) -> Work:
+        found = function(call)
+        if isinstance(found, Work):
+            return found
+        if isinstance(found, Mapping):
+            return Work(**found)
+        raise TypeError(
+            f"the rule for {call.op!r} returned {found!r}: return costmodel.Work(macs=..., adds=...), or a dict of "
+            f"its fields"
+        )
+
+    return as_counted(work)
 
 
 def _full_name(target: str) -> str:

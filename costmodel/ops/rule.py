@@ -137,7 +137,13 @@ def _or_uncounted(bound_because: Callable[[OpCall], str | None] | None) -> Calla
 
 def find(op: str) -> Rule | None:
     """The rule of an op by its full name, if there is one, for dense tensors."""
-    return RULES.get(op)
+    rule = RULES.get(op)
+    if rule is None:
+        from costmodel.ops.third_party import load  # which imports this file
+
+        if load(op.partition(".")[0]):
+            return RULES.get(op)
+    return rule
 
 
 def find_sparse(op: str, tensors: Iterable[TensorSpec]) -> Rule | None:
@@ -150,7 +156,7 @@ def rule_of(call: OpCall) -> Rule | None:
     """The rule of a call: sparse tensors have rules of their own."""
     if is_sparse(call):
         return find_sparse(call.op, (*(t for _, t in call.tensors()), *call.outputs))
-    return RULES.get(call.op)
+    return find(call.op)
 
 
 def always(kind: str) -> Callable[[OpCall], str]:

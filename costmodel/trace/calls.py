@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
 from types import TracebackType
@@ -76,6 +77,16 @@ class Calls:
             log.module = -1
         log.call_ends[0] = len(log.events), map_tensors(kwargs, spec), map_tensors(output, spec), None
         return output
+
+    @classmethod
+    @contextmanager
+    def paused(cls) -> Iterator[None]:
+        """A context in which no module call is recorded."""
+        outer, cls._innermost = cls._innermost, None
+        try:
+            yield
+        finally:
+            cls._innermost = outer
 
     def broken(self) -> list[ModuleCall]:
         """The calls that an exception has just left, outermost first: where it came from."""

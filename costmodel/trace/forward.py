@@ -32,6 +32,7 @@ from costmodel.trace.specs import DTYPE_NAME, map_tensors
 from costmodel.trace.target import Target
 from costmodel.trace.tensor_table import TensorTable
 from costmodel.trace.traced_tensor import tensors_on
+from costmodel.trace.unseen import UnseenCalls
 from costmodel.trace.values import MetaInputs, RealInputs
 
 Mode = Literal["eval", "train"]
@@ -100,7 +101,8 @@ def run(
         try:
             if autocast_nesting():
                 torch.clear_autocast_cache()  # casts that a real run made in the same block are none of this trace's
-            with calls, nullcontext() if attempt.autograd else below_autograd(), recorder:
+            unseen = UnseenCalls(table, real, modules)
+            with calls, unseen, nullcontext() if attempt.autograd else below_autograd(), recorder:
                 if target.method is None:
                     output = model(*args, **kwargs)
                 else:

@@ -10,6 +10,7 @@ import torch
 from costmodel.graph import Sparse, TensorSpec
 from costmodel.ops.layout import normal
 from costmodel.torch_private import without_modes
+from costmodel.trace.traced_tensor import is_on_meta
 
 DTYPE_NAME: dict[torch.dtype, str] = {
     value: str(value).removeprefix("torch.") for value in vars(torch).values() if isinstance(value, torch.dtype)
@@ -56,7 +57,7 @@ def _sparse(tensor: torch.Tensor) -> Sparse | None:
         return None  # of another library: its layout is private to its kernels
     with without_modes():  # what is asked here is no op of the model's
         # torch's own copies to the meta device have nothing stored, whatever they are copies of.
-        nnz = None if tensor.is_meta and not tensor._nnz() and not hasattr(tensor, _EMPTY) else tensor._nnz()
+        nnz = None if is_on_meta(tensor) and not tensor._nnz() and not hasattr(tensor, _EMPTY) else tensor._nnz()
         dense = tensor.dense_dim()
         if layout == "coo":
             return Sparse(layout, nnz, dense, is_coalesced=tensor.is_coalesced())

@@ -122,9 +122,11 @@ def _trust(p: Profile) -> str:
 
 def verdict(check: CrossCheck) -> str:
     """The cross-check in a sentence."""
+    declared = f" {len(check.declared)} have a cost that is declared, not derived." if check.declared else ""
     if check.unchecked_because:
-        return f"⚠️ Cross-check: nothing derived twice, for {check.unchecked_because}."
+        return f"⚠️ Cross-check: nothing derived twice, for {check.unchecked_because}.{declared}"
     traced = f" {len(check.traced_only)} have no closed form and are traced only." if check.traced_only else ""
+    traced += declared
     if check.ok:
         twice = f"{check.checked} layers derived twice"
         return f"✅ Cross-check: {twice}, trace and closed form agree to the last integer.{traced}"

@@ -209,10 +209,11 @@ def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
     from rich.text import Text
 
     also = f"; {len(check.traced_only)} traced only" if check.traced_only else ""
+    also += f"; {len(check.declared)} declared, not derived" if check.declared else ""
     parts: list[RenderableType] = []
     if check.unchecked_because:
         parts.append(
-            Text.assemble(("! ", "yellow"), f"cross-check: nothing derived twice, for {check.unchecked_because}")
+            Text.assemble(("! ", "yellow"), f"cross-check: nothing derived twice, for {check.unchecked_because}{also}")
         )
     elif check.ok:
         agree = "all agree to the last integer"
