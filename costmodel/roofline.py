@@ -1,9 +1,11 @@
 """The roofline: the least time that a device needs for each layer. A lower bound, not a prediction.
 
-A kernel that computes F FLOPs and moves Q bytes needs at least max(F / peak, Q / bandwidth), as if the device
-reached both peaks, overlapped them perfectly and launched kernels for free. The *unfused* bound takes every op as a
-kernel of its own, as eager torch runs it; the *fused* one the kernels of ``costmodel.fusion``, whose time is counted
-for the layer of their first op. Two things can be faster than the bound: a run whose tensors stay in a cache, for
+A kernel that computes F FLOPs and moves Q bytes needs at least max(F / peak, Q / bandwidth), as if the device reached
+both peaks, overlapped them perfectly and launched kernels for free. The *unfused* bound takes every op as a kernel of
+its own, as eager torch runs it; the *fused* one the kernels of ``costmodel.fusion``. A fused kernel's time is shared
+out by what limits it: an op's part is its FLOPs where the kernel waits for arithmetic, and its part of the kernel's
+traffic where it waits for memory. Neither is more than the op alone needs, so the fused bound of a layer, and of the
+model, is never above the unfused one. Two things can be faster than the bound: a run whose tensors stay in a cache, for
 every byte is taken to come from the device's memory; and an algorithm that computes less than the definition, such as
 Winograd's for convolutions.
 
@@ -46,7 +48,7 @@ class LayerBound:
     time: float
     """Seconds, at least, with every op a kernel of its own."""
     fused_time: float
-    """Seconds, at least, of the fused kernels that begin in this layer."""
+    """Seconds, at least, as the layer's part of fused kernels; never more than ``time``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,16 +98,17 @@ class Roofline(Rendered):
 
 def roofline(pricing: Pricing, fusion: Fusion, device: Device) -> Roofline:
     """The lower bound of every layer's time on a device."""
-    fused: dict[int, float] = {}
-    for kernel in fusion.kernels:
-        compute = sum(_compute_time(op, device) for op in kernel.ops)
-        fused[kernel.ops[0].call.index] = max(compute, kernel.traffic.bytes / device.bandwidth)
+    fused = _fused_times(fusion, device)
     layers = []
     for layer in pricing.layers:
-        bound = {"compute": 0.0, "memory": 0.0}
+        times = {"compute": 0.0, "memory": 0.0}
+        time = fused_time = 0.0
+        # Both are added up in the same order: rounded sums of terms that are not greater are not greater.
         for op in layer.ops:
             compute, memory = _compute_time(op, device), op.traffic.bytes / device.bandwidth
-            bound["compute" if compute > memory else "memory"] += max(compute, memory)
+            times["compute" if compute > memory else "memory"] += max(compute, memory)
+            time += max(compute, memory)
+            fused_time += fused.get(op.call.index, 0.0)
         work, nbytes, dtype = layer.work, int(layer.traffic.bytes), _dtype_of(layer.ops)
         intensity = work.flops / nbytes if nbytes else 0.0
         layers.append(
@@ -118,12 +121,24 @@ def roofline(pricing: Pricing, fusion: Fusion, device: Device) -> Roofline:
                 nbytes=nbytes,
                 intensity=intensity,
                 attainable=min(device.rate(dtype), intensity * device.bandwidth),
-                bound="compute" if bound["compute"] > bound["memory"] else "memory",
-                time=sum(bound.values()),
-                fused_time=sum(fused.get(op.call.index, 0.0) for op in layer.ops),
+                bound="compute" if times["compute"] > times["memory"] else "memory",
+                time=time,
+                fused_time=fused_time,
             )
         )
     return Roofline(pricing.graph.model, device, tuple(layers), _dtype_of(pricing.ops))
+
+
+def _fused_times(fusion: Fusion, device: Device) -> dict[int, float]:
+    """Each op's part of its kernel's least time, by the op's index."""
+    found = {}
+    for kernel in fusion.kernels:
+        computes = [_compute_time(op, device) for op in kernel.ops]
+        waits_for_arithmetic = sum(computes) > kernel.traffic.bytes / device.bandwidth
+        for op, compute in zip(kernel.ops, computes, strict=True):
+            index = op.call.index
+            found[index] = compute if waits_for_arithmetic else fusion.op_traffic[index].bytes / device.bandwidth
+    return found
 
 
 def _compute_time(op: PricedOp, device: Device) -> float:

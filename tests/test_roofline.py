@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 import costmodel
 from costmodel.calibrate import calibrate
@@ -15,6 +19,7 @@ from costmodel.errors import InputError
 from costmodel.roofline import Roofline, roofline
 
 SLOW = Device("slow", "A device", {"float32": 1000.0, "float16": 4000.0}, 100.0, {})
+FAST = Device("fast memory", "A device", {"float32": 1000.0, "float16": 3000.0}, 7e4, {})
 
 
 def on(model: nn.Module, shape: object, where: Device = SLOW) -> Roofline:
@@ -32,8 +37,89 @@ def test_each_layer_takes_the_longer_of_compute_and_memory() -> None:
     assert (conv.time, conv.bound) == (max(flops / 1000, nbytes / 100), "memory")
     assert relu.time == 4 * 72 / 100
     assert result.time == conv.time + relu.time
-    assert conv.fused_time == max((flops + 36) / 1000, nbytes / 100)
-    assert (relu.fused_time, result.fused_time) == (0, conv.fused_time)
+    # Fused, the kernel reads x and w in the convolution and writes y in the ReLU: 4 * 36 bytes are the ReLU's part.
+    assert (conv.fused_time, relu.fused_time) == (4 * (50 + 72) / 100, 4 * 36 / 100)
+    assert result.fused_time == max((flops + 36) / 1000, nbytes / 100)
+
+
+def test_a_fused_kernel_that_waits_for_arithmetic_is_shared_out_by_it() -> None:
+    """Each op's part is its own FLOPs over the peak, and the parts add up to the kernel's time."""
+    where = Device("narrow", "A device", {"float32": 1000.0}, 1e6, {})
+    conv, relu = on(nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.ReLU()), (1, 2, 5, 5), where).layers
+    assert (conv.fused_time, relu.fused_time) == (2 * 4 * 9 * 18 / 1000, 36 / 1000)
+
+
+STEPS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+    "pointwise": lambda x, y, i: F.conv2d(x, torch.ones(4, 4, 1, 1)),
+    "depthwise": lambda x, y, i: F.conv2d(x, torch.ones(4, 1, 3, 3), padding=1, groups=4),
+    "relu": lambda x, y, i: x.relu(),
+    "in place": lambda x, y, i: x.clone().relu_(),
+    "part in place": lambda x, y, i: (z := x.clone(), z[:, : 1 + i % 3].sigmoid_())[0],
+    "add": lambda x, y, i: x + y,
+    "add to itself": lambda x, y, i: x + x,
+    "gate": lambda x, y, i: x * y.mean((2, 3), keepdim=True).sigmoid(),
+    "broadcast": lambda x, y, i: x - y[:, :1, :1],
+    "norm": lambda x, y, i: F.batch_norm(x, torch.zeros(4), torch.ones(4)),
+    "norm in training": lambda x, y, i: F.batch_norm(x, None, None, training=True),
+    "softmax": lambda x, y, i: x.softmax(1),
+    "parts": lambda x, y, i: torch.cat([part.tanh() for part in x.chunk(2, 1)], 1),
+    "cat": lambda x, y, i: torch.cat([x, y], 1)[:, i % 4 : i % 4 + 4],
+    "transposed": lambda x, y, i: x.transpose(2, 3).contiguous(),
+    "half": lambda x, y, i: x.half().exp().float(),
+    "where": lambda x, y, i: torch.where(x > 0, x, y),
+    "copied": lambda x, y, i: x.clone().copy_(y),
+    "pool": lambda x, y, i: F.max_pool2d(x, 3, 1, 1),
+    "matmul": lambda x, y, i: x @ y,
+}
+"""What a random network is made of: each step takes two maps of 1x4x6x6 that were made before, and makes one."""
+
+
+class Drawn(nn.Module):
+    """A network of drawn steps, each on two maps that were made before; several of the maps may be returned."""
+
+    def __init__(self, steps: Sequence[tuple[str, int, int]], returned: int) -> None:
+        super().__init__()
+        self.steps, self.returned = steps, returned
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        made = [x]
+        for i, (name, first, second) in enumerate(self.steps):
+            made.append(STEPS[name](made[first % len(made)], made[second % len(made)], i))
+        return made[-self.returned :]
+
+
+def assert_fused_below_unfused(p: costmodel.Profile) -> None:
+    """No op, layer, kernel or model needs more, or less than nothing, when ops are fused."""
+    for part, op in zip(p.fusion.op_traffic, p.pricing.ops, strict=True):
+        for field in ("read", "written", "read_bytes", "written_bytes"):
+            assert 0 <= getattr(part, field) <= getattr(op.traffic, field), op.call.op
+    for where in (SLOW, FAST, device("a100")):
+        result = roofline(p.pricing, p.fusion, where)
+        for layer in result.layers:
+            assert 0 <= layer.fused_time <= layer.time, layer
+        assert result.fused_time <= result.time
+        rates = {op.dtype: where.rate(op.dtype) for op in p.pricing.ops}
+        kernels = (
+            max(sum(op.work.flops / rates[op.dtype] for op in k.ops), k.traffic.bytes / where.bandwidth)
+            for k in p.fusion.kernels
+        )
+        assert result.fused_time == pytest.approx(sum(kernels), rel=1e-12)
+
+
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 30), st.integers(0, 30)), max_size=14),
+    returned=st.integers(1, 3),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_fused_bound_is_never_above_the_unfused_one(steps: list[tuple[str, int, int]], returned: int) -> None:
+    """In random networks: of any layer, of the model, for devices that wait for arithmetic and for memory."""
+    assert_fused_below_unfused(costmodel.profile(Drawn(steps, returned), (1, 4, 6, 6)))
+
+
+@pytest.mark.parametrize("name", costmodel.models.list_models())
+def test_the_fused_bound_is_never_above_the_unfused_one_in_the_zoo(name: str) -> None:
+    """Of any layer: in a ResNet a shortcut's layers once bore the time of the whole kernel that they began."""
+    assert_fused_below_unfused(costmodel.profile(name))
 
 
 def test_a_layer_above_the_ridge_is_bound_by_compute() -> None:
