@@ -14,6 +14,9 @@ from costmodel.errors import InputError
 
 THIS_CPU = "this-cpu"
 
+MATHS = ("float32", "tf32")
+"""How products of float32 tensors are computed: as they are, or with their factors rounded to TF32's 10 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -22,24 +25,29 @@ class Device:
     name: str
     title: str
     peak: Mapping[str, float]
-    """FLOP/s by dtype, a multiply-accumulate being two. ``tf32``: of float32 products that may round to it."""
+    """FLOP/s by dtype, a multiply-accumulate being two. ``tf32``: of float32 products with factors rounded to it."""
     bandwidth: float
     """Bytes/s to and from memory."""
     sources: Mapping[str, str]
     """The source of each figure, by dtype and under ``bandwidth``."""
 
-    def rate(self, dtype: str) -> float:
-        """Peak FLOP/s on tensors of this dtype.
+    def peak_of(self, dtype: str, math: str = "float32") -> str:
+        """The name of the peak that bounds products of this dtype.
 
-        For float32 it is the rate of TF32 where the device has it: torch's convolutions use it, and a lower bound on
-        time must hold for them. A dtype without a figure has that of float32, in which it is computed.
+        That of the dtype itself; with ``math="tf32"`` for float32 that of TF32. A dtype without a figure has that of
+        float32, in which it is computed.
         """
-        float32 = max(self.peak["float32"], self.peak.get("tf32", 0.0))
-        return float32 if dtype == "float32" else self.peak.get(dtype, float32)
+        if dtype == "float32" and math == "tf32":
+            return "tf32"
+        return dtype if dtype in self.peak else "float32"
 
-    def ridge(self, dtype: str = "float32") -> float:
+    def rate(self, dtype: str, math: str = "float32") -> float:
+        """Peak FLOP/s on tensors of this dtype: the figure that ``peak_of`` names."""
+        return self.peak[self.peak_of(dtype, math)]
+
+    def ridge(self, dtype: str = "float32", math: str = "float32") -> float:
         """Arithmetic intensity, in FLOPs per byte, at which computing takes as long as moving the data."""
-        return self.rate(dtype) / self.bandwidth
+        return self.rate(dtype, math) / self.bandwidth
 
 
 def device(name: str) -> Device:

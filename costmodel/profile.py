@@ -260,12 +260,18 @@ class Profile(Report):
 
         return guidelines(self.pricing, self.fusion)
 
-    def roofline(self, device: str) -> Roofline:
-        """A lower bound of each layer's time on a device (``costmodel.devices.device_names``), and of the total."""
+    def roofline(self, device: str, math: str = "float32") -> Roofline:
+        """A lower bound of each layer's time on a device, and of the total.
+
+        Args:
+            device: one of ``costmodel.devices.device_names()``.
+            math: how products of float32 tensors are computed: ``"float32"``, or ``"tf32"`` on a GPU that has it, as
+                cuDNN's convolutions do by torch's default.
+        """
         from costmodel.devices import device as named
         from costmodel.roofline import roofline
 
-        return roofline(self.pricing, self.fusion, named(device))
+        return roofline(self.pricing, self.fusion, named(device), math)
 
     def receptive_field(self, layer: str | None = None, position: tuple[int, ...] | None = None) -> ReceptiveField:
         """The input positions that an output position of a layer depends on, per spatial axis.
@@ -316,11 +322,11 @@ class Profile(Report):
 
         return figures.memory(self, ax)
 
-    def plot_roofline(self, device: str, ax: Axes | None = None) -> Figure:
-        """The layers under a device's roof."""
+    def plot_roofline(self, device: str, ax: Axes | None = None, math: str = "float32") -> Figure:
+        """The layers under a device's roof, with the arguments of ``roofline``."""
         from costmodel.views import figures
 
-        return figures.roofline(self, device, ax)
+        return figures.roofline(self, device, ax, math)
 
     def __getstate__(self) -> dict[str, Any]:
         # What was computed is computed again where it is read: with the rules and measures that are registered there.

@@ -141,11 +141,46 @@ def test_the_rate_is_that_of_the_dtype() -> None:
     assert (half.peak, half.ridge) == (4000, 40)
 
 
-def test_float32_takes_the_rate_of_tf32() -> None:
-    """A bound must not be slower than what torch may run; an unknown dtype is computed in float32."""
+def test_float32_has_its_own_peak_and_tf32_is_a_choice() -> None:
+    """The A100's datasheet: FP32 19.5 TFLOP/s, TF32 156. Only products are rounded to TF32, never elementwise ops."""
     a100 = device("a100")
-    assert a100.rate("float32") == a100.peak["tf32"] > a100.peak["float32"]
+    assert (a100.rate("float32"), a100.rate("float32", "tf32")) == (19.5e12, 156e12)
+    assert a100.rate("bfloat16", "tf32") == 312e12
     assert SLOW.rate("bfloat16") == SLOW.rate("float32") == 1000
+    assert SLOW.peak_of("bfloat16") == "float32"
+    p = costmodel.profile(nn.Sequential(nn.Linear(4096, 4096, bias=False), nn.GELU()), (4096, 4096))
+    plain, rounded = p.roofline("a100"), p.roofline("a100", math="tf32")
+    assert (plain.peak, plain.peak_name, plain.layers[0].time) == (19.5e12, "float32", 2 * 4096**3 / 19.5e12)
+    assert (rounded.peak, rounded.peak_name, rounded.layers[0].time) == (156e12, "tf32", 2 * 4096**3 / 156e12)
+    assert [layer.peak for layer in rounded.layers] == ["tf32", "float32"]
+    assert rounded.rows["peak"].tolist() == ["tf32", "float32"]
+    assert rounded.ridge == 156e12 / a100.bandwidth
+    half = costmodel.profile(nn.Linear(8, 8).half(), costmodel.Input((1, 8), torch.float16))
+    assert half.roofline("a100", "tf32").time == half.roofline("a100").time
+
+
+def test_a_bound_says_which_peaks_it_is_made_of(tmp_path: Path) -> None:
+    """Each with its source, in the text, the Markdown and the page; and that TF32 would be faster."""
+    p = costmodel.profile(nn.Conv2d(3, 8, 3), (1, 3, 16, 16))
+    for text in (str(p.roofline("a100")), p.roofline("a100").to_markdown()):
+        assert "float32 at 19.5 TFLOP/s: NVIDIA A100 Tensor Core GPU datasheet" in text
+        assert "memory at 2.04 TB/s: NVIDIA A100" in text
+        assert "products in TF32 (156 TFLOP/s)" in text
+    rounded = p.roofline("a100", math="tf32").to_markdown()
+    assert "tf32 at 156 TFLOP/s: NVIDIA A100 Tensor Core GPU datasheet" in rounded
+    assert "products in TF32" not in rounded
+    assert "NVIDIA A100 SXM4 80 GB, TF32" in p.to_html()
+    title = p.plot_roofline("a100", math="tf32").axes[0].get_title("left")
+    assert "tf32 at 156 TFLOP/s" in title
+
+
+def test_tf32_is_refused_where_there_is_none() -> None:
+    """By the device's name, with the peaks that it has; another word is refused with the two that there are."""
+    p = costmodel.profile(nn.Linear(8, 8), (1, 8))
+    with pytest.raises(InputError, match=r"Cortex-A76 core at 2\.6 GHz has no peak of TF32; its peaks are of float32"):
+        p.roofline("cortex-a76", math="tf32")
+    with pytest.raises(InputError, match="math='bf16': products of float32 are computed in float32 or tf32"):
+        p.roofline("a100", math="bf16")
 
 
 @pytest.mark.parametrize("name", [name for name in device_names() if name != "this-cpu"])
@@ -153,7 +188,7 @@ def test_every_figure_of_a_device_has_a_source(name: str) -> None:
     """Peaks and bandwidth are positive, each with the place it is from; half precision is not slower than single."""
     found = device(name)
     assert found.sources.keys() == {*found.peak, "bandwidth"}
-    assert all(len(source) > 10 for source in found.sources.values())
+    assert all(len(source) > 10 and "the same" not in source for source in found.sources.values())
     assert min(*found.peak.values(), found.bandwidth) > 1e9
     assert found.rate("float16") >= found.rate("float32") >= found.peak.get("float64", 0)
     assert 0 < costmodel.profile("resnet18").roofline(name).fused_time < 1

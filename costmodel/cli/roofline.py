@@ -16,6 +16,9 @@ def roofline(
         str, typer.Option(help="A device, or this-cpu after `costmodel calibrate`; an unknown name lists all.")
     ],
     inputs: Inputs = None,
+    math: Annotated[
+        str, typer.Option(help="How products of float32 are computed: float32, or tf32 on a GPU that has it.")
+    ] = "float32",
     train: Train = False,
     top: Top = 20,
     json: Json = False,
@@ -23,7 +26,7 @@ def roofline(
     markdown: Markdown = False,
 ) -> None:
     """Show a lower bound of a model's time on a device, layer by layer."""
-    result = profiled(model, inputs, train=train).roofline(device)
+    result = profiled(model, inputs, train=train).roofline(device, math)
     if markdown:
         console.write(result.to_markdown(limit=top))
     elif not console.wrote_rows(result.rows, json=json, csv=csv):

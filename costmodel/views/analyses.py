@@ -53,6 +53,21 @@ def _indented(head: str, text: str, by: int) -> RenderableType:
     return Padding(Text.assemble(head, " ", (text, "dim")), (0, 0, 0, by))
 
 
+def peaks(result: Roofline) -> list[str]:
+    """The device's figures that a bound is made of, each with its source; and what TF32 would change."""
+    lines = []
+    for name, (rate, source) in result.sources.items():
+        what, unit = ("memory", "B/s") if name == "bandwidth" else (name, "FLOP/s")
+        lines.append(f"{what} at {units.si(rate, unit)}{f': {source}' if source else ''}")
+    faster = result.device.peak.get("tf32", 0.0)
+    if result.peak_name == "float32" and faster > result.peak:
+        lines.append(
+            f"products in TF32 ({units.si(faster, 'FLOP/s')}), as cuDNN's convolutions run by torch's default, have a "
+            "lower bound: math tf32"
+        )
+    return lines
+
+
 def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[RenderableType]:
     """A lower bound of the model's time on a device, and the layers that need most of it."""
     from rich.text import Text
@@ -63,7 +78,7 @@ def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[Rend
         f"a lower bound: at least {units.seconds(result.time)} with every operation a kernel of its own, "
         f"{units.seconds(result.fused_time)} with elementwise operations fused\n"
         f"{units.share(waiting, result.time)} of the former is in layers that wait for memory; the ridge is at "
-        f"{result.ridge:.1f} FLOPs/B in {result.dtype}\n"
+        f"{result.ridge:.1f} FLOPs/B\n"
     )
     parts: list[RenderableType] = [Text(f"{result.model} on {result.device.title}", style="bold"), bound]
     shown = layers[:top]
@@ -81,4 +96,5 @@ def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[Rend
     table, dropped = grid.table("layer", [Text(x.name) for x in shown], columns, width)
     rest = [f"{len(layers) - top} more layers need less each"] if len(layers) > top else []
     remarks = rest + grid.left_out(dropped)
-    return [*parts, table, *([grid.dim(remarks)] if remarks else [])]
+    remarks += peaks(result)
+    return [*parts, table, grid.dim(remarks)]

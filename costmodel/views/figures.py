@@ -151,9 +151,9 @@ def memory(p: Profile, ax: Axes | None = None) -> Figure:
     return _figure(ax)
 
 
-def roofline(p: Profile, device: str, ax: Axes | None = None) -> Figure:
+def roofline(p: Profile, device: str, ax: Axes | None = None, math: str = "float32") -> Figure:
     """What a device can attain on each layer; an area is the layer's least time."""
-    roof = p.roofline(device)
+    roof = p.roofline(device, math)
     ax = _axes(ax, 6.4, 4.2)
     shown = [layer for layer in roof.layers if layer.intensity > 0]
     longest = max((layer.time for layer in shown), default=1.0) or 1.0
@@ -173,7 +173,8 @@ def roofline(p: Profile, device: str, ax: Axes | None = None) -> Figure:
     ax.set_yscale("log")
     ax.set_xlabel("arithmetic intensity (FLOPs per byte)")
     ax.set_ylabel("attainable FLOP/s")
-    _title(ax, f"{p.name} on {roof.device.title}\na lower bound: at least {units.seconds(roof.time)}")
+    bound = f"{roof.peak_name} at {units.si(roof.peak, 'FLOP/s')}: at least {units.seconds(roof.time)}"
+    _title(ax, f"{p.name} on {roof.device.title}\na lower bound, {bound}")
     if shown:
         legend = ax.legend(frameon=False, fontsize="small", loc="lower right")
         for handle in legend.legend_handles:

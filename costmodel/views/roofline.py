@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costmodel.views.analyses import peaks
+
 if TYPE_CHECKING:
     from costmodel.roofline import Roofline
 
@@ -15,12 +17,14 @@ def markdown(result: Roofline, limit: int = 20) -> str:
     total = (
         f"At least {_time(result.time)} with every op a kernel of its own, {_time(result.fused_time)} with elementwise "
         f"ops fused; {100 * waits / result.time if result.time else 0:.0f} % of the former is spent in layers that "
-        f"wait for memory. The ridge is at {result.ridge:.1f} FLOPs per byte ({result.dtype})."
+        f"wait for memory. The ridge is at {result.ridge:.1f} FLOPs per byte."
     )
     lines = [
         f"# {result.model} on {result.device.title}: a lower bound of its time",
         "",
         total,
+        "",
+        *(f"- {line}" for line in peaks(result)),
         "",
         "| layer | kind | FLOPs | bytes | FLOPs per byte | bound by | at least | fused, at least |",
         "|---|---|---:|---:|---:|---|---:|---:|",

@@ -73,7 +73,8 @@ def table(where: Device, seconds: dict[str, float]) -> pd.DataFrame:
     rows = {}
     for name, measured in seconds.items():
         p = costmodel.profile(name)
-        bound = roofline(p.pricing, p.fusion, where)
+        # cuDNN's convolutions round to TF32 by default, so that a bound without it would be none.
+        bound = roofline(p.pricing, p.fusion, where, "tf32" if "tf32" in where.peak else "float32")
         rows[name] = (bound.time, bound.fused_time, p.macs, p.params, p.memory_access_bytes, measured)
     return pd.DataFrame.from_dict(rows, orient="index", columns=[*PREDICTORS, "measured"])
 

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.measures import MEASURES, Measure, Number, of_layers
 from costmodel.views import palette, units
+from costmodel.views.analyses import peaks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from costmodel.pricing import TracedLayer
     from costmodel.profile import Profile
+    from costmodel.roofline import Roofline
 
 DEVICES = ("a100", "jetson-agx-orin", "cortex-a76")
-"""The devices whose roofline a page draws: of a server, an embedded board and a phone."""
+"""The devices whose roofline a page draws: of a server, an embedded board and a phone; in TF32, too, where they have it
+and the model computes in float32."""
 
 
 def payload(p: Profile) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def payload(p: Profile) -> dict[str, Any]:
         "layers": _layers(p),
         "memory": _memory(p),
         "intensity": [_rounded(layer.flops_per_byte) for layer in p.layer_memory],
-        "roofline": {name: _roofline(p, name) for name in DEVICES},
+        "roofline": {key: _roofline(roof) for name in DEVICES for key, roof in _rooflines(p, name)},
     }
 
 
@@ -59,11 +62,18 @@ def _memory(p: Profile) -> dict[str, Any]:
     return {"curve": list(peak.curve), "layer": [layer_of[i] for i in range(len(peak.curve))], "peak": peak.index}
 
 
-def _roofline(p: Profile, name: str) -> dict[str, Any]:
+def _rooflines(p: Profile, name: str) -> Iterator[tuple[str, Roofline]]:
     roof = p.roofline(name)
+    yield name, roof
+    if roof.dtype == "float32" and "tf32" in roof.device.peak:
+        yield f"{name} tf32", p.roofline(name, "tf32")
+
+
+def _roofline(roof: Roofline) -> dict[str, Any]:
     return {
-        "title": roof.device.title,
-        "dtype": roof.dtype,
+        "title": f"{roof.device.title}{', TF32' if roof.math == 'tf32' else ''}",
+        "peak_name": roof.peak_name,
+        "sources": peaks(roof),
         "peak": roof.peak,
         "bandwidth": roof.device.bandwidth,
         "time": roof.time,

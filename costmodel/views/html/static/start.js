@@ -28,7 +28,8 @@ function devices() {
 function roofText() {
   const r = model().roofline[state.device], arithmetic = new Set(r.waits_for_arithmetic);
   const waits = sum(r.layer_time.filter((_, i) => !arithmetic.has(i)));
-  byId("roof-text").textContent = `At least ${seconds(r.time)} on ${r.title} with every op a kernel of its own, ${seconds(r.fused_time)} with elementwise ops fused (${r.dtype}: ${si(r.peak, "FLOP/s")}, ${si(r.bandwidth, "B/s")}). ${share(waits, r.time)} of the former is spent waiting for memory.`;
+  byId("roof-text").textContent = `At least ${seconds(r.time)} on ${r.title} with every op a kernel of its own, ${seconds(r.fused_time)} with elementwise ops fused (${r.peak_name}: ${si(r.peak, "FLOP/s")}, ${si(r.bandwidth, "B/s")}). ${share(waits, r.time)} of the former is spent waiting for memory.`;
+  byId("roof-sources").replaceChildren(...r.sources.map((source) => element("li", {}, source)));
 }
 function showModel() {
   for (const part of document.querySelectorAll(".of-model")) part.hidden = Number(part.dataset.model) !== state.model;
