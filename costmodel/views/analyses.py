@@ -62,8 +62,8 @@ def peaks(result: Roofline) -> list[str]:
     faster = result.device.peak.get("tf32", 0.0)
     if result.peak_name == "float32" and faster > result.peak:
         lines.append(
-            f"products in TF32 ({units.si(faster, 'FLOP/s')}), as cuDNN's convolutions run by torch's default, have a "
-            "lower bound: math tf32"
+            f"products in TF32 ({units.si(faster, 'FLOP/s')}), which cuDNN's convolutions use by torch's default, may "
+            "be faster than this bound: choose tf32"
         )
     return lines
 
