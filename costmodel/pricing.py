@@ -8,6 +8,7 @@ from functools import cached_property
 
 from costmodel.graph import REPRESENTATIVE, Graph, ModuleCall, ModuleInfo, Note, OpCall, TensorSpec, tensors_in
 from costmodel.ops import Rule, find, rule_of
+from costmodel.ops.unwritten import reads_of_unwritten
 from costmodel.quantities import Traffic, Work
 
 _PRODUCTS = frozenset({
@@ -193,7 +194,16 @@ class Pricing:
     def bounds(self) -> tuple[Note, ...]:
         """Why figures are lower bounds although every op has a rule, each reason once for each module."""
         of_rules = (Note(self.module_name(op.call), op.bound_because) for op in self.ops if op.bound_because)
-        return tuple(dict.fromkeys((*self.graph.notes, *of_rules)))
+        return tuple(dict.fromkeys((*self.graph.notes, *of_rules, *self._reads_of_unwritten())))
+
+    def _reads_of_unwritten(self) -> Iterator[Note]:
+        found, unwritten = reads_of_unwritten((op.call, op.rule) for op in self.ops)
+        why = "which no op wrote: a kernel that the trace cannot see did, by a pointer, and its work is not counted"
+        for call, tensor in found:
+            yield Note(self.module_name(call), f"{call.op} reads memory {tensor.shape} {why}")
+        for tensor in tensors_in(self.graph.outputs):
+            if tensor.storage in unwritten:
+                yield Note("", f"the model returns memory {tensor.shape} {why}")
 
     @property
     def is_exact(self) -> bool:

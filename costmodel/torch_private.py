@@ -133,6 +133,11 @@ def autocast_nesting() -> int:
     return leave_autocast()
 
 
+def is_nested_class(kind: type) -> bool:
+    """Whether a class of tensors is that of jagged ones, which are imported with the first."""
+    return kind.__module__ == "torch.nested._internal.nested_tensor"  # 2.6, 2.13, 2.15
+
+
 def is_view(tensor: torch.Tensor) -> bool:
     """Whether autograd knows the tensor as a view of another."""
     return tensor._is_view()  # 2.6, 2.13, 2.15

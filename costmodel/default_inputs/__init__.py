@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from costmodel.attributes import attribute_of
 from costmodel.default_inputs import transformers
 from costmodel.errors import InputError
 
 
 def default_inputs(model: Any) -> Any:
     """The inputs that a model itself names: ``example_inputs``, timm's ``default_cfg``, a transformers config."""
-    given = getattr(model, "example_inputs", None)
+    given = attribute_of(model, "example_inputs")
     if given is not None:
         return given
-    timm = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
+    timm = attribute_of(model, "pretrained_cfg") or attribute_of(model, "default_cfg")
     size = timm.get("input_size") if isinstance(timm, Mapping) else None
     if size is not None:
         return (1, *size)
-    if hasattr(getattr(model, "config", None), "model_type"):
+    if attribute_of(attribute_of(model, "config"), "model_type") is not None:
         return transformers.inputs(model)
     raise InputError(
         f"{type(model).__name__} does not say what it takes (no example_inputs, no timm default_cfg, no transformers "

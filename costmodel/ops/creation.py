@@ -36,6 +36,13 @@ def number_dtype(*values: Any) -> str:
     return layout.result_dtype(values)
 
 
+ALLOCATIONS = frozenset({
+    "aten.empty.memory_format", "aten.empty_strided.default", "aten.empty_permuted.default",
+    "aten.new_empty_strided.default", "aten.empty_like.default", "aten.new_empty.default",
+})  # fmt: skip
+"""Ops that return memory in which nothing is written."""
+
+
 def _sized(args: Arguments) -> TensorSpec:
     shape = tuple(args["size"])
     return TensorSpec(shape, args["dtype"] or default_float(), _formatted(shape, args.get("memory_format")))

@@ -97,8 +97,7 @@ class Failure(Exception):  # noqa: N818  # no error of the library's: it is caug
         for words, remedy in _REMEDIES:
             if any(word in text for word in words):
                 return remedy.format(signature=_signature(self._target))
-        tried = "in a real run" if self._is_real else "without values"
-        return f"it failed {tried}: try model(*inputs) on such tensors, without costmodel"
+        return "try model(*inputs) on such tensors, without costmodel"
 
 
 _OF_META = (
@@ -119,10 +118,10 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
      "it differentiates a tensor that requires no gradient, or that was computed under torch.no_grad()"),
     (("higherorderoperator",), "torch's operators that take functions cannot be traced"),
     (("same device", "device"), "move the model and the tensors that it makes to one device"),
-    (("index out of range", "out of bounds"),
-     "integer inputs that are given as shapes are zeros: give a tensor with values that the model takes"),
-    (("shape", "size", "dimension", "channels", "broadcast", "must match", "elements", "kernel", "1d", "2d", "3d", "4d",
-      "5d", "unpack"),
+    (("index out of range in self",),
+     "give integer inputs as tensors of values that the model takes; those that are given as shapes are zeros"),
+    (("features", "out of bounds", "shape", "size", "dimension", "channels", "broadcast", "must match", "elements",
+      "kernel", "1d", "2d", "3d", "4d", "5d", "unpack"),
      "pass inputs of the shapes that it takes"),
 )  # fmt: skip
 """What to do, by words in the type and the message of an exception; the first that fits."""

@@ -85,7 +85,10 @@ def run(
         if real:
             clone_buffers(model, table)
         given = RealInputs(device) if real else MetaInputs(device, attempt.integers_are_zeros)
-        args, kwargs = arguments(inputs, given.make, given.keep, own, target.forward, dtype)
+        try:
+            args, kwargs = arguments(inputs, given.make, given.keep, own, target.forward, dtype)
+        except NeedsValuesError as error:
+            raise Failure(target, error, (), (), is_real=real, needed_bytes=0, could_have_values=False) from error
 
         record = partial(table.add_input, copies=given.copies)
         graph = Graph(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import sys
 import warnings
@@ -17,9 +18,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from costmodel.attributes import attribute_of
 from costmodel.torch_private import may_compile
+from costmodel.trace.origin import forget_age
 
 _LOCK = RLock()
+# A child that is forked while another thread traces would wait for ever, and have the model as it is half-way.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 @contextmanager
@@ -97,9 +103,9 @@ def _any_uses(sources: Iterable[str], generator: ModuleType) -> bool:
 def _module_uses(source: str, generator: ModuleType) -> bool:
     root = generator.__name__
     for value in vars(sys.modules.get(source, generator)).values():
-        home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        home = attribute_of(value, "__name__" if isinstance(value, ModuleType) else "__module__")
         # ``from random import random`` is a method of a hidden instance, which alone says where it comes from.
-        owner = type(getattr(value, "__self__", None)).__module__
+        owner = type(attribute_of(value, "__self__")).__module__
         if any(isinstance(name, str) and name.partition(".")[0] == root for name in (home, owner)):
             return True
     return False
@@ -139,13 +145,12 @@ def gc_paused() -> Iterator[None]:
     """
     collecting = gc.isenabled()
     gc.disable()
+    forget_age()
     try:
         yield
     finally:
         if collecting:
-            if not gc.get_freeze_count():
-                # The trace's many records all live on. As old objects they are not visited by the next collection of
-                # young ones, which would take a tenth of the trace's time.
-                gc.freeze()
-                gc.unfreeze()
+            # The trace's many records all live on. As old objects they are not visited by the next collection of young
+            # ones, which would take a tenth of the trace's time.
+            forget_age()
             gc.enable()

@@ -18,6 +18,7 @@ from costmodel.torch_private import (
     OpOverload,
     autocast_nesting,
     enter_autocast,
+    is_nested_class,
     leave_autocast,
     run_higher_order,
 )
@@ -49,6 +50,8 @@ class Recorder(DispatchMode):
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] = _NO_KEYWORDS
     ) -> Any:
+        if types and any(map(is_nested_class, types)):  # which runs the op on the tensors inside, and comes here again
+            return NotImplemented
         if self._collected:
             self._table.drop_collected()
         sig = SIGNATURES.get(id(func))

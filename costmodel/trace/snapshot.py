@@ -181,16 +181,27 @@ class _Slots(list[Any]):
     """The values in an object's slots, as a list that is read from it and written to it."""
 
     def __init__(self, owner: Any, names: Sequence[str]) -> None:
-        super().__init__(getattr(owner, name) for name in names)
+        super().__init__(_slot(owner, name) for name in names)
         self.owner, self.names = owner, names
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([getattr(self.owner, name, None) for name in self.names])
+        return iter([_slot(self.owner, name) for name in self.names])
 
     def put_back(self) -> None:
         """Sets every slot to what it held."""
         for name, value in zip(self.names, super().__iter__(), strict=True):
             object.__setattr__(self.owner, name, value)
+
+
+def _slot(owner: Any, name: str) -> Any:
+    """What is in a slot. The class of the object is not asked, which may run code of its own."""
+    try:
+        return object.__getattribute__(owner, name)
+    except AttributeError:
+        return _UNSET
+
+
+_UNSET = object()
 
 
 def _refill(holder: Any, items: Any) -> None:
@@ -243,7 +254,7 @@ def _holders_of(value: Any) -> Iterator[Any]:
         yield value
     if kind.__dictoffset__ != 0:
         yield object.__getattribute__(value, "__dict__")
-    filled = [name for name in _slots(kind) if hasattr(value, name)]
+    filled = [name for name in _slots(kind) if _slot(value, name) is not _UNSET]
     if filled:
         yield _Slots(value, filled)
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import torch
 
+from costmodel.attributes import attribute_of
+from costmodel.errors import InputError
 from costmodel.graph import Sparse, TensorSpec
 from costmodel.ops.layout import normal
 from costmodel.torch_private import without_modes
@@ -27,10 +29,33 @@ PLAIN = frozenset({bool, int, float, complex, str, type(None)})
 
 def spec_of(tensor: torch.Tensor) -> TensorSpec:
     """The record of a tensor: its shape, dtype and layout, nothing of its values."""
+    inner = _biggest_inside(tensor)
+    if inner is not None:
+        return spec_of(inner)
     shape = tuple(tensor.shape)
     if tensor.layout is not torch.strided:
         return TensorSpec(shape, DTYPE_NAME[tensor.dtype], sparse=_sparse(tensor))
     return TensorSpec(shape, DTYPE_NAME[tensor.dtype], strides_of(tensor))
+
+
+def _biggest_inside(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Of a tensor whose sizes only its values tell (a nested one), the one that holds its elements."""
+    if not tensor.is_nested:
+        return None
+    refuse_strided_nested(tensor)
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]  # of torch.nested's class
+    held = [inner for name in names if isinstance(inner := getattr(tensor, name, None), torch.Tensor)]
+    return max(held, key=torch.numel)
+
+
+def refuse_strided_nested(tensor: torch.Tensor) -> None:
+    """Raises ``InputError`` for a nested tensor that is none of torch's jagged ones."""
+    if tensor.is_nested and tensor.layout is torch.strided:
+        raise InputError(
+            "a nested tensor of strided layout has no sizes that torch tells: build it with "
+            "torch.nested.nested_tensor(..., layout=torch.jagged); pad it to a dense tensor for attention, which makes "
+            "strided ones of jagged ones on a CPU"
+        )
 
 
 def strides_of(tensor: torch.Tensor) -> tuple[int, ...] | None:
@@ -133,6 +158,7 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
         return [map_tensors(item, change) for item in value]
     if isinstance(value, Mapping):
         return {key: map_tensors(item, change) for key, item in value.items()}
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: map_tensors(getattr(value, name, None), change) for name in value.__dataclass_fields__}
+    fields = attribute_of(type(value), "__dataclass_fields__")
+    if fields is not None:
+        return {name: map_tensors(attribute_of(value, name), change) for name in fields}
     return f"<{type(value).__name__}>"

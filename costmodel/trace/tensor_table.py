@@ -13,6 +13,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from costmodel.graph import Role, TensorSpec, tensors_in
 from costmodel.torch_private import refuse_data_pointers
 from costmodel.trace.events import EventLog
+from costmodel.trace.origin import is_made_elsewhere, note_on
 from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of, strides_of
 from costmodel.trace.tensor_meta import TENSOR_METAS, TensorMeta
 from costmodel.trace.traced_tensor import TracedTensor, as_traced, is_on_meta
@@ -97,6 +98,8 @@ class TensorTable:
             spec = _spec_with_role(tensor, role)
             self.log.add_storage(spec, -1)
             self.log.first_seen_at[spec.storage] = len(self.log.events)
+            if is_made_elsewhere(tensor, self.modules):
+                self.log.add_note(note_on(tensor))
             self._watch(tensor, spec)
         return spec
 

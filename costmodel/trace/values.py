@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
+from costmodel.errors import NeedsValuesError
 from costmodel.torch_private import refuse_data_pointers
-from costmodel.trace.specs import DTYPE_NAME, copy_as_laid_out, twin_on_meta
+from costmodel.trace.specs import DTYPE_NAME, copy_as_laid_out, refuse_strided_nested, twin_on_meta
 from costmodel.trace.tensor_meta import new_on_meta
 from costmodel.trace.traced_tensor import as_traced
 
@@ -37,6 +38,9 @@ class MetaInputs:
 
     def keep(self, tensor: torch.Tensor) -> torch.Tensor:
         """What stands for a given tensor."""
+        refuse_strided_nested(tensor)
+        if tensor.is_nested:
+            raise NeedsValuesError("a nested tensor has sizes that only its values tell")
         if has_values(tensor) and not tensor.is_meta:
             return self._with_values(tensor)
         twin = as_traced(twin_on_meta(tensor))
@@ -70,6 +74,9 @@ class RealInputs:
 
     def keep(self, tensor: torch.Tensor) -> torch.Tensor:
         """What stands for a given tensor: a copy of it."""
+        refuse_strided_nested(tensor)
+        if tensor.is_nested:
+            return tensor.detach().clone()
         return copy_as_laid_out(tensor)
 
 

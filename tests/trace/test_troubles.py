@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -231,3 +232,88 @@ def test_a_module_that_is_not_whole() -> None:
 
     with pytest.raises(costmodel.InputError, match=r"\(Half\) is no whole module: its __init__ does not call super"):
         costmodel.profile(Half(), (1, 2))
+
+
+def _jagged(*lengths: int) -> torch.Tensor:
+    return torch.nested.nested_tensor([torch.randn(n, 8) for n in lengths], layout=torch.jagged)
+
+
+@pytest.mark.parametrize("execution", ["auto", "real"])
+def test_jagged_tensors(execution: Any) -> None:
+    """Each layer does the work of all the rows, which are one matrix, and is derived twice as for that."""
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.LayerNorm(16), nn.Linear(16, 8))
+    p = costmodel.profile(model, _jagged(3, 5), execution=execution)
+    assert (p.macs, p.is_exact, p.execution) == (2 * 8 * 8 * 16, True, "real")
+    assert p.crosscheck().ok
+    assert p.crosscheck().checked == 4
+
+
+def test_a_jagged_tensor_made_inside() -> None:
+    """Of parts of an input, without a real run."""
+
+    class Packs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(torch.nested.nested_tensor([x[0, :3], x[1]], layout=torch.jagged)).values()
+
+    p = costmodel.profile(Packs(), (2, 5, 8))
+    assert (p.macs, p.execution, p.is_exact) == (8 * 64, "meta", True)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("execution", ["auto", "real"])
+def test_strided_nested_tensors_are_refused(execution: Any) -> None:
+    """torch tells no sizes of them; the error says what does."""
+    given = torch.nested.nested_tensor([torch.randn(3, 8), torch.randn(5, 8)])
+    with pytest.raises(costmodel.InputError, match=r"nested tensor of strided layout.*layout=torch\.jagged"):
+        costmodel.profile(nn.Linear(8, 8), given, execution=execution)
+
+
+ERRORS: dict[str, tuple[Way, Any, tuple[str, ...]]] = {
+    "a shape": (lambda m, x: m.layer(x.T), (2, 4), ("'layer'", "Linear", "float32[4, 2]", "pass inputs of the shapes")),
+    "an argument": (lambda m, x: m.layer(), (2, 4), ("missing 1 required positional argument", "it takes forward(x")),
+    "two inputs": (lambda m, x: x, ((2, 4), (2, 4)), ("it takes forward(x", "costmodel.call(")),
+    "a dtype": (lambda m, x: m.layer(x.long()), (2, 4), ("costmodel.Input(shape, torch.int64)",)),
+    "an index": (lambda m, x: x[9], (2, 4), ("out of", "pass inputs of the shapes")),
+    "an error of its own": (lambda m, x: x.nothing, (2, 4), ("AttributeError", "try model(*inputs)")),
+    "a size": (lambda m, x: x.view(3, 3), (2, 4), ("shape '[3, 3]' is invalid", "pass inputs of the shapes")),
+}
+
+
+@pytest.mark.parametrize(("way", "inputs", "parts"), ERRORS.values(), ids=list(ERRORS))
+@pytest.mark.parametrize("execution", ["auto", "real"])
+def test_an_error_says_where_and_what_to_do(way: Way, inputs: Any, parts: tuple[str, ...], execution: Any) -> None:
+    """The module, the user's file and line, the shapes, and a remedy that fits."""
+
+    class Fails(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return way(self, x)
+
+    with pytest.raises(costmodel.ForwardError) as error:
+        costmodel.profile(Fails(), inputs, execution=execution)
+    message = str(error.value)
+    for part in parts:
+        assert part in message
+    assert "float32[2, 4]" in message
+    if inputs == (2, 4):
+        assert re.search(r"test_troubles\.py:\d+", message)
+
+
+def test_an_index_that_no_table_has() -> None:
+    """Token ids beyond the vocabulary: what to give is said."""
+    with pytest.raises(costmodel.ForwardError, match="as tensors of values that the model takes"):
+        costmodel.profile(nn.Embedding(10, 4), torch.tensor([99]), execution="real")
+
+
+def test_a_real_run_that_would_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says so, and what was needed."""
+    monkeypatch.setattr("costmodel.trace.physical_memory", lambda: 2**30)
+    with pytest.raises(costmodel.ForwardError, match=r"A real run was not tried: its tensors take 16\.0 GiB and more"):
+        costmodel.profile(Asks(lambda m, x: x.nothing), (2**29, 4))

@@ -1,0 +1,41 @@
+"""Memory that is read and that no op has written: a kernel wrote it that reaches memory by its pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from costmodel.graph import OpCall, TensorSpec
+from costmodel.ops.creation import ALLOCATIONS
+from costmodel.ops.rule import Rule
+
+
+def reads_of_unwritten(
+    ops: Iterable[tuple[OpCall, Rule | None]],
+) -> tuple[list[tuple[OpCall, TensorSpec]], set[int]]:
+    """Each op that is the first to read memory that no op has written, with the tensor; and storages never written.
+
+    An op without a rule is taken to write all that it is given, and one whose traffic reads nothing (``zeros_like``) to
+    read nothing.
+    """
+    unwritten: set[int] = set()
+    found = []
+    for call, rule in ops:
+        if call.op in ALLOCATIONS:
+            unwritten.update(tensor.storage for tensor in call.outputs if tensor.size)
+            continue
+        if not unwritten or (rule is not None and rule.free_because is not None):
+            continue
+        unwritten.difference_update(tensor.storage for tensor in _written(call, rule))
+        read = [tensor for _, tensor in call.tensors() if tensor.storage in unwritten]
+        if read and rule is not None and rule.traffic(call).read:
+            found += [(call, tensor) for tensor in read]
+            unwritten.difference_update(tensor.storage for tensor in read)  # said once
+    return found, unwritten
+
+
+def _written(call: OpCall, rule: Rule | None) -> Iterator[TensorSpec]:
+    yield from call.outputs  # of which an op that is not a view writes all, also those that it was given
+    if rule is None:
+        yield from (tensor for _, tensor in call.tensors())
+    elif call.op.split(".")[1].endswith("_"):  # several tensors in place return nothing
+        yield from (tensor for name, tensor in call.tensors() if name.startswith("self["))

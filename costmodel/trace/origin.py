@@ -1,0 +1,58 @@
+"""Tensors that something outside torch has made, whose work a trace cannot see."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def is_made_elsewhere(tensor: torch.Tensor, modules: Iterable[nn.Module]) -> bool:
+    """Whether a tensor that no op made has memory of another library's, and came about during the trace.
+
+    torch's own memory can be resized: that of ``torch.tensor([1, 2])``, say, which is a factory. What NumPy, DLPack, a
+    buffer of Python's or a kernel of another library has made cannot. A single number is no work, and what the model
+    holds in arrays was there before.
+    """
+    if tensor.layout is not torch.strided or tensor.numel() < 2:
+        return False
+    storage = tensor.untyped_storage()
+    return not storage.resizable() and _is_new(tensor) and not _lies_in(storage.data_ptr(), _arrays_of(modules))
+
+
+def note_on(tensor: torch.Tensor) -> str:
+    """What is not counted of it."""
+    return (
+        f"a tensor {tuple(tensor.shape)} was made outside torch, by NumPy or a kernel that the trace cannot see; the "
+        f"work that made it is not counted"
+    )
+
+
+def forget_age() -> None:
+    """Makes all objects old, so that those which a trace makes are known by their youth. Nothing is collected."""
+    if gc.get_freeze_count():
+        gc.collect(1)  # the user's frozen objects must stay frozen
+    else:
+        gc.freeze()
+        gc.unfreeze()
+
+
+def _is_new(tensor: torch.Tensor) -> bool:
+    return any(found is tensor for found in gc.get_objects(generation=0))
+
+
+def _arrays_of(modules: Iterable[nn.Module]) -> Iterator[np.ndarray[Any, Any]]:
+    for module in modules:
+        for value in vars(module).values():
+            held = value if isinstance(value, (list, tuple)) else value.values() if type(value) is dict else [value]
+            for item in held:
+                if isinstance(item, np.ndarray):
+                    yield item
+
+
+def _lies_in(address: int, arrays: Iterable[np.ndarray[Any, Any]]) -> bool:
+    return any(array.ctypes.data <= address < array.ctypes.data + array.nbytes for array in arrays)
