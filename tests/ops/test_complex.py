@@ -398,6 +398,19 @@ def whole(of: Work) -> Work:
     )  # fmt: skip
 
 
+def test_roots_of_factorisations_are_real() -> None:
+    """Cholesky's factor of 3 x 3: 4 products and sums, 3 quotients of complex numbers, 3 roots of real ones."""
+    a = torch.eye(3, dtype=torch.complex64) * 2 + 0.5
+    ours = work("aten.linalg_cholesky_ex.default", self=a)
+    products, sums, quotients = 4, 4, 3
+    assert ours == Work(
+        multiplies=4 * products + 6 * quotients, adds=2 * products + 2 * sums + 3 * quotients, divides=2 * quotients,
+        transcendentals=3,
+    )  # fmt: skip
+    logarithms = work("aten._linalg_slogdet.default", A=a).transcendentals
+    assert logarithms == 3 * 2, "of |z|, a root, a logarithm"
+
+
 def test_fourier_transforms_count_real_operations() -> None:
     """A butterfly is a complex product and two sums, so N / 2 log2 N of them are 5 N log2 N; a scale is real."""
     x = torch.randn(2, 8, dtype=torch.complex64)
