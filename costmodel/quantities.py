@@ -38,14 +38,14 @@ def prod(values: Iterable[Count]) -> Count:
 
 @dataclass(unsafe_hash=True, kw_only=True, slots=True)
 class Work:
-    """Arithmetic by kind. A multiply-accumulate is one ``macs`` and neither a multiply nor an add.
+    """Arithmetic on real numbers by kind. A multiply-accumulate is one ``macs`` and neither a multiply nor an add.
 
     >>> Work(macs=3) + Work(macs=4, adds=1)
     Work(macs=7, adds=1, multiplies=0, divides=0, compares=0, transcendentals=0, macs_on_padding=0)
     """
 
     macs: int = 0
-    """Multiply-accumulates of convolutions and matrix products, taps on zero padding included."""
+    """Multiply-accumulates of convolutions and matrix products, taps on padding included. A complex one is four."""
     adds: int = 0
     """Additions and subtractions outside multiply-accumulates: biases, residuals, sums."""
     multiplies: int = 0

@@ -42,9 +42,10 @@ def register_op(
         bound_because: why the cost of a call is a lower bound, ``None`` where it is not; by default none is.
 
     The function takes an ``OpCall`` (``call.args`` by the op's own argument names, tensors with ``shape``, ``size``
-    and ``dtype``; ``call.outputs``) and returns ``costmodel.Work`` or a dict of its fields. Results are cached:
-    it is called once for all calls with the same arguments on tensors of the same shapes, and so is ``outputs``. A rule
-    registered earlier for the same target is replaced.
+    and ``dtype``; ``call.outputs``) and returns ``costmodel.Work`` or a dict of its fields, which count operations on
+    real numbers, also where the tensors are complex. Results are cached: it is called once for all calls with the same
+    arguments on tensors of the same shapes, and so is ``outputs``. A rule registered earlier for the same target is
+    replaced.
 
     >>> from costmodel import Work
     >>> @register_op("mylib::scale", kind="multiply", fusible=True)
