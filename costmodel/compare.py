@@ -10,6 +10,7 @@ from costmodel.errors import InputError
 from costmodel.measures import MEASURES, Number
 from costmodel.profile import Profile, profile
 from costmodel.rendering import Report
+from costmodel.views.cells import inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,8 @@ class Comparison(Report):
     def table(self) -> pd.DataFrame:
         """One row per model, named by the index: its totals, ``is_exact``, and ``<total>_ratio`` to the baseline.
 
-        Totals that came after the first version, registered measures among them, are the last columns.
+        Totals that came after the first version, registered measures among them, follow; the last columns are ``input``
+        and ``mode``: what each model was given.
         """
         import pandas as pd
 
@@ -45,7 +47,21 @@ class Comparison(Report):
         columns |= self._ratio_columns(leading)
         columns |= {name: self.totals(name) for name in others}
         columns |= self._ratio_columns(others)
+        columns["input"] = list(self.inputs.values())
+        columns["mode"] = [p.mode for p in self.profiles.values()]
         return pd.DataFrame(columns, index=pd.Index(list(self.profiles), name="model"))
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What each model was given: shape and dtype of each input."""
+        return {name: inputs(p) for name, p in self.profiles.items()}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Where the models were not given the same, so that their costs differ for that reason, too."""
+        modes = {name: f"{p.mode} mode" for name, p in self.profiles.items()}
+        compared = (("the inputs differ", self.inputs), ("the modes differ", modes))
+        return tuple(f"{what}: {_by_value(given)}" for what, given in compared if len(set(given.values())) > 1)
 
     def totals(self, name: str) -> list[Number | None]:
         """Each model's total of a measure, as ``Profile.total`` gives it."""
@@ -72,6 +88,18 @@ class Comparison(Report):
         return figures.ratios(self, quantity, ax)
 
 
+def _by_value(given: Mapping[str, str]) -> str:
+    """Each value with the models that have it; of the most frequent one, last, the models are not listed."""
+    having: dict[str, list[str]] = {}
+    for name, value in given.items():
+        having.setdefault(value, []).append(name)
+    ordered = sorted(having.items(), key=lambda item: len(item[1]))
+    parts = [f"{value} for {', '.join(names)}" for value, names in ordered]
+    if len(ordered[-1][1]) > 1:
+        parts[-1] = f"{ordered[-1][0]} for the other{'s' if len(ordered[-1][1]) > 1 else ''}"
+    return "; ".join(parts)
+
+
 def compare(
     models: Mapping[str, Any] | Iterable[str],
     inputs: Any = None,
@@ -85,7 +113,8 @@ def compare(
     Args:
         models: a dict of name to model (a module, a spec string as ``costmodel.load`` takes it, or its ``Profile``), or
             a list of spec strings.
-        inputs: as for ``profile``, for all of them; ``None`` asks each model what it takes.
+        inputs: as for ``profile``, for all of them; ``None`` asks each model what it takes. Where those differ,
+            ``Comparison.warnings`` and every view say so.
         baseline: the name of the model that ratios are relative to.
         progress: iterates over the names, to show progress.
         options: further arguments of ``profile``.

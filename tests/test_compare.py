@@ -75,6 +75,45 @@ def test_the_forms_of_a_comparison_agree() -> None:
     assert c.to_latex().count(r" \\") == 3
 
 
+def test_every_form_names_the_input_of_each_model() -> None:
+    """Text, Markdown, page, notebook, CSV, JSON, LaTeX and table: the same input, with no warning."""
+    c = costmodel.compare({"a": linear(4), "b": linear(6)}, costmodel.Input((3, 8), torch.float32))
+    assert c.inputs == {"a": "3×8 float32", "b": "3×8 float32"}
+    assert (c.table["input"].tolist(), c.table["mode"].tolist()) == (["3×8 float32"] * 2, ["eval"] * 2)
+    assert list(c.table.columns[-2:]) == ["input", "mode"]
+    forms = (str(c), c.to_markdown(), c.to_html(), c._repr_html_(), c.to_csv())
+    assert all("3×8 float32" in form for form in forms)
+    assert r"a & 3$\times$8 float32 & 32 &" in c.to_latex()
+    assert [m["inputs"] for m in json.loads(c.to_json())["models"]] == [[{"shape": [3, 8], "dtype": "float32"}]] * 2
+    assert c.warnings == ()
+    assert json.loads(c.to_json())["warnings"] == []
+    assert not any("differ:" in form for form in forms)
+
+
+def test_inputs_that_differ_are_warned_of_in_every_form() -> None:
+    """Which model has which; the input of most is named last. Modes of saved profiles may differ, too."""
+    p = costmodel.profile(linear(4), (3, 8))
+    c = costmodel.compare({"a": p, "b": costmodel.profile(linear(4), (5, 8)), "c": p})
+    warning = "he inputs differ: 5×8 float32 for b; 3×8 float32 for the others"
+    forms = (str(c), c.to_markdown(), c.to_html(), c._repr_html_())
+    assert all(warning in form for form in forms)
+    assert "% the inputs differ: 5×8 float32 for b" in c.to_latex()
+    assert json.loads(c.to_json())["warnings"] == [f"t{warning}"]
+    assert c.table["input"].tolist() == ["3×8 float32", "5×8 float32", "3×8 float32"]
+    train = costmodel.profile(linear(4), (3, 8), mode="train")
+    assert costmodel.compare({"a": p, "b": train}).warnings == ("the modes differ: eval mode for a; train mode for b",)
+
+
+def test_a_narrow_terminal_names_the_input_below_the_table() -> None:
+    """Where the column has no room, one line says what all models were given, or the warning who was given what."""
+    from costmodel.views.text import comparison
+
+    shown = comparison(costmodel.compare(["resnet18", "mobilenet_v2"]), width=60)
+    assert "input 1×3×224×224 float32, eval mode" in shown
+    shown = comparison(costmodel.compare(["resnet18", "inception_v3"]), width=60)
+    assert "1×3×299×299 float32 for inception_v3" in " ".join(shown.split())
+
+
 def test_a_difference_finds_new_gone_and_changed_layers() -> None:
     """Layers are matched by name; what is as it was is not listed."""
 

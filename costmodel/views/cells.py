@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from costmodel.profile import Profile
 
 
+def inputs(p: Profile) -> str:
+    """What a model was given: shape and dtype of each input.
+
+    >>> import costmodel
+    >>> inputs(costmodel.profile("resnet18"))
+    '1×3×224×224 float32'
+    """
+    return ", ".join(f"{units.shape(t.shape)} {t.dtype}" for t in p.inputs) or "nothing"
+
+
 def is_exact(p: Profile, measure: Measure) -> bool:
     """Whether a total is more than a lower bound."""
     return p.is_exact or not measure.needs_rules

@@ -41,13 +41,15 @@ def comparison(c: Comparison) -> str:
     """The totals of several models, one line per model."""
     models = [
         {
-            "name": name, "totals": _totals(p), "is_exact": p.is_exact, "crosscheck": p.crosscheck().ok,
+            "name": name, "inputs": _inputs(p), "mode": p.mode, "totals": _totals(p), "is_exact": p.is_exact,
+            "crosscheck": p.crosscheck().ok,
         }
         for name, p in c.profiles.items()
     ]  # fmt: skip
     lines = ",\n".join(map(_compact, models))
     head = (
         f'"format":"costmodel-comparison","version":{VERSION},"baseline":{_compact(c.baseline)},'
+        f'"warnings":{_compact(c.warnings)},'
         f'"measures":{_compact(_measures())}'
     )
     return f'{{{head},"models":[\n{lines}\n]}}\n'
@@ -69,7 +71,7 @@ def document(p: Profile) -> dict[str, Any]:
         "mode": p.mode,
         "execution": p.execution,
         "is_exact": p.is_exact,
-        "inputs": [{"shape": list(t.shape), "dtype": t.dtype} for t in p.inputs],
+        "inputs": _inputs(p),
         "measures": _measures(),
         "totals": _totals(p),
         "layers": [{str(k): _shown(v) for k, v in row.items()} for row in rows],
@@ -93,6 +95,10 @@ def _coverage(p: Profile) -> dict[str, Any]:
     if not coverage["bounds"]:
         del coverage["bounds"]
     return coverage
+
+
+def _inputs(p: Profile) -> list[dict[str, Any]]:
+    return [{"shape": list(t.shape), "dtype": t.dtype} for t in p.inputs]
 
 
 def _measures() -> dict[str, dict[str, Any]]:

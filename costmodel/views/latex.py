@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.measures import of_layers
 from costmodel.views import units
-from costmodel.views.cells import layer_cells, total_cell
+from costmodel.views.cells import inputs, layer_cells, total_cell
 
 if TYPE_CHECKING:
     from costmodel.compare import Comparison
@@ -42,8 +42,9 @@ def profile(p: Profile) -> str:
 def comparison(c: Comparison) -> str:
     """One row per model."""
     shown = of_layers("summary")
-    rows = [[model, *(total_cell(p, measure) for measure in shown)] for model, p in c.profiles.items()]
-    return table(["model", *(units.head(measure.name) for measure in shown)], rows, left=1)
+    rows = [[model, inputs(p), *(total_cell(p, measure) for measure in shown)] for model, p in c.profiles.items()]
+    made = table(["model", "input", *(units.head(measure.name) for measure in shown)], rows, left=2)
+    return "".join(f"% {' '.join(warning.split())}\n" for warning in c.warnings) + made
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int, last: Sequence[str] | None = None) -> str:

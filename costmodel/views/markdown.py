@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from costmodel.measures import MEASURES, RANKED_BY, Measure, add, of_layers, shown_in
 from costmodel.views import units
-from costmodel.views.cells import is_exact, layer_cells, total_cell
+from costmodel.views.cells import inputs, is_exact, layer_cells, total_cell
 
 if TYPE_CHECKING:
     from costmodel.compare import Comparison
@@ -76,10 +76,9 @@ def pictures(figures: Mapping[str, str]) -> list[str]:
 
 def profile(p: Profile, figures: Mapping[str, str] | None = None) -> str:
     """A profile: its totals, whether to trust them, what is counted; then where the costs go, layer by layer."""
-    inputs = ", ".join(f"{units.shape(t.shape)} {t.dtype}" for t in p.inputs) or "nothing"
     parts = [
         f"# What {escape(p.name)} costs",
-        f"One forward of `{_code(p.graph.model)}` in {p.mode} mode, on {inputs}.",
+        f"One forward of `{_code(p.graph.model)}` in {p.mode} mode, on {inputs(p)}.",
         table(["", "", "exactly"], _totals(p), left=1),
         conventions(),
         _trust(p),
@@ -243,22 +242,24 @@ def _value(value: object) -> str:
 def comparison(c: Comparison, figures: Mapping[str, str] | None = None) -> str:
     """Several models: a table of totals, ratios to the baseline, and whether to trust each."""
     shown = shown_in("totals")
-    head = ["model", *(units.head(measure.name) for measure in shown)]
-    rows = [[escape(model), *(total_cell(p, measure) for measure in shown)] for model, p in c.profiles.items()]
-    parts = [f"# {len(c.profiles)} models compared", table(head, rows)]
+    head = [units.head(measure.name) for measure in shown]
+    rows = [
+        [escape(model), inputs(p), *(total_cell(p, measure) for measure in shown)] for model, p in c.profiles.items()
+    ]
+    parts = [f"# {len(c.profiles)} models compared", table(["model", "input", *head], rows, left=2)]
+    parts += [f"⚠️ {escape(units.sentence_case(warning))}." for warning in c.warnings]
     if c.baseline is not None:
         columns = [[units.ratio(value) for value in c.ratios(measure.name)] for measure in shown]
         ratios = [[escape(model), *(column[i] for column in columns)] for i, model in enumerate(c.profiles)]
-        parts.append(f"Times {escape(c.baseline)}:\n\n{table(head, ratios)}")
+        parts.append(f"Times {escape(c.baseline)}:\n\n{table(['model', *head], ratios)}")
     parts += [conventions(), *pictures(figures or {})]
     trust = "\n".join(
         f"- {escape(model)}: {verdict(p.crosscheck())} {coverage_line(p.coverage)}" for model, p in c.profiles.items()
     )
     parts.append(f"## Are they true?\n\n{trust}")
     for model, p in c.profiles.items():
-        inputs = ", ".join(f"{units.shape(t.shape)} {t.dtype}" for t in p.inputs)
         layers = folded(_layers_title(p), _layers(p))
-        parts.append(f"## {escape(model)}\n\nOn {inputs}, in {p.mode} mode.\n\n{_kinds(p)}\n\n{layers}")
+        parts.append(f"## {escape(model)}\n\nOn {inputs(p)}, in {p.mode} mode.\n\n{_kinds(p)}\n\n{layers}")
     return "\n\n".join(parts) + "\n"
 
 

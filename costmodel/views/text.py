@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import InputError
-from costmodel.graph import TensorSpec
 from costmodel.measures import MEASURES, RANKED_BY, Measure, of_layers, shown_in
 from costmodel.views import grid, units
-from costmodel.views.cells import is_exact, total_cell
+from costmodel.views.cells import inputs, is_exact, total_cell
 from costmodel.views.grid import WIDE, plain
 from costmodel.views.tree import Node, tree
 
@@ -132,8 +131,7 @@ def _head(p: Profile) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    inputs = ", ".join(_input(t) for t in p.inputs)
-    title = Text.assemble((p.name, "bold"), "  ", (f"input {inputs or 'none'}, {p.mode} mode", "dim"))
+    title = Text.assemble((p.name, "bold"), "  ", (f"input {inputs(p)}, {p.mode} mode", "dim"))
     table = Table(title=title, title_justify="left", title_style="", box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(no_wrap=True)
@@ -170,10 +168,6 @@ _REMARKS: Mapping[str, Callable[[Profile], str]] = {
     "peak_memory": lambda _: " live, parameters apart",
 }  # fmt: skip
 """What the head says about a total besides its digits."""
-
-
-def _input(t: TensorSpec) -> str:
-    return f"{units.shape(t.shape)} {t.dtype}"
 
 
 def verdict_parts(p: Profile, check: CrossCheck) -> list[RenderableType]:
@@ -377,6 +371,7 @@ def comparison_parts(c: Comparison, width: int = WIDE) -> list[RenderableType]:
     from rich.text import Text
 
     models = list(c.profiles.items())
+    given = [inputs(p) for _, p in models]
     columns = []
     for measure in of_layers("totals"):
         cells = [total_cell(p, measure) for _, p in models]
@@ -388,11 +383,17 @@ def comparison_parts(c: Comparison, width: int = WIDE) -> list[RenderableType]:
             )
     checks = [p.crosscheck() for _, p in models]
     columns.append(grid.Column("cross-check", [_verdict(check) for check in checks], 7))
+    columns.append(grid.Column("input", given, 5 if c.warnings else 1, right=False, style="dim"))
     longest = max(len(name) for name, _ in models)
     labels = [Text(name, style="bold") for name, _ in models]
     table, dropped = grid.table("model", labels, columns, width, least=min(longest, 40))
-    remarks = ([f"ratios are to {c.baseline}"] if c.baseline is not None else []) + grid.left_out(dropped)
+    remarks = [f"ratios are to {c.baseline}"] if c.baseline is not None else []
+    if "input" in dropped and not c.warnings:
+        remarks.append(f"input {given[0]}, {models[0][1].mode} mode")
+        dropped.remove("input")
+    remarks += grid.left_out(dropped)
     parts: list[RenderableType] = [table, *([grid.dim(remarks)] if remarks else [])]
+    parts += [Text.assemble(("! ", "yellow"), warning) for warning in c.warnings]
     for (name, p), check in zip(models, checks, strict=True):
         if not (check.ok and check.checked and p.is_exact):
             parts += ["", Text(name, style="bold"), *verdict_parts(p, check)]

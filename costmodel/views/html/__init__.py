@@ -14,6 +14,8 @@ from costmodel.views.html import data
 from costmodel.views.html.summary import ranges, summary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jinja2 import Environment
 
     from costmodel.compare import Comparison
@@ -30,7 +32,7 @@ def profile(p: Profile) -> str:
 def comparison(c: Comparison) -> str:
     """Several models as a page: side by side, and each by itself."""
     title = f"{len(c.profiles)} models compared"
-    return _page("comparison.html.j2", list(c.profiles.values()), title, charts.of_comparison(), c.baseline)
+    return _page("comparison.html.j2", list(c.profiles.values()), title, charts.of_comparison(), c.baseline, c.warnings)
 
 
 def profile_fragment(p: Profile) -> str:
@@ -41,7 +43,7 @@ def profile_fragment(p: Profile) -> str:
 def comparison_fragment(c: Comparison) -> str:
     """A compact table of several models' totals, for notebooks."""
     rows = [summary(p) for p in c.profiles.values()]
-    return _environment().get_template("fragment_comparison.html.j2").render(rows=rows)
+    return _environment().get_template("fragment_comparison.html.j2").render(rows=rows, warnings=c.warnings)
 
 
 def page(source: str, **context: Any) -> str:
@@ -55,8 +57,9 @@ def from_template(name: str, **context: Any) -> str:
 
 
 def _page(
-    template: str, profiles: list[Profile], title: str, figures: dict[str, charts.Figure], baseline: str | None = None
-) -> str:
+    template: str, profiles: list[Profile], title: str, figures: dict[str, charts.Figure], baseline: str | None = None,
+    warnings: Sequence[str] = (),
+) -> str:  # fmt: skip
     shown = data.kinds(profiles)
     summaries = [summary(p) for p in profiles]
     payload: dict[str, Any] = {
@@ -80,6 +83,7 @@ def _page(
             kinds=shown,
             convention=EVERY_OPERATION.name,
             baseline=baseline,
+            warnings=warnings,
         )
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.measures import Measure, Number, shown_in
 from costmodel.views import units
-from costmodel.views.cells import is_exact, total_cell
+from costmodel.views.cells import inputs, is_exact, total_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,7 @@ class Summary:
     """The head of a report on one model."""
 
     name: str
+    input: str
     facts: tuple[tuple[str, str], ...]
     figures: tuple[Figure, ...]
     coverage: Coverage
@@ -86,13 +87,14 @@ def summary(p: Profile) -> Summary:
     macs_twice = sum(int(layer.work.macs) for layer in layers if layer.name in twice)
     read = "nothing computed" if p.execution == "meta" else "run on real tensors"
     facts = (
-        ("input", ", ".join(f"{units.shape(t.shape)} {t.dtype}" for t in p.inputs)),
+        ("input", inputs(p)),
         ("forward", p.mode),
         ("read by", f"one forward, {read}"),
         ("layers", f"{len(layers):,}"),
     )
     return Summary(
         p.name,
+        inputs(p),
         facts,
         _figures(p),
         p.coverage,
