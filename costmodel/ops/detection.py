@@ -16,7 +16,7 @@ from costmodel.quantities import Work
 
 _IMAGE = TensorSpec((2, 8, 9, 7))
 _BOXES = TensorSpec((3, 5))
-_BILINEAR = Work(multiplies=4, adds=3)
+BILINEAR = Work(multiplies=4, adds=3)
 
 
 def _kept(args: Arguments) -> Outputs:
@@ -92,7 +92,7 @@ def _samples(call: OpCall) -> tuple[int, int]:
 def _align_work(call: OpCall) -> Work:
     # Each bin is the mean of its samples, each one a bilinear interpolation.
     samples, boxes = _samples(call)
-    of_one_bin = _BILINEAR.times(samples) + Work(adds=samples - boxes, divides=call.args["rois"].shape[0])
+    of_one_bin = BILINEAR.times(samples) + Work(adds=samples - boxes, divides=call.args["rois"].shape[0])
     return of_one_bin.times(prod(call.outputs[0].shape[1:]))
 
 
@@ -162,7 +162,7 @@ def _deformable_work(call: OpCall) -> Work:
     # One bilinear sample for every tap of every input channel at every position, then an ordinary convolution.
     taps = x.shape[0] * x.shape[1] * prod(w.shape[2:]) * prod(y.shape[2:])
     masked = Work(multiplies=taps) if call.args["use_mask"] else Work()
-    return Work(macs=y.size * prod(w.shape[1:]), adds=y.size) + _BILINEAR.times(taps) + masked
+    return Work(macs=y.size * prod(w.shape[1:]), adds=y.size) + BILINEAR.times(taps) + masked
 
 
 def _deformable_kind(call: OpCall) -> str:

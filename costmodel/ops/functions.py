@@ -10,6 +10,7 @@ from costmodel.declared import DECLARED, LAYER_OP, Declared
 from costmodel.errors import InputError
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
+from costmodel.ops.complex_numbers import as_counted
 from costmodel.ops.custom import OpWork, checked_work
 from costmodel.ops.rule import KINDS, RULES, Outputs, Rule, Torch, always, every_argument, no_temporaries, register
 from costmodel.quantities import Traffic, Work
@@ -20,7 +21,7 @@ def register_function(
     *,
     outputs: Callable[[Arguments], Outputs] | None = None,
     arguments: str = "",
-    kind: str = "other",
+    kind: str | Callable[[OpCall], str] = "other",
     traffic: Callable[[OpCall], Traffic] = every_argument,
     access: Callable[[OpCall, int], AccessMap] = everything,
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
@@ -39,13 +40,14 @@ def register_function(
         outputs: from the arguments, a ``TensorSpec`` of what it returns, or a tuple of some. It is then not run on meta
             tensors. By default it is run, which needs real tensors.
         arguments: the names of its arguments, separated by spaces; by default those of its signature, without ``ctx``.
-        kind: the category, one of ``costmodel.ops.KINDS``.
+        kind: the category, one of ``costmodel.ops.KINDS``, or a function of the call that says it.
         traffic: what it reads and writes; by default every tensor argument once and every output once.
         access: which input positions its outputs depend on; by default all.
         temporaries: a ``TensorSpec`` of each tensor that it allocates besides its outputs and frees before it returns.
         bound_because: why the cost of a call is a lower bound, ``None`` where it is not; by default none is.
-        observe: what a run on real tensors reads off the arguments, a dict of ints; the decorated function finds it in
-            ``call.args["observed"]``.
+        observe: what is read off the arguments' values, a dict of ints, which the decorated function finds in
+            ``call.args["observed"]``. On meta tensors it is given only those that have values; where it raises
+            ``KeyError`` nothing was read.
         source: where the definition is written down.
 
     >>> def kernel(x):
@@ -67,7 +69,8 @@ def register_function(
             del RULES[op]
         register(
             Rule(
-                targets=(op,), kind=always(kind), outputs=Torch.META if outputs is None else outputs,
+                targets=(op,), kind=kind if callable(kind) else always(kind),
+                outputs=Torch.META if outputs is None else outputs,
                 work=checked_work(function), traffic=traffic, access=access, temporaries=temporaries, fusible=False,
                 source=source, free_because=None, examples=(), bound_because=bound_because, observe=observe,
             )
@@ -89,7 +92,8 @@ register(
     Rule(
         targets=(LAYER_OP,),
         kind=lambda call: call.args["kind"] if call.args["kind"] in KINDS else "other",
-        outputs=lambda args: TensorSpec(args["shape"], args["dtype"]), work=lambda call: Work(**call.args["work"]),
+        outputs=lambda args: TensorSpec(args["shape"], args["dtype"]),
+        work=as_counted(lambda call: Work(**call.args["work"])),
         traffic=_layer_traffic, access=everything, temporaries=no_temporaries, fusible=False,
         source="costmodel.register_layer(..., opaque=True)", free_because=None, examples=(),
     )

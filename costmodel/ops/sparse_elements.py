@@ -8,6 +8,7 @@ from typing import Any
 
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, Sparse, TensorSpec
+from costmodel.ops.complex_numbers import as_counted
 from costmodel.ops.rule import (
     RULES,
     Outputs,
@@ -73,7 +74,7 @@ def _function(*targets: str) -> list[Rule]:
             return _stored_like(x, y.dtype)
 
         made = sparse_rule(
-            target, kind="other", outputs=outputs, work=lambda call: dense.work(_on_values(call)),
+            target, kind="other", outputs=outputs, work=as_counted(lambda call: dense.work(_on_values(call))),
             bound_because=_unless_coalesced,
         )  # fmt: skip
         return replace(made, kind=lambda call: dense.kind(_on_values(call)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import wraps
 from threading import get_ident
@@ -21,9 +22,11 @@ from costmodel.ops import RULES, Torch
 from costmodel.ops.third_party import load_imported
 from costmodel.torch_private import without_modes
 from costmodel.trace.calls import Calls
+from costmodel.trace.executor import leaves
 from costmodel.trace.specs import map_tensors
 from costmodel.trace.tensor_meta import meta_with_template
 from costmodel.trace.tensor_table import TensorTable
+from costmodel.trace.traced_tensor import is_on_meta
 
 _MISSING = object()
 
@@ -40,16 +43,18 @@ class UnseenCalls:
     def __enter__(self) -> UnseenCalls:
         load_imported()
         for declared in DECLARED.values():
-            found = declared.found()
+            found: Any = declared.found()
+            is_class = inspect.isclass(found)
             if found is None:
                 continue
             if declared.cost is not None:
                 self._replace(found, "forward", self._layer(declared, found.forward))
-            elif isinstance(found, type):
-                apply = self._function(declared, getattr(found, "apply"), _names(declared, found))  # noqa: B009  # it is an autograd function
-                self._replace(found, "apply", staticmethod(apply))
+            elif is_class:
+                # Not ``apply``, which models keep under other names: ``swish = Swish.apply``.
+                forward = self._function(declared, found.forward, _takes_context(found))
+                self._replace(found, "forward", staticmethod(forward))
             else:
-                function = self._function(declared, found, _names(declared, found))
+                function = self._function(declared, found)
                 for holder, name in self._holders(declared, found):
                     self._replace(holder, name, function)
         return self
@@ -87,27 +92,35 @@ class UnseenCalls:
         finally:
             self._is_inside = False
 
-    def _function(self, declared: Declared, function: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
-        signature = None if declared.arguments else _signature(declared.found())
+    def _function(
+        self, declared: Declared, function: Callable[..., Any], takes_context: bool = False
+    ) -> Callable[..., Any]:
+        signature = None if declared.arguments else inspect.signature(function)
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             if self._is_seen():
                 return function(*args, **kwargs)
-            given = dict(zip(names, args, strict=False)) | kwargs
-            if signature is not None:
+            if signature is None:
+                given = dict(zip(declared.arguments, args, strict=False)) | kwargs
+            else:
                 found = signature.bind_partial(*args, **kwargs)
                 found.apply_defaults()
-                given = dict(found.arguments)
+                given = dict(list(found.arguments.items())[takes_context:])
             rule = RULES[declared.op]
             bound = {name: _listed(map_tensors(value, self._table.spec)) for name, value in given.items()}
             if self._is_real:
-                if rule.observe is not None and (observed := rule.observe(given)):
-                    bound["observed"] = observed
+                if rule.observe is not None:
+                    with without_modes():
+                        _keep(bound, rule.observe(given))
                 self._record_temporaries(rule.temporaries(bound))
                 return self._adopted(declared.op, bound, self._unseen(function, args, kwargs))
             if isinstance(rule.outputs, Torch):
                 raise NeedsValuesError(f"{declared.op} is registered without outputs, so it is run")
+            if rule.observe is not None:
+                readable = {name: value for name, value in given.items() if not any(map(is_on_meta, leaves(value)))}
+                with without_modes(), suppress(KeyError):  # of an argument without values
+                    _keep(bound, rule.observe(readable))
             self._record_temporaries(rule.temporaries(bound))
             return self._made(declared.op, bound, rule.outputs(bound))
 
@@ -167,20 +180,16 @@ def _cost(function: Callable[[Any, tuple[int, ...]], Any], module: nn.Module, in
         ) from error
 
 
+def _keep(bound: Arguments, observed: dict[str, int]) -> None:
+    if observed:
+        bound["observed"] = observed
+
+
 def _listed(value: Any) -> Any:
     """A tuple as a list, in which an op's tensors are looked for."""
     return list(value) if isinstance(value, tuple) else value
 
 
-def _signature(found: Any) -> inspect.Signature:
-    """The signature of a function, or of what an autograd function's ``apply`` takes."""
-    if not isinstance(found, type):
-        return inspect.signature(found)
-    signature = inspect.signature(found.forward)  # type: ignore[attr-defined]  # an autograd function has one
-    own_setup = getattr(found, "setup_context", None) is not torch.autograd.Function.setup_context
-    parameters = list(signature.parameters.values())
-    return signature.replace(parameters=parameters if own_setup else parameters[1:])
-
-
-def _names(declared: Declared, found: Any) -> tuple[str, ...]:
-    return declared.arguments or tuple(_signature(found).parameters)
+def _takes_context(function: Any) -> bool:
+    """Whether the forward of an autograd function has ``ctx`` as its first argument."""
+    return bool(getattr(function, "setup_context", None) is torch.autograd.Function.setup_context)

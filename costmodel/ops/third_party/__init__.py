@@ -8,7 +8,11 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-FILES: dict[str, str] = {}
+FILES = {
+    "mamba_ssm": "mamba", "causal_conv1d": "causal_conv1d", "causal_conv1d_cuda": "causal_conv1d",
+    "DaoAILab": "causal_conv1d", "flash_attn": "flash_attn", "mmcv": "mmcv", "spconv": "spconv",
+    "torchsparse": "torchsparse",
+}  # fmt: skip
 """By the name of a library, or the namespace of its ops, the file that has its rules."""
 
 _loaded: set[str] = set()
