@@ -367,13 +367,19 @@ def profile(
         mode: the mode of the forward pass, ``"eval"`` or ``"train"``.
         strict: raise where an op has no rule or a figure is a lower bound, instead of marking the profile inexact.
         execution: ``"meta"`` computes nothing; ``"real"`` runs the model on real tensors; ``"auto"`` does the first,
-            and the second for a model that reads a tensor's value.
+            and the second where the forward fails without values, for whatever reason (``graph.reason`` says why).
+            Small integer tensors that are given keep their values; where a model looks into integers of which a shape
+            was given, they are zeros. Tensors name the model's own device.
         dtype: price the model and its floating inputs as if they were of this dtype, ``"bfloat16"`` or
             ``torch.bfloat16``.
 
+    Threads: while it runs, the model's modules are in ``mode``, and real runs work on copies of its buffers. Another
+    thread that runs the same model at that time would see this: profile a copy (``copy.deepcopy(model)``), or in the
+    mode in which the model is, which then is not touched. Profiles wait for each other, and ``os.fork`` for them.
+
     Raises:
         InputError: the arguments cannot be understood.
-        ForwardError: the model's forward failed; the message names the layer and the shapes.
+        ForwardError: the model's forward failed; the message names the layer, the line and the shapes.
         UnknownOpError: with ``strict``, an op without a rule ran, or a figure is a lower bound.
         NeedsValuesError: with ``execution="meta"``, the model reads a tensor's value.
 

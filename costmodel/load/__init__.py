@@ -68,6 +68,8 @@ def apply(function: Callable[[nn.Module], Result], spec: str, *, weights: bool =
         if not any(tensor.is_meta for tensor in tensors):
             raise
         needed, available = sum(tensor.nbytes for tensor in tensors), physical_memory()
+        if needed > available and isinstance(error, ForwardError):
+            raise
         if needed > available:
             raise NeedsValuesError(
                 f"{error}. For its values {spec} must be built with its weights, {needed / 2**30:.1f} GiB of the "

@@ -73,11 +73,7 @@ class Executor(ABC):
         """
         (x,), kwargs = call.args, call.kwargs
         device = kwargs.get("device")
-        if (
-            device is None
-            or self.model_device == "meta"
-            or torch.device(device).type not in ("meta", self.model_device)
-        ):
+        if device is None or torch.device(device).type not in ("meta", self.model_device):
             return call
         same_layout = kwargs.get("memory_format") in (None, torch.preserve_format)
         if same_layout and kwargs.get("dtype") in (None, x.dtype):

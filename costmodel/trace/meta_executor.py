@@ -12,7 +12,7 @@ from costmodel.ops import Torch
 from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, Identity, NewTensor, NewTensors, View, Written
 from costmodel.trace.executor import Direct, Executor, leaves, map_leaves
 from costmodel.trace.plan import How, Plan
-from costmodel.trace.specs import META, empty_meta
+from costmodel.trace.specs import CPU, META, empty_meta
 from costmodel.trace.tensor_meta import meta_with_template
 from costmodel.trace.tensor_table import TensorTable, lies_on_meta
 from costmodel.trace.traced_tensor import is_on_meta, tensors_on
@@ -99,6 +99,8 @@ class MetaExecutor(Executor):
         written = [self.table.spec(tensor) for tensor in leaves(plan.signature.written(args, kwargs))]
         if all(map(self._is_own, written)) and self._is_constant(call, bound):
             self.observe(plan, call, bound)
+            if self._is_placed_on_meta(call):  # by a model on meta: on another device, what it makes has values
+                kwargs = {**kwargs, "device": CPU}
             result = func(*args, **kwargs)
         else:
             if not _DATA_DEPENDENT.isdisjoint(func.tags):
@@ -134,10 +136,13 @@ class MetaExecutor(Executor):
             if lies_on_meta(spec) or spec.storage in self._stale:
                 return False
             elements += spec.size
-        device = call.kwargs.get("device")
-        if device is not None and torch.device(device).type == "meta":
+        if self.model_device != "meta" and self._is_placed_on_meta(call):
             return False
         return elements <= SMALL and not any(is_on_meta(t) for t in leaves((call.args, call.kwargs)))
+
+    def _is_placed_on_meta(self, call: Dispatch) -> bool:
+        device = call.kwargs.get("device")
+        return device is not None and torch.device(device).type == "meta"
 
     # -- real tensors in a kernel for meta tensors --------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ DTYPE_NAME: dict[torch.dtype, str] = {
 
 DTYPE: dict[str, torch.dtype] = {name: dtype for dtype, name in DTYPE_NAME.items()}
 
-META = torch.device("meta")
+META, CPU = torch.device("meta"), torch.device("cpu")
 
 PLAIN = frozenset({bool, int, float, complex, str, type(None)})
 """Types of arguments that are their own record."""

@@ -204,6 +204,26 @@ def test_integers_that_are_given_as_a_shape_are_zeros() -> None:
     assert (p.macs, p.execution) == (2 * 3 * 4 * 10, "meta")
 
 
+def test_what_a_model_on_meta_makes_has_values() -> None:
+    """It may look whether a mask that it has made is all ones, as those of transformers do."""
+
+    class Masks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            mask = torch.ones(x.shape[:2], device=x.device)
+            mask = mask.to(device=self.layer.weight.device, dtype=torch.bool)
+            return self.layer(x) if mask.all() else self.layer(x) * mask[..., None]
+
+    with torch.device("meta"):
+        model = Masks()
+    p = costmodel.profile(model, (2, 3, 4))
+    assert (p.macs, p.execution) == (96, "meta")
+    assert "aten.mul.Tensor" not in p.coverage.counted
+
+
 def test_a_fork_while_another_thread_profiles() -> None:
     """The child does not wait for a lock that nobody in it will release."""
 
