@@ -39,7 +39,7 @@ def conv(
 
     params = c_out (c_in / groups) prod(kernel) + c_out if bias
     macs = batch prod(out) c_out (c_in / groups) prod(kernel), taps on padding included
-    flops = 2 macs + output elements if bias; complex-valued: 4 macs for each, and 2 adds
+    flops = 2 macs + output elements if bias; complex-valued: each mac is 4, each add 2
     memory_access = x + w + b + y, and a padded copy of x where a kernel of its own pads
 
     Shapes: x (batch, c_in, *size), w (c_out, c_in / groups, *kernel), y (batch, c_out, *out).
@@ -136,7 +136,7 @@ def depthwise_conv(
     """A convolution of every channel with filters of its own: groups = channels.
 
     params = M multiplier D_K^2 + M multiplier if bias
-    macs = batch D_K^2 M multiplier D_F^2
+    macs = batch D_K^2 M multiplier D_F^2; complex-valued: each is 4
 
     In the letters of the paper: M channels, D_K the kernel's side, D_F the output's.
     Source: Howard et al., MobileNets, arXiv:1704.04861, section 3.1, eq. 4.
@@ -173,7 +173,7 @@ def pointwise_conv(
     """A convolution with a kernel of one position: a matrix product over the channels.
 
     params = M N + N if bias
-    macs = batch M N D_F^2
+    macs = batch M N D_F^2; complex-valued: each is 4
     memory_access = hw (c1 + c2) + c1 c2 for batch 1, no bias, stride 1 and groups 1
 
     In the letters of the paper: M channels in, N out, D_F the output's side.
@@ -213,7 +213,7 @@ def grouped_conv(
     """A convolution in ``groups`` that do not see each other.
 
     params = k^2 (c1 / g) c2 + c2 if bias: 1 / g of the standard one's
-    macs = batch prod(out) k^2 (c1 / g) c2, likewise
+    macs = batch prod(out) k^2 (c1 / g) c2, likewise; complex-valued: each is 4
 
     Source: Xie et al., ResNeXt, arXiv:1611.05431, section 3.3; Zhang et al., ShuffleNet, arXiv:1707.01083, section 3.
 

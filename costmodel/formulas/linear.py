@@ -15,7 +15,7 @@ def linear(
 
     params = in out + out if bias
     macs = rows in out
-    flops = 2 macs + rows out if bias; complex-valued: 4 macs for each, and 2 adds
+    flops = 2 macs + rows out if bias; complex-valued: each mac is 4, each add 2
     memory_access = x + w + b + y = rows in + in out + out + rows out
 
     Shapes: x (*rows, in_features), w (out_features, in_features), y (*rows, out_features).
@@ -55,7 +55,7 @@ def bilinear(
     """y_k = x1 A_k x2^T + b_k for every row: first x1 A_k, a matrix product, then its product with x2.
 
     params = in1 in2 out + out if bias
-    macs = rows out in2 (in1 + 1); complex-valued: 4 for each
+    macs = rows out in2 (in1 + 1); complex-valued: each is 4
     memory_access = x1 + x2 + w + b + y
 
     Shapes: x1 (*rows, in1), x2 (*rows, in2), w (out, in1, in2), y (*rows, out).
@@ -90,7 +90,7 @@ def matmul(
     """A (batched) matrix product (m, k) (k, n); ``added`` is how many elements a tensor added to it has (baddbmm).
 
     macs = batch m n k
-    flops = 2 macs + batch m n if something is added; complex-valued: 4 macs for each, and 2 adds
+    flops = 2 macs + batch m n if something is added; complex-valued: each mac is 4, each add 2
     memory_access = batch (m k + k n + m n) + added
 
     Shapes: a (*batch, m, k), b (*batch, k, n), y (*batch, m, n).

@@ -95,6 +95,7 @@ def adaptive_avg_pool(
     """The mean of windows chosen so that ``output_size`` comes out; None keeps an axis.
 
     flops = batch channels prod over axes of the windows' summed lengths: as many adds and divisions
+    flops = 2 for each add and 11 for each division, complex-valued
     memory_access = x + y
 
     Window i of ``out`` goes from floor(i size / out) to ceil((i + 1) size / out); see adaptive_window_elements.
@@ -151,7 +152,7 @@ def global_avg_pool(
 ) -> LayerCost:
     """The mean of every channel.
 
-    flops = batch channels prod(size)
+    flops = batch channels prod(size); complex-valued: batch channels (2 prod(size) + 9)
     memory_access = batch channels (prod(size) + 1)
 
     Source: Lin et al., Network in Network, arXiv:1312.4400, section 3.2.

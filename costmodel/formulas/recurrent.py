@@ -97,6 +97,7 @@ def lstm(
     memory_access = x + h0 + c0 + weights + y + h_n + c_n, and h0 + c0 again where they are made, not given
 
     Per cell and step: 4 sums of halves, 8 biases, 3 sigmoids of 3, 2 tanh, 3 multiplies, 1 add.
+    Complex-valued: each mac is 4, a sum 2 flops, a product 6, a sigmoid 18, a tanh 9.
     Source: Hochreiter & Schmidhuber 1997; Sak et al., arXiv:1402.1128 (projection); torch.nn.LSTM for two biases.
 
     >>> lstm(input_size=10, hidden_size=20, num_layers=2, length=5, batch=3).params
@@ -147,6 +148,7 @@ def gru(
     memory_access = x + h0 + weights + y + h_n, and h0 again where it is made, not given
 
     Per cell and step: 3 sums of halves, 6 biases, 2 sigmoids of 3, 1 tanh, r times its half, h' = (1 - z) n + z h of 4.
+    Complex-valued: each mac is 4, a sum 2 flops, a product 6, a sigmoid 18, a tanh 9.
     Source: Cho et al., arXiv:1406.1078, section 2.3; torch.nn.GRU for the place of r.
 
     >>> gru(input_size=10, hidden_size=20, length=5, batch=3).params
@@ -197,6 +199,7 @@ def rnn(
     flops = 2 macs + T batch H (4 with biases, 2 without), likewise
     memory_access = x + h0 + weights + y + h_n, and h0 again where it is made, not given
 
+    Complex-valued, with tanh: each mac is 4, a sum 2 flops, a tanh 9.
     Source: Elman 1990; torch.nn.RNN.
 
     >>> rnn(input_size=10, hidden_size=20, length=5, batch=3).macs

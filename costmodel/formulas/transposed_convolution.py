@@ -30,7 +30,7 @@ def conv_transpose(
 
     params = c_in (c_out / groups) prod(kernel) + c_out if bias
     macs = batch prod(size) c_in (c_out / groups) prod(kernel), the input's size
-    flops = 2 macs + output elements if bias; complex-valued: 4 macs for each, and 2 adds
+    flops = 2 macs + output elements if bias; complex-valued: each mac is 4, each add 2
     memory_access = x + w + b + y
 
     Shapes: x (batch, c_in, *size), w (c_in, c_out / groups, *kernel), y (batch, c_out, *out).
