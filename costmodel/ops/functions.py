@@ -12,7 +12,18 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
 from costmodel.ops.complex_numbers import as_counted
 from costmodel.ops.custom import OpWork, checked_work
-from costmodel.ops.rule import KINDS, RULES, Outputs, Rule, Torch, always, every_argument, no_temporaries, register
+from costmodel.ops.rule import (
+    KINDS,
+    OF_NO_TORCH_OP,
+    RULES,
+    Outputs,
+    Rule,
+    Torch,
+    always,
+    every_argument,
+    no_temporaries,
+    register,
+)
 from costmodel.quantities import Traffic, Work
 
 
@@ -88,13 +99,11 @@ def _layer_traffic(call: OpCall) -> Traffic:
     return Traffic(read=read, written=written, read_bytes=read * size, written_bytes=written * size)
 
 
-register(
-    Rule(
-        targets=(LAYER_OP,),
-        kind=lambda call: call.args["kind"] if call.args["kind"] in KINDS else "other",
-        outputs=lambda args: TensorSpec(args["shape"], args["dtype"]),
-        work=as_counted(lambda call: Work(**call.args["work"])),
-        traffic=_layer_traffic, access=everything, temporaries=no_temporaries, fusible=False,
-        source="costmodel.register_layer(..., opaque=True)", free_because=None, examples=(),
-    )
+OF_NO_TORCH_OP[LAYER_OP] = Rule(
+    targets=(LAYER_OP,),
+    kind=lambda call: call.args["kind"] if call.args["kind"] in KINDS else "other",
+    outputs=lambda args: TensorSpec(args["shape"], args["dtype"]),
+    work=as_counted(lambda call: Work(**call.args["work"])),
+    traffic=_layer_traffic, access=everything, temporaries=no_temporaries, fusible=False,
+    source="costmodel.register_layer(..., opaque=True)", free_because=None, examples=(),
 )  # fmt: skip

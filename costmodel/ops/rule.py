@@ -108,6 +108,9 @@ def register(*rules: Rule) -> None:
             RULES[target] = rule
 
 
+OF_NO_TORCH_OP: dict[str, Rule] = {}
+"""Rules of what a trace records in the place of calls that it does not look into."""
+
 SPARSE_RULES = Registry()
 """Rules of calls with a sparse argument or output, by target: no rule of ``RULES`` answers those, for it reads shapes.
 
@@ -141,8 +144,7 @@ def find(op: str) -> Rule | None:
     if rule is None:
         from costmodel.ops.third_party import load  # which imports this file
 
-        if load(op.partition(".")[0]):
-            return RULES.get(op)
+        return RULES.get(op) if load(op.partition(".")[0]) else OF_NO_TORCH_OP.get(op)
     return rule
 
 

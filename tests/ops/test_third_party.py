@@ -7,7 +7,7 @@ which a trace does not look into.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +17,9 @@ import torch.nn.functional as F  # torch's own name for it
 from torch import nn
 
 import costmodel
+from costmodel.declared import DECLARED
+from costmodel.ops import third_party
+from costmodel.ops.rule import RULES
 from costmodel.ops.third_party import FILES
 
 
@@ -34,6 +37,20 @@ class Function(nn.Module):
 def profiled(function: Callable[..., Any], *inputs: Any, execution: Any = "meta") -> costmodel.Profile:
     """The profile of a function."""
     return costmodel.profile(Function(function), inputs, execution=execution)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tables() -> Iterator[None]:
+    """What these tests register is gone after them."""
+    declared, rules, loaded = dict(DECLARED), set(RULES), set(third_party._loaded)
+    yield
+    DECLARED.clear()
+    DECLARED.update(declared)
+    for target in set(RULES) - rules:
+        del RULES[target]
+    for name in set(FILES.values()) - loaded:
+        sys.modules.pop(f"{third_party.__name__}.{name}", None)
+    third_party._loaded.intersection_update(loaded)
 
 
 StandIn = Callable[[str, str, Callable[..., Any]], Any]
