@@ -54,7 +54,7 @@ def _outputs(args: Arguments) -> TensorSpec:
         size = [(n - 1) * s - 2 * p + d * (k - 1) + 1 + o for n, k, s, p, d, o in _axes(args)]
     else:
         size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d, _ in _axes(args)]
-    if min(size) < 1:
+    if min(size) < (0 if transposed else 1):  # torch makes an empty map by a transposed convolution
         raise ValueError(
             f"the kernel {kernel[2:]} (dilation {tuple(args['dilation'])}) does not fit into the input {given} "
             f"with padding {tuple(args['padding'])}: the output would be {tuple(size)}"
@@ -63,8 +63,23 @@ def _outputs(args: Arguments) -> TensorSpec:
     shape = (given[0], c_out, *size)
     if x.strides is None and w.strides is None:
         return TensorSpec(shape, x.dtype)
-    like = x if layout.suggested_channels_last(x) else w
-    return TensorSpec(shape, x.dtype, layout.in_format_of(like, shape))
+    if len(shape) == 3:
+        row = layout.in_format_of(_format_like(_row(x), _row(w)), (*shape[:2], 1, shape[2]))
+        return TensorSpec(shape, x.dtype, None if row is None else layout.normal((*row[:2], row[3]), shape))
+    return TensorSpec(shape, x.dtype, layout.in_format_of(_format_like(x, w), shape))
+
+
+def _format_like(x: TensorSpec, w: TensorSpec) -> TensorSpec:
+    return x if layout.suggested_channels_last(x) else w
+
+
+def _row(t: TensorSpec) -> TensorSpec:
+    """A contiguous (batch, channels, length) tensor as rows of height 1, which torch makes it contiguous for."""
+    n, c, length = t.shape
+    if t.strides is None or not t.is_contiguous:
+        return TensorSpec((n, c, 1, length), t.dtype)
+    s_n, s_c, s_length = t.strides
+    return TensorSpec((n, c, 1, length), t.dtype, (s_n, s_c, s_length * length, s_length))
 
 
 def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
@@ -75,6 +90,9 @@ def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
         return
     if x.strides is None and w.strides is None:
         return
+    if len(x.shape) == 3:
+        yield from (copy(t) for t in (x, w) if not t.is_contiguous)
+        x, w = _row(x), _row(w)
     last = layout.suggested_channels_last(x) or layout.suggested_channels_last(w)
     for t in (x, w):
         # A layout that is contiguous as well, with one channel or one position, is channels last too.
