@@ -181,5 +181,6 @@ def adaptive(dim: int, *, size_in: int, size_out: int) -> Affine:
     >>> [adaptive(2, size_in=7, size_out=5).pull(o, o) for o in range(5)]
     [(0, 1), (1, 2), (2, 4), (4, 5), (5, 6)]
     """
+    size_out = max(size_out, 1)  # of no outputs there is nothing to say
     slope = Fraction(size_in, size_out)
     return Adaptive(dim, slope, 0, slope + Fraction(size_out - 1, size_out) - 1)

@@ -59,7 +59,8 @@ def _outputs(args: Arguments) -> TensorSpec:
             f"the kernel {kernel[2:]} (dilation {tuple(args['dilation'])}) does not fit into the input {given} "
             f"with padding {tuple(args['padding'])}: the output would be {tuple(size)}"
         )
-    layout.of_one_dtype("a convolution", x, w, args["bias"])
+    if given[0]:  # torch computes nothing for a batch of none, and takes any
+        layout.of_one_dtype("a convolution", x, w, args["bias"])
     shape = (given[0], c_out, *size)
     if x.strides is None and w.strides is None:
         return TensorSpec(shape, x.dtype)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from costmodel.access import AccessMap, Affine, All
+from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.ops.movement import copy
 from costmodel.ops.rule import Example, Rule, always, example, no_work, register
 from costmodel.ops.temporaries import contiguous
 from costmodel.ops.versions import Change, has
@@ -78,11 +80,24 @@ def _bag_work(call: OpCall) -> Work:
 
 def _bag_temporaries(args: Arguments) -> list[TensorSpec]:
     """A mean divides by the bags' sizes: at least 1, and floating."""
+    # The bag of each index is filled in with one place to spare.
+    spare = [TensorSpec((1,), args["indices"].dtype)] if _bag_outputs(counts_last_offset=False)(args)[1].size else []
     if args["mode"] != _MEAN:
-        return []
+        return spare
     sizes = TensorSpec((_bags(args),), args["indices"].dtype)
     ones = [] if has(Change.CHEAPER_BAG_SIZES) else [sizes]
-    return [*ones, sizes, TensorSpec(sizes.shape, args["weight"].dtype)]
+    return [*spare, *ones, sizes, TensorSpec(sizes.shape, args["weight"].dtype)]
+
+
+def _one_hot(args: Arguments) -> TensorSpec:
+    x, classes = args["self"], args["num_classes"]
+    if classes < 0:
+        raise NeedsValuesError("the number of classes is read off the values")
+    return TensorSpec((*x.shape, classes), "int64")
+
+
+def _one_hot_access(call: OpCall, output: int) -> AccessMap:
+    return {"self": tuple(Affine(d) for d in range(len(call.args["self"].shape)))}
 
 
 def _bag_rule(target: str, *, counts_last_offset: bool) -> Rule:
@@ -109,6 +124,11 @@ register(
         traffic=_rows_read, access=_access,
         temporaries=contiguous("indices"), fusible=False, source="torch.nn.Embedding: a table look-up, no arithmetic",
         free_because=None, examples=(example(TensorSpec((10, 4)), TensorSpec((2, 3), "int64")),),
+    ),
+    copy(
+        "aten.one_hot.default", outputs=_one_hot, access=_one_hot_access,
+        source="torch.nn.functional.one_hot: zeros, and a one where the index says",
+        examples=(example(TensorSpec((2, 3), "int64"), 4),),
     ),
     _bag_rule("aten._embedding_bag.default", counts_last_offset=False),
     _bag_rule("aten._embedding_bag_forward_only.default", counts_last_offset=True),

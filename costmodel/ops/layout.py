@@ -119,7 +119,9 @@ def elementwise_strides(shape: Shape, tensors: Sequence[TensorSpec], number: boo
     if not number and all(t.shape == shape for t in tensors):
         if all(t.is_contiguous for t in tensors):
             return None
-        if all(is_channels_last(t) or (t.is_contiguous and is_either_format(shape)) for t in tensors):
+        if len(shape) == 4 and all(
+            is_channels_last(t) or (t.is_contiguous and is_either_format(shape)) for t in tensors
+        ):
             return channels_last_strides(shape)
     return preserved_strides(shape, tensors)
 

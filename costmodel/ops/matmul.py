@@ -168,7 +168,11 @@ def _bilinear_temporaries(args: Arguments) -> list[TensorSpec]:
     _, n1, n2 = w.shape
     copied = n1 * n2 if 1 not in w.full_strides[1:] else 0
     step = (rows * n2 + max(copied, rows)) * y.itemsize
-    return bytes_besides(y.nbytes, y.nbytes + step, 2 * y.nbytes if args["bias"] is not None else 0)
+    inputs = [{"input": args[name]} for name in ("input1", "input2")]
+    return [
+        *(t for x in inputs for t in _rows_copied(x)),
+        *bytes_besides(y.nbytes, y.nbytes + step, 2 * y.nbytes if args["bias"] is not None else 0),
+    ]
 
 
 def _bilinear_access(call: OpCall, output: int) -> AccessMap:

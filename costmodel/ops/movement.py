@@ -118,7 +118,14 @@ def _stack(args: Arguments) -> TensorSpec:
     dtype = tensors[0].dtype
     if any(t.dtype != dtype for t in tensors):
         dtype = layout.result_dtype(tensors)
-    return TensorSpec(shape, dtype)
+    if dim == len(first):
+        return TensorSpec(shape, dtype)
+    # torch concatenates, and splits the dimension: so the memory format is that of a concatenation.
+    strides = _common_format(tensors, (*first[:dim], len(tensors) * first[dim], *first[dim + 1 :]))
+    if strides is None:
+        return TensorSpec(shape, dtype)
+    split = (*strides[:dim], first[dim] * strides[dim], *strides[dim:])
+    return TensorSpec(shape, dtype, layout.normal(split, shape))
 
 
 def _stack_access(call: OpCall, output: int) -> AccessMap:
@@ -190,6 +197,11 @@ def _repeat(args: Arguments) -> TensorSpec:
     return TensorSpec(tuple(n * r for n, r in zip(padded, repeats, strict=True)), x.dtype)
 
 
+def _places(args: Arguments) -> list[TensorSpec]:
+    """Which dimensions of the copies belong together, as integers."""
+    return [TensorSpec((4 * len(args["repeats"]),), "int64")]
+
+
 def _repeat_access(call: OpCall, output: int) -> AccessMap:
     x = call.args["self"]
     new = len(call.args["repeats"]) - len(x.shape)
@@ -241,7 +253,7 @@ register(
     copy("aten.roll.default", outputs=_roll, access=_roll_access, temporaries=_rolled_once,
          examples=(example(_IMAGE, [1, -2], [2, 3]), example(_X, [3], [0]), example(_X, [3]))),
     copy("aten.flip.default", outputs=_same, access=_flip_access, examples=(example(_X, [0, -1]),)),
-    copy("aten.repeat.default", outputs=_repeat, access=_repeat_access,
+    copy("aten.repeat.default", outputs=_repeat, access=_repeat_access, temporaries=_places,
          examples=(example(_X, [2, 1, 1, 3]), example(TensorSpec((1, 3)), [2, 1]))),
     copy("aten.tril.default", "aten.triu.default", outputs=_contiguous, access=pointwise,
          temporaries=contiguous("self"), examples=(example(_X, 1),), source="a selection by position, no arithmetic"),

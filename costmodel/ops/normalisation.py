@@ -62,6 +62,8 @@ def _batch_norm_work(call: OpCall) -> Work:
         # At inference a linear transform with constants, y = a x + b (Alg. 2, step 11).
         return Work(multiplies=x.size, adds=x.size)
     channels = x.shape[1]
+    if not x.size:
+        return Work()
     work = _standardised(groups=channels, n=x.size // channels) + _affine(call)
     if call.args.get("running_mean") is not None:
         work += _MOVING_AVERAGES.times(channels)
@@ -88,8 +90,13 @@ def _batch_norm_access(call: OpCall, output: int) -> AccessMap:
 
 
 def _inverse_deviation(args: Arguments) -> list[TensorSpec]:
-    """In evaluation, on an input in no memory format: sqrt(variance + eps), made in two steps."""
+    """In evaluation, on an input in no memory format: sqrt(variance + eps), made in two steps.
+
+    Of an empty input the statistics are allocated where running ones are given, and not used.
+    """
     x, variance = args["input"], args.get("running_var")
+    if not x.size and variance is not None:
+        return [TensorSpec((x.shape[1],), _batch_norm(args)[1].dtype)] * 2
     if _trains(args) or variance is None or not copied_into_format(x):
         return []
     return [TensorSpec(variance.shape, variance.dtype)] * 2
@@ -252,6 +259,8 @@ def _fused_rms_norm(args: Arguments) -> tuple[TensorSpec, ...]:
 def _rms_norm_work(call: OpCall) -> Work:
     # x * rsqrt(mean(x^2) + eps) over each row of n elements.
     n, size = prod(call.args["normalized_shape"]), call.args["input"].size
+    if not size:
+        return Work()
     row = Work(multiplies=n, adds=n - 1, divides=1) + Work(adds=1, transcendentals=1) + Work(multiplies=n)
     return row.times(size // n) + Work(multiplies=size if call.args["weight"] is not None else 0)
 

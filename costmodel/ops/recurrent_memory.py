@@ -7,7 +7,7 @@ whole layer at once.
 from __future__ import annotations
 
 from costmodel.graph import Arguments, TensorSpec
-from costmodel.ops.temporaries import bytes_besides
+from costmodel.ops.temporaries import are_one, bytes_besides
 
 
 class _Live:
@@ -50,13 +50,30 @@ def _sizes(args: Arguments) -> tuple[int, int, int]:
     return (second, first, features) if args["batch_first"] else (first, second, features)
 
 
+def _in_steps(args: Arguments) -> TensorSpec:
+    """The input as it is read, one step after the other."""
+    x: TensorSpec = args["input"]
+    if not args["batch_first"]:
+        return x
+    (batch, steps, features), (s_batch, s_steps, s_features) = x.shape, x.full_strides
+    return TensorSpec((steps, batch, features), x.dtype, (s_steps, s_batch, s_features))
+
+
+def _is_copied(args: Arguments) -> bool:
+    """Whether all steps of the input are copied to one matrix."""
+    if "data" in args:
+        return False
+    x = _in_steps(args)
+    return not are_one(x.shape[:2], x.full_strides[:2])
+
+
 def _onednn(args: Arguments, gates: int) -> _Live:
     steps, batch, features = _sizes(args)
     directions = 2 if args["bidirectional"] else 1
     state = batch * args["hx"][0].shape[-1]
     sequence, bias = steps * state, gates * args["hx"][0].shape[-1] if args["has_biases"] else 0
     live = _Live()
-    if args["batch_first"] or not args["input"].is_contiguous:
+    if not _in_steps(args).is_contiguous:
         live.take(steps * batch * features)
     joined = 0  # both directions of the layer before
     for layer in range(args["num_layers"]):
@@ -90,7 +107,7 @@ def _step_by_step(cell: str, gates: int, args: Arguments) -> _Live:
         products = steps * gates * hidden  # of all steps' inputs with the weights, at once
         before = 0
         for _ in range(directions):
-            rows = steps * batch * features if layer == 0 and args.get("batch_first") else 0
+            rows = steps * batch * features if layer == 0 and _is_copied(args) else 0
             live.take(rows, products)
             live.free(rows, before)
             for step in range(steps):

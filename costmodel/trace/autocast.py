@@ -32,6 +32,9 @@ _LOWER = {
 }  # fmt: skip
 """Ops whose floating arguments are cast to autocast's dtype."""
 
+_RECURRENT = [f"{cell}.{kind}" for cell in ("lstm", "gru", "rnn_tanh", "rnn_relu") for kind in ("input", "data")]
+"""Ops without an autocast kernel, all of whose products have one."""
+
 _FLOAT32_BY_DTYPE = {
     "cpu": set[str](),
     "cuda": {
@@ -63,10 +66,10 @@ class Policy(Enum):
 @cache
 def policies(device: str) -> Mapping[str, Policy]:
     """By op, for every op that has an autocast kernel in this torch: all that are on no list compute in float32."""
-    names = [name.removeprefix("aten::") for name in ops_with_autocast_kernel(device)]
+    names = [name.removeprefix("aten::") for name in ops_with_autocast_kernel(device)] + _RECURRENT
     return {
         f"aten.{name if '.' in name else name + '.default'}": (
-            Policy.LOWER if name in _LOWER
+            Policy.LOWER if name in _LOWER or name in _RECURRENT
             else Policy.FLOAT32_BY_DTYPE if name in _FLOAT32_BY_DTYPE[device]
             else Policy.WIDEST if name in _WIDEST[device]
             else Policy.FLOAT32
