@@ -8,6 +8,7 @@ from functools import cached_property
 
 from costmodel.graph import REPRESENTATIVE, Graph, ModuleCall, ModuleInfo, Note, OpCall, TensorSpec, tensors_in
 from costmodel.ops import Rule, find, rule_of
+from costmodel.ops.layout import real_dtype
 from costmodel.ops.unwritten import reads_of_unwritten
 from costmodel.quantities import Traffic, Work
 
@@ -42,9 +43,12 @@ class PricedOp:
 
     @cached_property
     def dtype(self) -> str:
-        """The dtype it computes in: that of the first floating tensor among its inputs, then its outputs."""
-        tensors = [*(tensor for _, tensor in self.call.tensors()), *self.call.outputs]
-        return next((t.dtype for t in tensors if "float" in t.dtype), tensors[0].dtype if tensors else "float32")
+        """The dtype it computes in: that of the first floating tensor among its inputs, then its outputs.
+
+        Arithmetic on complex numbers is counted, and done, on their parts.
+        """
+        dtypes = [real_dtype(t.dtype) for t in (*(tensor for _, tensor in self.call.tensors()), *self.call.outputs)]
+        return next((dtype for dtype in dtypes if "float" in dtype), dtypes[0] if dtypes else "float32")
 
     @cached_property
     def bound_because(self) -> str | None:

@@ -132,6 +132,15 @@ def test_a_layer_above_the_ridge_is_bound_by_compute() -> None:
     assert layer.attainable == layer.intensity * 100
 
 
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
+def test_the_rate_of_complex_numbers_is_that_of_their_parts() -> None:
+    """Operations are counted on real numbers, so a product of complex128 runs at the rate of float64."""
+    where = Device("slow", "A device", {"float32": 1000.0, "float64": 500.0}, 100.0, {})
+    for dtype, parts, rate in ((torch.complex64, "float32", 1000), (torch.complex128, "float64", 500)):
+        found = on(nn.Linear(8, 8, dtype=dtype), costmodel.Input((4, 8), dtype), where)
+        assert (found.dtype, found.peak) == (parts, rate)
+
+
 def test_the_rate_is_that_of_the_dtype() -> None:
     """Half precision has its own peak and half the bytes."""
     full = on(nn.Linear(200, 200, bias=False), (200, 200))

@@ -93,9 +93,10 @@ def test_every_rule_counts_complex_numbers_by_their_parts() -> None:
         seen += 1
         function = FUNCTIONS.get(name.removeprefix("_foreach_"))
         if name in STATED:
-            exceptions.add(name) if ours != by_definition(real) else None
+            if ours != by_definition(real):
+                exceptions.add(name)
         elif real.transcendentals:
-            # What functions cost is tested above; here, that they are known, and that the rest is by the definition.
+            # test_complex.py has what functions cost; here, they must be known, and the rest be by the definition.
             rest = by_definition(Work(**{k: getattr(real, k) for k in Work.__slots__ if k != "transcendentals"}))
             known = function is not None or name in HAS_FUNCTIONS
             more = [getattr(ours, kind) - getattr(rest, kind) for kind in Work.__slots__]
@@ -112,6 +113,6 @@ HAS_FUNCTIONS = frozenset({
     "pow", "_foreach_pow", "rms_norm", "_fused_rms_norm", "lstm", "lstm_cell", "gru", "gru_cell", "rnn_tanh",
     "rnn_tanh_cell", "ldexp", "linalg_matrix_exp", "soft_margin_loss",
 })  # fmt: skip
-"""Ops of functions and other operations: tested above; and those whose functions all count as an exponential."""
+"""Ops of functions and other operations: in test_complex.py, or with functions that all count as an exponential."""
 NOT_AMONG_EXAMPLES = frozenset({"cholesky", "linalg_matrix_sqrth"})
 """Exceptions that not every version of torch has."""
