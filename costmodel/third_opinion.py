@@ -23,6 +23,7 @@ from costmodel.graph import Graph
 from costmodel.ops.complex_numbers import is_complex
 from costmodel.pricing import Pricing
 from costmodel.torch_private import registered_on
+from costmodel.trace import outputs_of
 from costmodel.trace.inputs import arguments
 from costmodel.trace.isolation import one_at_a_time, plain_eager, rng_restored, training_mode
 from costmodel.trace.snapshot import restored
@@ -131,7 +132,7 @@ def explain(
 
 @one_at_a_time()
 def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, ModuleCount]:
-    given = default_inputs(model) if inputs is None else inputs
+    given = default_inputs(model, outputs_of) if inputs is None else inputs
     modules = list(model.modules())
     with (
         restored(modules, [*model.parameters(), *model.buffers()], given),

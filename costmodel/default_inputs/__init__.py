@@ -7,11 +7,15 @@ from typing import Any
 
 from costmodel.attributes import attribute_of
 from costmodel.default_inputs import transformers
+from costmodel.default_inputs.transformers import OutputsOf
 from costmodel.errors import InputError
 
 
-def default_inputs(model: Any) -> Any:
-    """The inputs that a model itself names: ``example_inputs``, timm's ``default_cfg``, a transformers config."""
+def default_inputs(model: Any, outputs_of: OutputsOf) -> Any:
+    """The inputs that a model itself names: ``example_inputs``, timm's ``default_cfg``, a transformers config.
+
+    ``outputs_of`` traces a method of the model, where its inputs depend on what another part of it makes.
+    """
     given = attribute_of(model, "example_inputs")
     if given is not None:
         return given
@@ -20,7 +24,7 @@ def default_inputs(model: Any) -> Any:
     if size is not None:
         return (1, *size)
     if attribute_of(attribute_of(model, "config"), "model_type") is not None:
-        return transformers.inputs(model)
+        return transformers.inputs(model, outputs_of)
     raise InputError(
         f"{type(model).__name__} does not say what it takes (no example_inputs, no timm default_cfg, no transformers "
         f"config): pass inputs, for example costmodel.profile(model, (1, 3, 224, 224))"

@@ -1,42 +1,72 @@
-"""Inputs of transformers' models, by the sizes in their configuration."""
+"""Inputs of transformers' models, from the sizes in their configuration and the signature of their forward."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any, TypeAlias
 
-from costmodel.inputs import Input
+from costmodel.default_inputs.irregular import IRREGULAR, tensor
+from costmodel.default_inputs.modalities import audio, image, mark, text
+from costmodel.default_inputs.sizes import Sizes
+from costmodel.errors import InputError
+from costmodel.graph import TensorSpec, tensors_in
+
+OutputsOf: TypeAlias = Callable[[Callable[..., Any], dict[str, Any]], Any]
+"""Gives what a method returns for given inputs, records in the place of tensors."""
 
 
-def inputs(model: Any) -> dict[str, Any]:
-    """Inputs for a transformers model: each tensor that its forward cannot do without, by the sizes in its config."""
-    config: Any = model.config
-    main = getattr(model, "main_input_name", "input_ids")
-    wanted = [main]
-    if hasattr(config, "vision_config") and hasattr(config, "text_config"):
-        wanted += ["pixel_values", "input_ids"]
-    if getattr(config, "is_encoder_decoder", False):
-        wanted.append("decoder_input_ids")
+def inputs(model: Any, outputs_of: OutputsOf) -> dict[str, Any]:
+    """Each tensor that a model's forward cannot do without: of text, images and audio, as far as it takes them.
+
+    Where an image or a sound takes the place of tokens in the text, it has as many as the model makes features of it.
+    """
     taken = inspect.signature(model.forward).parameters
-    return {name: _of_modality(name, config) for name in wanted if name in taken}
+    sizes = Sizes(model.config, frozenset(taken))
+    found: dict[str, Any] = {}
+    main = getattr(model, "main_input_name", "input_ids")
+    wanted = {main} if isinstance(main, str) else set(main)
+    wanted |= {p.name for p in taken.values() if p.default is p.empty and _is_named(p)}
+    if sizes.has("vision_config") and sizes.has("text_config"):
+        wanted |= {"pixel_values", "input_ids"}
+    irregular = {name: tensor(sizes, dims) for name, dims in IRREGULAR.get(model.config.model_type, {}).items()}
+    wanted -= irregular.keys()
+    found |= irregular
+    for modality in (image, audio):
+        found |= modality(sizes, wanted & taken.keys())
+    marks = 0
+    if "input_ids" in taken and found and mark(sizes) is not None:
+        features = _features(model, found, outputs_of)
+        marks = sum(prod(record.shape[:-1]) for record in features)
+        width = sizes.part("text_config").one("hidden_size", default=0)
+        if any(record.shape[-1] != width for record in features) and width:
+            found, marks = {}, 0  # a configuration whose parts do not fit each other: text goes through alone
+    if getattr(model.config, "is_encoder_decoder", False):
+        wanted.add("decoder_input_ids")
+    found = text(sizes, (wanted if found else wanted | {"input_ids"}) & taken.keys(), marks) | found
+    missing = [p.name for p in taken.values() if p.default is p.empty and _is_named(p) and p.name not in found]
+    if missing:
+        raise InputError(
+            f"{type(model).__name__} takes {', '.join(missing)}, and no input is known that fits: pass inputs, as in "
+            f"costmodel.profile(model, {{'{missing[0]}': ...}})"
+        )
+    return {name: value for name, value in found.items() if name in taken}
 
 
-def _of_modality(name: str, config: Any) -> Any:
-    if name == "pixel_values":
-        vision = getattr(config, "vision_config", config)
-        size = getattr(vision, "image_size", 224)
-        height, width = size if isinstance(size, (tuple, list)) else (size, size)
-        return (1, getattr(vision, "num_channels", 3), height, width)
-    if name == "input_values":
-        return (1, _SECOND)
-    if name == "input_features":  # a spectrogram; Whisper's encoder halves its length
-        positions = getattr(config, "max_source_positions", 1500)
-        return (1, getattr(config, "num_mel_bins", 80), 2 * positions)
-    text = getattr(config, "text_config", config)
-    return Input((1, min(getattr(text, "max_position_embeddings", None) or _TOKENS, _TOKENS)), "int64")
+def _is_named(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
 
 
-_TOKENS = 128
-"""Tokens of a text, where the model takes so many."""
-_SECOND = 16000
-"""Samples of a second of speech, as speech models take it."""
+def _features(model: Any, found: dict[str, Any], outputs_of: OutputsOf) -> list[TensorSpec]:
+    """What the model makes of the image or the sound, which tokens of the text stand for."""
+    for name in ("get_image_features", "get_audio_features"):
+        method = getattr(model, name, None)
+        if method is None:
+            continue
+        parameters = inspect.signature(method).parameters
+        given = {key: value for key, value in found.items() if key in parameters}
+        if given:
+            outputs = outputs_of(method, given)
+            return list(tensors_in(outputs.get("pooler_output") if isinstance(outputs, Mapping) else outputs))
+    return []

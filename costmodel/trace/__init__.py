@@ -51,7 +51,7 @@ def trace(
     if execution not in ("auto", "meta", "real"):
         raise InputError(f"execution is 'auto', 'meta' or 'real', not {execution!r}")
     if inputs is None:
-        inputs = default_inputs(target.module)
+        inputs = default_inputs(target.module, outputs_of)
     as_if = None if dtype is None else dtype_of(dtype)
 
     def attempt(way: Attempt) -> Graph:
@@ -85,6 +85,11 @@ def trace(
         # Where it fails for real as it did before, rules say better why than torch's kernels.
         told = first if first.is_confirmed_by(failure) else failure
         raise told.error() from told.cause
+
+
+def outputs_of(method: Callable[..., Any], inputs: Any) -> Any:
+    """What a method of a model returns, records in the place of tensors."""
+    return trace(method, inputs).outputs
 
 
 def _why_no_real_run(target: Target, failure: Failure) -> str:
