@@ -296,6 +296,12 @@ class Profile(Report):
         except UnknownLayerError:
             return None
 
+    @property
+    def global_attention(self) -> str | None:
+        """The first attention that joins all positions of the input, if any: behind it the field is the whole input."""
+        first = self._fields.attention
+        return None if first is None else first.name
+
     # -- views ----------------------------------------------------------------------------------------------------
 
     def plot_layers(self, quantity: str = "macs", ax: Axes | None = None) -> Figure:

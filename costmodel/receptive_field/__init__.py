@@ -9,7 +9,7 @@ This package knows no op: it composes the access maps that the rules state.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -74,14 +74,33 @@ class Fields:
         if not any(field):
             raise UnknownLayerError(f"the output of {name!r} does not depend on the positions of any input")
         if position is None:
-            return to_result(name, field, self._lengths)
-        index = _index(self._dims(field, spec), tuple(position), spec)
-        return to_result(name, field, self._lengths, tuple(position), index, self._real[key])
+            found = to_result(name, field, self._lengths)
+        else:
+            index = _index(self._dims(field, spec), tuple(position), spec)
+            found = to_result(name, field, self._lengths, tuple(position), index, self._real[key])
+        return replace(found, attention=self._attention_at(key, found, deepest=layer is None))
 
     def dims(self, layer: str) -> tuple[int, ...]:
         """The dimensions of a layer's output that a ``position`` indexes: those that hold the input's axes."""
         _, key, spec = self._find(layer)
         return self._dims(self._nominal.get(key, ()), spec)
+
+    @cached_property
+    def attention(self) -> TracedLayer | None:
+        """The first layer that joins all positions and leaves as many: attention, or the softmax of one written out."""
+        for layer in self.pricing.layers:
+            if layer.kind == "attention" or "softmax" in layer.type.lower():
+                field = self.of(layer)
+                # A classifier's softmax comes where no positions are left to step between.
+                if field is not None and field.sees_all and any(step is not None for step in field.stride):
+                    return layer
+        return None
+
+    def _attention_at(self, key: tuple[int, int], found: ReceptiveField, *, deepest: bool) -> str | None:
+        first = self.attention
+        if first is None or not (deepest or (found.sees_all and key[0] >= first.ops[-1].call.index)):
+            return None
+        return first.name
 
     # -- which layer ------------------------------------------------------------------------------------------
 
@@ -95,7 +114,10 @@ class Fields:
                 "no input has positions along an axis: each is empty, or has fewer than two dimensions. "
                 "Profile the model on a larger input"
             )
-        raise UnknownLayerError(self._too_long or "no layer has a local receptive field; name the layer that you mean")
+        why = "" if self.attention is None else f", as attention joins all positions ({self.attention.name})"
+        raise UnknownLayerError(
+            self._too_long or f"no layer has a local receptive field{why}; name the layer that you mean"
+        )
 
     def _find(self, name: str) -> tuple[str, tuple[int, int], TensorSpec]:
         for layer, end, spec in reversed(list(self._readable())):

@@ -43,6 +43,23 @@ class ReceptiveField:
     every layer between, is left out. ``None`` for an axis that it does not depend on."""
     notes: tuple[str, ...] = ()
     """Where branches disagree, and where the figures are upper bounds."""
+    attention: str | None = None
+    """The first attention that joins all positions of the input, or ``None``: for a layer behind it, the reason why its
+    field is global; for the deepest local feature map, where the network begins to see the whole input."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether every position sees the whole of an axis by more than a gate."""
+        return self.is_global and not all(self.gates)
+
+    @property
+    def reason(self) -> str:
+        """Why the whole input is seen, by this layer or by those behind it; empty where attention is not the reason."""
+        if self.attention is None:
+            return ""
+        where = "here" if self.sees_all else f"from {self.attention} on"
+        by = f" in {self.attention}" if self.sees_all else ""
+        return f"{where} the field is the whole input, as attention{by} joins all positions"
 
 
 def to_result(

@@ -21,6 +21,15 @@ def inputs(p: Profile) -> str:
     return ", ".join(f"{units.shape(t.shape)} {t.dtype}" for t in p.inputs) or "nothing"
 
 
+def whole_field(p: Profile) -> str | None:
+    """Why a network's receptive field is the whole input, where attention makes it so, and how far it is local."""
+    if p.global_attention is None:
+        return None
+    field = p.local_receptive_field
+    before = "" if field is None else f"; before it {units.extent(field.size)} positions, at {field.layer}"
+    return f"the whole input, as attention joins all positions from {p.global_attention} on{before}"
+
+
 def is_exact(p: Profile, measure: Measure) -> bool:
     """Whether a total is more than a lower bound."""
     return p.is_exact or not measure.needs_rules

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from costmodel.measures import MEASURES, RANKED_BY, Measure, add, of_layers, shown_in
 from costmodel.views import units
-from costmodel.views.cells import inputs, is_exact, layer_cells, total_cell
+from costmodel.views.cells import inputs, is_exact, layer_cells, total_cell, whole_field
 
 if TYPE_CHECKING:
     from costmodel.compare import Comparison
@@ -83,6 +83,7 @@ def profile(p: Profile, figures: Mapping[str, str] | None = None) -> str:
         conventions(),
         _trust(p),
         f"## By kind of layer\n\n{_kinds(p)}",
+        *([f"Receptive field: {escape(seen)}."] if (seen := whole_field(p)) is not None else []),
         *pictures(figures or {}),
         f"## Layers\n\n{folded(_layers_title(p), _layers(p))}",
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import InputError
 from costmodel.measures import MEASURES, RANKED_BY, Measure, of_layers, shown_in
-from costmodel.views import grid, units
+from costmodel.views import cells, grid, units
 from costmodel.views.cells import inputs, is_exact, total_cell
 from costmodel.views.grid import WIDE, plain
 from costmodel.views.tree import Node, tree
@@ -107,6 +107,8 @@ def profile_parts(
     )
     remarks += grid.left_out(dropped)
     shown: list[RenderableType] = [_head(p), "", layers]
+    if (seen := cells.whole_field(p)) is not None:
+        remarks.append(f"receptive field: {seen}")
     if remarks:
         shown.append(grid.dim(remarks))
     return [*shown, "", *verdict_parts(p, p.crosscheck())]

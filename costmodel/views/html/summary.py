@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.measures import Measure, Number, shown_in
 from costmodel.views import units
-from costmodel.views.cells import inputs, is_exact, total_cell
+from costmodel.views.cells import inputs, is_exact, total_cell, whole_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,9 @@ class Summary:
     """How much of the MACs lies in layers that were derived twice."""
     is_exact: bool
     receptive_field: tuple[int | None, ...]
-    """Of the deepest feature map whose field is local; empty where no layer has one."""
+    """Of the deepest feature map whose field is local; empty where there is none, or attention behind it."""
+    whole_field: str | None
+    """Why the field is the whole input, where attention makes it so."""
 
     @property
     def by_key(self) -> dict[str, Figure]:
@@ -86,12 +88,15 @@ def summary(p: Profile) -> Summary:
     layers = p.pricing.layers
     macs_twice = sum(int(layer.work.macs) for layer in layers if layer.name in twice)
     read = "nothing computed" if p.execution == "meta" else "run on real tensors"
-    facts = (
+    facts: tuple[tuple[str, str], ...] = (
         ("input", inputs(p)),
         ("forward", p.mode),
         ("read by", f"one forward, {read}"),
         ("layers", f"{len(layers):,}"),
     )
+    whole = whole_field(p)
+    if whole is not None:
+        facts = (*facts, ("receptive field", whole))
     return Summary(
         p.name,
         inputs(p),
@@ -103,12 +108,13 @@ def summary(p: Profile) -> Summary:
         units.share(macs_twice, p.macs),
         p.is_exact,
         _field(p),
+        whole,
     )
 
 
 def _field(p: Profile) -> tuple[int | None, ...]:
     field = p.local_receptive_field
-    return () if field is None else field.size
+    return () if field is None or field.reason else field.size
 
 
 def _figures(p: Profile) -> tuple[Figure, ...]:
