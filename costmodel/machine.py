@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 
-def physical_memory() -> int:
-    """Bytes of memory; without limit where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return sys.maxsize
+def available_memory() -> int:
+    """Bytes of memory that can be taken without others' being paged out; without limit where the system does not say.
+
+    Less than the machine has free in a container with a limit of its own.
+    """
+    amounts = [sys.maxsize]
+    with suppress(AttributeError, ValueError, OSError):  # not on every system
+        amounts.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        amounts.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        amounts.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return min(amounts)

@@ -286,9 +286,9 @@ def test_weights_that_do_not_fit_are_not_made(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(costmodel.models, "list_models", lambda: ["reads"])
     monkeypatch.setattr(costmodel.models, "reads", ReadsItsBuffer, raising=False)
     weights = 4 * (4 * 4 + 4) + 8
-    monkeypatch.setattr(sys.modules["costmodel.load"], "physical_memory", lambda: weights)
+    monkeypatch.setattr(sys.modules["costmodel.load"], "available_memory", lambda: weights)
     assert costmodel.profile("reads", (2, 4)).is_exact
-    monkeypatch.setattr(sys.modules["costmodel.load"], "physical_memory", lambda: weights - 1)
+    monkeypatch.setattr(sys.modules["costmodel.load"], "available_memory", lambda: weights - 1)
     with pytest.raises(NeedsValuesError, match="smaller sizes"):
         costmodel.profile("reads", (2, 4))
 

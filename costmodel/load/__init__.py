@@ -16,7 +16,7 @@ from costmodel.load.libraries import from_timm, from_torchvision, own
 from costmodel.load.saved import from_saved
 from costmodel.load.spec import EXAMPLES, Spec, parse
 from costmodel.load.transformers import from_transformers
-from costmodel.machine import physical_memory
+from costmodel.machine import available_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,13 +67,13 @@ def apply(function: Callable[[nn.Module], Result], spec: str, *, weights: bool =
         tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}.values()
         if not any(tensor.is_meta for tensor in tensors):
             raise
-        needed, available = sum(tensor.nbytes for tensor in tensors), physical_memory()
+        needed, available = sum(tensor.nbytes for tensor in tensors), available_memory()
         if needed > available and isinstance(error, ForwardError):
             raise
         if needed > available:
             raise NeedsValuesError(
                 f"{error}. For its values {spec} must be built with its weights, {needed / 2**30:.1f} GiB of the "
-                f"{available / 2**30:.1f} GiB of memory here: give it smaller sizes as arguments"
+                f"{available / 2**30:.1f} GiB of memory that are free here: give it smaller sizes as arguments"
             ) from error
     return function(load(spec))
 

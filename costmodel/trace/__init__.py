@@ -13,7 +13,7 @@ from costmodel.default_inputs import default_inputs
 from costmodel.errors import InputError
 from costmodel.graph import Graph
 from costmodel.inputs import dtype_of
-from costmodel.machine import physical_memory
+from costmodel.machine import available_memory
 from costmodel.ops import versions
 from costmodel.trace.calls import Capture
 from costmodel.trace.failure import Failure
@@ -96,10 +96,10 @@ def _why_no_real_run(target: Target, failure: Failure) -> str:
     """Why a forward that fails without values cannot be tried with them; nothing, where it can."""
     if any(p.is_meta for p in target.module.parameters()):
         return f"{target.name} lies on the meta device and has no values: build it on the CPU"
-    memory = physical_memory()
+    memory = available_memory()
     if failure.needed_bytes > memory:
         return (
             f"A real run was not tried: its tensors take {failure.needed_bytes / 2**30:,.1f} GiB and more, and this "
-            f"machine has {memory / 2**30:,.1f} GiB"
+            f"machine has {memory / 2**30:,.1f} GiB free"
         )
     return ""

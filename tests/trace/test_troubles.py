@@ -314,6 +314,6 @@ def test_an_index_that_no_table_has() -> None:
 
 def test_a_real_run_that_would_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says so, and what was needed."""
-    monkeypatch.setattr("costmodel.trace.physical_memory", lambda: 2**30)
+    monkeypatch.setattr("costmodel.trace.available_memory", lambda: 2**30)
     with pytest.raises(costmodel.ForwardError, match=r"A real run was not tried: its tensors take 16\.0 GiB and more"):
         costmodel.profile(Asks(lambda m, x: x.nothing), (2**29, 4))
