@@ -69,7 +69,8 @@ class Held:
     """What the user's inputs hold, at any depth: to be restored, and the tensors among it."""
 
     def __init__(self, inputs: Any) -> None:
-        self._levels = _levels([[inputs]], _of_the_user)
+        is_shape = isinstance(inputs, tuple) and all(type(n) is int for n in inputs)
+        self._levels = [] if is_shape else _levels([[inputs]], _of_the_user)
         held = [value for level in self._levels for value in level.values]
         self.tensors = list({id(value): value for value in held if isinstance(value, torch.Tensor)}.values())
         """Each once."""
