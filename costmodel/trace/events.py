@@ -57,6 +57,8 @@ class EventLog:
         """Index of the innermost module call that runs now."""
         self.storage_specs: list[TensorSpec] = []
         """The first tensor on each storage."""
+        self.holds_sparse = False
+        """Whether any of them is sparse."""
         self.allocated_at: list[int] = []
         """The op that allocated each storage, -1 before the first."""
         self.first_seen_at: dict[int, int] = {}
@@ -73,6 +75,7 @@ class EventLog:
     def add_storage(self, spec: TensorSpec, allocated_at: int) -> None:
         """Gives a tensor a storage of its own."""
         spec.storage = len(self.storage_specs)
+        self.holds_sparse |= spec.sparse is not None
         self.storage_specs.append(spec)
         self.allocated_at.append(allocated_at)
 
@@ -123,7 +126,7 @@ class EventLog:
 
     def has_sparse(self) -> bool:
         """Whether any tensor is sparse."""
-        return any(spec.sparse is not None for spec in self.storage_specs)
+        return self.holds_sparse
 
     def tally(self) -> Iterator[tuple[OpCall, int]]:
         """Each op that was not answered from the cache, and a representative of each that was, with their number."""

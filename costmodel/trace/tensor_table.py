@@ -134,8 +134,9 @@ class TensorTable:
                     self.has_lazy = True
                     continue
                 if tensor.layout is torch.strided:
-                    strides = strides_of(tensor)
-                    meta = TENSOR_METAS[tensor.shape, DTYPE_NAME[tensor.dtype], strides, role]
+                    shape = tensor.shape  # nearly all are contiguous, and in no other order as well
+                    strides = None if 1 not in shape and tensor.is_contiguous() else strides_of(tensor)
+                    meta = TENSOR_METAS[shape, DTYPE_NAME[tensor.dtype], strides, role]
                     trainable = role != "parameter" or tensor.requires_grad
                     spec = TensorSpec(
                         meta.shape, meta.dtype, strides, len(storage_specs), role, prefix + name, meta, trainable
@@ -175,6 +176,8 @@ class TensorTable:
         spec = TensorSpec(
             meta.shape, meta.dtype, meta.strides, len(log.storage_specs), meta.role, "", meta, True, meta.sparse
         )
+        if meta.sparse is not None:
+            log.holds_sparse = True
         log.storage_specs.append(spec)
         log.allocated_at.append(len(log.events))
         tensor = template.data
