@@ -286,3 +286,14 @@ def test_what_a_user_gave_is_as_before() -> None:
     before = a.to_dense()
     profiled(lambda a: a.mul_(2), a, execution="real")
     assert torch.equal(a.to_dense(), before)
+
+
+def test_complex_elements_are_counted_by_parts() -> None:
+    """A complex multiply-accumulate is four real ones, a product six operations, once and not twice."""
+    a = torch.sparse_coo_tensor(torch.tensor(INDICES), torch.ones(5, dtype=torch.complex64), (10, 8)).coalesce()
+    x = torch.ones(8, 3, dtype=torch.complex64)
+    for execution in ("meta", "real"):
+        assert profiled(lambda a, x: a @ x, a, x, execution=execution).macs == 4 * STORED * 3
+        assert profiled(lambda a: a * 2, a, execution=execution).flops == 6 * STORED
+        dense = profiled(torch.sin, torch.ones(STORED, dtype=torch.complex64))
+        assert profiled(torch.sin, a, execution=execution).flops == dense.flops
