@@ -293,6 +293,26 @@ def test_weights_that_do_not_fit_are_not_made(monkeypatch: pytest.MonkeyPatch) -
         costmodel.profile("reads", (2, 4))
 
 
+class FailsWithoutValues(ReadsItsBuffer):
+    """It fails on meta for a reason of its own."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.linear.weight.device.type == "meta":
+            raise KeyError("no such device")
+        return self.linear(x)
+
+
+def test_a_network_that_fails_without_weights_is_built_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it says, where they are built in no time; the error says what was not tried where they are not."""
+    monkeypatch.setattr(costmodel.models, "list_models", lambda: ["fails"])
+    monkeypatch.setattr(costmodel.models, "fails", FailsWithoutValues, raising=False)
+    p = costmodel.profile("fails", (2, 4))
+    assert (p.macs, p.execution) == (32, "meta")
+    monkeypatch.setattr(sys.modules["costmodel.load"], "_QUICKLY_BUILT", 10)
+    with pytest.raises(costmodel.ForwardError, match=r"no such device.*was not tried with weights, .*load\('fails'\)"):
+        costmodel.profile("fails", (2, 4))
+
+
 def test_a_file_runs_as_it_is_written(tmp_path: Path) -> None:
     """What a user's factory makes has weights: its code may do more than make layers."""
     (tmp_path / "net.py").write_text("from torch import nn\n\ndef net():\n    return nn.Linear(3, 2)\n")

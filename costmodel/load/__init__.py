@@ -58,6 +58,10 @@ def load(spec: str, *, weights: bool = True) -> nn.Module:
     return model
 
 
+_QUICKLY_BUILT = 1 << 30
+"""Bytes of weights that are built to see whether a forward which fails without values fails with them, too."""
+
+
 def apply(function: Callable[[nn.Module], Result], spec: str, *, weights: bool = False) -> Result:
     """Calls a function on a spec's model: one without weights, and one with them if it fails without values."""
     model = load(spec, weights=weights)
@@ -68,8 +72,11 @@ def apply(function: Callable[[nn.Module], Result], spec: str, *, weights: bool =
         if not any(tensor.is_meta for tensor in tensors):
             raise
         needed, available = sum(tensor.nbytes for tensor in tensors), available_memory()
-        if needed > available and isinstance(error, ForwardError):
-            raise
+        if isinstance(error, ForwardError) and needed > min(available, _QUICKLY_BUILT):
+            raise ForwardError(
+                f"{error} It was not tried with weights, which take {needed / 2**30:.1f} GiB and time: "
+                f"costmodel.profile(costmodel.load({spec!r})) does"
+            ) from error
         if needed > available:
             raise NeedsValuesError(
                 f"{error}. For its values {spec} must be built with its weights, {needed / 2**30:.1f} GiB of the "
