@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.measures import MEASURES, Number
 from costmodel.profile import Profile, profile
@@ -30,6 +31,13 @@ class Comparison(Report):
     profiles: Mapping[str, Profile]
     baseline: str | None = None
     """The model that ratios are relative to."""
+
+    def __post_init__(self) -> None:
+        given = self.profiles
+        if not (isinstance(given, Mapping) and given and all(isinstance(p, Profile) for p in given.values())):
+            raise InputError(f"a comparison is of Profiles by name, at least one, not {short(given)}")
+        if self.baseline is not None and self.baseline not in list(given):
+            raise InputError(f"the baseline {short(self.baseline)} is not among the models: {', '.join(given)}")
 
     @property
     def table(self) -> pd.DataFrame:
@@ -126,12 +134,12 @@ def compare(
     >>> compare(two, (1, 8), baseline="wide").table["macs_ratio"].tolist()
     [1.0, 0.5]
     """
-    by_name = dict(models) if isinstance(models, Mapping) else {spec: spec for spec in models}
-    if isinstance(models, str) or not all(isinstance(name, str) for name in by_name):
+    if not isinstance(models, Mapping | list | tuple) or not all(isinstance(name, str) for name in models):
         raise InputError("models are a dict of name to model, or a list of spec strings such as ['vgg16', 'resnet50']")
+    by_name = dict(models) if isinstance(models, Mapping) else {spec: spec for spec in models}
     if not by_name:
         raise InputError("nothing to compare: give a dict of name to model, or a list of spec strings")
-    if baseline is not None and baseline not in by_name:
+    if baseline is not None and baseline not in list(by_name):
         raise InputError(f"the baseline {baseline!r} is not among the models: {', '.join(by_name)}")
 
     def profiled(model: Any) -> Profile:

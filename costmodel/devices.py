@@ -55,7 +55,7 @@ def device(name: str) -> Device:
     if name == THIS_CPU:
         return _calibrated()
     known = _listed()
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise InputError(f"no device is called {name!r}; there are {', '.join(device_names())}")
     return known[name]
 

@@ -7,6 +7,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
+from costmodel.arguments import short
+from costmodel.errors import InputError
 from costmodel.measures import Number, of_layers, shown_in
 from costmodel.profile import Profile
 from costmodel.rendering import Rendered
@@ -36,6 +38,11 @@ class Difference(Rendered):
 
     old: Profile
     new: Profile
+
+    def __post_init__(self) -> None:
+        for side in (self.old, self.new):
+            if not isinstance(side, Profile):
+                raise InputError(f"a difference is of two Profiles, not {short(side)}")
 
     @property
     def totals(self) -> dict[str, tuple[Number, Number]]:

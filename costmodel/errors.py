@@ -19,8 +19,12 @@ class NeedsValuesError(CostModelError):
     """The model reads a tensor's value, and tensors have none (``execution="meta"``)."""
 
 
-class InputError(CostModelError):
+class InputError(CostModelError, ValueError):
     """An argument is invalid, or the inputs do not fit the model."""
+
+
+class SignatureError(InputError, TypeError):
+    """A function has no argument of that name, or lacks one that it needs."""
 
 
 class LoadError(CostModelError):

@@ -22,7 +22,8 @@ from keyword import iskeyword
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from costmodel.errors import CostModelError
+from costmodel.arguments import short
+from costmodel.errors import CostModelError, InputError
 from costmodel.quantities import EVERY_OPERATION
 
 if TYPE_CHECKING:
@@ -117,8 +118,11 @@ def add(figures: Iterable[Number]) -> Number:
     >>> add([2**70, 1]), add([0.1] * 10)
     (1180591620717411303425, 1.0)
     """
-    listed = list(figures)
-    return sum(listed) if all(type(n) is int for n in listed) else math.fsum(listed)
+    try:
+        listed = list(figures)
+        return sum(listed) if all(type(n) is int for n in listed) else math.fsum(listed)
+    except TypeError as error:
+        raise InputError(f"figures are some ints or floats, such as a list of them, not {short(figures)}") from error
 
 
 def _of_parameters(count: Callable[[TensorSpec, bool], int]) -> Callable[[TracedLayer], int]:
@@ -246,7 +250,9 @@ _OTHER_COLUMNS = frozenset({
 
 
 def shown_in(place: str) -> list[Measure]:
-    """The measures that a place shows by default."""
+    """The measures that a place shows by default; raises ``InputError`` for what is none of ``PLACES``."""
+    if place not in PLACES:
+        raise InputError(f"no place is called {short(place)}; there are {', '.join(PLACES)}")
     return [measure for measure in MEASURES.values() if place in measure.places]
 
 
@@ -263,7 +269,7 @@ def registered_measures() -> list[Measure]:
 
 def named(name: str) -> Measure:
     """The measure of that name; raises ``CostModelError``, which lists all names, if there is none."""
-    if name not in MEASURES:
+    if not isinstance(name, str) or name not in MEASURES:
         raise CostModelError(
             f"no measure is called {name!r}; there are {', '.join(MEASURES)}. Add one with costmodel.register_measure"
         )
@@ -276,24 +282,42 @@ def register_measure(measure: Measure) -> None:
     Raises ``CostModelError`` for a name that is taken or cannot name a column, and for a measure with neither
     ``of_layer`` nor ``of_model``.
     """
+    if not isinstance(measure, Measure):
+        raise InputError(f"a measure is a costmodel.Measure, not {short(measure)}")
     name = measure.name
+    if not isinstance(name, str) or not name.isidentifier() or iskeyword(name):
+        raise CostModelError(f"a measure cannot be called {name!r}: its name must be an identifier, such as 'energy'")
     if name in MEASURES:
         remedy = "" if name in _BUILT_IN else f", or remove that with costmodel.unregister_measure({name!r})"
         raise CostModelError(f"a measure is called {name!r} already: choose another name{remedy}")
-    if not isinstance(name, str) or not name.isidentifier() or iskeyword(name):
-        raise CostModelError(f"a measure cannot be called {name!r}: its name must be an identifier, such as 'energy'")
     if name in _OTHER_COLUMNS or name.endswith("_ratio"):
         raise CostModelError(f"a measure cannot be called {name!r}: tables have another column of that name")
     if measure.of_layer is None and measure.of_model is None:
         raise CostModelError(f"the measure {name!r} says nothing: give it of_layer, or of_model")
+    for field, (is_right, what) in _FIELDS.items():
+        if not is_right(value := getattr(measure, field)):
+            raise CostModelError(f"the measure {name!r} has {field}={short(value)}: must be {what}")
     if unknown := measure.places.difference(PLACES):
         raise CostModelError(f"the measure {name!r} has places {sorted(unknown)}; there are {', '.join(PLACES)}")
     MEASURES[name] = measure
 
 
+_WORDS = (lambda v: isinstance(v, str), "a text")
+_FLAG = (lambda v: isinstance(v, bool), "True or False")
+_READER = (lambda v: v is None or callable(v), "a function, or None")
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "title": _WORDS, "unit": _WORDS, "means": _WORDS, "symbol": _WORDS, "short": _WORDS,
+    "additive": _FLAG, "needs_rules": _FLAG, "leading": _FLAG,
+    "of_layer": _READER, "of_model": _READER, "of_parameter": _READER,
+    "places": (lambda v: isinstance(v, frozenset | set), "a set of places"),
+    "priority": (lambda v: isinstance(v, int), "an int"),
+}  # fmt: skip
+"""What the fields of a measure have to be."""
+
+
 def unregister_measure(name: str) -> None:
     """Removes a measure that was registered; raises ``CostModelError`` for one that was not."""
-    if name in _BUILT_IN:
+    found = named(name).name
+    if found in _BUILT_IN:
         raise CostModelError(f"the measure {name!r} is built in, and stays")
-    named(name)
-    del MEASURES[name]
+    del MEASURES[found]

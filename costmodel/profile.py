@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.crosscheck import CrossCheck, check
-from costmodel.errors import UnknownOpError
+from costmodel.errors import CostModelError, UnknownOpError
 from costmodel.fusion import Fusion
 from costmodel.graph import Graph, Note, TensorSpec, tensors_in
 from costmodel.measures import Number, named
@@ -153,7 +153,12 @@ class Profile(Report):
         return named(name).total(self)
 
     def figures(self, name: str) -> list[Number]:
-        """What each layer has of a measure, in the order of ``layers``."""
+        """What each layer has of a measure, in the order of ``layers``.
+
+        Raises ``CostModelError`` for a name that no measure has, and for a measure that only a whole model has.
+        """
+        if named(name).of_layer is None:
+            raise CostModelError(f"only a whole model has {name!r}: Profile.total({name!r})")
         return self._figures.of(name)
 
     @cached_property

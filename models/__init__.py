@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from inspect import signature
 from types import ModuleType
@@ -118,16 +119,18 @@ def closed_form(name: str, *, batch: Count = 1, mode: str = "eval", **arguments:
             `width`, whose channels are rounded, take sympy symbols (declared `integer=True, positive=True`).
 
     Raises:
-        ValueError: no network has this name, or an argument's value does not fit it.
-        TypeError: the network has no argument of this name.
+        InputError: no network has this name, or an argument's value does not fit it.
+        SignatureError: the network has no argument of this name.
 
     >>> form = closed_form("mobilenet_v2", width=0.75, resolution=192)
     >>> form.params, form.macs, form.layers.shape
     (2636424, 153941888, (153, 10))
     """
+    from costmodel.arguments import explained
+
     from .closed import closed_form as derive
 
-    return derive(_family(name), name, batch=batch, mode=mode, **arguments)
+    return explained(derive)(_family(name), name, batch=batch, mode=mode, **arguments)
 
 
 def check_closed_form(profile: Profile, name: str, **arguments: Any) -> ClosedFormCheck:
@@ -142,8 +145,12 @@ def check_closed_form(profile: Profile, name: str, **arguments: Any) -> ClosedFo
     >>> check_closed_form(profile(build("resnet18"), (2, 3, 96, 128)), "resnet18").ok
     True
     """
+    from costmodel.errors import InputError
+
     from .closed import check
 
+    if not hasattr(profile, "pricing") or len(profile.inputs) != 1 or len(profile.inputs[0].shape) < 3:
+        raise InputError(f"check_closed_form takes the Profile of a network on one batch of images, not {profile!r}")
     batch, _, *size = profile.inputs[0].shape
     if "window" not in signature(_factory(name)).parameters:
         arguments = {**arguments, "resolution": tuple(size)}
@@ -158,19 +165,29 @@ def published() -> tuple[Published, ...]:
     return tuple(records)
 
 
-def _factory(name: str) -> Callable[..., nn.Module]:
+@cache
+def _factory_of(name: str) -> Callable[..., nn.Module]:
     factory: Callable[..., nn.Module] = getattr(import_module(f".{_family(name)}", __name__), name)
-    return factory
+    from costmodel.arguments import explained
+
+    return explained(factory, module=__name__)
+
+
+def _factory(name: str) -> Callable[..., nn.Module]:
+    _family(name)
+    return _factory_of(name)
 
 
 def _family(name: str) -> str:
-    if name not in _FAMILY_OF:
-        raise ValueError(_unknown(name))
+    if not isinstance(name, str) or name not in _FAMILY_OF:
+        from costmodel.errors import InputError
+
+        raise InputError(_unknown(name))
     return _FAMILY_OF[name]
 
 
 def _unknown(name: str) -> str:
-    close = get_close_matches(name, _FAMILY_OF)
+    close = get_close_matches(name, _FAMILY_OF) if isinstance(name, str) else []
     hint = f"did you mean {' or '.join(close)}?" if close else "costmodel.models.list_models() has all names"
     return f"no model is called {name!r}; {hint}"
 

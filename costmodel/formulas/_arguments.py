@@ -5,7 +5,70 @@ Concrete means a Python ``int``. Arrays and symbols pass unchecked: a check woul
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from inspect import signature
+from numbers import Real
+from typing import Any, TypeVar
+
+from costmodel.arguments import explained, short
+from costmodel.errors import InputError
 from costmodel.quantities import Count
+
+Formula = TypeVar("Formula", bound=Callable[..., Any])
+
+
+def public(formula: Formula) -> Formula:
+    """A formula as users call it: its arguments are what its annotations say, and errors say what is wrong."""
+    kinds = {name: str(parameter.annotation) for name, parameter in signature(formula).parameters.items()}
+
+    def check(arguments: Mapping[str, Any]) -> None:
+        for name, value in arguments.items():
+            wanted = kinds.get(name, "Any")
+            if not _is(value, wanted):
+                raise InputError(f"{formula.__name__}: {name}={short(value)}: must be {_said(wanted)}")
+
+    return explained(formula, check=check)
+
+
+def _is(value: Any, annotation: str) -> bool:
+    """Whether a value is what an annotation asks for; a count may be one for each axis, too."""
+    if isinstance(value, str) or value is None:
+        return ("str" if isinstance(value, str) else "None") in annotation
+    if annotation.startswith("Callable"):
+        return callable(value)
+    if annotation == "float" and isinstance(value, Real):
+        return bool(value == value)  # not the float that is not a number
+    if annotation.startswith("str"):
+        return False
+    if isinstance(value, tuple | list):
+        return annotation != "bool" and all(_is(part, annotation) for part in value)
+    # An int, or a symbol, or an array of ints: those of Python's own that a sweep over 64 bits needs are objects.
+    return isinstance(value, int) or hasattr(value, "free_symbols") or _kind_of_array(value) in "biuO"
+
+
+def _kind_of_array(value: Any) -> str:
+    """NumPy's letter for the kind of an array's elements; a question mark for what is no array of NumPy's."""
+    return str(getattr(getattr(value, "dtype", None), "kind", "?"))
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is one count: an int, an array of ints or a symbol."""
+    return not isinstance(value, tuple | list) and _is(value, "Count")
+
+
+def _said(annotation: str) -> str:
+    if annotation == "bool":
+        said = "True or False"
+    elif annotation.startswith("Callable"):
+        said = "a function"
+    elif annotation == "float":
+        said = "a number"
+    elif annotation.startswith("str"):
+        said = "a word"
+    else:
+        said = "a whole number (an int, an array of ints or a symbol), or one for each axis"
+        said += ", or a word" if "str" in annotation else ""
+    return said + (", or None" if "None" in annotation else "")
 
 
 def per_axis(value: Count, *, axes: int, name: str) -> tuple[Count, ...]:

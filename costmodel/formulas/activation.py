@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from costmodel.formulas._arguments import as_shape, require_divisible, require_one_of
+from costmodel.formulas._arguments import as_shape, public, require_divisible, require_one_of
 from costmodel.formulas._complex_numbers import MAGNITUDE, TANH, on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel, view
@@ -87,6 +87,7 @@ COMPLEX_VALUED = tuple(name for name, row in ACTIVATIONS.items() if row.complex_
 ALONG_AN_AXIS = ("softmax", "log_softmax", "softmin", "glu")
 
 
+@public
 def activation(
     *,
     name: str,
@@ -135,6 +136,7 @@ def activation(
     return as_one("activation", layer, params=weights)
 
 
+@public
 def softmax(*, shape: Sequence[Count], dim: int = -1, log: bool = False) -> LayerCost:
     """exp(x - max) / sum along ``dim``, or its logarithm; R rows of n.
 
@@ -166,6 +168,7 @@ def softmax(*, shape: Sequence[Count], dim: int = -1, log: bool = False) -> Laye
     )
 
 
+@public
 def glu(*, shape: Sequence[Count], dim: int = -1) -> LayerCost:
     """The first half of ``dim`` times the sigmoid of the second; ``shape`` is the input's.
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from costmodel.formulas._arguments import (
     as_shape,
+    public,
     require,
     require_divisible,
     require_one_of,
@@ -19,6 +20,7 @@ from costmodel.formulas.linear import linear, matmul
 from costmodel.quantities import Count, Work, prod
 
 
+@public
 def scaled_dot_product_attention(
     *,
     heads: Count,
@@ -74,6 +76,7 @@ def scaled_dot_product_attention(
     )
 
 
+@public
 def multi_head_attention(
     *,
     embed_dim: Count,

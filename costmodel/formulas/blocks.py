@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from costmodel.formulas._arguments import same_in_every_configuration
+from costmodel.formulas._arguments import public, same_in_every_configuration
 from costmodel.formulas.cost import BlockCost
 from costmodel.formulas.feature_map import Block, FeatureMap, Names
 from costmodel.quantities import Count
 
 
+@public
 def depthwise_separable(
     *,
     c_in: Count,
@@ -52,6 +53,7 @@ def depthwise_separable_on(
     return y.conv_norm_act(names("pointwise"), c_out, act=act)
 
 
+@public
 def inverted_residual(
     *,
     c_in: Count,
@@ -106,6 +108,7 @@ def add_if_same_shape(y: FeatureMap, x: FeatureMap, *, stride: Count, name: str)
     return y.only_where(y.channels == x.channels, that="c_in is c_out").add(name, x).everywhere()
 
 
+@public
 def basic_block(
     *,
     c_in: Count,
@@ -144,6 +147,7 @@ def _add_shortcut(y: FeatureMap, x: FeatureMap, *, stride: Count, act: str, name
     return y.add(names("add"), side).act(names(f"out_{act}"), act)
 
 
+@public
 def bottleneck(
     *,
     c_in: Count,
@@ -195,6 +199,7 @@ def bottleneck_on(
     return _add_shortcut(y, x, stride=stride, act=act, names=names)
 
 
+@public
 def grouped_bottleneck(
     *,
     c_in: Count,
@@ -230,6 +235,7 @@ def grouped_bottleneck(
     )
 
 
+@public
 def inception_module(
     *,
     c_in: Count,

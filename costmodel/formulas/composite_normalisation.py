@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from costmodel.formulas._arguments import as_shape, require
+from costmodel.formulas._arguments import as_shape, public, require
 from costmodel.formulas._complex_numbers import RECIPROCAL_ROOT, on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel
 from costmodel.quantities import Count, Work, prod
 
 
+@public
 def rms_norm(
     *,
     normalized_shape: Count | Sequence[Count],
@@ -49,6 +50,7 @@ def rms_norm(
     )
 
 
+@public
 def local_response_norm(
     *, channels: Count, size: Sequence[Count], local_size: Count, batch: Count = 1, beta: float = 0.75
 ) -> LayerCost:

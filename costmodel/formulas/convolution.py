@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from costmodel.formulas._arguments import (
     holds_everywhere,
     per_axis,
+    public,
     require,
     require_divisible,
     require_one_of,
@@ -20,6 +21,7 @@ from costmodel.quantities import Count, Work, prod
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
+@public
 def conv(
     *,
     c_in: Count,
@@ -81,6 +83,7 @@ def conv(
     )
 
 
+@public
 def conv_macs_on_padding(
     *,
     c_in: int,
@@ -120,6 +123,7 @@ def conv_macs_on_padding(
     return on_padding
 
 
+@public
 def depthwise_conv(
     *,
     channels: Count,
@@ -159,6 +163,7 @@ def depthwise_conv(
     )
 
 
+@public
 def pointwise_conv(
     *,
     c_in: Count,
@@ -196,6 +201,7 @@ def pointwise_conv(
     )
 
 
+@public
 def grouped_conv(
     *,
     c_in: Count,

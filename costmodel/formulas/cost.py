@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from costmodel.arguments import short
+from costmodel.errors import InputError
+from costmodel.formulas._arguments import is_count
 from costmodel.quantities import Count, Work
 
 NO_WORK = Work()
@@ -64,6 +67,8 @@ class LayerCost:
 
     def times(self, factor: Count) -> LayerCost:
         """Every count times ``factor``, such as 1 where a sweep's configuration has the layer and 0 elsewhere."""
+        if not is_count(factor):
+            raise InputError(f"times: factor={short(factor)}: must be a whole number, an array of them or a symbol")
         counts = {name: getattr(self, name) * factor for name in _COUNTS}
         return replace(self, work=self.work.times(factor), **counts)
 
@@ -98,7 +103,7 @@ class Sum:
     def total(self) -> LayerCost:
         """The layers added so far as one; the output is the last one's."""
         if self._last is None:
-            raise ValueError("layers is empty: a total needs at least one layer")
+            raise InputError("layers is empty: a total needs at least one layer")
         return LayerCost(
             kind=self._last.kind if len(self._kinds) == 1 else "other",
             output_shape=self._last.output_shape,
@@ -116,7 +121,11 @@ def total(layers: Iterable[LayerCost]) -> LayerCost:
     24
     """
     added = Sum()
+    if not isinstance(layers, Iterable):
+        raise InputError(f"total: layers are some LayerCosts, such as a list of them, not {short(layers)}")
     for layer in layers:
+        if not isinstance(layer, LayerCost):
+            raise InputError(f"total: layers are LayerCosts, and one of them is {short(layer)}")
         added.add(layer)
     return added.total()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from costmodel.formulas._arguments import ceil_div, require, require_divisible, same_in_every_configuration
+from costmodel.formulas._arguments import ceil_div, public, require, require_divisible, same_in_every_configuration
 from costmodel.formulas.blocks import add_if_same_shape, inverted_residual_on
 from costmodel.formulas.cost import BlockCost
 from costmodel.formulas.feature_map import Block, FeatureMap, Names
 from costmodel.quantities import Count
 
 
+@public
 def squeeze_excitation(
     *,
     channels: Count,
@@ -62,6 +63,7 @@ def squeeze_excitation_on(
     return x.scale(names("scale"), y)
 
 
+@public
 def ghost_module(
     *,
     c_in: Count,
@@ -110,6 +112,7 @@ def ghost_module_on(
     return y.concat(names("concat"), ghosts).part(names("slice"), c_out)
 
 
+@public
 def shuffle_unit_v1(
     *,
     c_in: Count,
@@ -164,6 +167,7 @@ def shuffle_unit_v1_on(
     return y.act(names(f"out_{act}"), act)
 
 
+@public
 def shuffle_unit_v2(
     *,
     c_in: Count,
@@ -213,6 +217,7 @@ def shuffle_unit_v2_on(x: FeatureMap, c_out: Count, *, stride: Count, act: str, 
     return side.concat(names("concat"), y).shuffle(names("shuffle"), 2)
 
 
+@public
 def mbconv(
     *,
     c_in: Count,
@@ -252,6 +257,7 @@ def _gate(squeeze: Count, *, act: str, gate: str) -> Callable[[FeatureMap], Feat
     return partial(squeeze_excitation_on, squeeze=squeeze, act=act, gate=gate, names="se_{}".format)
 
 
+@public
 def fused_mbconv(
     *,
     c_in: Count,

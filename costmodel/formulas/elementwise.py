@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from costmodel.formulas._arguments import as_shape, require
+from costmodel.formulas._arguments import as_shape, public, require
 from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work, prod
@@ -27,6 +27,7 @@ def pointwise_kernel(
     )
 
 
+@public
 def copy(*, shape: Sequence[Count]) -> LayerCost:
     """A copy: ``contiguous`` where it is not, ``clone``.
 
@@ -38,6 +39,7 @@ def copy(*, shape: Sequence[Count]) -> LayerCost:
     return pointwise_kernel("view", shape, reads=prod(as_shape(shape)))
 
 
+@public
 def view(*, shape: Sequence[Count]) -> LayerCost:
     """Another shape of the same storage (flatten, transpose, slice, identity): nothing moves.
 
@@ -49,6 +51,7 @@ def view(*, shape: Sequence[Count]) -> LayerCost:
     return pointwise_kernel("view", shape, reads=0, writes=0)
 
 
+@public
 def add(*, shape: Sequence[Count], complex_valued: bool = False) -> LayerCost:
     """The sum of two tensors of ``shape``: a residual.
 
@@ -64,6 +67,7 @@ def add(*, shape: Sequence[Count], complex_valued: bool = False) -> LayerCost:
     return pointwise_kernel("add", shape, per_element=one, reads=2 * prod(as_shape(shape)))
 
 
+@public
 def multiply(
     *, shape: Sequence[Count], other: Sequence[Count] | None = None, complex_valued: bool = False
 ) -> LayerCost:
@@ -82,6 +86,7 @@ def multiply(
     return pointwise_kernel("multiply", shape, per_element=one, reads=prod(as_shape(shape)) + prod(as_shape(second)))
 
 
+@public
 def concat(*, channels: Sequence[Count], size: Sequence[Count], batch: Count = 1) -> LayerCost:
     """Tensors with these channels, one behind the other.
 
@@ -97,6 +102,7 @@ def concat(*, channels: Sequence[Count], size: Sequence[Count], batch: Count = 1
     return pointwise_kernel("concat", shape, reads=prod(shape))
 
 
+@public
 def dropout(*, shape: Sequence[Count], training: bool = False, p: float = 0.5, inplace: bool = False) -> LayerCost:
     """Dropout: nothing at inference; in training a mask and a scale, both multiplied.
 

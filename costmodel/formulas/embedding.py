@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from costmodel.formulas._arguments import as_shape, require, require_one_of
+from costmodel.formulas._arguments import as_shape, public, require, require_one_of
 from costmodel.formulas.cost import LayerCost
 from costmodel.quantities import Count, Work, prod
 
 
+@public
 def embedding(*, num_embeddings: Count, embedding_dim: Count, shape: Sequence[Count] | Count) -> LayerCost:
     """One row of the table for each index; ``shape`` is that of the indices.
 
@@ -33,6 +34,7 @@ def embedding(*, num_embeddings: Count, embedding_dim: Count, shape: Sequence[Co
     )
 
 
+@public
 def embedding_bag(
     *, num_embeddings: Count, embedding_dim: Count, bags: Count, bag_size: Count, mode: str = "mean"
 ) -> LayerCost:

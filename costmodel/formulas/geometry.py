@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import NamedTuple
 
-from costmodel.formulas._arguments import ceil_div, lesser, per_axis, positive_part, require, spatial
+from costmodel.formulas._arguments import ceil_div, lesser, per_axis, positive_part, public, require, spatial
 from costmodel.quantities import Count, prod
 
 
@@ -31,6 +31,7 @@ def padding_of_each_side(
     return tuple((p, p) for p in each)
 
 
+@public
 def conv_output_size(
     *, size: Sequence[Count], kernel: Count, stride: Count = 1, padding: Count | str = 0, dilation: Count = 1
 ) -> tuple[Count, ...]:
@@ -64,6 +65,7 @@ def conv_output_size(
     return tuple((n - r) // s + 1 for n, r, s in zip(spans, reaches, stride, strict=True))
 
 
+@public
 def conv_transpose_output_size(
     *,
     size: Sequence[Count],
@@ -108,6 +110,7 @@ def conv_transpose_output_size(
     return out
 
 
+@public
 def pool_output_size(
     *,
     size: Sequence[Count],
@@ -149,6 +152,7 @@ def pool_output_size(
     return out
 
 
+@public
 def adaptive_window_elements(*, size: Count, output_size: int) -> Count:
     """Elements that the windows of one adaptively pooled axis see together.
 
@@ -241,6 +245,7 @@ class Field:
         return -self.start
 
 
+@public
 def receptive_field(*, layers: Sequence[Sequence[Count]]) -> Field:
     """The receptive field of a chain of (kernel, stride, padding, dilation), from the first layer forwards.
 
@@ -262,6 +267,7 @@ def receptive_field(*, layers: Sequence[Sequence[Count]]) -> Field:
     return Field(size=seen, stride=prod(layer.stride for layer in chain), start=start)
 
 
+@public
 def receptive_field_backwards(*, layers: Sequence[Sequence[Count]]) -> Field:
     """The same field, from the last layer backwards: what one output needs of each layer's input in turn.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from costmodel.formulas._arguments import as_shape, require
+from costmodel.formulas._arguments import as_shape, public, require
 from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import LayerCost
 from costmodel.quantities import Count, Work, prod
 
 
+@public
 def linear(
     *, in_features: Count, out_features: Count, bias: bool = True, rows: Count = 1, complex_valued: bool = False
 ) -> LayerCost:
@@ -43,6 +44,7 @@ def linear(
     )
 
 
+@public
 def bilinear(
     *,
     in1_features: Count,
@@ -84,6 +86,7 @@ def bilinear(
     )
 
 
+@public
 def matmul(
     *, m: Count, n: Count, k: Count, batch: Count = (), added: Count = 0, complex_valued: bool = False
 ) -> LayerCost:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from math import sqrt as float_sqrt
 from typing import Any
 
-from costmodel.formulas._arguments import require, require_divisible, spatial
+from costmodel.formulas._arguments import public, require, require_divisible, spatial
 from costmodel.quantities import Count, prod
 
 
+@public
 def pointwise_memory_access(*, c_in: Count, c_out: Count, size: Sequence[Count], groups: Count = 1) -> Count:
     """Elements that a 1x1 convolution of one image reads and writes, in ``groups`` groups, without a bias.
 
@@ -26,6 +27,7 @@ def pointwise_memory_access(*, c_in: Count, c_out: Count, size: Sequence[Count],
     return prod(spatial(size)) * (c_in + c_out) + c_in * c_out // groups
 
 
+@public
 def pointwise_memory_access_bound(
     *, macs: Count, size: Sequence[Count], sqrt: Callable[[Any], Any] = float_sqrt
 ) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from costmodel.formulas._arguments import as_shape, require, require_divisible
+from costmodel.formulas._arguments import as_shape, public, require, require_divisible
 from costmodel.formulas.cost import LayerCost, total
 from costmodel.quantities import Count, Work, prod
 
@@ -56,6 +56,7 @@ def _batch_norm_kernel(
     )
 
 
+@public
 def batch_norm(
     *,
     channels: Count,
@@ -102,6 +103,7 @@ def batch_norm(
     )
 
 
+@public
 def layer_norm(
     *, normalized_shape: Count | Sequence[Count], rows: Count = 1, affine: bool = True, bias: bool = True
 ) -> LayerCost:
@@ -129,6 +131,7 @@ def layer_norm(
     )
 
 
+@public
 def group_norm(
     *,
     channels: Count,
@@ -187,6 +190,7 @@ def _norm_of_groups(
     )
 
 
+@public
 def instance_norm(
     *,
     channels: Count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from costmodel.formulas._arguments import per_axis, require, spatial
+from costmodel.formulas._arguments import per_axis, public, require, spatial
 from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.activation import activation
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
@@ -28,6 +28,7 @@ def _pool(
     )
 
 
+@public
 def max_pool(
     *,
     channels: Count,
@@ -58,6 +59,7 @@ def max_pool(
     return _pool(channels=channels, batch=batch, size=size, out=out, work=work, indices=return_indices)
 
 
+@public
 def avg_pool(
     *,
     channels: Count,
@@ -84,6 +86,7 @@ def avg_pool(
     return _pool(channels=channels, batch=batch, size=size, out=out, work=work)
 
 
+@public
 def adaptive_avg_pool(
     *,
     channels: Count,
@@ -114,6 +117,7 @@ def adaptive_avg_pool(
     )
 
 
+@public
 def adaptive_max_pool(
     *,
     channels: Count,
@@ -147,6 +151,7 @@ def _adaptive(*, size: Sequence[Count], output_size: int | Sequence[int | None])
     return tuple(n if o is None else o for n, o in zip(size, wanted, strict=True)), seen
 
 
+@public
 def global_avg_pool(
     *, channels: Count, size: Sequence[Count], batch: Count = 1, complex_valued: bool = False
 ) -> LayerCost:
@@ -163,6 +168,7 @@ def global_avg_pool(
     return adaptive_avg_pool(channels=channels, size=size, output_size=1, batch=batch, complex_valued=complex_valued)
 
 
+@public
 def global_max_pool(*, channels: Count, size: Sequence[Count], batch: Count = 1) -> LayerCost:
     """The maximum of every channel.
 
@@ -177,6 +183,7 @@ def global_max_pool(*, channels: Count, size: Sequence[Count], batch: Count = 1)
     return adaptive_max_pool(channels=channels, size=size, output_size=1, batch=batch)
 
 
+@public
 def lp_pool(
     *,
     channels: Count,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from costmodel.formulas._arguments import require, require_one_of
+from costmodel.formulas._arguments import public, require, require_one_of
 from costmodel.formulas._complex_numbers import TANH, on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work
@@ -73,6 +73,7 @@ def _recurrent(
     )
 
 
+@public
 def lstm(
     *,
     input_size: Count,
@@ -125,6 +126,7 @@ def lstm(
     )
 
 
+@public
 def gru(
     *,
     input_size: Count,
@@ -176,6 +178,7 @@ def gru(
     )
 
 
+@public
 def rnn(
     *,
     input_size: Count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod as int_prod
 
-from costmodel.formulas._arguments import per_axis, require, require_divisible, require_one_of, spatial
+from costmodel.formulas._arguments import per_axis, public, require, require_divisible, require_one_of, spatial
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.elementwise import pointwise_kernel
 from costmodel.quantities import Count, Work, prod
@@ -14,6 +14,7 @@ TAPS_PER_AXIS = {"nearest": 1, "linear": 2, "bilinear": 2, "trilinear": 2, "bicu
 _AXES = {"linear": 1, "bilinear": 2, "trilinear": 3, "bicubic": 2}
 
 
+@public
 def upsample(
     *,
     channels: Count,
@@ -54,6 +55,7 @@ def upsample(
     )
 
 
+@public
 def pixel_shuffle(*, channels: Count, size: Sequence[Count], factor: Count, batch: Count = 1) -> LayerCost:
     """Channels r^2 c over h x w become c over r h x r w, in one copy.
 
@@ -72,6 +74,7 @@ def pixel_shuffle(*, channels: Count, size: Sequence[Count], factor: Count, batc
     return pointwise_kernel("resample", shape, reads=prod(shape))
 
 
+@public
 def pixel_unshuffle(*, channels: Count, size: Sequence[Count], factor: Count, batch: Count = 1) -> LayerCost:
     """The inverse of pixel_shuffle: space becomes channels, in one copy.
 
@@ -90,6 +93,7 @@ def pixel_unshuffle(*, channels: Count, size: Sequence[Count], factor: Count, ba
     return pointwise_kernel("resample", shape, reads=prod(shape))
 
 
+@public
 def channel_shuffle(*, channels: Count, size: Sequence[Count], groups: Count, batch: Count = 1) -> LayerCost:
     """Channels (groups, n) become (n, groups), in one copy.
 
@@ -107,6 +111,7 @@ def channel_shuffle(*, channels: Count, size: Sequence[Count], groups: Count, ba
     return pointwise_kernel("resample", shape, reads=prod(shape))
 
 
+@public
 def pad(*, channels: Count, size: Sequence[Count], before: Count = 0, after: Count = 0, batch: Count = 1) -> LayerCost:
     """Padding as a kernel of its own, ``before`` and ``after`` each axis (one count, or one per axis).
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from costmodel.formulas._arguments import per_axis, require, require_divisible, spatial
+from costmodel.formulas._arguments import per_axis, public, require, require_divisible, spatial
 from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.geometry import conv_transpose_output_size, taps_inside
 from costmodel.quantities import Count, Work, prod
 
 
+@public
 def conv_transpose(
     *,
     c_in: Count,

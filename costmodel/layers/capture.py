@@ -141,8 +141,12 @@ def register_layer(
     ...     return activation(name="relu", shape=shape)
     >>> del USER_LAYERS[Twice]; _READERS.clear()
     """
+    if not isinstance(module_type, type) or not issubclass(module_type, nn.Module):
+        raise InputError(f"register_layer takes a class of modules, such as MyLayer, not {module_type!r}")
 
     def register(function: Callable[[Any, tuple[int, ...]], LayerCost]) -> Callable[[Any, tuple[int, ...]], LayerCost]:
+        if not callable(function):
+            raise InputError(f"register_layer({module_type.__name__}) decorates a function, not {function!r}")
         USER_LAYERS[module_type] = function
         DECLARED.pop(module_type, None)
         if opaque:

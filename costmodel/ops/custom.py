@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from costmodel.access import AccessMap
+from costmodel.errors import InputError
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
 from costmodel.ops.complex_numbers import as_counted
-from costmodel.ops.rule import RULES, Outputs, Rule, Torch, always, every_argument, no_temporaries, register
+from costmodel.ops.rule import KINDS, RULES, Outputs, Rule, Torch, always, every_argument, no_temporaries, register
 from costmodel.quantities import Traffic, Work
 
 OpWork: TypeAlias = Callable[[OpCall], Work | Mapping[str, int]]
@@ -55,9 +56,18 @@ def register_op(
     True
     >>> del RULES["mylib.scale.default"]
     """
+    names = tuple(_full_name(t) for t in targets)
+    if kind not in KINDS:
+        raise InputError(f"kind={kind!r} is no kind of op; there are {', '.join(KINDS)}")
+    for said, given in (("traffic", traffic), ("access", access), ("temporaries", temporaries)):
+        if not callable(given):
+            raise InputError(f"{said}={given!r} is no function: leave it out, or see the documentation of register_op")
+    if not callable(outputs) and not isinstance(outputs, Torch):
+        raise InputError(f"outputs={outputs!r} is no function of the arguments: leave it out, and torch computes them")
+    if bound_because is not None and not callable(bound_because):
+        raise InputError(f"bound_because={bound_because!r} is no function of the call, nor None")
 
     def register_work(function: OpWork) -> OpWork:
-        names = tuple(_full_name(t) for t in targets)
         for name in RULES.keys() & set(names):
             del RULES[name]
         register(
@@ -91,10 +101,12 @@ def checked_work(function: OpWork) -> Callable[[OpCall], Work]:
 
 def _full_name(target: str) -> str:
     """``mylib::my_op`` and ``mylib::my_op.out`` as torch prints them: ``mylib.my_op.default``, ``mylib.my_op.out``."""
+    if not isinstance(target, str):
+        raise InputError(f"{target!r} does not name an op: write 'mylib::my_op' or 'mylib::my_op.overload'")
     namespace, separator, rest = target.partition("::")
     if not separator:
         if target.count(".") != 2:
-            raise ValueError(f"{target!r} does not name an op: write 'mylib::my_op' or 'mylib::my_op.overload'")
+            raise InputError(f"{target!r} does not name an op: write 'mylib::my_op' or 'mylib::my_op.overload'")
         return target
     name, _, overload = rest.partition(".")
     return f"{namespace}.{name}.{overload or 'default'}"

@@ -67,6 +67,8 @@ class Fields:
             UnknownLayerError: there is no such layer, or it does not depend on the input's positions.
             InputError: the position lies outside the layer's output.
         """
+        if layer is not None and not isinstance(layer, str):
+            raise InputError(f"layer={layer!r} is no name of a layer, as in Profile.layers")
         name, key, spec = self._deepest_local() if layer is None else self._find(layer)
         field = self._nominal.get(key, ())
         if not any(field) and self._too_long:
@@ -76,6 +78,8 @@ class Fields:
         if position is None:
             found = to_result(name, field, self._lengths)
         else:
+            if not isinstance(position, Sequence) or not all(isinstance(p, int) for p in position):
+                raise InputError(f"position={position!r} is no tuple of ints, an index for each axis")
             index = _index(self._dims(field, spec), tuple(position), spec)
             found = to_result(name, field, self._lengths, tuple(position), index, self._real[key])
         return replace(found, attention=self._attention_at(key, found, deepest=layer is None))

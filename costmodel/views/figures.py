@@ -272,8 +272,11 @@ def _column(p: Profile, quantity: str, *, additive: bool = False) -> list[Number
 
 
 def _axes(ax: Axes | None, width: float, height: float) -> Axes:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    if ax is not None and not isinstance(ax, Axes):
+        raise InputError(f"ax={ax!r} is no matplotlib Axes, such as plt.subplots() makes")
     if ax is None:
         ax = Figure(figsize=(width, height), layout="constrained").add_subplot()
     ax.spines[["top", "right"]].set_visible(False)

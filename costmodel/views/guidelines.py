@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costmodel.views import units
+
 if TYPE_CHECKING:
     from costmodel.guidelines import Guidelines
 
 
 def markdown(result: Guidelines, limit: int = 20) -> str:
     """The findings that would save most, and what elementwise ops take, as Markdown."""
+    units.require_rows(limit=limit)
     elementwise = (
         f"Memory access {result.memory_access:,} elements in {result.ops} ops. Elementwise ops are "
         f"{result.elementwise_ops} of them ({100 * result.elementwise_op_share:.1f} %) and take "

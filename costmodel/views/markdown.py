@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from numbers import Real
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from costmodel.errors import InputError
 from costmodel.measures import MEASURES, RANKED_BY, Measure, add, of_layers, shown_in
 from costmodel.views import units
 from costmodel.views.cells import inputs, is_exact, layer_cells, total_cell, whole_field
@@ -269,6 +271,9 @@ def comparison(c: Comparison, figures: Mapping[str, str] | None = None) -> str:
 
 def difference(d: Difference, *, top: int = 20, limit: Fraction | None = None) -> str:
     """What changed, short enough for a comment on a pull request: totals, and the layers that caused it, ranked."""
+    units.require_rows(top=top)
+    if limit is not None and not (isinstance(limit, Real) and float(limit) >= 0):
+        raise InputError(f"limit={limit!r} is no share: give a Fraction or a float that is not negative, such as 0.01")
     over = d.grown(limit) if limit is not None else []
     same = len(set(d.totals["params"])) == 1
     old, new = escape(d.old.name), escape(d.new.name)

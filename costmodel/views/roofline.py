@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costmodel.views import units
 from costmodel.views.analyses import peaks
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 def markdown(result: Roofline, limit: int = 20) -> str:
     """The layers that need most time at least, and the total, as Markdown."""
+    units.require_rows(limit=limit)
     layers = sorted(result.layers, key=lambda layer: -layer.time)
     waits = sum(layer.time for layer in layers if layer.bound == "memory")
     total = (

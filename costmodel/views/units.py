@@ -195,6 +195,13 @@ def seconds(value: float) -> str:
     return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
 
 
+def require_rows(**limits: int) -> None:
+    """Raises ``InputError`` for a number of rows that is none."""
+    for name, rows in limits.items():
+        if not isinstance(rows, int) or rows < 0:
+            raise InputError(f"{name}={rows!r} is no number of rows: give an int that is not negative")
+
+
 _FIGURE = re.compile(r"(\d[\d_,]*(?:\.\d+)?(?:[eE]\+?\d+)?)\s*([kKMGTP]?)")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from costmodel.errors import SignatureError
 from costmodel.formulas.cost import Sum
 from costmodel.formulas.feature_map import Row, Style, Walk
 from costmodel.quantities import Count
@@ -67,5 +68,5 @@ def _with_defaults(name: str, network: Network, arguments: dict[str, Any]) -> di
     known = {parameter.name: parameter.default for parameter in parameters}
     for argument in arguments:
         if argument not in known:
-            raise TypeError(f"{name} has no argument {argument!r}; it takes {', '.join(known)}, batch and mode")
+            raise SignatureError(f"{name} has no argument {argument!r}; it takes {', '.join(known)}, batch and mode")
     return known | arguments

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sympy import Symbol
 from torch import nn
 
 from costmodel import formulas
@@ -212,5 +213,5 @@ def test_errors_name_argument_value_and_remedy(change: dict[str, Any], text: str
 def test_conv_macs_on_padding_refuses_a_symbolic_kernel() -> None:
     """Taps are visited one by one, so their number must be known."""
     with pytest.raises(ValueError, match="taps are visited one by one, give ints"):
-        formulas.conv_macs_on_padding(c_in=1, c_out=1, kernel="k", size=(4,))  # type: ignore[arg-type]
+        formulas.conv_macs_on_padding(c_in=1, c_out=1, kernel=Symbol("k"), size=(4,))
     assert formulas.conv_macs_on_padding(c_in=2, c_out=3, kernel=3, size=(4,), padding=1) == 2 * 3 * 2
