@@ -92,11 +92,13 @@ def _batch_norm_access(call: OpCall, output: int) -> AccessMap:
 def _inverse_deviation(args: Arguments) -> list[TensorSpec]:
     """In evaluation, on an input in no memory format: sqrt(variance + eps), made in two steps.
 
-    Of an empty input the statistics are allocated where running ones are given, and not used.
+    Of an empty input the statistics are allocated, in the dtype that sums are taken in.
     """
     x, variance = args["input"], args.get("running_var")
-    if not x.size and variance is not None:
-        return [TensorSpec((x.shape[1],), _batch_norm(args)[1].dtype)] * 2
+    if not x.size:
+        saved = _batch_norm(args)[1]
+        wide = TensorSpec((x.shape[1],), "float64" if saved.dtype in ("float32", "float64") else "float32")
+        return bytes_besides(2 * saved.nbytes, 2 * wide.nbytes)
     if _trains(args) or variance is None or not copied_into_format(x):
         return []
     return [TensorSpec(variance.shape, variance.dtype)] * 2
@@ -144,8 +146,10 @@ def _layer_norm(args: Arguments) -> tuple[TensorSpec, ...]:
 
 
 def _layer_norm_work(call: OpCall) -> Work:
-    n = prod(call.args["normalized_shape"])
-    return _standardised(groups=call.args["input"].size // n, n=n) + _affine(call)
+    n, size = prod(call.args["normalized_shape"]), call.args["input"].size
+    if not size:
+        return Work()
+    return _standardised(groups=size // n, n=n) + _affine(call)
 
 
 def _over_trailing(call: OpCall, output: int) -> AccessMap:

@@ -33,6 +33,7 @@ _LOWER = {
 """Ops whose floating arguments are cast to autocast's dtype."""
 
 _RECURRENT = [f"{cell}.{kind}" for cell in ("lstm", "gru", "rnn_tanh", "rnn_relu") for kind in ("input", "data")]
+_RECURRENT += ["lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"]
 """Ops without an autocast kernel, all of whose products have one."""
 
 _FLOAT32_BY_DTYPE = {

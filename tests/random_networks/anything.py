@@ -31,7 +31,8 @@ _FUNCTIONS = (
     "x = x * torch.full((1,), 0.5, dtype=x.dtype)", "x = x.renorm(2, 0, 1.0)",
     "x = torch.outer(x.flatten(), x.flatten()[:4])", "x = x.diff(dim=-1)", "x = torch.stack([x, x], 1).sum(1)",
     "x = x.argmax(-1, keepdim=True) * x", "x = F.one_hot((x > 0).long(), 2).to(x.dtype)", "x = x.sign() * x.abs()",
-    "x = torch.fft.rfft(x.float()).abs().to(x.dtype)", "x = x.repeat_interleave(2, -1)", "x = x.logical_not() + x",
+    "x = torch.fft.rfft(x.contiguous().float()).abs().to(x.dtype)", "x = x.repeat_interleave(2, -1)",
+    "x = x.logical_not() + x",
 )  # fmt: skip
 
 _VIEWS = (

@@ -98,9 +98,10 @@ class Network:
             return model(x)
 
     def runs(self) -> bool:
-        """Whether torch runs the model."""
+        """Whether torch runs the model, without its fallbacks for convolutions."""
         try:
-            self.run(*self.build())
+            with NoFallback():
+                self.run(*self.build())
         except Exception:
             return False
         return True
@@ -183,7 +184,7 @@ def _with_steps(network: Network, rng: random.Random, makers: list[Callable[...,
 
 def _computes_wide(network: Network) -> bool:
     """Whether autocast on the CPU leaves states in single precision, which on a GPU are lowered, as in profiles."""
-    return any(word in build for step in network.steps for _, build in step.modules for word in ("GRU(", "proj_size"))
+    return any(word in build for step in network.steps for _, build in step.modules for word in ("GRU", "proj_size"))
 
 
 _SAVED = frozenset({"a", "b", "c"})

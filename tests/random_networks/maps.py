@@ -7,7 +7,7 @@ from tests.random_networks.draft import Draft, Maker
 
 def conv(d: Draft) -> str | None:
     """A convolution: any kernel, stride, padding, dilation and groups; sometimes one channel; sometimes in a block."""
-    if d.axes not in (1, 2, 3):
+    if d.axes not in (1, 2, 3) or not d.channels:
         return None
     c, r = d.channels, d.rng
     groups = r.choice([g for g in (1, 1, 2, c) if g and c % g == 0])
@@ -29,7 +29,7 @@ def conv(d: Draft) -> str | None:
 
 def conv_transpose(d: Draft) -> str | None:
     """A transposed convolution."""
-    if d.axes not in (1, 2, 3):
+    if d.axes not in (1, 2, 3) or not d.channels:
         return None
     groups = d.rng.choice([g for g in (1, 1, d.channels) if g])
     out, kernel, stride = groups * d.rng.choice([1, 2]), d.rng.choice([1, 2, 3]), d.rng.choice([1, 2])
@@ -41,7 +41,7 @@ def conv_transpose(d: Draft) -> str | None:
 
 def norm(d: Draft) -> str | None:
     """A normalisation of maps."""
-    if d.axes not in (1, 2, 3):
+    if d.axes not in (1, 2, 3) or not d.channels:
         return None
     c, n = d.channels, d.axes
     group = d.rng.choice([g for g in (1, 2, c) if g and c % g == 0])
@@ -142,7 +142,7 @@ def split(d: Draft) -> str | None:
 
 def concatenate_with_layer(d: Draft) -> str | None:
     """A dense connection: a layer's result beside its input."""
-    if d.axes not in (1, 2, 3):
+    if d.axes not in (1, 2, 3) or not d.channels:
         return None
     m = d.module(f"nn.Conv{d.axes}d({d.channels}, {d.rng.choice([1, 1, 2])}, {d.rng.choice(['1', '3, padding=1'])})")
     return f"x = torch.cat([x, {m}(x)], 1)"
@@ -158,7 +158,7 @@ def to_layout(d: Draft) -> str | None:
 
 def to_tokens(d: Draft) -> str | None:
     """Positions as tokens, through a layer, and sometimes back."""
-    if d.axes not in (1, 2):
+    if d.axes not in (1, 2) or not d.channels:
         return None
     m = d.module(d.one_of(f"nn.Linear({d.channels}, 4)", f"nn.LayerNorm({d.channels})"))
     back = d.one_of("", f"\nx = x.transpose(1, 2).unflatten(2, {list(d.x.shape[2:])})")

@@ -23,7 +23,7 @@ def linear(d: Draft) -> str | None:
 
 def norm(d: Draft) -> str | None:
     """A normalisation of each token."""
-    if d.x.dim() < 2:
+    if d.x.dim() < 2 or not d.x.shape[-1]:
         return None
     c = d.x.shape[-1]
     m = d.module(d.one_of(f"nn.LayerNorm({c})", f"nn.LayerNorm({c}, bias=False)", f"nn.RMSNorm({c})"))

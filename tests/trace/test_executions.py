@@ -87,6 +87,14 @@ def test_one_channel_or_one_position_is_channels_last_too(shape: tuple[int, ...]
     assert output.full_strides == model(x).stride()
 
 
+def test_rows_of_one_position_are_channels_last_too() -> None:
+    """A 1-d convolution sees its input as rows of height 1, whose strides may be those of channels last."""
+    conv, x = nn.Conv1d(6, 4, 3, padding=1), torch.ones(9, 1, 6).transpose(1, 2)
+    model = Function(lambda x: conv(x))
+    assert recorded(model, x, "meta") == recorded(model, x, "real")
+    assert costmodel.profile(model, x).graph.outputs.full_strides == (4, 1, 4) == model(x).stride()
+
+
 def test_a_constant_is_freed_where_the_model_lets_go_of_it() -> None:
     """What ``torch.tensor`` makes without an op lives no longer than in a real run."""
 
