@@ -52,7 +52,7 @@ class Device:
 
 def device(name: str) -> Device:
     """The device of this name; for ``this-cpu``, what ``costmodel calibrate`` measured."""
-    if name == THIS_CPU:
+    if isinstance(name, str) and name == THIS_CPU:
         return _calibrated()
     known = _listed()
     if not isinstance(name, str) or name not in known:

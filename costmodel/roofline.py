@@ -119,7 +119,7 @@ class Roofline(Rendered):
 
 def roofline(pricing: Pricing, fusion: Fusion, device: Device, math: str = "float32") -> Roofline:
     """The lower bound of every layer's time on a device. Raises ``InputError`` for TF32 on a device without it."""
-    if math not in MATHS:
+    if not isinstance(math, str) or math not in MATHS:
         raise InputError(f"math={math!r}: products of float32 are computed in {' or '.join(MATHS)}")
     if math == "tf32" and "tf32" not in device.peak:
         raise InputError(f"{device.title} has no peak of TF32; its peaks are of {', '.join(device.peak)}")

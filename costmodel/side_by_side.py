@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
 from functools import cached_property
+from math import isfinite
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -279,6 +280,8 @@ def _asked(formulas: tuple[str | Mapping[str, Any], ...]) -> Iterable[tuple[str,
             named(name)
             own = {**written, **own}
             for argument in own:
+                if not isinstance(argument, str):
+                    raise InputError(f"{label}: arguments have names, and {argument!r} is none; write {{'c_in': 64}}")
                 if argument not in _parameters(name):
                     raise InputError(_nobody_takes(argument, {name}))
             yield label, name, own
@@ -313,6 +316,8 @@ def _plain(argument: str, value: Any, name: str) -> Any:
             raise InputError(
                 f"{name}: {argument}={value!r} is not one number; a comparison is of single layers"
             ) from error
+    if isinstance(value, complex) or (isinstance(value, float) and not isfinite(value)):
+        raise InputError(f"{name}: {argument}={value!r} must be a whole number")
     if argument == "size" and not isinstance(value, str | float | type(None)):
         return (value, value)
     return value

@@ -215,6 +215,11 @@ def test_a_name_that_is_not_listed() -> None:
     """The error lists the names."""
     with pytest.raises(InputError, match="no device is called 'b100'; there are h100, a100"):
         costmodel.profile("resnet18").roofline("b100")
+    for nonsense in ([], {}, None, torch.ones(2)):
+        with pytest.raises(InputError, match="no device is called"):
+            device(nonsense)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="are computed in float32 or tf32"):
+            costmodel.profile(nn.ReLU(), (1, 2)).roofline("a100", nonsense)  # type: ignore[arg-type]
 
 
 def test_this_cpu_must_be_measured_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
