@@ -249,6 +249,19 @@ def test_a_tensor_that_is_given_twice_is_one() -> None:
     assert p.peak_memory == 2 * 8 * 8 * 4
 
 
+def test_an_object_that_is_given_twice_is_one() -> None:
+    """The model may look whether two of its arguments are the same."""
+
+    class Same(nn.Module):
+        def forward(self, one: Batch, other: Batch) -> torch.Tensor:
+            assert one is other
+            result: torch.Tensor = one.x + other.x
+            return result
+
+    batch = Batch(torch.zeros(2, 3))
+    assert costmodel.profile(Same(), (batch, batch)).flops == 6
+
+
 class Uncopied:
     """An object that refuses to be copied."""
 

@@ -139,6 +139,9 @@ def test_the_configurations_dtype_is_that_of_the_model(weights: bool, tmp_path: 
     assert dtypes(costmodel.load(f"hf:bert({BERT}, dtype='float16')", weights=weights)) == {torch.float16}
     assert dtypes(costmodel.load(f"hf:bert({BERT})", weights=weights)) == {torch.float32}
     assert torch.get_default_dtype() == torch.float32
+    config = json.loads((tmp_path / "config.json").read_text()) | {"architectures": ["BertForMaskedLM"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert dtypes(costmodel.load(spec, weights=weights)) == {torch.bfloat16}  # by the class that it names, too
     p = costmodel.profile(spec)
     assert p.params_bytes == 2 * p.params
     assert costmodel.profile(spec, dtype="float64").params_bytes == 8 * p.params
@@ -147,11 +150,12 @@ def test_the_configurations_dtype_is_that_of_the_model(weights: bool, tmp_path: 
 def test_a_checkpoint_says_more_than_the_configuration(tmp_path: Path) -> None:
     """Parameters have the dtypes in the header; those that it lacks, the one of most elements."""
     stored = {
-        "bert.embeddings.word_embeddings.weight": ("BF16", [100, 32]),
+        "bert.embeddings.word_embeddings.weight": ("F32", [100, 32]),
+        "bert.encoder.layer.0.intermediate.dense.weight": ("BF16", [64, 100]),
         "encoder.layer.0.output.dense.bias": ("F32", [32]),
     }
     model = costmodel.load(folder(tmp_path, "float16", stored))
-    assert model.get_parameter("embeddings.word_embeddings.weight").dtype == torch.bfloat16
+    assert model.get_parameter("embeddings.word_embeddings.weight").dtype == torch.float32
     assert model.get_parameter("encoder.layer.0.output.dense.bias").dtype == torch.float32
     assert model.get_parameter("pooler.dense.weight").dtype == torch.bfloat16
 

@@ -33,6 +33,7 @@ class Tied(nn.Module):
 
     def forward(self, x: torch.Tensor) -> Any:
         """Of words."""
+        assert self.head.weight is self.embed.weight
         return self.head(self.embed(x + self.get_buffer("ids")))
 
 
