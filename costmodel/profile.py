@@ -345,9 +345,10 @@ class Profile(Report):
 
     def __repr__(self) -> str:
         bound = "" if self.is_exact else "≥"
-        return (
-            f"<Profile of {self.name}: params={self.params:,}, macs={bound}{self.macs:,}, flops={bound}{self.flops:,}>"
-        )
+        from costmodel.views.units import printable
+
+        figures = f"params={self.params:,}, macs={bound}{self.macs:,}, flops={bound}{self.flops:,}"
+        return f"<Profile of {printable(self.name)}: {figures}>"
 
     @cached_property
     def _fields(self) -> Fields:

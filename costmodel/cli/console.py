@@ -144,7 +144,9 @@ def wrote_rows(table: pd.DataFrame, *, json: bool, csv: bool) -> bool:
         # pandas' own to_json keeps ten decimals, and a layer's seconds begin at the seventh.
         write(dumps(table.to_dict("records"), indent=1, ensure_ascii=False))
     elif csv:
-        write(table.to_csv(index=False, lineterminator="\n"))
+        from costmodel.views.csv import rows
+
+        write(rows(table))
     return json or csv
 
 

@@ -23,7 +23,7 @@ def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[
         f"({units.figure('memory_access', result.memory_access)})"
     )
     parts: list[RenderableType] = [
-        Text(f"{result.model}, by the guidelines G1 to G4 of ShuffleNetV2's paper", style="bold"),
+        Text(f"{units.printable(result.model)}, by the guidelines G1 to G4 of ShuffleNetV2's paper", style="bold"),
         shares,
         "",
     ]
@@ -41,7 +41,7 @@ def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[
     ]
     table, dropped = grid.table("layer", [Text(f.layer or "the input") for f in found], columns, width)
     remarks = [f"savings of different findings overlap: they rank, and do not add up; {len(result.findings)} in all"]
-    advice = [_indented(f"{f.guideline} {f.layer}:", f.advice, 3) for f in found]
+    advice = [_indented(units.printable(f"{f.guideline} {f.layer}:"), units.printable(f.advice), 3) for f in found]
     return [*parts, "", table, grid.dim(remarks + grid.left_out(dropped)), "", *advice]
 
 
@@ -80,7 +80,10 @@ def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[Rend
         f"{units.share(waiting, result.time)} of the former is in layers that wait for memory; the ridge is at "
         f"{result.ridge:.1f} FLOPs/B\n"
     )
-    parts: list[RenderableType] = [Text(f"{result.model} on {result.device.title}", style="bold"), bound]
+    parts: list[RenderableType] = [
+        Text(f"{units.printable(result.model)} on {result.device.title}", style="bold"),
+        bound,
+    ]
     shown = layers[:top]
     shares = [f"{grid.bar(x.time, result.time)} {units.share(x.time, result.time):>6}" for x in shown]
     columns = [

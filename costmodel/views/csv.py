@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from costmodel.views.units import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,5 +33,19 @@ def formulas(c: FormulaComparison) -> str:
 
 
 def _written(table: pd.DataFrame, *, index: bool) -> str:
-    table = table.map(lambda v: "x".join("-" if n is None else str(n) for n in v) if isinstance(v, tuple) else v)
-    return str(table.to_csv(index=index, lineterminator="\n"))
+    return rows(table.rename(index=_cell), index=index)
+
+
+def rows(table: pd.DataFrame, *, index: bool = False) -> str:
+    """Any table: shapes joined, texts such that no spreadsheet takes them for a formula, and in one line each."""
+    return str(table.map(_cell).to_csv(index=index, lineterminator="\n"))
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return "x".join("-" if n is None else str(n) for n in value)
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    # A quote before it makes it a text: https://owasp.org/www-community/attacks/CSV_Injection
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

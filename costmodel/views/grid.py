@@ -9,6 +9,8 @@ from functools import cached_property
 from io import StringIO
 from typing import TYPE_CHECKING, Literal
 
+from costmodel.views import units
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
@@ -102,7 +104,9 @@ def table(
             overflow="fold" if column.wrap else "ellipsis", min_width=None if column.wrap else column.width - _GAP,
         )  # fmt: skip
     for i, label in enumerate(labels):
-        made.add_row(label, *(Text(c.padded(c.cells[i]), style=_style(c, c.cells[i])) for c in shown))
+        cells = [c.cells[i] if c.wrap else units.printable(c.cells[i]) for c in shown]
+        name = label if label.plain.isprintable() else Text(units.printable(label.plain), style=label.style)
+        made.add_row(name, *(Text(c.padded(cell), style=_style(c, cell)) for c, cell in zip(shown, cells, strict=True)))
     return made, [column.title.replace("\n", " ") for column in columns if id(column) not in kept]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costmodel.views import units
+from costmodel.views.markdown import escape
 
 if TYPE_CHECKING:
     from costmodel.guidelines import Guidelines
@@ -19,7 +20,7 @@ def markdown(result: Guidelines, limit: int = 20) -> str:
         f"{100 * result.elementwise_share:.1f} % of the memory access."
     )
     lines = [
-        f"# {result.model}: ShuffleNetV2's guidelines",
+        f"# {escape(result.model)}: ShuffleNetV2's guidelines",
         "",
         elementwise,
         "",
@@ -38,8 +39,8 @@ def markdown(result: Guidelines, limit: int = 20) -> str:
         "|---|---|---|---|---:|---:|---:|---|",
     ]
     lines += [
-        f"| {f.guideline} | {f.layer} | {f.kind} | {f.measure} | {f.paid:,} | {f.least:,.0f} | {f.saving:,.0f} "
-        f"| {f.advice} |"
+        f"| {f.guideline} | {escape(f.layer)} | {f.kind} | {escape(f.measure)} | {f.paid:,} | {f.least:,.0f} "
+        f"| {f.saving:,.0f} | {escape(f.advice)} |"
         for f in result.findings[:limit]
     ]
     return "\n".join(lines) + "\n"

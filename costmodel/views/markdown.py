@@ -93,7 +93,7 @@ def profile(p: Profile, figures: Mapping[str, str] | None = None) -> str:
 
 
 def _code(text: str) -> str:
-    return " ".join(text.split()).replace("`", "'").replace("|", "/")
+    return units.printable(" ".join(text.split())).replace("`", "'").replace("|", "/")
 
 
 def _totals(p: Profile) -> list[list[str]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.views import units
 from costmodel.views.analyses import peaks
+from costmodel.views.markdown import escape
 
 if TYPE_CHECKING:
     from costmodel.roofline import Roofline
@@ -22,7 +23,7 @@ def markdown(result: Roofline, limit: int = 20) -> str:
         f"wait for memory. The ridge is at {result.ridge:.1f} FLOPs per byte."
     )
     lines = [
-        f"# {result.model} on {result.device.title}: a lower bound of its time",
+        f"# {escape(result.model)} on {result.device.title}: a lower bound of its time",
         "",
         total,
         "",
@@ -32,7 +33,7 @@ def markdown(result: Roofline, limit: int = 20) -> str:
         "|---|---|---:|---:|---:|---|---:|---:|",
     ]
     lines += [
-        f"| {x.name} | {x.kind} | {x.flops:,} | {x.nbytes:,} | {x.intensity:.2f} | {x.bound} | {_time(x.time)} "
+        f"| {escape(x.name)} | {x.kind} | {x.flops:,} | {x.nbytes:,} | {x.intensity:.2f} | {x.bound} | {_time(x.time)} "
         f"| {_time(x.fused_time)} |"
         for x in layers[:limit]
     ]

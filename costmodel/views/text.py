@@ -133,7 +133,7 @@ def _head(p: Profile) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    title = Text.assemble((p.name, "bold"), "  ", (f"input {inputs(p)}, {p.mode} mode", "dim"))
+    title = Text.assemble((units.printable(p.name), "bold"), "  ", (f"input {inputs(p)}, {p.mode} mode", "dim"))
     table = Table(title=title, title_justify="left", title_style="", box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(no_wrap=True)
@@ -185,18 +185,19 @@ def verdict_parts(p: Profile, check: CrossCheck) -> list[RenderableType]:
     if coverage.unknown:
         covered = Text.assemble(("! ", "yellow"), "coverage: totals are lower bounds (≥), for these have no rule:")
         for op, where in coverage.unknown.items():
-            covered.append(f"\n    {op} in {', '.join(name or 'the model itself' for name in where[:3])}")
+            places = ", ".join(units.printable(name) or "the model itself" for name in where[:3])
+            covered.append(f"\n    {op} in {places}")
             covered.append(f" and {len(where) - 3} more" if len(where) > 3 else "")
         covered.append("\n  add a rule with costmodel.register_op")
         parts.append(covered)
     if coverage.bounds:
         covered = Text.assemble(("! ", "yellow"), "coverage: totals are lower bounds (≥):")
         for note in coverage.bounds:
-            covered.append(f"\n    in {note.where or 'the model itself'}: {note.why}")
+            covered.append(f"\n    in {units.printable(note.where) or 'the model itself'}: {units.printable(note.why)}")
         parts.append(covered)
     parts += crosscheck_parts(check)
     if p.execution == "real":
-        parts.append(Text.assemble(("! ", "yellow"), f"run with real tensors: {p.graph.reason}"))
+        parts.append(Text.assemble(("! ", "yellow"), f"run with real tensors: {units.printable(p.graph.reason)}"))
     return parts
 
 
@@ -262,7 +263,7 @@ def _third_parts(check: CrossCheck) -> list[RenderableType]:
         Text(f"  {check.against}: the same MACs for {len(traced) - len(other)} layers, others for {len(other)}:")
     ]
     for why, names in _by_reason(other).items():
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        shown = ", ".join(map(units.printable, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         parts.append(Text(f"    {why}: {shown}", style="dim"))
     return parts
 
@@ -389,14 +390,14 @@ def comparison_parts(c: Comparison, width: int = WIDE) -> list[RenderableType]:
     longest = max(len(name) for name, _ in models)
     labels = [Text(name, style="bold") for name, _ in models]
     table, dropped = grid.table("model", labels, columns, width, least=min(longest, 40))
-    remarks = [f"ratios are to {c.baseline}"] if c.baseline is not None else []
+    remarks = [f"ratios are to {units.printable(c.baseline)}"] if c.baseline is not None else []
     if "input" in dropped and not c.warnings:
         remarks.append(f"input {given[0]}, {models[0][1].mode} mode")
         dropped.remove("input")
     remarks += grid.left_out(dropped)
     parts: list[RenderableType] = [table, *([grid.dim(remarks)] if remarks else [])]
-    parts += [Text.assemble(("! ", "yellow"), warning) for warning in c.warnings]
+    parts += [Text.assemble(("! ", "yellow"), units.printable(warning)) for warning in c.warnings]
     for (name, p), check in zip(models, checks, strict=True):
         if not (check.ok and check.checked and p.is_exact):
-            parts += ["", Text(name, style="bold"), *verdict_parts(p, check)]
+            parts += ["", Text(units.printable(name), style="bold"), *verdict_parts(p, check)]
     return parts

@@ -195,6 +195,17 @@ def seconds(value: float) -> str:
     return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
 
 
+def printable(text: str) -> str:
+    r"""A text from a model in one line: what would move a cursor, colour a terminal or break a line is spelled out.
+
+    >>> print(printable("a\x1b[31m\nb"))
+    a\x1b[31m\nb
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def require_rows(**limits: int) -> None:
     """Raises ``InputError`` for a number of rows that is none."""
     for name, rows in limits.items():

@@ -28,7 +28,7 @@ WRONG: tuple[Any, ...] = (
 )  # fmt: skip
 """What each node of a document is replaced by."""
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Branches(nn.Module):

@@ -39,7 +39,7 @@ NONSENSE: dict[str, Callable[[], Any]] = {
     "b'x'": lambda: b"x",
 }
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 Call = tuple[Callable[..., Any], dict[str, Any]]
 
