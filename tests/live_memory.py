@@ -65,7 +65,8 @@ def peak(found: Sequence[Allocation]) -> int:
 
 def measured_peak(run: Callable[..., object], inputs: Sequence[torch.Tensor]) -> int:
     """The most bytes of tensors that are live at once on the inputs' device, these included."""
-    return peak(allocations(lambda: run(*inputs), inputs[0].device)) + sum(t.untyped_storage().nbytes() for t in inputs)
+    given = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in inputs}  # one may be given twice
+    return peak(allocations(lambda: run(*inputs), inputs[0].device)) + sum(given.values())
 
 
 def _events(recorded: Any, device: torch.device) -> Iterator[tuple[int, int, int, int]]:

@@ -20,7 +20,10 @@ def is_made_elsewhere(tensor: torch.Tensor, modules: Iterable[nn.Module]) -> boo
     """
     if tensor.layout is not torch.strided or tensor.numel() < 2:
         return False
-    storage = tensor.untyped_storage()
+    try:
+        storage = tensor.untyped_storage()
+    except RuntimeError:  # a tensor that wraps another, as torch.func's do
+        return False
     return not storage.resizable() and _is_new(tensor) and not _lies_in(storage.data_ptr(), _arrays_of(modules))
 
 

@@ -136,10 +136,18 @@ def copy_as_laid_out(tensor: torch.Tensor) -> torch.Tensor:
     if type(tensor) is not torch.Tensor or tensor.layout is not torch.strided or not tensor.numel():
         return tensor.clone()
     span = 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    if span == tensor.numel():
+    if span == tensor.numel() and span * tensor.element_size() == tensor.untyped_storage().nbytes():
         return tensor.clone()
-    memory = torch.as_strided(tensor, (span,), (1,))
-    return torch.as_strided(memory.clone(), tensor.shape, tensor.stride())
+    storage, start = tensor.untyped_storage().nbytes() // tensor.element_size(), tensor.storage_offset()
+    if storage - span > _MOST_AROUND:
+        memory, start = torch.as_strided(tensor, (span,), (1,)), 0
+    else:
+        memory = torch.as_strided(tensor, (storage,), (1,), 0)
+    return torch.as_strided(memory.clone(), tensor.shape, tensor.stride(), start)
+
+
+_MOST_AROUND = 1 << 18
+"""The most elements that are copied around those of a view: ``as_strided`` may reach them, and a data set is larger."""
 
 
 def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
