@@ -62,10 +62,10 @@ def strides_of(tensor: torch.Tensor) -> tuple[int, ...] | None:
     """Its strides as they are recorded: ``None`` where it is contiguous."""
     if not tensor.is_contiguous():
         return tuple(tensor.stride())
-    if 1 in tensor.shape and 2 < tensor.dim() < 6:
+    if 2 < tensor.dim() < 6:
         strides = tensor.stride()
-        if strides[1] * tensor.shape[1] <= strides[-1]:  # it may be in the order of channels last as well
-            return normal(tuple(strides), tuple(tensor.shape))
+        if strides[1] <= strides[-1] and strides[1] * tensor.shape[1] <= strides[-1]:
+            return normal(tuple(strides), tuple(tensor.shape))  # it may be in the order of channels last as well
     return None
 
 
