@@ -169,12 +169,12 @@ def test_it_is_in_a_page_and_its_data(energy: Measure, p: costmodel.Profile) -> 
 
 
 def test_it_is_compared(energy: Measure, p: costmodel.Profile) -> None:
-    """A comparison has its total, and its ratio to the baseline, as the last columns."""
+    """A comparison has its total, and its ratio to the baseline, as the last columns of figures."""
     table = costmodel.compare({"a": p, "b": costmodel.profile(model(8), (2, 8))}, baseline="a").table
     wider = 4.6 * 128 + 160.0 * 4 * (16 + 64 + 16) + 160.0 * 4 * (16 + 16)
     assert table[energy.name].tolist() == [LINEAR + RELU, pytest.approx(wider)]
     assert table[f"{energy.name}_ratio"].tolist() == [1.0, pytest.approx(wider / (LINEAR + RELU))]
-    assert table.columns[-1] == f"{energy.name}_ratio"
+    assert [*table.columns][-3:] == [f"{energy.name}_ratio", "input", "mode"]
     assert energy.name in costmodel.compare({"a": p}).table.columns[-1:]
 
 
