@@ -124,7 +124,7 @@ def test_a_path_that_cannot_be_is_one_clear_error(profile: costmodel.Profile, tm
             profile.save(tmp_path / wrong)
 
 
-@pytest.mark.parametrize("wrong", [None, 5, "", [], b"p.json", object()], ids=repr)
+@pytest.mark.parametrize("wrong", [None, 5, "", [], b"p.json", object()], ids=lambda wrong: type(wrong).__name__)
 def test_what_is_no_path_is_refused(profile: costmodel.Profile, wrong: object) -> None:
     """The error says what a path is, when written and when read."""
     for use in (profile.save, costmodel.read_json):

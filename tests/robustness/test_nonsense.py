@@ -224,7 +224,7 @@ def test_nonsense_is_a_result_or_one_clear_error(tmp_path: Any, monkeypatch: pyt
     assert counts["clear"] > 1000
 
 
-@pytest.mark.parametrize("function", [formulas.conv, models.vgg11, models.build, models.closed_form], ids=str)
+@pytest.mark.parametrize("function", [formulas.conv, models.vgg11, models.build, models.closed_form])
 def test_an_argument_of_no_such_name_is_one_of_ours_and_a_type_error(function: Callable[..., Any]) -> None:
     """As Python has it of any function, and as all errors of the library are."""
     given = {} if function in (formulas.conv, models.vgg11) else {"name": "vgg11"}
