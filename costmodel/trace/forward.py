@@ -19,8 +19,9 @@ from costmodel.trace.cast import cast_model
 from costmodel.trace.events import EventLog
 from costmodel.trace.executor import Executor
 from costmodel.trace.failure import Failure
+from costmodel.trace.garbage import gc_paused
 from costmodel.trace.inputs import arguments, record_of
-from costmodel.trace.isolation import gc_paused, one_at_a_time, plain_eager, rng_restored, training_mode
+from costmodel.trace.isolation import one_at_a_time, plain_eager, rng_restored, training_mode
 from costmodel.trace.lazy import materialised
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree

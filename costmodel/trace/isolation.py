@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import sys
@@ -20,7 +19,6 @@ from torch import nn
 
 from costmodel.attributes import attribute_of
 from costmodel.torch_private import may_compile
-from costmodel.trace.origin import forget_age
 
 _LOCK = RLock()
 # A child that is forked while another thread traces would wait for ever, and have the model as it is half-way.
@@ -135,22 +133,3 @@ def _without_warning(modules: Sequence[nn.Module]) -> Iterator[None]:
             yield
     else:
         yield
-
-
-@contextmanager
-def gc_paused() -> Iterator[None]:
-    """Pauses garbage collection.
-
-    A tensor in a reference cycle is freed with the cycle: when that is must not depend on how many records were made.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    forget_age()
-    try:
-        yield
-    finally:
-        if collecting:
-            # The trace's many records all live on. As old objects they are not visited by the next collection of young
-            # ones, which would take a tenth of the trace's time.
-            forget_age()
-            gc.enable()

@@ -35,16 +35,8 @@ def note_on(tensor: torch.Tensor) -> str:
     )
 
 
-def forget_age() -> None:
-    """Makes all objects old, so that those which a trace makes are known by their youth. Nothing is collected."""
-    if gc.get_freeze_count():
-        gc.collect(1)  # the user's frozen objects must stay frozen
-    else:
-        gc.freeze()
-        gc.unfreeze()
-
-
 def _is_new(tensor: torch.Tensor) -> bool:
+    # A trace begins with none but old objects (``gc_paused``), and none grows old while it runs.
     return any(found is tensor for found in gc.get_objects(generation=0))
 
 
