@@ -29,7 +29,7 @@ try:
         UnknownOpError,
     )
     from costmodel.formulas import LayerCost
-    from costmodel.inputs import Input, call
+    from costmodel.inputs import Input, Value, call
     from costmodel.layers import register_layer
     from costmodel.load import load
     from costmodel.measures import Measure, register_measure, unregister_measure
@@ -65,6 +65,7 @@ __all__ = [
     "Profile",
     "Traffic",
     "UnknownOpError",
+    "Value",
     "Work",
     "call",
     "compare",

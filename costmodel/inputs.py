@@ -64,6 +64,17 @@ class Input:
         object.__setattr__(self, "dtype", dtype_of(dtype))
 
 
+@dataclass(frozen=True)
+class Value:
+    """An argument that the forward takes as it is: a list of integers, say, would be read as the shape of a tensor.
+
+    >>> Value([5, 5])
+    Value(value=[5, 5])
+    """
+
+    value: Any
+
+
 def is_shape(value: Any) -> bool:
     """Whether a value reads as a shape: a non-empty tuple, list or torch.Size of non-negative ints, NumPy's too."""
     return (
@@ -95,7 +106,7 @@ def call(*args: Any, **kwargs: Any) -> Call:
     """The inputs of a model that takes some by position and some by keyword, as its forward is called.
 
     Each argument is what ``costmodel.profile`` takes as one input: a shape, a tensor, an ``Input``, a nest of those, or
-    a value that the forward takes as it is.
+    a value that the forward takes as it is, which a list of integers is as ``costmodel.Value([7, 7])``.
 
     >>> call((2, 8), memory=Input((2, 4, 8)), causal=True)
     call((2, 8), memory=Input(shape=(2, 4, 8), dtype=torch.float32), causal=True)

@@ -138,6 +138,15 @@ def is_nested_class(kind: type) -> bool:
     return kind.__module__ == "torch.nested._internal.nested_tensor"  # 2.6, 2.13, 2.15
 
 
+unoptimised = getattr(torch.jit, "optimized_execution")  # noqa: B009  # not exported by its stub; 2.6, 2.13, 2.15
+"""A context that takes ``False``, in which torch.jit's modules run as they are written."""
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func (``vmap``, ``grad``) runs, in which tensors have other shapes than ops see."""
+    return torch._C._functorch.peek_interpreter_stack() is not None  # 2.6, 2.13, 2.15
+
+
 def is_view(tensor: torch.Tensor) -> bool:
     """Whether autograd knows the tensor as a view of another."""
     return tensor._is_view()  # 2.6, 2.13, 2.15

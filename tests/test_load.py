@@ -61,7 +61,7 @@ def test_nothing_in_a_spec_is_executed(spec: str) -> None:
         ("", "package.module:factory"),
         ("torchvision:", "names no model"),
         ("resnet18(widht=2)", "widht.*called as resnet18"),
-        ("mobilenet_v1(width=-1)", "cannot be built: ValueError"),
+        ("mobilenet_v1(width=-1)", "cannot be built: InputError.*width multiplier must be greater than 0"),
         ("no_such_package.models:net", "no module is called"),
         ("torchvison:resnet18", "did you mean torchvision:"),
         ("torch.nn:Linera", "did you mean Linear"),

@@ -23,6 +23,7 @@ from costmodel.torch_private import (
     OWN_CALL,
     call_with_hooks,
     is_called_plainly,
+    is_transformed,
     remove_global_hook,
 )
 from costmodel.trace.specs import map_tensors
@@ -149,7 +150,7 @@ class Calls:
                 table.drop_collected()
             spec = spec_of(id(output))
             named = map_tensors(kwargs, table.spec) if kwargs else None
-            captured = capture(module, (given, named))
+            captured = None if is_transformed() else capture(module, (given, named))
             outputs = spec if spec is not None else map_tensors(output, table.spec)
             call_ends[index] = len(events), named, outputs, captured
             return output
@@ -176,7 +177,8 @@ class Calls:
                     index = self._enclosing_call_of(module)
                 _, log.module, _, given, _ = call_starts[index]
                 named = map_tensors(kwargs, table.spec) if kwargs else None
-                captured = capture(module, (given, named))
+                is_hooks_work = given != map_tensors(args, table.spec)  # one of the module's own has changed them
+                captured = None if is_hooks_work or is_transformed() else capture(module, (given, named))
                 call_ends[index] = len(events), named, map_tensors(output, table.spec), captured
 
         return enter, leave

@@ -32,7 +32,7 @@ class Failure(Exception):  # noqa: N818  # no error of the library's: it is caug
         needed_bytes: int,
         could_have_values: bool,
     ) -> None:
-        super().__init__(str(cause))
+        super().__init__(_text(cause))
         self.cause = cause
         self.needed_bytes = needed_bytes
         """Of the tensors that were alive at once before it failed."""
@@ -44,7 +44,7 @@ class Failure(Exception):  # noqa: N818  # no error of the library's: it is caug
     @property
     def wants_gradient(self) -> bool:
         """Whether the forward differentiates, and autograd had recorded nothing."""
-        return "does not require grad" in str(self.cause)
+        return "does not require grad" in _text(self.cause)
 
     @property
     def wants_values(self) -> bool:
@@ -53,7 +53,7 @@ class Failure(Exception):  # noqa: N818  # no error of the library's: it is caug
             return False
         if isinstance(self.cause, (NeedsValuesError, NotImplementedError)):
             return True
-        text = str(self.cause).lower()
+        text = _text(self.cause).lower()
         kinds = (RuntimeError, TypeError, ValueError, KeyError)
         return isinstance(self.cause, kinds) and any(word in text for word in _OF_META)
 
@@ -68,8 +68,6 @@ class Failure(Exception):  # noqa: N818  # no error of the library's: it is caug
     @property
     def reason(self) -> str:
         """In a line."""
-        if isinstance(self.cause, NeedsValuesError):
-            return str(self.cause)
         if self.wants_values:
             return f"{self._where()}: {_first_line(self.cause)}"
         return f"{self._where()} without values: {_summary(self.cause)}"
@@ -108,6 +106,7 @@ _OF_META = (
 tensor's ``data``, in ``f"{tensor:.3f}"``, of an op of the user's without a fake implementation, of ``data_ptr()``."""
 
 _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("missing the required \"forward\"",), "it is a container without a forward: pass the model that calls it"),
     (("missing", "unexpected keyword", "positional argument", "takes no arguments"),
      "it takes {signature}: give several inputs as a tuple, keyword inputs as a dict, both as costmodel.call(...)"),
     (("out of memory", "can't allocate", "cannot allocate", "not enough memory"),
@@ -132,8 +131,15 @@ def _summary(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+    lines = _text(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def _text(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # of a class of the user's
+        return ""
 
 
 def _signature(target: Target) -> str:

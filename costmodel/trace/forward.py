@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from costmodel.trace.snapshot import restored
 from costmodel.trace.specs import DTYPE_NAME, map_tensors
 from costmodel.trace.target import Target
 from costmodel.trace.tensor_table import TensorTable
-from costmodel.trace.traced_tensor import tensors_on
+from costmodel.trace.traced_tensor import reads_noted, tensors_on
 from costmodel.trace.unseen import UnseenCalls
 from costmodel.trace.values import MetaInputs, RealInputs
 
@@ -106,13 +106,18 @@ def run(
             if autocast_nesting():
                 torch.clear_autocast_cache()  # casts that a real run made in the same block are none of this trace's
             unseen = UnseenCalls(table, real, modules)
-            with calls, unseen, nullcontext() if attempt.autograd else below_autograd(), recorder:
+            autograd = nullcontext() if attempt.autograd else below_autograd()
+            with calls, unseen, autograd, reads_noted(recorder.note_need), recorder:
                 if target.method is None:
                     output = model(*args, **kwargs)
                 else:
                     output = calls.enclose(model, target.method, args, kwargs)
             if recorder.needs_values is not None:
                 raise recorder.needs_values
+            if isinstance(output, (Generator, Coroutine)):
+                log.add_note(
+                    f"the forward returns a {type(output).__name__}, of which nothing has run: have it consumed"
+                )
             graph.outputs = map_tensors(output, table.spec)
         except Exception as error:
             if isinstance(error, CostModelError) and not isinstance(error, NeedsValuesError):

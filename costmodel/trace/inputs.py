@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from costmodel.errors import InputError
-from costmodel.inputs import Call, Input, is_shape
+from costmodel.inputs import Call, Input, Value, is_shape
 
 Make: TypeAlias = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
 """Makes a tensor of a shape and a dtype."""
@@ -95,7 +95,7 @@ def _as_call(inputs: Any, forward: Callable[..., Any] | None) -> Call:
 
 def _is_one_input(value: Any) -> bool:
     """Whether a value is one input: a tensor, an array, or an object of the user's that holds some."""
-    if isinstance(value, (torch.Tensor, Input)) or _is_array(value):
+    if isinstance(value, (torch.Tensor, Input, Value)) or _is_array(value):
         return True
     if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
         return False
@@ -137,6 +137,8 @@ class _Builder:
             return self._once(value, self._tensor(value))
         if isinstance(value, Input):
             return self._input(value)
+        if isinstance(value, Value):
+            return self._once(value, copy.deepcopy(value.value))
         if is_shape(value):
             return self._make(tuple(map(int, value)), self._floating)
         if isinstance(value, _SHARED):

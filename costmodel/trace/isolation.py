@@ -7,7 +7,7 @@ import random
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from operator import attrgetter
 from threading import RLock
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from costmodel.attributes import attribute_of
-from costmodel.torch_private import may_compile
+from costmodel.torch_private import may_compile, unoptimised
 
 _LOCK = RLock()
 # A child that is forked while another thread traces would wait for ever, and have the model as it is half-way.
@@ -111,17 +111,25 @@ def _module_uses(source: str, generator: ModuleType) -> bool:
 
 @contextmanager
 def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Runs modules op by op: without attention's fused inference path, which hides its matmuls, and not compiled."""
-    before = torch.backends.mha.get_fastpath_enabled()
+    """Runs modules op by op: without attention's fused inference path, which hides its matmuls, and not compiled.
+
+    Without torch.jit's optimiser, too: in the first calls it compares constants, by ops of its own. At the end torch's
+    default dtype is as before.
+    """
+    fast, dtype = torch.backends.mha.get_fastpath_enabled(), torch.get_default_dtype()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        if may_compile():
-            with torch.compiler.set_stance("force_eager"), _without_warning(modules):
-                yield
-        else:
+        with ExitStack() as within:
+            if may_compile():
+                within.enter_context(torch.compiler.set_stance("force_eager"))
+                within.enter_context(_without_warning(modules))
+            if any(issubclass(kind, torch.jit.ScriptModule) for kind in set(map(type, modules))):
+                within.enter_context(unoptimised(False))
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        torch.backends.mha.set_fastpath_enabled(fast)
+        if torch.get_default_dtype() is not dtype:
+            torch.set_default_dtype(dtype)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 
-def is_made_elsewhere(tensor: torch.Tensor, modules: Iterable[nn.Module]) -> bool:
+def is_made_elsewhere(tensor: torch.Tensor, modules: Sequence[nn.Module], *, is_lifted: bool) -> bool:
     """Whether a tensor that no op made has memory of another library's, and came about during the trace.
 
-    torch's own memory can be resized: that of ``torch.tensor([1, 2])``, say, which is a factory. What NumPy, DLPack, a
-    buffer of Python's or a kernel of another library has made cannot. A single number is no work, and what the model
-    holds in arrays was there before.
+    What torch makes of Python's numbers (``torch.tensor([1, 2])``) is lifted, and in memory of torch's own, which can
+    be resized; that of NumPy, DLPack, a buffer of Python's or another library cannot. What lies in torch's memory and
+    was not lifted is of another thread, or of a kernel. A single number is no work; and what the model holds in arrays
+    was there before, as were the constants of torch.jit's modules, which come as new objects.
     """
     if tensor.layout is not torch.strided or tensor.numel() < 2:
         return False
@@ -24,14 +25,17 @@ def is_made_elsewhere(tensor: torch.Tensor, modules: Iterable[nn.Module]) -> boo
         storage = tensor.untyped_storage()
     except RuntimeError:  # a tensor that wraps another, as torch.func's do
         return False
-    return not storage.resizable() and _is_new(tensor) and not _lies_in(storage.data_ptr(), _arrays_of(modules))
+    if storage.resizable():
+        scripted = any(isinstance(module, torch.jit.ScriptModule) for module in modules)
+        return not is_lifted and not scripted and _is_new(tensor)
+    return _is_new(tensor) and not _lies_in(storage.data_ptr(), _arrays_of(modules))
 
 
 def note_on(tensor: torch.Tensor) -> str:
     """What is not counted of it."""
     return (
-        f"a tensor {tuple(tensor.shape)} was made outside torch, by NumPy or a kernel that the trace cannot see; the "
-        f"work that made it is not counted"
+        f"a tensor {tuple(tensor.shape)} was made where the trace cannot see, by NumPy, another thread or a kernel; "
+        f"the work that made it is not counted"
     )
 
 

@@ -59,6 +59,8 @@ class RealExecutor(Executor):
     def close(self) -> None:
         """Lets go of every tensor, and restores values that are the user's."""
         for storage, before in self._saved.values():
+            if storage.nbytes() != before.nbytes():  # an op has resized it
+                storage.resize_(before.nbytes())
             storage.copy_(before)
         self._saved.clear()
 

@@ -47,6 +47,10 @@ class Recorder(DispatchMode):
         self.needs_values: NeedsValuesError | None = None
         """Why this trace cannot say what the model runs, also where the model caught the error."""
 
+    def note_need(self, error: NeedsValuesError) -> None:
+        """Notes that the forward asks for values without an op."""
+        self.needs_values = error
+
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] = _NO_KEYWORDS
     ) -> Any:
@@ -77,7 +81,8 @@ class Recorder(DispatchMode):
     def _answer(self, plan: Plan, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if plan.how is How.UNTRACED:
             return func(*args, **kwargs)
-        specs = [self._table.spec(tensor) for tensor in leaves((args, kwargs))]
+        is_lifted = plan.op == "aten.lift_fresh.default"
+        specs = [self._table.spec(tensor, is_lifted) for tensor in leaves((args, kwargs))]
         if any(spec.sparse is not None for spec in specs):
             plan = plan_for_sparse(func, specs)
         call = Dispatch(func, args, kwargs, *plan.signature.read(args, kwargs, self._find))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, compress, islice
 from operator import attrgetter, is_, methodcaller
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ class _Holds(dict[type, bool]):
 
     def __missing__(self, kind: type) -> bool:
         is_container = kind in _CONTAINER_TYPES
-        verdict = self[kind] = is_container or self._has_attributes(kind)
+        verdict = self[kind] = is_container or kind is MethodType or self._has_attributes(kind)
         self.containers_alone &= is_container or not verdict
         return verdict
 
@@ -248,6 +248,9 @@ def _holders_of(value: Any) -> Iterator[Any]:
     kind = type(value)
     if kind in _CONTAINER_TYPES:
         yield value
+        return
+    if kind is MethodType:  # of an object that is called in a forward's place
+        yield [value.__self__]
         return
     if issubclass(kind, tuple):
         yield list(value)  # which nobody changes, and what it holds may be

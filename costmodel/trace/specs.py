@@ -29,23 +29,19 @@ PLAIN = frozenset({bool, int, float, complex, str, type(None)})
 
 def spec_of(tensor: torch.Tensor) -> TensorSpec:
     """The record of a tensor: its shape, dtype and layout, nothing of its values."""
-    inner = _biggest_inside(tensor)
-    if inner is not None:
-        return spec_of(inner)
+    if tensor.is_nested:  # its sizes only its values tell
+        return spec_of(max(tensors_inside(tensor), key=torch.numel))
     shape = tuple(tensor.shape)
     if tensor.layout is not torch.strided:
         return TensorSpec(shape, DTYPE_NAME[tensor.dtype], sparse=_sparse(tensor))
     return TensorSpec(shape, DTYPE_NAME[tensor.dtype], strides_of(tensor))
 
 
-def _biggest_inside(tensor: torch.Tensor) -> torch.Tensor | None:
-    """Of a tensor whose sizes only its values tell (a nested one), the one that holds its elements."""
-    if not tensor.is_nested:
-        return None
-    refuse_strided_nested(tensor)
-    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]  # of torch.nested's class
-    held = [inner for name in names if isinstance(inner := getattr(tensor, name, None), torch.Tensor)]
-    return max(held, key=torch.numel)
+def tensors_inside(nested: torch.Tensor) -> list[torch.Tensor]:
+    """Those that a nested tensor is made of: its elements, and where its rows begin and end."""
+    refuse_strided_nested(nested)
+    names, _ = nested.__tensor_flatten__()  # type: ignore[attr-defined]  # of torch.nested's class
+    return [inner for name in names if isinstance(inner := getattr(nested, name, None), torch.Tensor)]
 
 
 def refuse_strided_nested(tensor: torch.Tensor) -> None:

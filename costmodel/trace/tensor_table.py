@@ -14,7 +14,7 @@ from costmodel.graph import Role, TensorSpec, tensors_in
 from costmodel.torch_private import refuse_data_pointers
 from costmodel.trace.events import EventLog
 from costmodel.trace.origin import is_made_elsewhere, note_on
-from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of, strides_of
+from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of, strides_of, tensors_inside
 from costmodel.trace.tensor_meta import TENSOR_METAS, TensorMeta
 from costmodel.trace.traced_tensor import TracedTensor, as_traced, is_on_meta
 
@@ -85,8 +85,8 @@ class TensorTable:
 
     # -- tensors from before the first op ---------------------------------------------------------------------------
 
-    def spec(self, tensor: torch.Tensor) -> TensorSpec:
-        """The record of a tensor."""
+    def spec(self, tensor: torch.Tensor, is_lifted: bool = False) -> TensorSpec:
+        """The record of a tensor; ``is_lifted`` where torch has just made it of Python's numbers or of an array."""
         if self.collected:
             self.drop_collected()
         spec = self.specs.get(id(tensor))
@@ -98,7 +98,7 @@ class TensorTable:
             spec = _spec_with_role(tensor, role)
             self.log.add_storage(spec, -1)
             self.log.first_seen_at[spec.storage] = len(self.log.events)
-            if is_made_elsewhere(tensor, self.modules):
+            if is_made_elsewhere(tensor, self.modules, is_lifted=is_lifted):
                 self.log.add_note(note_on(tensor))
             self._watch(tensor, spec)
         return spec
@@ -159,6 +159,12 @@ class TensorTable:
         if id(tensor) in copies:
             spec.meta = _meta_of(spec, "constant")
             self.copied_inputs.add(spec.storage)
+        if tensor.is_nested:
+            for inner in tensors_inside(tensor):
+                if inner.shape == spec.shape:
+                    self.bind(inner, spec)
+                else:
+                    self.add(inner, "input")
         return spec
 
     def bind(self, tensor: torch.Tensor, spec: TensorSpec) -> TensorSpec:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
+from costmodel.errors import NeedsValuesError
 from costmodel.torch_private import no_torch_function
 
 _MODEL_DEVICE: dict[int, torch.device] = {}
@@ -16,6 +17,25 @@ _MODEL_DEVICE: dict[int, torch.device] = {}
 
 is_on_meta: Callable[[torch.Tensor], bool] = vars(torch.Tensor.__base__)["is_meta"].__get__
 """Whether a tensor has no memory, whatever it says itself."""
+
+
+_NOTE: dict[int, Callable[[NeedsValuesError], None]] = {}
+"""By thread, what is called before an error is raised that the forward may catch."""
+
+
+@contextmanager
+def reads_noted(note: Callable[[NeedsValuesError], None]) -> Iterator[None]:
+    """In this thread, ``note`` is called where a forward asks for values without an op."""
+    thread = get_ident()
+    before = _NOTE.get(thread)
+    _NOTE[thread] = note
+    try:
+        yield
+    finally:
+        if before is None:
+            del _NOTE[thread]
+        else:
+            _NOTE[thread] = before
 
 
 @contextmanager
@@ -83,6 +103,31 @@ class TracedTensor(torch.Tensor):
             return name
         place = "" if self.is_cpu else f"{self.device.type}."
         return name.replace(".meta.", f".{place}")
+
+    def _ask(self, what: str) -> NoReturn:
+        error = NeedsValuesError(f"{what} reads the values of a tensor that has none")
+        note = _NOTE.get(get_ident())
+        if note is not None:
+            note(error)
+        raise error
+
+    def numpy(self, *, force: bool = False) -> NoReturn:
+        """It has no values."""
+        self._ask("numpy()")
+
+    def tolist(self) -> NoReturn:
+        """It has no values."""
+        self._ask("tolist()")
+
+    def data_ptr(self) -> NoReturn:
+        """It has no memory."""
+        self._ask("data_ptr()")
+
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        self._ask("NumPy")
+
+    def __dlpack__(self, *_: Any, **__: Any) -> NoReturn:
+        self._ask("DLPack")
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch has left it out
         """Without values, as torch prints a meta tensor, for a forward that logs."""

@@ -42,10 +42,10 @@ class MetaInputs:
         if tensor.is_nested:
             raise NeedsValuesError("a nested tensor has sizes that only its values tell")
         if has_values(tensor) and not tensor.is_meta:
-            return self._with_values(tensor)
+            return _as(tensor, self._with_values(tensor))
         twin = as_traced(twin_on_meta(tensor))
         refuse_data_pointers(twin)
-        return twin
+        return _as(tensor, twin)
 
     def _with_values(self, tensor: torch.Tensor) -> torch.Tensor:
         device = torch.device("cpu") if self._device.type == "meta" else self._device
@@ -77,7 +77,16 @@ class RealInputs:
         refuse_strided_nested(tensor)
         if tensor.is_nested:
             return tensor.detach().clone()
-        return copy_as_laid_out(tensor)
+        return _as(tensor, copy_as_laid_out(tensor))
+
+
+def _as(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The other tensor, with what the user has set on the first: attributes, and whether it wants a gradient."""
+    if tensor.requires_grad:
+        other.requires_grad_()
+    if type(tensor) is torch.Tensor:
+        vars(other).update(vars(tensor))
+    return other
 
 
 def has_values(tensor: torch.Tensor) -> bool:

@@ -142,7 +142,7 @@ def test_saved_by_suffix(suffix: str, some: tuple[Result, ...], tmp_path: Path) 
     path = tmp_path / "new" / f"notes.{suffix}"
     run(*IDS, "--save", str(path))
     made = {"md": report.markdown, "html": report.page, "json": report.json}[suffix](some)
-    assert path.read_text(encoding="utf-8") == made
+    assert path.read_text(encoding="utf-8") == made.rstrip("\n") + "\n"
 
 
 def test_another_suffix_is_an_error(tmp_path: Path) -> None:

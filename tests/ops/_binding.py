@@ -83,7 +83,7 @@ class RealCall:
         specs = dict(zip(names, example.args, strict=False)) | dict(example.kwargs)
         torch.manual_seed(0)
         bound = {n: _mapped(v, TensorSpec, lambda s: tensor(stored(s, how), device)) for n, v in specs.items()}
-        for name in ("dtype", "input_dtype", "memory_format"):
+        for name in ("dtype", "input_dtype", "acc_dtype", "memory_format"):
             if isinstance(bound.get(name), str):
                 bound[name] = getattr(torch, bound[name])
         if "batch_sizes" in bound:

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import costmodel
 from costmodel.graph import Graph
 from costmodel.trace import trace
-from costmodel.trace.autocast import _FLOAT32_BY_DTYPE, _LOWER, _WIDEST, DEVICES, Policy, policies
+from costmodel.trace.autocast import _FLOAT32_BY_DTYPE, _LOWER, _RECURRENT, _WIDEST, DEVICES, Policy, policies
 
 
 def both(model: nn.Module, shape: Any, **options: Any) -> tuple[Graph, Graph]:
@@ -176,6 +176,8 @@ def test_each_policy_is_torchs_own() -> None:
     """Every op of tensors alone is given, by real autocast on the CPU, the dtype that its policy says."""
     checked = []
     for op, policy in policies("cpu").items():
+        if op.removeprefix("aten.").removesuffix(".default") in _RECURRENT:
+            continue  # without a kernel of autocast's; their products have one, and states stay as they are
         lower = policy is Policy.LOWER
         seen = cast_by_torch(op, torch.float32 if lower else torch.bfloat16)
         assert set(seen) <= {torch.bfloat16 if lower else torch.float32}, op

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict, UserDict, deque
 from types import SimpleNamespace
 from typing import Any
@@ -277,3 +278,35 @@ def test_an_object_that_raises_when_it_is_asked() -> None:
     for inputs in (None, (2, 4), ((2, 4), hostile.optional)):
         for execution in ("meta", "real"):
             assert costmodel.profile(hostile.Holds(), inputs, execution=execution).flops == 8
+
+
+class Plain:
+    """An object that is no module, and whose method is profiled."""
+
+    def __init__(self) -> None:
+        self.layer, self.calls, self.seen = nn.Linear(4, 4), 0, []
+
+    def run(self, x: torch.Tensor) -> Any:
+        """As many layers as it was called."""
+        self.calls += 1
+        self.seen.append(x)
+        return [self.layer(x) for _ in range(self.calls)]
+
+
+def test_the_object_of_a_method_is_put_back() -> None:
+    """A second profile gives the same numbers."""
+    plain = Plain()
+    assert [costmodel.profile(plain.run, (2, 4)).macs for _ in range(2)] == [32, 32]
+    assert (plain.calls, plain.seen) == (0, [])
+
+
+def test_a_loop_over_models_keeps_none() -> None:
+    """Models with cycles in them are collected, though a trace makes all objects old."""
+    gone = []
+    for _ in range(60):
+        model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(300)))
+        model.itself = [model]  # type: ignore[assignment]
+        weakref.finalize(model, gone.append, None)
+        costmodel.profile(model, (2, 4))
+        del model
+    assert len(gone) > 20

@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import costmodel
 
@@ -317,3 +319,119 @@ def test_a_real_run_that_would_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("costmodel.trace.available_memory", lambda: 2**30)
     with pytest.raises(costmodel.ForwardError, match=r"A real run was not tried: its tensors take 16\.0 GiB and more"):
         costmodel.profile(Asks(lambda m, x: x.nothing), (2**29, 4))
+
+
+def test_what_is_given_with_a_tensor() -> None:
+    """That it wants a gradient, and attributes that the user has set."""
+    x = torch.ones(2, 4, requires_grad=True)
+    layer = nn.Linear(4, 4)
+    for execution in ("meta", "real"):
+        assert costmodel.profile(lambda x: layer(x) if x.requires_grad else x, x, execution=execution).macs == 32
+        grad = costmodel.profile(lambda x: torch.autograd.grad(layer(x).sum(), x)[0], x, execution=execution)
+        assert grad.macs == 2 * 32
+    x = torch.ones(2, 4)
+    x.times = 3  # type: ignore[attr-defined]
+    assert costmodel.profile(lambda x: [layer(x) for _ in range(x.times)], x).macs == 3 * 32
+
+
+@pytest.mark.parametrize("read", [
+    lambda x: x.numpy(), lambda x: x.tolist(), lambda x: x.data_ptr(), lambda x: np.asarray(x),
+    lambda x: x.__dlpack__(),
+], ids=["numpy", "tolist", "data_ptr", "asarray", "__dlpack__"])  # fmt: skip
+def test_a_forward_that_forgives_a_read(read: Callable[[torch.Tensor], Any]) -> None:
+    """It takes the way that it takes with values, not the one for tensors without."""
+
+    def tries(model: Asks, x: torch.Tensor) -> torch.Tensor:
+        try:
+            read(x)
+        except Exception:
+            return model.layer(x)  # type: ignore[no-any-return]
+        return x
+
+    p = costmodel.profile(Asks(tries), (2, 4))
+    assert (p.macs, p.execution) == (32, "real")
+
+
+def test_a_buffer_that_is_resized() -> None:
+    """It has its size and values again."""
+
+    class Grows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.register_buffer("kept", torch.zeros(0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.kept.resize_(2, 4).copy_(x)
+            return self.layer(self.kept)
+
+    model = Grows()
+    assert costmodel.profile(model, (2, 4)).macs == 32
+    assert model.kept.shape == (0,)
+    x = torch.ones(2, 4)
+    assert costmodel.profile(lambda x: model.layer(x.resize_(4, 4)), x).macs == 64
+    assert torch.equal(x, torch.ones(2, 4))
+
+
+def test_a_list_of_integers_that_is_no_shape() -> None:
+    """``costmodel.Value`` passes it as it is."""
+    layer = nn.Linear(4, 4)
+    given = costmodel.call((2, 4), costmodel.Value([5, 5]))
+    assert costmodel.profile(lambda x, sizes: [layer(x) for _ in sizes], given).macs == 64
+    p = costmodel.profile(functional.interpolate, costmodel.call((1, 3, 8, 8), size=costmodel.Value((4, 4))))
+    assert list(p.graph.outputs.shape) == [1, 3, 4, 4]
+
+
+def test_a_forward_of_which_nothing_has_run() -> None:
+    """A generator or a coroutine is a lower bound, and says so."""
+
+    class Yields(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            yield x * 2
+
+    p = costmodel.profile(Yields(), (2, 4))
+    assert not p.is_exact
+    assert "generator, of which nothing has run" in p.coverage.bounds[0].why
+
+
+def test_layers_that_see_other_tensors_than_their_ops() -> None:
+    """Under torch.func's transforms, nothing is compared; nor where a hook of a layer changes what it is given."""
+    layer = nn.Linear(4, 4)
+    p = costmodel.profile(lambda x: torch.vmap(layer)(x), (2, 4))
+    assert (p.macs, p.crosscheck().ok, p.crosscheck().checked) == (32, True, 0)
+    model = nn.Sequential(nn.Linear(4, 4))
+    model[0].register_forward_pre_hook(lambda m, given: (torch.cat([given[0], given[0]]),))
+    found = costmodel.profile(model, (2, 4)).crosscheck()
+    assert (found.ok, found.checked) == (True, 0)
+
+
+def test_a_frozen_model_costs_the_same_each_time() -> None:
+    """torch.jit's optimiser compares constants in the first calls, which are no ops of the model."""
+    model = torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.ReLU()).eval()))
+    assert len({costmodel.profile(model, (2, 8)).flops for _ in range(4)}) == 1
+
+
+class _SilentError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def _raises(model: Asks, x: torch.Tensor) -> Any:
+    raise _SilentError
+
+
+def test_an_exception_without_a_text() -> None:
+    """Its type is named."""
+    with pytest.raises(costmodel.ForwardError, match="_SilentError"):
+        costmodel.profile(Asks(_raises), (2, 4))
+
+
+def test_the_default_dtype_is_as_before() -> None:
+    """Also where a forward sets it."""
+
+    def sets(model: Asks, x: torch.Tensor) -> torch.Tensor:
+        torch.set_default_dtype(torch.float64)
+        return x
+
+    costmodel.profile(Asks(sets), (2, 4))
+    assert torch.get_default_dtype() is torch.float32
