@@ -121,6 +121,8 @@ class Calls:
         log, collected, spec_of = table.log, table.collected, table.specs.get
         call_starts, call_ends, events = log.call_starts, log.call_ends, log.events
         before, after = GLOBAL_HOOKS
+        transforms: list[bool] = []
+        """Not empty once a transform of torch.func has run: a tensor in it is new to the trace when it first comes."""
 
         def call(module: nn.Module, info: ModuleInfo, /, *args: Any, **kwargs: Any) -> Any:
             own = module.__dict__
@@ -133,7 +135,12 @@ class Calls:
             if collected:
                 table.drop_collected()
             spec = spec_of(id(args[0])) if len(args) == 1 else None  # nearly always one tensor that is known
-            given = (spec,) if spec is not None else map_tensors(args, table.spec)
+            if spec is not None:
+                given = (spec,)
+            else:
+                given = map_tensors(args, table.spec)
+                if not transforms and is_transformed():
+                    transforms.append(True)
             within = log.module
             index = log.module = len(call_starts)
             call_starts.append(
@@ -150,7 +157,7 @@ class Calls:
                 table.drop_collected()
             spec = spec_of(id(output))
             named = map_tensors(kwargs, table.spec) if kwargs else None
-            captured = None if is_transformed() else capture(module, (given, named))
+            captured = None if transforms and is_transformed() else capture(module, (given, named))
             outputs = spec if spec is not None else map_tensors(output, table.spec)
             call_ends[index] = len(events), named, outputs, captured
             return output

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_FEW = 50_000
-"""New objects that are too few to collect for: about those of ten small networks."""
+_MANY = 20_000
+"""New objects after which it is looked whether the process has grown: that takes longer than to count them."""
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def gc_paused() -> Iterator[None]:
     collecting = gc.isenabled()
     gc.disable()
     if collecting:
-        _unseen.collect_if_many()
+        _growth.collect_if_large()
     make_old()
     try:
         yield
@@ -40,25 +41,29 @@ def make_old() -> None:
         gc.unfreeze()
 
 
-class _Unseen:
-    """The objects that were made old here, which Python therefore does not count.
+class _Growth:
+    """How much this process has grown since garbage was last collected.
 
-    Python collects old garbage when the objects that have become old are a quarter of all. Without this count, a loop
-    that builds and profiles models with cycles in them would keep all of them.
+    Python collects old garbage when the objects that have become old are a quarter of all. It does not count those that
+    are made old here: a loop that builds and profiles models with cycles in them would keep all of them.
     """
 
     def __init__(self) -> None:
-        self._pending = self._all = 0
+        self._new = self._blocks = 0
 
-    def collect_if_many(self) -> None:
+    def collect_if_large(self) -> None:
         """Collects where Python would have done so."""
         young, middle, old = gc.get_count()
         first, second, _ = gc.get_threshold()
-        self._pending += young + first * (middle + second * old)
-        if self._pending < _FEW or self._pending < self._all // 4:
+        self._new += young + first * (middle + second * old)
+        if self._new < _MANY:
             return
-        gc.collect()
-        self._pending, self._all = 0, len(gc.get_objects())
+        self._new = 0
+        blocks = sys.getallocatedblocks()
+        if blocks > self._blocks + self._blocks // 4:
+            if self._blocks:
+                gc.collect()
+            self._blocks = sys.getallocatedblocks()
 
 
-_unseen = _Unseen()
+_growth = _Growth()

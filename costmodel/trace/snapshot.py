@@ -217,7 +217,7 @@ def _refill(holder: Any, items: Any) -> None:
 
 
 def _package(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
+    return str(kind.__module__).partition(".")[0]  # None in code that a program has made
 
 
 def _of_the_models_code(kind: type) -> bool:

@@ -80,7 +80,7 @@ def _function(function: Callable[..., Any]) -> Target:
     while isinstance(inner, partial):
         inner = inner.func
     name = getattr(inner, "__name__", type(inner).__name__).strip("<>")
-    home = {"__module__": getattr(inner, "__module__", __name__)}  # whose random generators it may use
+    home = {"__module__": getattr(inner, "__module__", None) or __name__}  # whose random generators it may use
     return Target(type(name, (_Function,), home)(function, used), name)
 
 
