@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections import OrderedDict, UserDict, deque
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 from torch import nn
 
 import costmodel
+from costmodel.trace import garbage
 from tests.trace import hostile
 
 
@@ -300,13 +303,28 @@ def test_the_object_of_a_method_is_put_back() -> None:
     assert (plain.calls, plain.seen) == (0, [])
 
 
-def test_a_loop_over_models_keeps_none() -> None:
-    """Models with cycles in them are collected, though a trace makes all objects old."""
-    gone = []
-    for _ in range(60):
-        model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(300)))
+def test_a_loop_over_models_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models with cycles in them are collected when the process has grown, though a trace makes all objects old."""
+    monkeypatch.setattr(garbage, "_MANY", 0)
+    monkeypatch.setattr(garbage, "_growth", garbage._Growth())
+    sizes = (2**n for n in count(10))
+    monkeypatch.setattr(sys, "getallocatedblocks", lambda: next(sizes))
+    gone: list[None] = []
+    for _ in range(4):
+        model = nn.Sequential(nn.Linear(4, 4))
         model.itself = [model]  # type: ignore[assignment]
         weakref.finalize(model, gone.append, None)
         costmodel.profile(model, (2, 4))
         del model
-    assert len(gone) > 20
+    assert len(gone) == 3  # all but the last
+
+
+def test_garbage_is_left_where_nothing_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that profiles one model does not wait for collections."""
+    monkeypatch.setattr(garbage, "_MANY", 0)
+    monkeypatch.setattr(garbage, "_growth", garbage._Growth())
+    monkeypatch.setattr(sys, "getallocatedblocks", lambda: 1000)
+    monkeypatch.setattr(garbage.gc, "collect", lambda *_: pytest.fail("collected"))
+    model = nn.Linear(4, 4)
+    for _ in range(3):
+        costmodel.profile(model, (2, 4))
