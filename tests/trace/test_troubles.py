@@ -243,11 +243,11 @@ def _jagged(*lengths: int) -> torch.Tensor:
 @pytest.mark.parametrize("execution", ["auto", "real"])
 def test_jagged_tensors(execution: Any) -> None:
     """Each layer does the work of all the rows, which are one matrix, and is derived twice as for that."""
-    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.LayerNorm(16), nn.Linear(16, 8))
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8))
     p = costmodel.profile(model, _jagged(3, 5), execution=execution)
     assert (p.macs, p.is_exact, p.execution) == (2 * 8 * 8 * 16, True, "real")
     assert p.crosscheck().ok
-    assert p.crosscheck().checked == 4
+    assert p.crosscheck().checked == 3
 
 
 def test_a_jagged_tensor_made_inside() -> None:
@@ -405,6 +405,7 @@ def test_layers_that_see_other_tensors_than_their_ops() -> None:
     assert (found.ok, found.checked) == (True, 0)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_frozen_model_costs_the_same_each_time() -> None:
     """torch.jit's optimiser compares constants in the first calls, which are no ops of the model."""
     model = torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.ReLU()).eval()))
