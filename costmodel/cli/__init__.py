@@ -68,6 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The console entry point."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     with_traceback = "--traceback" in given
+    if sys.stdout is None:  # it was closed before this process began
+        if sys.stderr is not None:
+            print_error("standard output is closed: give the command one, or --save FILE and > /dev/null")
+        sys.exit(2)
     install_ascii_fallback()
     wanted = [argument for argument in given if argument != "--traceback"] or ["--help"]
     try:

@@ -35,6 +35,16 @@ def test_a_full_disk_behind_standard_output_is_one_clear_error(arguments: list[s
     assert done.stderr.count("\n") == 1
 
 
+def test_no_standard_output_is_one_clear_error() -> None:
+    """As after `>&-`: one line, and the status of an error of the caller's; without standard error, the status alone."""
+    closed = ["bash", "-c", '"$@" >&-', "bash", *COMMAND, "models"]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: standard output is closed")
+    closed[2] += " 2>&-"
+    assert subprocess.run(closed, check=False).returncode == 2
+
+
 def test_an_error_that_nobody_can_read_keeps_its_status() -> None:
     """With standard error full, the status alone says that the model has no name."""
     with Path("/dev/full").open("wb") as full:
