@@ -36,7 +36,7 @@ def test_a_full_disk_behind_standard_output_is_one_clear_error(arguments: list[s
 
 
 def test_no_standard_output_is_one_clear_error() -> None:
-    """As after `>&-`: one line, and the status of an error of the caller's; without standard error, the status alone."""
+    """As after `>&-`: one line, and the status of an error; without standard error, the status alone."""
     closed = ["bash", "-c", '"$@" >&-', "bash", *COMMAND, "models"]
     done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
