@@ -26,7 +26,7 @@ DRAWN_FROM_VALUES = {
     ".data": "how many sequences go on at each step stands in the values of batch_sizes",
 }
 BY_THE_BUILD = {
-    "torch_nn._linear_cross_entropy": "code in Python, which torch loads when it is first used: how it chunks is its own",
+    "torch_nn._linear_cross_entropy": "code in Python that torch loads when it is first used; it chunks as it likes",
     "aten._fft_": "the copies are those of the library that torch was built with: MKL or pocketFFT",
 }
 NOT_MEASURED = DRAWN_FROM_VALUES | BY_THE_BUILD
