@@ -74,11 +74,12 @@ class Summary:
 
     @property
     def reasons(self) -> str:
-        """Why totals are lower bounds, in a line."""
-        unknown, bounds = len(self.coverage.unknown), len(self.coverage.bounds)
+        """Why totals are lower bounds, in a line: of several bounds, the first."""
+        unknown, bounds = len(self.coverage.unknown), self.coverage.bounds
         said = [f"{unknown} operation{'s' if unknown > 1 else ''} without a rule"] if unknown else []
-        said += [f"{bounds} figure{'s' if bounds > 1 else ''} that need values or work out of sight"] if bounds else []
-        return ", ".join(said)
+        said += [f"in {note.where or 'the model itself'}, {note.why}" for note in bounds[:1]]
+        said += [f"{len(bounds) - 1} more"] if len(bounds) > 1 else []
+        return "; ".join(said)
 
 
 def summary(p: Profile) -> Summary:
