@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from costmodel.trace.traced_tensor import TracedTensor
+
 
 def is_made_elsewhere(tensor: torch.Tensor, modules: Sequence[nn.Module], *, is_lifted: bool) -> bool:
     """Whether a tensor that no op made has memory of another library's, and came about during the trace.
@@ -26,8 +28,9 @@ def is_made_elsewhere(tensor: torch.Tensor, modules: Sequence[nn.Module], *, is_
     except RuntimeError:  # a tensor that wraps another, as torch.func's do
         return False
     if storage.resizable():
-        scripted = any(isinstance(module, torch.jit.ScriptModule) for module in modules)
-        return not is_lifted and not scripted and _is_new(tensor)
+        # A new parameter is on memory that an op made; parts of distributed tensors come to light unlifted, too.
+        is_plain = type(tensor) in (torch.Tensor, TracedTensor) and not any(map(_makes_tensors_unseen, modules))
+        return not is_lifted and is_plain and _is_new(tensor)
     return _is_new(tensor) and not _lies_in(storage.data_ptr(), _arrays_of(modules))
 
 
@@ -37,6 +40,12 @@ def note_on(tensor: torch.Tensor) -> str:
         f"a tensor {tuple(tensor.shape)} was made where the trace cannot see, by NumPy, another thread or a kernel; "
         f"the work that made it is not counted"
     )
+
+
+def _makes_tensors_unseen(module: nn.Module) -> bool:
+    if isinstance(module, torch.jit.ScriptModule):
+        return True
+    return any(hasattr(type(parameter), "__tensor_flatten__") for parameter in module.parameters(recurse=False))
 
 
 def _is_new(tensor: torch.Tensor) -> bool:

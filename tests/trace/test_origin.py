@@ -95,6 +95,7 @@ KNOWN: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "memory that out= fills": lambda m, x: torch.add(x, 1, out=torch.empty(2, 4)).relu(),
     "memory of which the shape is used": lambda m, x: torch.zeros_like(torch.empty_like(x)) + x,
     "a list of memory that an op fills": lambda m, x: _filled_together(x),
+    "a layer that is made in the forward": lambda m, x: nn.Linear(4, 4)(x),
     "no memory": lambda m, x: torch.cat([x, torch.empty(2, 0)], 1),
     "random numbers": lambda m, x: torch.empty_like(x).bernoulli_(0.5) * x,
 }
