@@ -27,7 +27,7 @@ threads and the like, which other threads may change."""
 
 
 @contextmanager
-def restored(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor], inputs: Any = ()) -> Iterator[Held]:
+def restored(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor], inputs: Any = ()) -> Iterator[None]:
     """Restores at the end what a forward may change of the model and of what it is given.
 
     Restored are the attributes, parameters, buffers, hooks and flags of every module; containers that modules hold, and
@@ -38,7 +38,7 @@ def restored(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor], inpu
     Args:
         modules: those of the model.
         tensors: its parameters and buffers.
-        inputs: what the user gave, of any kind; what it holds is yielded.
+        inputs: what the user gave, of any kind.
     """
     contents, given = _contents_of(modules), Held(inputs)
     scripted = _scripted(modules)
@@ -48,7 +48,7 @@ def restored(modules: Sequence[nn.Module], tensors: Iterable[torch.Tensor], inpu
     learning = [t for t in tensors if type(t) is nn.Parameter]
     grads = list(map(_GRAD, learning))
     try:
-        yield given
+        yield
     finally:
         for level in contents:
             level.restore()
@@ -237,8 +237,8 @@ def _of_the_user(kind: type) -> bool:
 def _slots(kind: type) -> tuple[str, ...]:
     """The slots that a class written in Python has declared."""
     return tuple(
-        name for base in kind.__mro__ if "__slots__" in vars(base)
-        for name in ([base.__slots__] if isinstance(base.__slots__, str) else base.__slots__)  # type: ignore[attr-defined]
+        name for slots in (vars(base).get("__slots__", ()) for base in kind.__mro__)
+        for name in ([slots] if isinstance(slots, str) else slots)
         if name not in ("__dict__", "__weakref__") and not name.startswith("__")
     )  # fmt: skip
 

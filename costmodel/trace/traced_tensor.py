@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import get_ident
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
 from costmodel.errors import NeedsValuesError
 from costmodel.torch_private import no_torch_function
+
+_Value = TypeVar("_Value")
 
 _MODEL_DEVICE: dict[int, torch.device] = {}
 """By thread, the device of the model that it traces now."""
@@ -18,39 +20,32 @@ _MODEL_DEVICE: dict[int, torch.device] = {}
 is_on_meta: Callable[[torch.Tensor], bool] = vars(torch.Tensor.__base__)["is_meta"].__get__
 """Whether a tensor has no memory, whatever it says itself."""
 
-
 _NOTE: dict[int, Callable[[NeedsValuesError], None]] = {}
 """By thread, what is called before an error is raised that the forward may catch."""
 
 
-@contextmanager
-def reads_noted(note: Callable[[NeedsValuesError], None]) -> Iterator[None]:
+def reads_noted(note: Callable[[NeedsValuesError], None]) -> AbstractContextManager[None]:
     """In this thread, ``note`` is called where a forward asks for values without an op."""
-    thread = get_ident()
-    before = _NOTE.get(thread)
-    _NOTE[thread] = note
-    try:
-        yield
-    finally:
-        if before is None:
-            del _NOTE[thread]
-        else:
-            _NOTE[thread] = before
+    return _for_this_thread(_NOTE, note)
+
+
+def tensors_on(device: torch.device) -> AbstractContextManager[None]:
+    """In this thread, every ``TracedTensor`` says that it is on ``device``."""
+    return _for_this_thread(_MODEL_DEVICE, device)
 
 
 @contextmanager
-def tensors_on(device: torch.device) -> Iterator[None]:
-    """In this thread, every ``TracedTensor`` says that it is on ``device``."""
+def _for_this_thread(values: dict[int, _Value], value: _Value) -> Iterator[None]:
     thread = get_ident()
-    before = _MODEL_DEVICE.get(thread)
-    _MODEL_DEVICE[thread] = device
+    before = values.get(thread)
+    values[thread] = value
     try:
         yield
     finally:
         if before is None:
-            del _MODEL_DEVICE[thread]
+            del values[thread]
         else:
-            _MODEL_DEVICE[thread] = before
+            values[thread] = before
 
 
 class TracedTensor(torch.Tensor):
@@ -68,27 +63,27 @@ class TracedTensor(torch.Tensor):
         return _MODEL_DEVICE.get(get_ident(), _META)
 
     @property
-    def is_cpu(self) -> bool:  # type: ignore[override]
+    def is_cpu(self) -> bool:  # type: ignore[override]  # likewise
         """Whether that is a CPU."""
         return self.device.type == "cpu"
 
     @property
-    def is_cuda(self) -> bool:  # type: ignore[override]
+    def is_cuda(self) -> bool:  # type: ignore[override]  # likewise
         """Whether that is a GPU of CUDA's or ROCm's."""
         return self.device.type == "cuda"
 
     @property
-    def is_xpu(self) -> bool:  # type: ignore[override]
+    def is_xpu(self) -> bool:  # type: ignore[override]  # likewise
         """Whether that is a GPU of Intel's."""
         return self.device.type == "xpu"
 
     @property
-    def is_mps(self) -> bool:  # type: ignore[override]
+    def is_mps(self) -> bool:  # type: ignore[override]  # likewise
         """Whether that is a GPU of Apple's."""
         return self.device.type == "mps"
 
     @property
-    def is_meta(self) -> bool:  # type: ignore[override]
+    def is_meta(self) -> bool:  # type: ignore[override]  # likewise
         """Whether the model itself is on meta."""
         return self.device.type == "meta"
 
