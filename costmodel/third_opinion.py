@@ -137,8 +137,8 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, ModuleCou
     with (
         restored(modules, [*model.parameters(), *model.buffers()], given),
         _buffers_copied(modules),
-        rng_restored(modules),
-        plain_eager(modules),
+        rng_restored(set(map(type, modules))),
+        plain_eager(set(map(type, modules))),
         torch.no_grad(),
         training_mode(model, modules, graph.mode == "train"),
         warnings.catch_warnings(),

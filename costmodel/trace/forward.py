@@ -64,6 +64,7 @@ def run(
     table = TensorTable(log)
     modules, tensors = register_module_tree(model, table)
     table.modules = modules
+    kinds = set(map(type, modules))
     own = tensors or list(model.parameters())  # those of lazy modules, too
     device = own[0].device if own else torch.device("cpu")
     executor = attempt.executor(table, device.type)
@@ -72,8 +73,8 @@ def run(
         gc_paused(),
         without_modes(),
         restored(modules, tensors, inputs),
-        rng_restored(modules),
-        plain_eager(modules),
+        rng_restored(kinds),
+        plain_eager(kinds),
         tensors_on(device),
         default_float_is(DTYPE_NAME[torch.get_default_dtype()]),
         nullcontext() if attempt.autograd else torch.no_grad(),

@@ -6,7 +6,7 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from operator import attrgetter
@@ -68,14 +68,14 @@ def _has_plain_mode(modules: Sequence[nn.Module]) -> bool:
 
 
 @contextmanager
-def rng_restored(modules: Sequence[nn.Module]) -> Iterator[None]:
+def rng_restored(kinds: Collection[type[nn.Module]]) -> Iterator[None]:
     """Restores the random generators of torch, Python and NumPy at the end.
 
     Copying NumPy's takes longer than tracing a small network, so Python's and NumPy's are saved only for models whose
     own source files have the generator in a global variable.
     """
     numpy: Any = sys.modules.get("numpy")
-    sources = {kind.__module__ for kind in set(map(type, modules))}
+    sources = {kind.__module__ for kind in kinds}
     python_state = random.getstate() if _any_uses(sources, random) else None
     numpy_state = numpy.random.get_state() if numpy is not None and _any_uses(sources, numpy) else None
     torch_state = torch.get_rng_state()
@@ -110,8 +110,8 @@ def _module_uses(source: str, generator: ModuleType) -> bool:
 
 
 @contextmanager
-def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Runs modules op by op: without attention's fused inference path, which hides its matmuls, and not compiled.
+def plain_eager(kinds: Collection[type[nn.Module]]) -> Iterator[None]:
+    """Runs modules of these classes op by op: without attention's fused inference path, which hides its matmuls, and not compiled.
 
     Without torch.jit's optimiser, too: in the first calls it compares constants, by ops of its own. At the end torch's
     default dtype is as before.
@@ -122,8 +122,8 @@ def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
         with ExitStack() as within:
             if may_compile():
                 within.enter_context(torch.compiler.set_stance("force_eager"))
-                within.enter_context(_without_warning(modules))
-            if any(issubclass(kind, torch.jit.ScriptModule) for kind in set(map(type, modules))):
+                within.enter_context(_without_warning(kinds))
+            if any(issubclass(kind, torch.jit.ScriptModule) for kind in kinds):
                 within.enter_context(unoptimised(False))
             yield
     finally:
@@ -133,9 +133,9 @@ def plain_eager(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def _without_warning(modules: Sequence[nn.Module]) -> Iterator[None]:
+def _without_warning(kinds: Collection[type[nn.Module]]) -> Iterator[None]:
     """torch warns that compiled code ignores our hooks, also where it is told to compile nothing."""
-    if any(kind.__name__ == "OptimizedModule" for kind in set(map(type, modules))):
+    if any(kind.__name__ == "OptimizedModule" for kind in kinds):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks")
             yield
