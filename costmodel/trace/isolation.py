@@ -111,10 +111,10 @@ def _module_uses(source: str, generator: ModuleType) -> bool:
 
 @contextmanager
 def plain_eager(kinds: Collection[type[nn.Module]]) -> Iterator[None]:
-    """Runs modules of these classes op by op: without attention's fused inference path, which hides its matmuls, and not compiled.
+    """Runs modules of these classes op by op, and not compiled.
 
-    Without torch.jit's optimiser, too: in the first calls it compares constants, by ops of its own. At the end torch's
-    default dtype is as before.
+    Without attention's fused inference path, which hides its matmuls, and without torch.jit's optimiser, which in the
+    first calls compares constants, by ops of its own. At the end torch's default dtype is as before.
     """
     fast, dtype = torch.backends.mha.get_fastpath_enabled(), torch.get_default_dtype()
     torch.backends.mha.set_fastpath_enabled(False)
