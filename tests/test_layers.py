@@ -336,15 +336,42 @@ class Relates(nn.Module):
 def test_attention_of_small_sizes_raises_no_false_alarm(
     width: int, heads: int, mode: Any, need_weights: bool, batch_first: bool
 ) -> None:
-    """Sizes of 1 decide what torch copies; every combination agrees, or has no closed form where versions differ."""
+    """Sizes of 1 decide what torch copies, in some versions other than in others; every combination agrees."""
     model = Relates(width, heads, need_weights=need_weights, batch_first=batch_first)
     for batch, queries, keys, tensors in product((1, 2), (1, 5), (1, 6), (1, 2, 3)):
         sizes = (queries, keys, keys)[:tensors]
         shapes = [(batch, n, width) if batch_first else (n, batch, width) for n in sizes]
         verdict = costmodel.profile(model, shapes[0] if tensors == 1 else tuple(shapes), mode=mode).crosscheck()
         assert verdict.mismatches == [], (batch, queries, keys, tensors)
-        versions_differ = batch == 1 < queries and heads == width > 1 and (need_weights or mode == "train")
-        assert verdict.checked == (not versions_differ), (batch, queries, keys, tensors)
+        assert verdict.checked == 1, (batch, queries, keys, tensors)
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.float32])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_attention_to_further_keys_agrees_under_masks(mode: Any, batch: int, kind: torch.dtype) -> None:
+    """A learnt key, a zero key, masks that repeat themselves in memory, no batch dimension: nothing is traced only."""
+    rows = (batch,) if batch else ()
+    causal = torch.zeros(1, 5).to(kind).expand(5, 5)
+    padding = torch.zeros(*rows, 5).to(kind)
+    for bias_kv, zeros, need_weights, masks in product(
+        (True, False), (True, False), (True, False),
+        ({}, {"attn_mask": causal}, {"key_padding_mask": padding}, {"attn_mask": causal, "key_padding_mask": padding}),
+    ):  # fmt: skip
+        layer = nn.MultiheadAttention(
+            6, 3, add_bias_kv=bias_kv, add_zero_attn=zeros, batch_first=True, bias=zeros, dropout=0.1 * bias_kv
+        )
+        x = torch.zeros(*rows, 5, 6)
+        verdict = costmodel.crosscheck(layer, costmodel.call(x, x, x, need_weights=need_weights, **masks), mode=mode)
+        assert (verdict.checked, verdict.mismatches) == (1, []), (bias_kv, zeros, need_weights, masks)
+
+
+def test_a_padding_mask_that_repeats_itself_is_no_false_alarm() -> None:
+    """Whether a float mask that all samples share is copied for each head is seen in memory, not in shapes."""
+    x, padding = torch.zeros(2, 5, 6), torch.zeros(5).expand(2, 5)
+    call = costmodel.call(x, x, x, key_padding_mask=padding)
+    verdict = costmodel.crosscheck(nn.MultiheadAttention(6, 3, batch_first=True), call)
+    assert (verdict.mismatches, verdict.traced_only) == ([], ("MultiheadAttention",))
 
 
 def test_every_layer_type_is_tested() -> None:

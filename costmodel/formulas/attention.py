@@ -98,10 +98,13 @@ def multi_head_attention(
     training: bool = False,
     dropout_p: float = 0.0,
     transposed_output: bool = False,
+    add_bias_kv: bool = False,
+    add_zero_attn: bool = False,
+    always_copied_back: bool = False,
 ) -> LayerCost:
     """torch.nn.MultiheadAttention: E wide, H heads, L queries, S keys, N samples; its kernels one by one.
 
-    params = E (2 E + kdim + vdim) + 4 E if bias
+    params = E (2 E + kdim + vdim) + 4 E if bias + 2 E if add_bias_kv
     macs = N (2 L E^2 + S E (kdim + vdim)) for the projections + 2 N L S E for the attention
 
     Kernels: in-projections (one linear and a copy of 3 E L N for inputs="self"; q's, and k's and v's together with a
@@ -109,7 +112,10 @@ def multi_head_attention(
     is given); with need_weights q's scale, a product, softmax, dropout, a product, otherwise one scaled dot product; a
     copy back to (L, N, E); the out-projection; with average_attn_weights a mean over heads.
     Masks are None, "bool" (made float by two kernels) or "float". The copy back is left out with ``transposed_output``:
-    the fused kernels that keep the query's layout. Not covered: add_bias_kv, add_zero_attn, the inference fast path.
+    the fused kernels that keep the query's layout; and where the result is a view as it lies, for which torch 2.6 looks
+    less closely (``always_copied_back``). ``add_bias_kv`` puts a learnt key and value behind the others,
+    ``add_zero_attn`` zeros: each is one key more for attention, by copies of keys, values and masks.
+    Not covered: the fused inference path.
     Source: Vaswani et al., arXiv:1706.03762, section 3.2.2; torch.nn.functional.multi_head_attention_forward.
 
     >>> multi_head_attention(embed_dim=768, num_heads=12, queries=197, need_weights=False).params        # ViT-B/16
@@ -134,15 +140,19 @@ def multi_head_attention(
     one_mask = attn_mask is not None or key_padding_mask is not None
     if is_causal and key_padding_mask is None and not need_weights:
         one_mask = False
-    maps = (batch, num_heads, queries, keys)
+    added = add_bias_kv + add_zero_attn
+    longer = _longer(embed_dim=embed_dim, keys=keys, batch=batch, bias=add_bias_kv, zeros=add_zero_attn)
     head_dim = embed_dim // num_heads
     masks, mask_elements = _masks(
-        maps=maps,
+        maps=(batch, num_heads, queries, keys),
+        added=added,
         attn_mask=attn_mask if one_mask or attn_mask == "bool" else None,
         per_head=attn_mask_per_head,
         key_padding_mask=key_padding_mask,
         merged=one_mask,
     )
+    keys = keys + added
+    maps = (batch, num_heads, queries, keys)
     product = {"m": queries, "batch": (batch * num_heads,)}
     if need_weights:
         core = [
@@ -171,11 +181,15 @@ def multi_head_attention(
                 dropout_p=dropout_p,
             )
         ]
-    in_place = _is_one(queries=queries) or (_is_one(batch=batch) and _is_one(num_heads=num_heads))
+    in_place = _is_one(queries=queries) or (
+        _is_one(batch=batch)
+        and (_is_one(num_heads=num_heads) or (not always_copied_back and _is_one(head_dim=head_dim)))
+    )
     back = [] if in_place or (transposed_output and not need_weights) else [copy(shape=(queries, batch, embed_dim))]
     out = linear(in_features=embed_dim, out_features=embed_dim, bias=bias, rows=(queries, batch))
     average = [_mean_over_heads(maps=maps)] if need_weights and average_attn_weights else []
-    whole = as_one("attention", *masks, *projections, *core, *back, out, *average)
+    kernels = (*masks, *projections, *longer, *core, *back, out, *average)
+    whole = as_one("attention", *kernels, params=2 * embed_dim if add_bias_kv else 0)
     shape = (batch, queries, embed_dim) if batch_first else (queries, batch, embed_dim)
     return replace(whole, output_shape=shape, output_size=())
 
@@ -209,15 +223,30 @@ def _in_projections(
             yield copy(shape=(packed, *rows, embed_dim))
 
 
+def _longer(*, embed_dim: Count, keys: Count, batch: Count, bias: bool, zeros: bool) -> Iterator[LayerCost]:
+    """The kernels that put further keys and values behind the others: a learnt one for each sample, then zeros."""
+    row = batch * embed_dim
+    for made, source in ((bias, embed_dim), (zeros, 0)):
+        if made:
+            for _ in ("keys", "values"):
+                yield pointwise_kernel("attention", (row,), reads=source)
+                yield pointwise_kernel("attention", (keys + 1, row), reads=(keys + 1) * row)
+            keys = keys + 1
+
+
 def _masks(
     *,
     maps: tuple[Count, ...],
+    added: int,
     attn_mask: str | None,
     per_head: bool,
     key_padding_mask: str | None,
     merged: bool,
 ) -> tuple[list[LayerCost], Count]:
-    """The kernels that prepare the masks, and the elements of the one that attention then reads."""
+    """The kernels that prepare the masks, and the elements of the one that attention then reads.
+
+    Each of the keys that are ``added`` pads every mask by a copy.
+    """
     batch, heads, queries, keys = maps
     kernels: list[LayerCost] = []
     shape = (batch * heads, queries, keys) if per_head else (queries, keys)
@@ -228,16 +257,26 @@ def _masks(
             kernels.append(pointwise_kernel("attention", own, reads=2 * prod(own)))
     if not merged:
         return kernels, 0
+    for mask, lines in ((attn_mask, prod(shape[:-1])), (key_padding_mask, batch)):
+        if mask is not None:
+            kernels += (
+                pointwise_kernel("attention", (lines, keys + n + 1), reads=lines * (keys + n)) for n in range(added)
+            )
+    keys = keys + added
+    shape = (*shape[:-1], keys)
     if key_padding_mask is None:
         return kernels, prod(shape)
     spread = (batch * heads, 1, keys)
-    if not _is_one(num_heads=heads):
-        # Expanded over the heads: read once, written for each of them.
+    padding = prod(spread)
+    if _is_one(batch=batch):
+        padding = keys  # expanded over the heads by a view
+    elif not _is_one(num_heads=heads):
+        # Expanded over the heads of each sample: read once, written for each of them.
         kernels.append(pointwise_kernel("attention", spread, reads=batch * keys))
     if attn_mask is None:
-        return kernels, prod(spread)
+        return kernels, padding
     both = (batch * heads, queries, keys)
-    kernels.append(pointwise_kernel("attention", both, per_element=Work(adds=1), reads=prod(shape) + prod(spread)))
+    kernels.append(pointwise_kernel("attention", both, per_element=Work(adds=1), reads=prod(shape) + padding))
     return kernels, prod(both)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,10 @@ class Call:
 
     def __getitem__(self, name: str) -> Any:
         return self.hyper[name]
+
+    def arguments(self, names: Sequence[str]) -> dict[str, Any]:
+        """The arguments by name; ``names`` are those of the forward, in order."""
+        return dict(zip(names, self.record.args, strict=False)) | dict(self.record.kwargs)
 
     @property
     def inputs(self) -> list[TensorSpec]:
@@ -63,6 +67,8 @@ class Layer:
     formula: Formula
     kind: str = ""
     """The category that the layer's call is listed under, where that is not its costliest op's."""
+    takes_expanded: bool = False
+    """Whether the formula looks at tensors that are expanded, so that elements share memory."""
 
 
 LAYERS: dict[type[nn.Module], Layer] = {}
@@ -75,10 +81,18 @@ USER_LAYERS: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], LayerC
 """Those that users added."""
 
 
-def add(*types: type[nn.Module], hyper: str = "", optional_params: str = "", formula: Formula, kind: str = "") -> None:
+def add(
+    *types: type[nn.Module],
+    hyper: str = "",
+    optional_params: str = "",
+    formula: Formula,
+    kind: str = "",
+    takes_expanded: bool = False,
+) -> None:
     """Registers layer types; ``hyper`` and ``optional_params`` are space-separated names of attributes."""
+    layer = Layer(tuple(hyper.split()), tuple(optional_params.split()), formula, kind, takes_expanded)
     for t in types:
-        LAYERS[t] = _BY_NAME[t.__name__] = Layer(tuple(hyper.split()), tuple(optional_params.split()), formula, kind)
+        LAYERS[t] = _BY_NAME[t.__name__] = layer
 
 
 def cost_of(call: ModuleCall) -> LayerCost | None:
@@ -88,6 +102,10 @@ def cost_of(call: ModuleCall) -> LayerCost | None:
     if "cost" in call.layer.hyper:
         cost: LayerCost = call.layer.hyper["cost"]
         return cost
-    if any(0 in t.shape or t.distinct != t.size for t in tensors_in((call.args, call.kwargs, call.outputs))):
-        return None  # no formula covers empty tensors, nor expanded ones, whose elements share memory
-    return _BY_NAME[call.layer.key].formula(Call(call.layer.hyper, call))
+    layer = _BY_NAME[call.layer.key]
+    tensors = list(tensors_in((call.args, call.kwargs, call.outputs)))
+    if any(0 in t.shape for t in tensors):
+        return None  # no formula covers empty tensors
+    if not layer.takes_expanded and any(t.distinct != t.size for t in tensors):
+        return None  # and few cover expanded ones, whose elements share memory
+    return layer.formula(Call(call.layer.hyper, call))

@@ -1,4 +1,4 @@
-"""The layers of ``torch.nn`` for sequences: recurrent layers, embeddings and attention."""
+"""The layers of ``torch.nn`` for sequences: recurrent layers and embeddings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from torch import nn
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
-from costmodel.graph import TensorSpec
 from costmodel.layers.registry import Call, Formula, add
 
 
@@ -67,48 +66,3 @@ add(
     nn.EmbeddingBag, hyper="num_embeddings embedding_dim mode max_norm", optional_params="weight",
     formula=_embedding_bag,
 )  # fmt: skip
-
-
-_ATTENTION_ARGUMENTS = (
-    "query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal",
-)  # fmt: skip
-
-
-def _multi_head_attention(call: Call) -> LayerCost | None:
-    given = dict(zip(_ATTENTION_ARGUMENTS, call.record.args, strict=False)) | dict(call.record.kwargs)
-    query, key, value = given["query"], given["key"], given["value"]
-    if len(query.shape) != 3 or call["bias_k"] or call["add_zero_attn"]:
-        return None
-    batch, queries = query.shape[:2] if call["batch_first"] else query.shape[1::-1]
-    # Dropout is what the fused kernels cannot do: without them the result is contiguous, and is copied back.
-    fused = not (call.training and call["dropout"])
-    need_weights = given.get("need_weights", True)
-    if batch == 1 < queries and call["num_heads"] == call["embed_dim"] > 1 and (need_weights or not fused):
-        return None  # torch 2.6 copies it back, 2.13 reshapes it
-    same = "self" if query is key and key is value else "shared_key_value" if key is value else "distinct"
-    attn_mask, padding_mask = given.get("attn_mask"), given.get("key_padding_mask")
-    return f.multi_head_attention(
-        embed_dim=call["embed_dim"], num_heads=call["num_heads"], queries=queries,
-        keys=key.shape[1 if call["batch_first"] else 0], batch=batch, inputs=same,
-        kdim=None if call["_qkv_same_embed_dim"] else call["kdim"],
-        vdim=None if call["_qkv_same_embed_dim"] else call["vdim"],
-        bias=call["in_proj_bias"], batch_first=call["batch_first"], need_weights=need_weights,
-        average_attn_weights=given.get("average_attn_weights", True), attn_mask=_mask(attn_mask),
-        attn_mask_per_head=attn_mask is not None and len(attn_mask.shape) == 3,
-        key_padding_mask=_mask(padding_mask), is_causal=given.get("is_causal", False), training=call.training,
-        dropout_p=call["dropout"],
-        transposed_output=fused,
-    )  # fmt: skip
-
-
-def _mask(mask: TensorSpec | None) -> str | None:
-    return None if mask is None else "bool" if mask.dtype == "bool" else "float"
-
-
-add(
-    nn.MultiheadAttention,
-    hyper="embed_dim num_heads kdim vdim dropout batch_first add_zero_attn _qkv_same_embed_dim",
-    optional_params="in_proj_bias bias_k",
-    formula=_multi_head_attention,
-    kind="attention",
-)

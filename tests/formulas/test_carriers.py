@@ -265,3 +265,18 @@ def test_multi_head_attention_has_one_price_of_weights() -> None:
     assert sympy.expand(a.macs - b.macs) == 0
     closed = batch * (4 * length * (heads * width) ** 2 + 2 * length**2 * heads * width)
     assert sympy.expand(a.macs - closed) == 0
+
+
+def test_further_keys_cost_multi_head_attention_the_same_for_all_sizes() -> None:
+    """Each key more is 2 macs per query, sample and channel, and the learnt one a parameter for each of them."""
+    length, batch, heads, width = symbols("l n h e")
+    at = {"embed_dim": heads * width, "num_heads": heads, "queries": length, "batch": batch}
+    plain, learnt, zeros, both = (
+        f.multi_head_attention(**at, add_bias_kv=bias, add_zero_attn=zero)
+        for bias, zero in ((False, False), (True, False), (False, True), (True, True))
+    )
+    one = 2 * batch * length * heads * width
+    assert [sympy.expand(cost.macs - plain.macs) for cost in (learnt, zeros, both)] == [one, one, 2 * one]
+    assert [sympy.expand(cost.params - plain.params) for cost in (learnt, zeros)] == [2 * heads * width, 0]
+    # The learnt row is read, where zeros are only written.
+    assert sympy.expand(learnt.memory_access - zeros.memory_access) == 2 * heads * width

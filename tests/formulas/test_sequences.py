@@ -82,7 +82,21 @@ MULTI_HEAD: dict[str, dict[str, Any]] = {
     "one query": {"queries": 1, "inputs": "shared_key_value"},
     "one sample, batch first": {"batch": 1, "batch_first": True},
     "one head": {"num_heads": 1},
-}
+    "a learnt key": {"add_bias_kv": True},
+    "a zero key": {"add_zero_attn": True, "inputs": "shared_key_value", "bias": False},
+    "both further keys": {"add_bias_kv": True, "add_zero_attn": True, "inputs": "distinct", "kdim": 3},
+    "further keys, masks": {
+        "add_bias_kv": True, "add_zero_attn": True, "inputs": "distinct",
+        "attn_mask": "bool", "key_padding_mask": "bool",
+    },
+    "further keys, mask per head": {
+        "add_bias_kv": True, "add_zero_attn": True, "attn_mask": "float", "attn_mask_per_head": True,
+    },
+    "a learnt key, one sample": {"add_bias_kv": True, "batch": 1, "key_padding_mask": "float"},
+    "a zero key, one sample": {"add_zero_attn": True, "batch": 1, "attn_mask": "bool", "key_padding_mask": "bool"},
+    "one sample, masks": {"batch": 1, "attn_mask": "float", "key_padding_mask": "float"},
+    "one sample, as many heads as channels": {"batch": 1, "num_heads": 8},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("need_weights", [True, False])
@@ -99,6 +113,8 @@ def test_multi_head_attention_is_torchs(name: str, need_weights: bool) -> None:
         batch_first=first,
         kdim=options.get("kdim"),
         vdim=options.get("vdim"),
+        add_bias_kv=options.get("add_bias_kv", False),
+        add_zero_attn=options.get("add_zero_attn", False),
     ).eval()
     assert module.in_proj_weight is None or module.in_proj_weight.requires_grad
 
@@ -149,6 +165,44 @@ def test_multi_head_attention_copies_a_contiguous_result_back() -> None:
     arguments = {"embed_dim": 8, "num_heads": 4, "queries": L, "batch": N, "need_weights": False}
     copied = f.multi_head_attention(**arguments)
     assert copied.memory_access - f.multi_head_attention(**arguments, transposed_output=True).memory_access == 2 * 80
+
+
+def test_multi_head_attention_with_further_keys_by_hand() -> None:
+    """A learnt key and value of 4 numbers; 3 queries and 2 samples attend to 4 keys, and with zeros to 5."""
+    arguments = {"embed_dim": 4, "num_heads": 2, "queries": 3, "batch": 2, "need_weights": False}
+    plain = f.multi_head_attention(**arguments)
+    learnt = f.multi_head_attention(**arguments, add_bias_kv=True)
+    both = f.multi_head_attention(**arguments, add_bias_kv=True, add_zero_attn=True)
+    # In-projection 12 x 4 + 12, out-projection 4 x 4 + 4; then bias_k and bias_v.
+    assert (plain.params, learnt.params, both.params) == (80, 88, 88)
+    # Projections: 6 rows x (48 + 16). Attention: 2 x (6 rows x keys x 4 channels).
+    assert (plain.macs, learnt.macs, both.macs) == (384 + 144, 384 + 192, 384 + 240)
+    # Keys, and so values: a row repeated (4 read, 8 written), 4 rows of 8 joined (32 and 32), read once more (8).
+    assert learnt.memory_access - plain.memory_access == 2 * (4 + 8 + 32 + 32 + 8)
+    # Zeros (8 written), 5 rows of 8 joined (40 and 40), read once more (8).
+    assert both.memory_access - learnt.memory_access == 2 * (8 + 40 + 40 + 8)
+
+
+def test_a_further_key_pads_the_masks_by_a_copy() -> None:
+    """A mask of 3 x 3 becomes one of 3 x 4, and a padding mask of 2 x 3 one of 2 x 4."""
+    arguments = {"embed_dim": 4, "num_heads": 2, "queries": 3, "batch": 2, "need_weights": False}
+
+    def moved(**mask: Any) -> int:
+        plain, learnt = (f.multi_head_attention(**arguments, **mask, add_bias_kv=more) for more in (False, True))
+        return learnt.memory_access - plain.memory_access
+
+    further = moved()
+    # Padded (9 and 12), and 12 instead of 9 read.
+    assert moved(attn_mask="float") - further == 9 + 12 + 3
+    # Padded (6 and 8), then expanded to 4 x 4 instead of 4 x 3 (8 and 16 for 6 and 12); attention reads 4 more.
+    assert moved(key_padding_mask="float") - further == 6 + 8 + (2 + 4) + 4
+
+
+def test_multi_head_attention_of_torch_2_6_copies_back_what_is_a_view() -> None:
+    """One sample, and as many heads as channels: the result's rows are columns, which needs no copy."""
+    arguments = {"embed_dim": 8, "num_heads": 8, "queries": L, "batch": 1}
+    views = f.multi_head_attention(**arguments)
+    assert f.multi_head_attention(**arguments, always_copied_back=True).memory_access - views.memory_access == 2 * 40
 
 
 def test_multi_head_attention_drops_weights_in_training() -> None:

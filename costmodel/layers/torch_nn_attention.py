@@ -1,0 +1,77 @@
+"""Multi-head attention of ``torch.nn``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from costmodel import formulas as f
+from costmodel.formulas import LayerCost
+from costmodel.graph import TensorSpec
+from costmodel.layers.registry import Call, add
+
+_ARGUMENTS = (
+    "query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal",
+)  # fmt: skip
+
+# Until 2.6, and no longer in 2.13, torch makes the result contiguous where a view would do.
+_ALWAYS_COPIED_BACK = tuple(map(int, torch.__version__.split(".")[:2])) <= (2, 6)
+
+
+def _multi_head_attention(call: Call) -> LayerCost | None:
+    given = call.arguments(_ARGUMENTS)
+    query, key, value = given["query"], given["key"], given["value"]
+    if any(t.distinct != t.size for t in (query, key, value)):
+        return None
+    attn_mask, padding_mask = given.get("attn_mask"), given.get("key_padding_mask")
+    if kind_of_mask(padding_mask) == "float" and again(padding_mask):
+        return None  # how it lies in memory decides what is copied
+    batched = len(query.shape) == 3
+    batch_first = call["batch_first"] and batched
+    batch, queries = (1, query.shape[0]) if not batched else query.shape[:2] if batch_first else query.shape[1::-1]
+    # torch gives each unbatched tensor a batch dimension of its own, and no longer sees that they are the same.
+    same = "self" if query is key and key is value else "shared_key_value" if key is value else "distinct"
+    need_weights, is_causal = given.get("need_weights", True), given.get("is_causal", False)
+    cost = f.multi_head_attention(
+        embed_dim=call["embed_dim"], num_heads=call["num_heads"], queries=queries,
+        keys=key.shape[1 if batch_first else 0], batch=batch, inputs=same if batched else "distinct",
+        kdim=None if call["_qkv_same_embed_dim"] else call["kdim"],
+        vdim=None if call["_qkv_same_embed_dim"] else call["vdim"],
+        bias=call["in_proj_bias"], batch_first=batch_first, need_weights=need_weights,
+        average_attn_weights=given.get("average_attn_weights", True), attn_mask=kind_of_mask(attn_mask),
+        attn_mask_per_head=attn_mask is not None and len(attn_mask.shape) == 3,
+        key_padding_mask=kind_of_mask(padding_mask), is_causal=is_causal, training=call.training,
+        dropout_p=call["dropout"],
+        # Dropout is what the fused kernels cannot do: without them the result is contiguous, and is copied back.
+        transposed_output=not (call.training and call["dropout"]),
+        add_bias_kv=call["bias_k"], add_zero_attn=call["add_zero_attn"], always_copied_back=_ALWAYS_COPIED_BACK,
+    )  # fmt: skip
+    unread = is_causal and padding_mask is None and not need_weights and kind_of_mask(attn_mask) == "float"
+    repeated = sum(again(mask) for mask in (padding_mask, None if unread else attn_mask))
+    return replace(
+        cost,
+        read=cost.read - repeated,
+        output_shape=cost.output_shape if batched else (queries, call["embed_dim"]),
+    )
+
+
+def kind_of_mask(mask: TensorSpec | None) -> str | None:
+    """The word that formulas have for a mask of this dtype."""
+    return None if mask is None else "bool" if mask.dtype == "bool" else "float"
+
+
+def again(mask: TensorSpec | None) -> int:
+    """Elements of an expanded mask that lie where others do: what reads it reads those once."""
+    return 0 if mask is None else mask.size - mask.distinct
+
+
+add(
+    nn.MultiheadAttention,
+    hyper="embed_dim num_heads kdim vdim dropout batch_first add_zero_attn _qkv_same_embed_dim",
+    optional_params="in_proj_bias bias_k",
+    formula=_multi_head_attention,
+    kind="attention",
+    takes_expanded=True,
+)
