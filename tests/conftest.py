@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -43,6 +43,15 @@ def declare_torchvision_ops() -> None:
 
 
 declare_torchvision_ops()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch runs in this thread alone: on small tensors others would only wait for each other, and for busy cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.hookimpl(wrapper=True)

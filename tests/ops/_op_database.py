@@ -169,12 +169,16 @@ def differences(sample: Sample) -> dict[str, str] | None:
         found["not exact"] = " ".join(profile.coverage.unknown)
     if counted and counted != profile.macs:
         found["macs"] = f"ours {profile.macs}, torch's {counted}"
-    ours, torchs = of_profile(profile), of_torch(sample.tensors, outputs)
+    return found | differing_outputs(profile, sample.tensors, outputs)
+
+
+def differing_outputs(profile: costmodel.Profile, inputs: tuple[torch.Tensor, ...], outputs: Any) -> dict[str, str]:
+    """The first kind of fact in which the outputs of a trace are not those of the real call, if there is one."""
+    ours, torchs = of_profile(profile), of_torch(inputs, outputs)
     for kind, fact in _FACTS.items():
         if [fact(o) for o in ours] != [fact(o) for o in torchs]:
-            found[kind] = f"ours {'; '.join(map(str, ours))}. torch's {'; '.join(map(str, torchs))}"
-            break
-    return found
+            return {kind: f"ours {'; '.join(map(str, ours))}. torch's {'; '.join(map(str, torchs))}"}
+    return {}
 
 
 _FACTS: dict[str, Callable[[Output], Any]] = {
