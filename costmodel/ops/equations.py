@@ -169,14 +169,14 @@ def _lstsq(args: Arguments) -> Outputs:
 def _lstsq_work(call: OpCall) -> Work:
     args = call.args
     batch, m, n = parts(args["self"])
-    k = min(m, n)
+    tall, k = max(m, n), min(m, n)
     sides = 1 if _is_vector(args["self"], args["b"]) else args["b"].shape[-1]
     if _driver(args) in ("gelsd", "gelss"):
         # V (Sigma^+ (U^T b)) for each right side.
         one = svd_work(m, n, True, False) + (both(k * (m + n)) + Work(divides=k)).times(sides)
     else:
-        # Q^T b, then R x = Q^T b.
-        one = sum((reflected(m - i, sides) for i in range(k)), householder_work(m, n)) + triangular_work(k, sides)
+        # Q^T b, then R x = Q^T b; of a wide matrix A^T = Q R, then R^T z = b and x = Q z.
+        one = sum((reflected(tall - i, sides) for i in range(k)), householder_work(tall, k)) + triangular_work(k, sides)
     return one.times(prod(batch))
 
 
@@ -274,7 +274,7 @@ register(
     ),
     _solver(
         "aten.linalg_lstsq.default", outputs=_lstsq, work=_lstsq_work, temporaries=_rows_below,
-        source="algorithm 5.3.2, or section 5.5.2",
+        source="algorithm 5.3.2, of a wide matrix section 5.6.2, or section 5.5.2",
         examples=(
             example(_TALL, TensorSpec((5, 2))), example(_WIDE, TensorSpec((3, 2))),
             example(_TALL, TensorSpec((5, 2)), driver="gels"), example(_TALL, TensorSpec((5, 2)), driver="gelsd"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
 from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
@@ -33,7 +31,11 @@ def _grouped_work(call: OpCall) -> Work:
 
 def _histogram_work(call: OpCall) -> Work:
     # In range? (x - min) * bins / (max - min) is the bin, which then counts one more.
-    return Work(compares=2, adds=2, multiplies=1, divides=1).times(prod(call.args["self"].shape))
+    n = call.args["self"].size
+    each = Work(compares=2, adds=2, multiplies=1, divides=1).times(n)
+    # An empty range is that from the least element to the greatest.
+    is_given = call.args["min"] != call.args["max"]
+    return each if is_given else each + Work(compares=2 * max(n - 1, 0))
 
 
 _ENDS = TensorSpec((2,), "int32")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from costmodel.access import AccessMap, All
+from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import aligned
 from costmodel.ops.complex_numbers import ABSOLUTE, Arithmetic, by_parts, function_of
 from costmodel.ops.elementwise import floating, magnitude, promoted
+from costmodel.ops.movement import in_memory_format
 from costmodel.ops.reduction import complex_norm_work, norm_work
-from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, example, moved, register
+from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, example, moved, no_temporaries, register
 from costmodel.quantities import Traffic, Work
 
 _X, _Y = TensorSpec((2, 3)), TensorSpec((4,))
@@ -56,10 +57,8 @@ def _total(per_tensor: PerTensor) -> Callable[[OpCall], Work]:
 
 def _traffic(overwrites: bool) -> Callable[[OpCall], Traffic]:
     def traffic(call: OpCall) -> Traffic:
-        if not _in_place(call):
-            return moved((t for _, t in call.tensors()), call.outputs)
         kept = (t for name, t in call.tensors() if not (overwrites and name.startswith("self")))
-        return moved(kept, call.args["self"])
+        return moved(kept, call.args["self"] if _in_place(call) else call.outputs)
 
     return traffic
 
@@ -68,7 +67,7 @@ def _access(call: OpCall, output: int) -> AccessMap:
     y = call.outputs[output]
     own = f"[{output}]"
     return {
-        name: aligned(t, y) if len(t.shape) <= len(y.shape) else (All(),) * len(t.shape)
+        name: aligned(t, y) if name.endswith(own) and len(t.shape) <= len(y.shape) else (All(),) * len(t.shape)
         for name, t in call.tensors()
         if name.endswith(own) or not name.endswith("]")
     }
@@ -114,6 +113,47 @@ def _norm(args: Arguments) -> Work:
 def _complex_norm(args: Arguments) -> Work:
     n = args["self"].size
     return complex_norm_work(n, float(args["ord"])) if n else Work()
+
+
+def _power_sum(args: Arguments) -> Work:
+    """The powers and their sum: a norm without its root."""
+    n = args["self"].size
+    power = {0: Work(compares=1), 1: Work(), 2: Work(multiplies=1)}.get(args["ord"], Work(transcendentals=1))
+    return power.times(n) + Work(adds=n - 1) if n else Work()
+
+
+def _complex_power_sum(args: Arguments) -> Work:
+    x, order = args["self"], args["ord"]
+    if order == 2:  # of both parts
+        return _power_sum({"self": TensorSpec((2 * x.size,)), "ord": 2})
+    found = Work(compares=x.size) if order == 0 else ABSOLUTE.times(x.size)
+    return found + _power_sum(args)
+
+
+def _product(args: Arguments) -> TensorSpec:
+    a, b = args["self"], args["mat2"]
+    if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[1] != b.shape[0]:
+        raise ValueError(f"a product of matrices of shapes {a.shape} and {b.shape} does not fit")
+    return TensorSpec((a.shape[0], b.shape[1]), layout.result_dtype([a, b]))
+
+
+def _product_work(args: Arguments) -> Work:
+    return Work(macs=args["self"].size * args["mat2"].shape[1])
+
+
+def _product_access(call: OpCall, output: int) -> AccessMap:
+    return {f"self[{output}]": (Affine(0), All()), f"mat2[{output}]": (All(), Affine(1))}
+
+
+def _cloned(args: Arguments) -> TensorSpec:
+    x = args["self"]
+    return TensorSpec(x.shape, x.dtype, in_memory_format(x, args["memory_format"], x.shape))
+
+
+def _as_stored(args: Arguments) -> TensorSpec:
+    # What is written over keeps its strides, unless elements share their memory.
+    own: TensorSpec = args["self"]
+    return _like_self(args) if 0 in own.full_strides else own
 
 
 def _largest_copy(args: Arguments) -> list[TensorSpec]:
@@ -179,6 +219,9 @@ _UNARY = example(_LIST)
 def _operand(name: str) -> Callable[[Arguments], TensorSpec]:
     # A number counts for the dtype under the name that elementwise ops have for it.
     def one(args: Arguments) -> TensorSpec:
+        if type(args["self"]) is not TensorSpec:  # a number to the power of a tensor
+            y = promoted({"self": args["self"], "other": args["exponent"]})
+            return TensorSpec(y.shape, y.dtype)
         other: Any = next((args[n] for n in ("other", "scalar", "scalars", "exponent") if n in args), None)
         operands = {"self": args["self"], "other": other}
         return floating(operands) if name == "div" else promoted(operands)
@@ -205,9 +248,11 @@ def _all() -> Iterator[Rule]:
         ):  # fmt: skip
             if overload != "Tensor" or name in ("add", "mul", "div"):
                 yield from _foreach(name, overload, work, case, _operand(name))
+    yield from _foreach("pow", "ScalarAndTensor", _power, example(2.0, _LIST), _operand("pow"), in_place=False)
     for name, work in _FUSED.items():
         for overload, case in (
             ("Scalar", example(_LIST, _OTHER, _OTHER, 2)), ("ScalarList", example(_LIST, _OTHER, _OTHER, [2.0, 1.0])),
+            ("Tensor", example(_LIST, _OTHER, _OTHER, TensorSpec((2,)))),
         ):  # fmt: skip
             yield from _foreach(name, overload, work, case, _like_self)
     for overload, case in (
@@ -217,9 +262,23 @@ def _all() -> Iterator[Rule]:
         yield from _foreach("lerp", overload, _per_element(adds=2, multiplies=1), case, _like_self)
     yield from _foreach("norm", "Scalar", _norm, _UNARY, _one, in_place=False, of_complex=_complex_norm)
     yield from _foreach("max", "default", _greatest, _UNARY, _one, in_place=False, temporaries=_largest_copy)
-    copy, zero = (_foreach(name, "default", _per_element(), case, overwrites=True) for name, case in (
-        ("copy", example(_LIST, _OTHER)), ("zero", _UNARY)))  # fmt: skip
-    yield from (copy[1], zero[1])
+    yield from _foreach("powsum", "Scalar", _power_sum, _UNARY, _one, in_place=False, of_complex=_complex_power_sum)
+    yield from _foreach("clone", "default", _per_element(), _UNARY, _cloned, in_place=False)
+    yield from _foreach("copy", "default", _per_element(), example(_LIST, _OTHER), _as_stored, overwrites=True)
+    yield from _foreach("zero", "default", _per_element(), _UNARY, overwrites=True)
+    yield Rule(
+        targets=("aten._foreach_mm.default",),
+        kind=always("matmul"),
+        outputs=_outputs(_product),
+        work=_total(_product_work),
+        traffic=_traffic(overwrites=False),
+        access=_product_access,
+        temporaries=no_temporaries,
+        fusible=False,
+        free_because=None,
+        source="torch._foreach_mm: mm of each pair",
+        examples=(example([_X, TensorSpec((1, 4))], [TensorSpec((3, 5)), TensorSpec((4, 2))]),),
+    )
 
 
 register(*_all())

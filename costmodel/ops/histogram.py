@@ -38,9 +38,14 @@ def _histogram_work(call: OpCall) -> Work:
         # Without a range it is found first.
         work = _UNIFORM.times(n) + _range(call.args, n, 1)
     else:
-        work = Work(compares=n * log2_ceil(bins.size))
+        work = _search(bins).times(n)
     counted = work + Work(adds=n)
     return counted + _density(call.outputs[0].size) if call.args["density"] else counted
+
+
+def _search(edges: TensorSpec) -> Work:
+    # A value may also lie before the first of n edges: n + 1 answers.
+    return Work(compares=log2_ceil(edges.size + 1))
 
 
 def _range(args: Arguments, n: int, axes: int) -> Work:
@@ -80,7 +85,7 @@ def _uniform(args: Arguments) -> Work:
 
 
 def _searched(args: Arguments) -> Work:
-    return Work(compares=sum(log2_ceil(edges.size) for edges in args["bins"]))
+    return sum(map(_search, args["bins"]), Work())
 
 
 def _in_rows(args: Arguments) -> Iterable[TensorSpec]:

@@ -100,9 +100,17 @@ def test_histogram_of_equal_bins(density: bool) -> None:
 
 
 def test_histogram_of_given_edges() -> None:
-    """A binary search among n edges takes ceil(log2 n) comparisons."""
-    edges = torch.tensor([0.0, 0.3, 0.5, 0.9, 1.0])
-    assert work("aten.histogram.bins_tensor", self=X, bins=edges) == Work(compares=24 * 3, adds=24)
+    """One of four edges' three bins, or beyond either end: five answers take three comparisons."""
+    for edges in ([0.0, 0.3, 0.5, 1.0], [0.0, 0.3, 0.5, 0.7, 0.9, 1.0]):
+        found = work("aten.histogram.bins_tensor", self=X, bins=torch.tensor(edges))
+        assert found == Work(compares=24 * 3, adds=24)
+
+
+def test_histogram_of_no_given_range() -> None:
+    """Its least and greatest of 24 elements are found first."""
+    given = Work(compares=48, adds=48, multiplies=24, divides=24)
+    assert work("aten.histc.default", self=X, bins=4, min=0, max=1) == given
+    assert work("aten.histc.default", self=X, bins=4, min=0, max=0) == given + Work(compares=46)
 
 
 def test_histograms_of_points() -> None:
@@ -118,7 +126,7 @@ def test_histograms_of_points() -> None:
     assert work("aten._histogramdd_bin_edges.default", self=points, bins=[3, 2]) == Work(compares=2 * 2 * 11)
     edges = [torch.linspace(0, 1, 4), torch.linspace(0, 1, 6)]
     searched = work("aten._histogramdd_from_bin_tensors.default", self=points, bins=edges)
-    assert searched == Work(compares=12 * (2 + 3), adds=12)
+    assert searched == Work(compares=12 * (3 + 3), adds=12)
 
 
 @pytest.mark.parametrize(

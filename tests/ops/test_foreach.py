@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import costmodel
+from costmodel.graph import TensorSpec
 from costmodel.ops import RULES
+from costmodel.ops.rule import Example
 from costmodel.quantities import Traffic, Work
 from tests.ops._binding import RealCall, resolve
 
+aten = torch.ops.aten
 X = [torch.rand(2, 3) + 1, torch.rand(4) + 1]
 Y = [torch.rand(2, 3), torch.rand(4)]
 
@@ -73,6 +77,90 @@ def test_what_is_written_over_is_not_read() -> None:
         Work(), Traffic(read=10, written=10, read_bytes=40, written_bytes=40)
     )  # fmt: skip
     assert priced("aten._foreach_zero_.default", self=X)[1] == Traffic(written=10, written_bytes=40)
+
+
+def test_every_op_on_lists_has_a_rule() -> None:
+    """All of this torch, but for the variants that write into given tensors, which no forward runs."""
+    ops = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("aten::_foreach_")]
+    targets = [name.replace("::", ".") + ("" if "." in name else ".default") for name in ops]
+    assert [t for t in targets if t not in RULES and not t.endswith("out")] == []
+
+
+class Seen(TorchDispatchMode):
+    """Notes each op and its arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[RealCall] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        names = [a.name for a in func._schema.arguments]
+        self.calls.append(RealCall(func, dict(zip(names, args, strict=False)) | (kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+
+def of_singles(call: RealCall) -> Work:
+    """What the op without ``_foreach`` does of each item of the lists, with what is given for all."""
+    name = call.op._schema.name.removeprefix("aten::_foreach_").removesuffix("_")
+    others = {"norm": "linalg_vector_norm", "copy": "copy_", "zero": "zero_"}
+    if call.op._schema.overload_name.startswith("Scalar"):
+        others |= {"maximum": "clamp_min", "minimum": "clamp_max"}
+    single = getattr(aten, others.get(name, name))
+    found = Work()
+    for i in range(len(X)):
+        items = [v[i] if isinstance(v, list) else v for v in call.bound.values()]
+        keywords = {}
+        if name in ("addcmul", "addcdiv"):
+            scale = items.pop()
+            keywords["value"] = scale[i].item() if isinstance(scale, torch.Tensor) else scale
+        with Seen() as seen:
+            single(*items, **keywords)
+        (real,) = seen.calls
+        record = real.record(real.copy().run())
+        found = found + RULES[record.op].work(record)
+    return found
+
+
+LISTS = [t for t in RULES if t.startswith("aten._foreach_") and "powsum" not in t and resolve(t) is not None]
+
+
+@pytest.mark.parametrize("complex_numbers", [False, True])
+@pytest.mark.parametrize("target", LISTS)
+def test_a_list_is_so_many_tensors(target: str, complex_numbers: bool) -> None:
+    """The work is that of the op without ``_foreach``, summed over the tensors, of real and of complex numbers."""
+    op = resolve(target)
+    assert op is not None
+    (case,) = RULES[target].examples
+    call = RealCall.of(op, of_complex(case) if complex_numbers else case)
+    try:
+        results = call.copy().run()
+    except RuntimeError:
+        assert complex_numbers  # which have no order, no sign and no error function
+        return
+    record = call.record(results)
+    assert RULES[target].work(record) == of_singles(call)
+
+
+def of_complex(case: Example) -> Example:
+    """The example with complex tensors."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, TensorSpec):
+            return TensorSpec(value.shape, "complex64")
+        return [changed(v) for v in value] if isinstance(value, list) else value
+
+    return Example(tuple(map(changed, case.args)), case.kwargs)
+
+
+def test_sums_of_powers() -> None:
+    """A norm without its root: of 10 numbers, added 5 and 3 times."""
+    target = "aten._foreach_powsum.Scalar"
+    for order, done in (
+        (2, Work(multiplies=10)), (1, Work()), (0, Work(compares=10)), (3.5, Work(transcendentals=10)),
+    ) if resolve(target) is not None else ():  # fmt: skip  # new in torch 2.9
+        assert priced(target, self=X, ord=order)[0] == done + Work(adds=8)
+        parts = priced(target, self=[torch.rand(5, dtype=torch.complex64)], ord=2)[0]
+        assert parts == Work(multiplies=10, adds=9)
 
 
 class Updates(torch.nn.Module):

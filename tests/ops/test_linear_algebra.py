@@ -342,6 +342,24 @@ def test_least_squares() -> None:
     assert done == work("aten.linalg_lstsq.default", self=x, b=b, driver="gels")
 
 
+def test_the_least_solution_of_a_wide_system() -> None:
+    """A^T = Q R, R^T z = b by substitution, and x = Q z (section 5.6.2)."""
+    a, b = matrix(3, 5), matrix(3, 2)
+
+    def run(columns: Any, rights: Any) -> Any:
+        reflections = householder(columns)
+        lower = transposed(columns[:3])
+        zero = Number(0, rights[0][0].tally)
+        xs = transposed([[*forward(lower, right, unit=False), zero, zero] for right in transposed(rights)])
+        for k, (v, tau) in reversed(list(enumerate(reflections))):
+            apply(v, tau, xs, k, range(2))
+        return xs
+
+    result, done = counted(run, a.T, b)
+    torch.testing.assert_close(values(result), torch.linalg.lstsq(a, b).solution)
+    assert done == work("aten.linalg_lstsq.default", self=a, b=b)
+
+
 @pytest.mark.parametrize(
     ("target", "arguments", "flops"),
     [

@@ -22,8 +22,12 @@ TIMM = [line for line in (Path(__file__).parent / "timm_ops.txt").read_text().sp
 
 
 IN_SOME = frozenset(
-    f"aten.{op}.default"
-    for op in ("_fused_rms_norm", "_grouped_mm", "cholesky", "hash_tensor", "linalg_matrix_sqrth", "linalg_polar")
+    f"aten.{op}"
+    for op in (
+        "_foreach_clone.default", "_foreach_mm.default", "_foreach_powsum.Scalar", "_fused_rms_norm.default",
+        "_grouped_mm.default", "cholesky.default", "hash_tensor.default", "linalg_matrix_sqrth.default",
+        "linalg_polar.default",
+    )
 )  # fmt: skip
 """Ops that torch had not yet in 2.6, or has no longer in 2.15."""
 

@@ -34,6 +34,10 @@ NOT_MEASURED = DRAWN_FROM_VALUES | BY_THE_BUILD
 
 NOT_LARGE = {
     "space.": "a tensor among its arguments is a number",
+    **dict.fromkeys(
+        (f"aten._foreach_{op}.Tensor" for op in ("addcmul", "addcmul_", "addcdiv", "addcdiv_")),
+        "a tensor among its arguments has a number for each of the list",
+    ),
     "aten.empty_permuted.": "its strides are arguments too",
     "aten._reshape_alias_copy.": "its strides are arguments too",
     "aten.scalar_tensor.": "it makes one value",
