@@ -22,6 +22,9 @@ ITEMSIZE: Mapping[str, int] = {
     "qint8": 1, "quint8": 1, "qint32": 4,
 }  # fmt: skip
 
+PER_BYTE: Mapping[str, int] = {"quint4x2": 2, "quint2x4": 4}
+"""Elements in a byte, of dtypes that pack several; each row begins with a byte of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sparse:
@@ -100,6 +103,8 @@ class TensorSpec:
     """How it is stored, where that is not densely."""
     zeros: int = 0
     """Of a pruned parameter: elements that its mask makes zero."""
+    scale_bytes: int = 0
+    """Of a quantised weight: bytes of the scales and zero points that are stored with it."""
 
     @property
     def size(self) -> int:
@@ -139,12 +144,17 @@ class TensorSpec:
         """Bytes of all elements, and of the indices of a sparse tensor."""
         if self.sparse is not None:
             return self.size * self.itemsize + self.index_size * ITEMSIZE[self.sparse.index_dtype]
-        return prod(self.shape) * ITEMSIZE.get(self.dtype, 4)
+        if self.dtype in PER_BYTE:
+            *rows, columns = self.shape
+            return prod(rows) * -(-columns // PER_BYTE[self.dtype]) + self.scale_bytes
+        return prod(self.shape) * ITEMSIZE.get(self.dtype, 4) + self.scale_bytes
 
     @property
     def distinct_bytes(self) -> int:
         """Bytes of the elements that lie in memory."""
-        return self.distinct * self.itemsize if self.sparse is None else self.nbytes
+        if self.sparse is not None or self.scale_bytes:  # which only contiguous tensors have
+            return self.nbytes
+        return self.distinct * self.itemsize
 
     @property
     def full_strides(self) -> tuple[int, ...]:

@@ -88,6 +88,8 @@ class _Reader:
             self.tensors[found["tensor"]].sparse = Sparse(**how | {"block": tuple(how["block"])})
         for found in graph.get("pruned", ()):
             self.tensors[found["tensor"]].zeros = found["zeros"]
+        for found in graph.get("quantised", ()):
+            self.tensors[found["tensor"]].scale_bytes = found["scale_bytes"]
 
     def graph(self, found: dict[str, Any]) -> Graph:
         g = found["graph"]

@@ -195,6 +195,12 @@ def remove_global_hook(handle: RemovableHandle) -> None:
     _global_forward_hooks_with_kwargs.pop(handle.id, None)
 
 
+def qualified_type(script_object: torch.ScriptObject) -> str:
+    """The full name of the class of an object of torch's C++ code."""
+    name: str = script_object._type().qualified_name()  # 2.6, 2.13, 2.15
+    return name
+
+
 def set_in_script_module(module: torch.jit.ScriptModule, name: str, value: Any) -> None:
     """Sets a parameter or buffer of torch.jit's, which refuses to have one replaced."""
     module._c.setattr(name, value)  # 2.6, 2.13, 2.15

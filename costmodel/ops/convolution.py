@@ -117,7 +117,7 @@ def _complex_temporaries(args: Arguments) -> list[TensorSpec]:
 
 
 @lru_cache(maxsize=4096)
-def _taps_inside(out: int, size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+def taps_inside(out: int, size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
     """Pairs of an output position and a kernel tap that meet a real input position, along one axis."""
     inside = 0
     if kernel > out:  # outputs and taps play the same part in what follows; the fewer are gone through one by one
@@ -141,7 +141,7 @@ def _work(call: OpCall) -> Work:
     macs = prod(narrow.shape) * prod(w.shape[1:])
     inside = x.shape[0] * w.shape[0] * w.shape[1]  # filters: (c_out, c_in / groups), transposed (c_in, c_out / groups)
     for axis, (_, k, s, p, d, _) in enumerate(_axes(args), start=2):
-        inside *= _taps_inside(narrow.shape[axis], wide.shape[axis], k, s, p, d)
+        inside *= taps_inside(narrow.shape[axis], wide.shape[axis], k, s, p, d)
     return Work(macs=macs, adds=prod(y.shape) if args["bias"] is not None else 0, macs_on_padding=macs - inside)
 
 

@@ -25,7 +25,7 @@ def _affine(call: OpCall) -> Work:
     return Work(multiplies=n if call.args["weight"] is not None else 0, adds=n if call.args["bias"] is not None else 0)
 
 
-def _standardised(*, groups: int, n: int) -> Work:
+def standardised(*, groups: int, n: int) -> Work:
     """(x - mean) / sqrt(var + eps) over each of ``groups`` groups of ``n`` elements."""
     mean = Work(adds=n - 1, divides=1)
     variance = Work(adds=n + n - 1, multiplies=n, divides=1)  # centre, square, sum
@@ -64,7 +64,7 @@ def _batch_norm_work(call: OpCall) -> Work:
     channels = x.shape[1]
     if not x.size:
         return Work()
-    work = _standardised(groups=channels, n=x.size // channels) + _affine(call)
+    work = standardised(groups=channels, n=x.size // channels) + _affine(call)
     if call.args.get("running_mean") is not None:
         work += _MOVING_AVERAGES.times(channels)
     return work
@@ -149,7 +149,7 @@ def _layer_norm_work(call: OpCall) -> Work:
     n, size = prod(call.args["normalized_shape"]), call.args["input"].size
     if not size:
         return Work()
-    return _standardised(groups=size // n, n=n) + _affine(call)
+    return standardised(groups=size // n, n=n) + _affine(call)
 
 
 def _over_trailing(call: OpCall, output: int) -> AccessMap:
@@ -170,7 +170,7 @@ def _group_norm(args: Arguments) -> tuple[TensorSpec, ...]:
 
 def _group_norm_work(call: OpCall) -> Work:
     groups = call.args["N"] * call.args["group"]
-    return _standardised(groups=groups, n=call.args["input"].size // groups if groups else 0) + _affine(call)
+    return standardised(groups=groups, n=call.args["input"].size // groups if groups else 0) + _affine(call)
 
 
 def _group_norm_access(call: OpCall, output: int) -> AccessMap:
@@ -200,7 +200,7 @@ def _instance_norm_work(call: OpCall) -> Work:
     instances = batch * channels
     if not instances:
         return Work()
-    work = _standardised(groups=instances, n=x.size // instances) + _affine(call)
+    work = standardised(groups=instances, n=x.size // instances) + _affine(call)
     if call.args["running_mean"] is not None:
         # torch moves the averages of every instance, then takes their mean over the batch.
         work += _MOVING_AVERAGES.times(instances) + Work(adds=batch - 1, divides=1).times(2 * channels)

@@ -20,7 +20,7 @@ def _each(value: Sequence[int], axes: int) -> Sequence[int]:
     return tuple(value) * axes if len(value) == 1 else value
 
 
-def _grid(args: Arguments, axes: int) -> list[tuple[int, int, int, int]]:
+def grid(args: Arguments, axes: int) -> list[tuple[int, int, int, int]]:
     """(kernel, stride, padding, dilation) of each axis; no stride means windows side by side."""
     kernel = _each(args["kernel_size"], axes)
     return list(
@@ -71,7 +71,7 @@ def _pool_outputs(axes: int, format_of: Format) -> Callable[[Arguments], TensorS
         ceil_mode = args["ceil_mode"]
         size = tuple(
             _length(n, k, s, p, d, ceil_mode)
-            for n, (k, s, p, d) in zip(x.shape[leading:], _grid(args, axes), strict=True)
+            for n, (k, s, p, d) in zip(x.shape[leading:], grid(args, axes), strict=True)
         )  # fmt: skip
         if min(size) < 1:
             raise ValueError(f"the pooling window {tuple(args['kernel_size'])} does not fit the input {x.shape}")
@@ -111,7 +111,7 @@ def _sliding_access(axes: int) -> Callable[[OpCall, int], AccessMap]:
         leading = len(call.args["self"].shape) - axes
         spatial = (
             sliding(leading + i, size=k, stride=s, pad=p, dilation=d)
-            for i, (k, s, p, d) in enumerate(_grid(call.args, axes))
+            for i, (k, s, p, d) in enumerate(grid(call.args, axes))
         )
         return {"self": (*(Affine(d) for d in range(leading)), *spatial)}
 

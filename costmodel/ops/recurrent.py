@@ -16,7 +16,7 @@ _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
 
 # What one hidden unit does in one step, once the products with both weights and their biases are there. The
 # halves W_ih x and W_hh h of every gate are added together first. Beside it stand its hyperbolic tangents.
-_UNIT: dict[str, tuple[Work, int]] = {
+UNIT: dict[str, tuple[Work, int]] = {
     # i, f, o sigmoids, g tanh; c' = f c + i g; h' = o tanh(c')
     "lstm": (Work(adds=4) + _SIGMOID.times(3) + Work(multiplies=2, adds=1) + Work(multiplies=1), 2),
     # r, z sigmoids; n = tanh(W_in x + r (W_hn h)); h' = (1 - z) n + z h
@@ -24,7 +24,7 @@ _UNIT: dict[str, tuple[Work, int]] = {
     "rnn_tanh": (Work(adds=1), 1),
     "rnn_relu": (Work(adds=1) + Work(compares=1), 0),
 }
-_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
 def _step(cell: str, weights: list[TensorSpec], biases: int, parts: bool) -> Work:
@@ -32,9 +32,9 @@ def _step(cell: str, weights: list[TensorSpec], biases: int, parts: bool) -> Wor
 
     Shapes of the weights: (gates H, in) and (gates H, h), and with a projection of the state (P, H).
     """
-    hidden = weights[0].shape[0] // _GATES[cell]
+    hidden = weights[0].shape[0] // GATES[cell]
     # Every weight is applied once, and every bias is added once to each of its gates' units.
-    unit, tanhs = _UNIT[cell]
+    unit, tanhs = UNIT[cell]
     step = Work(macs=sum(w.size for w in weights), adds=biases * weights[0].shape[0]) + unit.times(hidden)
     if parts:
         return in_parts(step) + TANH.times(tanhs * hidden)
@@ -44,7 +44,7 @@ def _step(cell: str, weights: list[TensorSpec], biases: int, parts: bool) -> Wor
 def _work(cell: str) -> Callable[[OpCall], Work]:
     def work(call: OpCall) -> Work:
         args = call.args
-        tokens, params, parts = _tokens(args), args["params"], is_complex(call)
+        tokens, params, parts = tokens_of(args), args["params"], is_complex(call)
         directions = 2 if args["bidirectional"] else 1
         per_direction = len(params) // (args["num_layers"] * directions)
         total = Work()
@@ -63,7 +63,7 @@ def _work(cell: str) -> Callable[[OpCall], Work]:
     return work
 
 
-def _tokens(args: Arguments) -> int:
+def tokens_of(args: Arguments) -> int:
     """Time steps of all samples together; a packed sequence has as many rows."""
     if "data" in args:
         return int(args["data"].shape[0])
@@ -75,7 +75,8 @@ def _states(args: Arguments) -> list[TensorSpec]:
     return hx if isinstance(hx, list) else [hx]
 
 
-def _outputs(args: Arguments) -> tuple[TensorSpec, ...]:
+def outputs_of_layers(args: Arguments) -> tuple[TensorSpec, ...]:
+    """The output of the last layer at every step, and the final states of all layers."""
     x = args["data"] if "data" in args else args["input"]
     packed = "data" in args
     if len(x.shape) != (2 if packed else 3) or x.shape[-1] != args["params"][0].shape[1]:
@@ -92,7 +93,8 @@ def _outputs(args: Arguments) -> tuple[TensorSpec, ...]:
     return TensorSpec(shape, x.dtype, strides), *(TensorSpec(h.shape, h.dtype) for h in states)
 
 
-def _access(call: OpCall, output: int) -> AccessMap:
+def access_of_layers(call: OpCall, output: int) -> AccessMap:
+    """Which positions of the input an output depends on."""
     # An output depends on the steps before it (and after it, with two directions): the closest axis map is All.
     if "data" in call.args:
         return {"data": (All(), All())}
@@ -126,7 +128,8 @@ def _cell_outputs(cell: str) -> Callable[[Arguments], Outputs]:
     return outputs
 
 
-def _cell_access(call: OpCall, output: int) -> AccessMap:
+def access_of_cell(call: OpCall, output: int) -> AccessMap:
+    """Each sample of its own."""
     return {name: (Affine(0), All()) for name in ("input", "hx", "hx[0]", "hx[1]") if name in dict(call.tensors())}
 
 
@@ -149,7 +152,7 @@ def _rule(
 def _parameters(
     cell: str, n_in: int, hidden: int, layers: int, directions: int, bias: bool, projection: int = 0
 ) -> list[TensorSpec]:
-    rows, state = _GATES[cell] * hidden, projection or hidden
+    rows, state = GATES[cell] * hidden, projection or hidden
     params = []
     for layer in range(layers):
         for _ in range(directions):
@@ -186,7 +189,7 @@ def _cell_examples(cell: str) -> tuple[Example, ...]:
 
 
 def _of_layers(cell: str) -> Callable[[Arguments], list[TensorSpec]]:
-    return lambda args: temporaries_of_layers(cell, _GATES[cell], args, _outputs(args))
+    return lambda args: temporaries_of_layers(cell, GATES[cell], args, outputs_of_layers(args))
 
 
 def _of_cell(cell: str) -> Callable[[Arguments], list[TensorSpec]]:
@@ -194,18 +197,18 @@ def _of_cell(cell: str) -> Callable[[Arguments], list[TensorSpec]]:
 
     def temporaries(args: Arguments) -> list[TensorSpec]:
         made = outputs(args)
-        return temporaries_of_cell(cell, _GATES[cell], args, made if isinstance(made, tuple) else (made,))
+        return temporaries_of_cell(cell, GATES[cell], args, made if isinstance(made, tuple) else (made,))
 
     return temporaries
 
 
-for _cell in _GATES:
-    _layers = _outputs, _work(_cell), _access, _of_layers(_cell)
+for _cell in GATES:
+    _layers = outputs_of_layers, _work(_cell), access_of_layers, _of_layers(_cell)
     register(
         _rule(f"aten.{_cell}.input", *_layers, _examples(_cell)),
         _rule(f"aten.{_cell}.data", *_layers, (_packed_example(_cell),)),
         _rule(
-            f"aten.{_cell}_cell.default", _cell_outputs(_cell), _cell_work(_cell), _cell_access, _of_cell(_cell),
+            f"aten.{_cell}_cell.default", _cell_outputs(_cell), _cell_work(_cell), access_of_cell, _of_cell(_cell),
             _cell_examples(_cell),
         ),
     )  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
 from costmodel.errors import InputError
-from costmodel.graph import ModuleInfo
+from costmodel.graph import ModuleInfo, TensorSpec
 from costmodel.torch_private import registered_in_dict, registered_on
+from costmodel.trace.packed import is_packed
 from costmodel.trace.tensor_table import LAZY, TensorTable
 
 
@@ -45,9 +48,23 @@ def register_module_tree(model: nn.Module, table: TensorTable) -> tuple[list[nn.
             table.add_registered(parameters, prefix, "parameter") if parameters else (),
             table.add_registered(buffers, prefix, "buffer") if buffers else (),
         )
+        if _may_hold_packed(type(module).__module__):
+            infos[id(module)].parameters += tuple(_packed_in(module, prefix, table))
         tensors += parameters.values()
         tensors += buffers.values()
         if children:
             waiting += [(prefix + child, m) for child, m in reversed(children.items()) if m is not None]
     found = [tensor for tensor in tensors if tensor is not None]
     return modules, [tensor for tensor in found if type(tensor) not in LAZY] if table.has_lazy else found
+
+
+def _may_hold_packed(source: str) -> bool:
+    """Whether modules of a class of this file may hold packed weights: none of ``torch.nn`` does, and most are that."""
+    return not source.startswith("torch.nn.")
+
+
+def _packed_in(module: nn.Module, prefix: str, table: TensorTable) -> Iterator[TensorSpec]:
+    """The tensors in the packed weights that are attributes of a module."""
+    for name, value in vars(module).items():
+        if is_packed(value):
+            yield from table.add_packed(value, "parameter", prefix + name)

@@ -26,6 +26,7 @@ from costmodel.trace.autocast import Autocast
 from costmodel.trace.decomposition import decompose
 from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, DispatchCache, dispatch_cache
 from costmodel.trace.executor import NUMBER, Executor, leaves, number_on_cpu
+from costmodel.trace.packed import is_packed
 from costmodel.trace.plan import How, Plan, plan_for_sparse, plans
 from costmodel.trace.signature import SIGNATURES, signature
 from costmodel.trace.tensor_table import TensorTable
@@ -83,6 +84,8 @@ class Recorder(DispatchMode):
             return func(*args, **kwargs)
         is_lifted = plan.op == "aten.lift_fresh.default"
         specs = [self._table.spec(tensor, is_lifted) for tensor in leaves((args, kwargs))]
+        if plan.signature.packed:
+            self._add_packed(plan.signature.packed, plan.signature.names, args, kwargs)
         if any(spec.sparse is not None for spec in specs):
             plan = plan_for_sparse(func, specs)
         call = Dispatch(func, args, kwargs, *plan.signature.read(args, kwargs, self._find))
@@ -103,6 +106,17 @@ class Recorder(DispatchMode):
             return answer.answer(self._table, call.invocation)
         self._log.add_op(plan.op, bound, answer.outputs, answer.inplace)
         return answer.value
+
+    def _add_packed(
+        self, packed: Sequence[str], names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Adds packed weights that no module holds: the forward has made them."""
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        for name in packed:
+            value = given.get(name)
+            for each in value if isinstance(value, (list, tuple)) else [value]:
+                if is_packed(each):
+                    self._table.add_packed(each, "constant")
 
     def _decompose(self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         outer, self._decomposing = self._decomposing, True

@@ -9,6 +9,7 @@ import torch
 
 from costmodel.graph import Arguments, TensorSpec
 from costmodel.torch_private import OpOverload, schema_of
+from costmodel.trace.packed import Packed, expand, packed_records
 from costmodel.trace.specs import DTYPE_NAME
 
 _OMITTED = frozenset({"device", "layout", "pin_memory", "generator"})
@@ -18,12 +19,14 @@ _OMITTED = frozenset({"device", "layout", "pin_memory", "generator"})
 FindRecord: TypeAlias = Callable[[int, Any], Any]
 """Gives the record of a tensor by its ``id()``, or else its own second argument."""
 
-_PLAIN, _TENSOR, _TENSORS, _SIZES, _NUMBER = range(5)
+_PLAIN, _TENSOR, _TENSORS, _SIZES, _NUMBER, _PACKED = range(6)
 """How an argument enters a key: flags and texts as they are, numbers with their types, tensors by their metadata."""
 
 
 def _kind(schema_type: str) -> int:
     is_list = "List[" in schema_type
+    if "ParamsBase" in schema_type:
+        return _PACKED
     if "Tensor" in schema_type:
         return _TENSORS if is_list else _TENSOR
     if "List[int]" in schema_type:
@@ -47,6 +50,8 @@ class Signature:
         self.takes = tuple(types.items())
         self.defaults = {a.name: a.default_value for a in arguments if a.has_default_value()}
         self._kinds = tuple(map(_kind, types.values()))
+        self.packed = tuple(name for name, kind in zip(types, self._kinds, strict=True) if kind == _PACKED)
+        """Arguments that are packed weights, or lists of those."""
         self._enumerations = tuple(n for n in ("dtype", "memory_format") if n in types)
         self._omitted = tuple(_OMITTED & types.keys())
         first = arguments[0].alias_info if arguments else None
@@ -69,6 +74,9 @@ class Signature:
                 record = part = value
             elif kind is _SIZES:
                 record, part = value, None if value is None else tuple(value)
+            elif kind is _PACKED:
+                record = packed_records(value, find)
+                part = _key_part(record)
             else:
                 record = _with_records(value, find) if kind is _TENSORS and value else value
                 part = _key_part(record)
@@ -91,6 +99,8 @@ class Signature:
                 bound.pop(name, None)
         if len(bound) < len(self.names):
             bound = self.defaults | bound
+        for name in self.packed:
+            expand(bound, name)
         for name in self._enumerations:
             bound[name] = plain(bound[name])
         for name in self._omitted:
@@ -108,6 +118,8 @@ def _key_part(value: Any) -> Any:
     """What stands for an argument in a key: 1, 1.0 and True are equal, and not the same to torch."""
     if type(value) is TensorSpec:
         return value.meta
+    if type(value) is Packed:
+        return value.key
     return tuple(map(_key_part, value)) if type(value) is list else (type(value), value)
 
 

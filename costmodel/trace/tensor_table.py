@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
@@ -14,6 +14,7 @@ from costmodel.graph import Role, TensorSpec, tensors_in
 from costmodel.torch_private import refuse_data_pointers
 from costmodel.trace.events import EventLog
 from costmodel.trace.origin import is_made_elsewhere, note_on
+from costmodel.trace.packed import Packed, scale_bytes, unpacked
 from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of, strides_of, tensors_inside
 from costmodel.trace.tensor_meta import TENSOR_METAS, TensorMeta
 from costmodel.trace.traced_tensor import TracedTensor, as_traced, is_on_meta
@@ -56,8 +57,9 @@ class TensorTable:
         """Whether parameters or buffers have no shape yet."""
         self.copied_inputs: set[int] = set()
         """Storages of inputs with values: copies of what the user gave."""
-        self._held: dict[int, torch.Tensor] = {}
-        """Tensors from outside, held so that no other tensor takes their ``id()`` before the trace ends."""
+        self._held: dict[int, Any] = {}
+        """Tensors and packed weights from outside, held so that nothing else takes their place in memory before the
+        trace ends."""
 
     def drop_collected(self) -> None:
         """Drops the records of collected tensors, before another tensor reuses their ``id()``.
@@ -148,6 +150,28 @@ class TensorTable:
                     spec = self.add(tensor, role, prefix + name)
                     spec.trainable = role != "parameter" or tensor.requires_grad
             specs.append(spec)
+        return tuple(specs)
+
+    def add_packed(self, packed: Any, role: Role, name: str = "") -> tuple[TensorSpec, ...]:
+        """Adds packed weights under the hash of their object, and holds that until the trace ends."""
+        records = cast(dict[int, Any], self.specs)
+        known = records.get(hash(packed))
+        if isinstance(known, Packed):
+            return known.tensors
+        found, geometry = unpacked(packed)
+        specs = []
+        for each in found:
+            spec = self.specs.get(id(each.tensor))
+            if spec is None:  # a bias may be a tensor that the model has elsewhere too
+                spec = _spec_with_role(each.tensor, role, f"{name}.{each.name}" if name else "")
+                if each.is_half:
+                    spec.dtype = "float16"
+                    spec.meta = _meta_of(spec, role)
+                spec.trainable, spec.scale_bytes = False, scale_bytes(each.tensor)
+                self.log.add_storage(spec, -1)
+            specs.append(spec)
+        records[hash(packed)] = Packed(tuple(specs), geometry)
+        self._held[hash(packed)] = packed
         return tuple(specs)
 
     def add_input(self, tensor: torch.Tensor, copies: Collection[int]) -> TensorSpec:

@@ -151,7 +151,8 @@ class _Writer:
         notes = [[note.where, note.why] for note in g.notes]
         sparse = [{"tensor": i, **asdict(t.sparse)} for i, t in enumerate(self.specs) if t.sparse is not None]
         pruned = [{"tensor": i, "zeros": t.zeros} for i, t in enumerate(self.specs) if t.zeros]
-        optional = {"frozen": frozen, "sparse": sparse, "pruned": pruned, "notes": notes}
+        quantised = [{"tensor": i, "scale_bytes": t.scale_bytes} for i, t in enumerate(self.specs) if t.scale_bytes]
+        optional = {"frozen": frozen, "sparse": sparse, "pruned": pruned, "quantised": quantised, "notes": notes}
         return {"tensors": self.tensors, **{key: value for key, value in optional.items() if value}, **body}
 
     def call(self, c: ModuleCall) -> dict[str, Any]:
