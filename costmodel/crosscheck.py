@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
 """What is compared for every leaf module call that has a closed form; ``params`` only for modules registered in the
-model, as it has no parameters of others."""
+model, as it has no parameters of others; neither ``flops`` nor ``memory_access`` where a parameter wraps other tensors,
+as only its class knows how it is dequantised."""
+
+_OF_ANY_WEIGHT = frozenset({"output shape", "params", "macs"})
+"""What a layer has in common with one whose weights are quantised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +133,20 @@ def check(pricing: Pricing) -> CrossCheck:
     )
 
 
+_OF_HALF_A_FACTOR = ("aten._sparse_semi_structured_", "aten._cslt_")
+"""How the names of products begin whose one factor is stored without its zeros."""
+
+
 def _has_sparse(layer: TracedLayer) -> bool:
     """Whether a layer has a sparse tensor, of which no formula knows."""
-    return any(t.sparse is not None for t in (*layer.parameters, *layer.inputs))
+    if any(t.sparse is not None for t in (*layer.parameters, *layer.inputs)):
+        return True
+    return any(op.call.op.startswith(_OF_HALF_A_FACTOR) for op in layer.ops)
+
+
+def _is_wrapper(p: TensorSpec) -> bool:
+    """Whether a parameter says that it is floating, and is made of other tensors."""
+    return p.stored_bytes is not None and "float" in p.dtype
 
 
 def crosscheck(
@@ -191,7 +206,8 @@ def _compare(layer: TracedLayer, cost: LayerCost) -> Iterator[QuantityCheck]:
         (cost.flops, work.flops),
         (cost.memory_access, moved),
     )
+    compared = _OF_ANY_WEIGHT if any(map(_is_wrapper, layer.parameters)) else QUANTITIES
     for quantity, (derived, traced) in zip(QUANTITIES, pairs, strict=True):
-        if quantity == "params" and layer.module.owner is None:
+        if quantity not in compared or (quantity == "params" and layer.module.owner is None):
             continue
         yield QuantityCheck(layer.name, layer.type, quantity, derived, traced, bool(derived == traced))

@@ -19,7 +19,7 @@ ITEMSIZE: Mapping[str, int] = {
     "bcomplex32": 4,
     "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8, "bool": 1,
     "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
-    "qint8": 1, "quint8": 1, "qint32": 4,
+    "qint8": 1, "quint8": 1, "qint32": 4, "float4_e2m1fn_x2": 1,
 }  # fmt: skip
 
 PER_BYTE: Mapping[str, int] = {"quint4x2": 2, "quint2x4": 4}
@@ -105,6 +105,8 @@ class TensorSpec:
     """Of a pruned parameter: elements that its mask makes zero."""
     scale_bytes: int = 0
     """Of a quantised weight: bytes of the scales and zero points that are stored with it."""
+    stored_bytes: int | None = None
+    """Of a tensor that wraps others: the bytes that those take."""
 
     @property
     def size(self) -> int:
@@ -141,7 +143,9 @@ class TensorSpec:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all elements, and of the indices of a sparse tensor."""
+        """Bytes of all elements, and of the indices of a sparse tensor; of a wrapper what it is made of."""
+        if self.stored_bytes is not None:
+            return self.stored_bytes
         if self.sparse is not None:
             return self.size * self.itemsize + self.index_size * ITEMSIZE[self.sparse.index_dtype]
         if self.dtype in PER_BYTE:
@@ -152,7 +156,7 @@ class TensorSpec:
     @property
     def distinct_bytes(self) -> int:
         """Bytes of the elements that lie in memory."""
-        if self.sparse is not None or self.scale_bytes:  # which only contiguous tensors have
+        if self.stored_bytes is not None or self.sparse is not None or self.scale_bytes:  # which are contiguous
             return self.nbytes
         return self.distinct * self.itemsize
 

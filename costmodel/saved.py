@@ -90,6 +90,8 @@ class _Reader:
             self.tensors[found["tensor"]].zeros = found["zeros"]
         for found in graph.get("quantised", ()):
             self.tensors[found["tensor"]].scale_bytes = found["scale_bytes"]
+        for found in graph.get("stored", ()):
+            self.tensors[found["tensor"]].stored_bytes = found["bytes"]
 
     def graph(self, found: dict[str, Any]) -> Graph:
         g = found["graph"]

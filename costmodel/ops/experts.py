@@ -9,7 +9,8 @@ from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Work
 
 
-def _grouped_product(args: Arguments) -> TensorSpec:
+def grouped_product(args: Arguments) -> TensorSpec:
+    """(rows, columns) of a product in groups."""
     a, b, ends = args["self"], args["mat2"], args["offs"]
     if {len(a.shape), len(b.shape)} - {2, 3}:
         raise ValueError(f"a grouped product takes tensors of 2 or 3 dimensions, got {a.shape} and {b.shape}")
@@ -21,7 +22,8 @@ def _grouped_product(args: Arguments) -> TensorSpec:
     return TensorSpec((*leading, a.shape[-2], b.shape[-1]), args["out_dtype"] or a.dtype)
 
 
-def _grouped_work(call: OpCall) -> Work:
+def grouped_work(call: OpCall) -> Work:
+    """Of a product in groups, with a bias or without."""
     a, b = call.args["self"], call.args["mat2"]
     # Where one factor has a dimension of groups, each row (or column, or summand) of the other is in one group only.
     batch = a.shape[0] if len(a.shape) == len(b.shape) == 3 else 1
@@ -42,7 +44,7 @@ _ENDS = TensorSpec((2,), "int32")
 
 register(
     Rule(
-        targets=("aten._grouped_mm.default",), kind=always("matmul"), outputs=_grouped_product, work=_grouped_work,
+        targets=("aten._grouped_mm.default",), kind=always("matmul"), outputs=grouped_product, work=grouped_work,
         traffic=every_argument, access=everything, temporaries=no_temporaries, fusible=False,
         source="torch.nn.functional.grouped_mm; the groups are taken to cover every row, as a router's do",
         free_because=None,

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from costmodel.trace.traced_tensor import TracedTensor
+from costmodel.trace.wrapped import is_wrapper
 
 
 def is_made_elsewhere(tensor: torch.Tensor, modules: Sequence[nn.Module], *, is_lifted: bool) -> bool:
@@ -45,7 +46,7 @@ def note_on(tensor: torch.Tensor) -> str:
 def _makes_tensors_unseen(module: nn.Module) -> bool:
     if isinstance(module, torch.jit.ScriptModule):
         return True
-    return any(hasattr(type(parameter), "__tensor_flatten__") for parameter in module.parameters(recurse=False))
+    return any(is_wrapper(type(parameter)) for parameter in module.parameters(recurse=False))
 
 
 def _is_new(tensor: torch.Tensor) -> bool:

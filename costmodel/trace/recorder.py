@@ -18,6 +18,7 @@ from costmodel.torch_private import (
     OpOverload,
     autocast_nesting,
     enter_autocast,
+    is_composite,
     is_nested_class,
     leave_autocast,
     run_higher_order,
@@ -30,6 +31,7 @@ from costmodel.trace.packed import is_packed
 from costmodel.trace.plan import How, Plan, plan_for_sparse, plans
 from costmodel.trace.signature import SIGNATURES, signature
 from costmodel.trace.tensor_table import TensorTable
+from costmodel.trace.wrapped import runs_ops_itself
 
 _NO_KEYWORDS: Mapping[str, Any] = {}
 
@@ -55,8 +57,11 @@ class Recorder(DispatchMode):
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] = _NO_KEYWORDS
     ) -> Any:
-        if types and any(map(is_nested_class, types)):  # which runs the op on the tensors inside, and comes here again
-            return NotImplemented
+        if types:  # of classes that run the op on the tensors inside, and come here again
+            if any(map(is_nested_class, types)):
+                return NotImplemented
+            if any(map(runs_ops_itself, types)):  # which torch gives the parts of composite ops
+                return self._decompose(func, args, kwargs) if is_composite(func) else NotImplemented
         if self._collected:
             self._table.drop_collected()
         sig = SIGNATURES.get(id(func))

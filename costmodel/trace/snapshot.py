@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from costmodel.torch_private import registered_on, set_in_script_module
+from costmodel.trace.wrapped import is_wrapper
 
 _CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, deque, set)
 _CONTAINER_TYPES = frozenset(_CONTAINERS)
@@ -268,7 +269,7 @@ _GRAD = attrgetter("grad")
 
 
 def _is_made_of_others(tensor: torch.Tensor) -> bool:
-    return hasattr(type(tensor), "__tensor_flatten__") or tensor.layout is not torch.strided
+    return is_wrapper(type(tensor)) or tensor.layout is not torch.strided
 
 
 def _are_same(some: Iterable[Any], others: Iterable[Any]) -> bool:

@@ -18,9 +18,13 @@ from costmodel.trace.packed import Packed, scale_bytes, unpacked
 from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of, strides_of, tensors_inside
 from costmodel.trace.tensor_meta import TENSOR_METAS, TensorMeta
 from costmodel.trace.traced_tensor import TracedTensor, as_traced, is_on_meta
+from costmodel.trace.wrapped import is_wrapper, plain_tensors
 
 ON_META: frozenset[Role] = frozenset({"activation", "input"})
 """Roles of tensors that have no values: the trace holds them on the meta device."""
+
+_PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
+"""Types of nearly all parameters and buffers."""
 
 LAZY = (UninitializedParameter, UninitializedBuffer)
 """Types of the tensors of lazy modules, which have no shape before the first forward."""
@@ -146,6 +150,8 @@ class TensorTable:
                     storage_specs.append(spec)
                     allocated_at.append(-1)
                     known[id(tensor)] = spec
+                    if type(tensor) not in _PLAIN and is_wrapper(type(tensor)):
+                        self.add_inside(tensor, spec)
                 else:
                     spec = self.add(tensor, role, prefix + name)
                     spec.trainable = role != "parameter" or tensor.requires_grad
@@ -173,6 +179,15 @@ class TensorTable:
         records[hash(packed)] = Packed(tuple(specs), geometry)
         self._held[hash(packed)] = packed
         return tuple(specs)
+
+    def add_inside(self, wrapper: torch.Tensor, spec: TensorSpec) -> None:
+        """Adds the tensors that a parameter or buffer is made of: ops read them in its place."""
+        spec.stored_bytes = 0
+        for tensor in plain_tensors(wrapper):
+            inner = _spec_with_role(tensor, spec.role, spec.name)
+            inner.storage = spec.storage
+            spec.stored_bytes += inner.nbytes
+            self.bind(tensor, inner)
 
     def add_input(self, tensor: torch.Tensor, copies: Collection[int]) -> TensorSpec:
         """Adds one of the model's inputs, which may be given twice; ``copies`` of what the user gave have values."""

@@ -152,7 +152,13 @@ class _Writer:
         sparse = [{"tensor": i, **asdict(t.sparse)} for i, t in enumerate(self.specs) if t.sparse is not None]
         pruned = [{"tensor": i, "zeros": t.zeros} for i, t in enumerate(self.specs) if t.zeros]
         quantised = [{"tensor": i, "scale_bytes": t.scale_bytes} for i, t in enumerate(self.specs) if t.scale_bytes]
-        optional = {"frozen": frozen, "sparse": sparse, "pruned": pruned, "quantised": quantised, "notes": notes}
+        stored = [
+            {"tensor": i, "bytes": t.stored_bytes} for i, t in enumerate(self.specs) if t.stored_bytes is not None
+        ]
+        optional = {
+            "frozen": frozen, "sparse": sparse, "pruned": pruned, "quantised": quantised, "stored": stored,
+            "notes": notes,
+        }  # fmt: skip
         return {"tensors": self.tensors, **{key: value for key, value in optional.items() if value}, **body}
 
     def call(self, c: ModuleCall) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from costmodel.ops import layout
 from costmodel.ops.rule import Example
 
 OMITTED = ("device", "layout", "pin_memory", "generator")
+ON_GPUS = ("aten._scaled_grouped_mm_v2.default",)
+"""Ops that have a kernel for any device, which calls one that CPUs lack."""
 LAYOUTS = ("as given", "reversed", "channels last")
 
 
@@ -28,7 +30,7 @@ def resolve(target: str) -> OpOverload | None:
 def runnable(target: str) -> OpOverload | None:
     """The op of that name, where it can run here: it has a kernel for the CPU."""
     op = resolve(target)
-    if op is None or not torch._C._dispatch_has_computed_kernel_for_dispatch_key(op.name(), "CPU"):
+    if target in ON_GPUS or op is None or not torch._C._dispatch_has_computed_kernel_for_dispatch_key(op.name(), "CPU"):
         return None
     return op
 
@@ -83,7 +85,7 @@ class RealCall:
         specs = dict(zip(names, example.args, strict=False)) | dict(example.kwargs)
         torch.manual_seed(0)
         bound = {n: _mapped(v, TensorSpec, lambda s: tensor(stored(s, how), device)) for n, v in specs.items()}
-        for name in ("dtype", "input_dtype", "acc_dtype", "memory_format"):
+        for name in ("dtype", "input_dtype", "out_dtype", "output_dtype", "acc_dtype", "memory_format"):
             if isinstance(bound.get(name), str):
                 bound[name] = getattr(torch, bound[name])
         if "batch_sizes" in bound:

@@ -24,9 +24,11 @@ TIMM = [line for line in (Path(__file__).parent / "timm_ops.txt").read_text().sp
 IN_SOME = frozenset(
     f"aten.{op}"
     for op in (
-        "_foreach_clone.default", "_foreach_mm.default", "_foreach_powsum.Scalar", "_fused_rms_norm.default",
-        "_grouped_mm.default", "cholesky.default", "hash_tensor.default", "linalg_matrix_sqrth.default",
-        "linalg_polar.default",
+        "_dyn_quant_matmul_4bit.default", "_dyn_quant_pack_4bit_weight.default", "_foreach_clone.default",
+        "_foreach_mm.default", "_foreach_powsum.Scalar", "_fused_rms_norm.default", "_grouped_mm.default",
+        "_scaled_grouped_mm.default", "_scaled_grouped_mm_v2.default", "_scaled_mm_v2.default",
+        "_weight_int4pack_mm_with_scales_and_zeros.default", "cholesky.default", "hash_tensor.default",
+        "linalg_matrix_sqrth.default", "linalg_polar.default",
     )
 )  # fmt: skip
 """Ops that torch had not yet in 2.6, or has no longer in 2.15."""

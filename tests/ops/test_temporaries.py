@@ -27,6 +27,9 @@ DRAWN_FROM_VALUES = {
 }
 BY_THE_BUILD = {
     "torch_nn._linear_cross_entropy": "code in Python that torch loads when it is first used; it chunks as it likes",
+    "aten._scaled_mm": "a processor without products of 8-bit floats is given copies of 32 bits",
+    "aten._dyn_quant_": "a processor without a kernel for packed 4-bit weights has them as floats, and as bytes again",
+    "quantized_decomposed.": "a reference in Python, in the place of which a compiler puts kernels",
     "aten._fft_": "the copies are those of the library that torch was built with: MKL or pocketFFT",
 }
 NOT_MEASURED = DRAWN_FROM_VALUES | BY_THE_BUILD
