@@ -327,14 +327,17 @@ def test_modules_inside_a_layer_have_theirs(energy: Measure) -> None:
 
     costmodel.register_layer(Block)(lambda block, shape: costmodel.formulas.activation(name="relu", shape=shape))
     try:
-        p = costmodel.profile(nn.Sequential(Block()), (2, 8))
-        assert p.layers["name"].tolist() == ["0"]
+        p = costmodel.profile(nn.Sequential(Block(), nn.Linear(4, 2, bias=False)), (2, 8))
+        assert p.layers["name"].tolist() == ["0", "1"]
         modules = p.modules.set_index("name")
     finally:
         del USER_LAYERS[Block]
-    assert modules["macs"].to_dict() == {"": 64, "0": 64, "0.inner": 64, "0.inner.0": 64, "0.inner.1": 0}
-    assert modules[energy.name]["0.inner.0"] == LINEAR
-    assert modules[energy.name][""] == modules[energy.name]["0.inner"] == pytest.approx(LINEAR + RELU)
+    assert modules["macs"].to_dict() == {"": 80, "0": 64, "0.inner": 64, "0.inner.0": 64, "0.inner.1": 0, "1": 16}
+    assert (modules[energy.name]["0.inner.0"], modules[energy.name]["0.inner.1"]) == (LINEAR, RELU)
+    after = 4.6 * 16 + 160.0 * 4 * (8 + 8 + 4)
+    assert modules[energy.name]["1"] == pytest.approx(after)
+    assert modules[energy.name]["0"] == modules[energy.name]["0.inner"] == pytest.approx(LINEAR + RELU)
+    assert modules[energy.name][""] == pytest.approx(LINEAR + RELU + after)
 
 
 class Moe(nn.Module):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation import equivalent
+
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +84,15 @@ def test_every_test_says_what_it_holds() -> None:
     assert list(undocumented("def test_a():\n    '''It adds.'''\ndef test_b(): pass")) == ["test_b"]
     files = sorted((ROOT / "tests").rglob("test_*.py"))
     assert [(file.name, name) for file in files for name in undocumented(file.read_text())] == []
+
+
+def test_a_mutant_that_changes_nothing_is_of_a_line_that_is_there() -> None:
+    """The list of equivalent mutants has a reason for each, and no line that was rewritten since."""
+    assert [one for one in equivalent.read() if not one.reason or one.before == one.after] == []
+    lines = {
+        one.file: {line.strip() for line in (ROOT / one.file).read_text().splitlines()} for one in equivalent.read()
+    }
+    assert [one for one in equivalent.read() if one.before not in lines[one.file]] == []
 
 
 def test_a_required_browser_test_may_not_skip(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

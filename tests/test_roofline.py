@@ -49,6 +49,28 @@ def test_a_fused_kernel_that_waits_for_arithmetic_is_shared_out_by_it() -> None:
     assert (conv.fused_time, relu.fused_time) == (2 * 4 * 9 * 18 / 1000, 36 / 1000)
 
 
+class Parts(nn.Module):
+    """One layer of so many FLOPs in float16 and so many in float32."""
+
+    def __init__(self, half: int, single: int) -> None:
+        super().__init__()
+        self.half_flops, self.single_flops = half, single
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[: self.half_flops].half().relu(), x[: self.single_flops].relu()
+
+
+@pytest.mark.parametrize(("half", "single", "dtype"), [
+    (1, 0, "float16"), (4, 3, "float16"), (3, 3, "float32"), (3, 4, "float32"), (0, 1, "float32"), (0, 0, "float32"),
+])  # fmt: skip
+def test_the_roof_is_that_of_the_dtype_that_most_of_the_arithmetic_is_in(half: int, single: int, dtype: str) -> None:
+    """To the FLOP, of a layer and of the model; float32's where they are even, or there is none."""
+    result = on(Parts(half, single), (8,))
+    assert (result.dtype, result.peak) == (dtype, SLOW.peak[dtype])
+    (layer,) = result.layers
+    assert (layer.flops, layer.peak) == (half + single, dtype)
+
+
 STEPS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "pointwise": lambda x, y, i: F.conv2d(x, torch.ones(4, 4, 1, 1)),
     "depthwise": lambda x, y, i: F.conv2d(x, torch.ones(4, 1, 3, 3), padding=1, groups=4),

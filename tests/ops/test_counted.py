@@ -139,6 +139,13 @@ def test_histograms_of_points() -> None:
         ("aten.nanmedian.default", {"self": X}, Work(compares=24 + 23 + 55)),
         # Six rows of 4 sorted by 5 comparisons, then 3 neighbours compared.
         ("aten.mode.default", {"self": X}, Work(compares=6 * (5 + 3))),
+        # 5 elements: 3 levels of merges are 5 * 3 - 8 + 1 comparisons, then 4 neighbours are compared.
+        ("aten._unique2.default", {"self": ROWS}, Work(compares=8 + 4)),
+        ("aten._unique2.default", {"self": ROWS[:1]}, Work()),
+        ("aten._unique2.default", {"self": ROWS[:0]}, Work()),
+        # Each element of the cross product is the difference of two products.
+        ("aten.linalg_cross.default", {"self": torch.rand(2, 3), "other": torch.rand(2, 3)},
+         Work(multiplies=12, adds=6)),
         ("aten.bincount.default", {"self": ROWS}, Work(adds=5)),
         ("aten.trace.default", {"self": X[0]}, Work(adds=2)),
         # 12 gradients into overlapping windows.
