@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from costmodel import formulas as f
+from costmodel.quantities import Work
 from tests.formulas.oracles import elements
 
 
@@ -127,6 +128,8 @@ def test_shuffle_v1_downsamples_by_concatenating() -> None:
     assert block["reduce"].kind == "pointwise conv"
     assert block["reduce"].params == 24 * 60
     assert block.macs == 56 * 56 * 24 * 60 + 28 * 28 * (9 * 60 + 60 * 216 // 3)
+    averages = 24 * 28 * 28  # of 9 each
+    assert block["shortcut"].work == Work(adds=8 * averages, divides=averages)
 
 
 def test_shuffle_v2_downsamples_in_two_branches() -> None:

@@ -160,6 +160,16 @@ def test_multi_head_attention_is_arithmetic_of_its_parts(need_weights: bool) -> 
     assert cost.flops == sum(projections) + attention + extra
 
 
+@pytest.mark.parametrize("width", ["kdim", "vdim"])
+def test_keys_or_values_of_a_width_of_their_own_are_inputs_of_their_own(width: str) -> None:
+    """Either one keeps torch from multiplying by the packed weights, whatever the inputs are called."""
+    arguments = {"embed_dim": 8, "num_heads": 4, "queries": L, "keys": S, width: 3}
+    cost = f.multi_head_attention(**arguments)
+    assert cost == f.multi_head_attention(**arguments, inputs="distinct")
+    module = nn.MultiheadAttention(8, 4, **{width: 3})
+    assert cost.params == elements(module.parameters())
+
+
 def test_multi_head_attention_copies_a_contiguous_result_back() -> None:
     """Where the one attention kernel writes (N, H, L, E / H), going back to (L, N, E) is a copy."""
     arguments = {"embed_dim": 8, "num_heads": 4, "queries": L, "batch": N, "need_weights": False}

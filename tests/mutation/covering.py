@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import coverage
 import pytest
@@ -57,6 +56,7 @@ def measure() -> None:
     measured = coverage.Coverage(
         data_file=str(KEPT / "coverage"), include=[f"{ROOT}/costmodel/*", f"{ROOT}/src/costmodel/*"], config_file=False
     )
+    measured.set_option("run:relative_files", True)
     measured.erase()
     plugin = Measuring(measured)
     measured.start()
@@ -111,7 +111,7 @@ def read() -> Covering:
     lines = {}
     for name in data.measured_files():
         contexts = {line: frozenset(tests) for line, tests in data.contexts_by_lineno(name).items()}
-        lines[str(Path(name).resolve().relative_to(ROOT))] = contexts
+        lines[name.removeprefix("src/")] = contexts
     breadth = Counter(test for file in lines.values() for tests in file.values() for test in tests)
     when = (KEPT / "tests.json").stat().st_mtime
     written = [path for place in TESTS for path in (ROOT / place).glob("test_*.py") if path.stat().st_mtime > when]

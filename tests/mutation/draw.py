@@ -96,7 +96,7 @@ def files(where: Sequence[str] = COUNTING) -> list[str]:
 
 
 def _executed(source: str) -> str:
-    """What a file does when it runs: annotations are never evaluated."""
+    """What a file computes: annotations are not evaluated, and whether lengths are checked changes no count."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
@@ -105,34 +105,40 @@ def _executed(source: str) -> str:
             node.returns = None
         elif isinstance(node, ast.AnnAssign):
             node.annotation = ast.Constant(None)
+        elif isinstance(node, ast.keyword) and node.arg == "strict":
+            node.value = ast.Constant(None)
     return ast.dump(tree)
 
 
-def _samples(source: str) -> set[int]:
-    """The lines of the rules' examples: what tests try a rule at, and no part of a count."""
+def _beside(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """What counts nothing, from where to where: the rules' examples, and the flags of dataclasses."""
     tree = ast.parse(source)
     found: list[ast.AST] = [
         node for node in tree.body if isinstance(node, ast.Assign) and "TensorSpec(" in ast.unparse(node)
     ]
     for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "examples":
-            found.append(node.value)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "example":
+        if isinstance(node, ast.ClassDef):
+            found += node.decorator_list
+        elif isinstance(node, ast.FunctionDef) and node.returns:
+            found += [node] if "Example" in ast.unparse(node.returns) else []
+        elif (isinstance(node, ast.keyword) and node.arg == "examples") or (
+            isinstance(node, ast.Call) and ast.unparse(node.func) == "example"
+        ):
             found.append(node)
-    return {line for node in found for line in range(node.lineno, node.end_lineno + 1)}
+    return [((node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)) for node in found]
 
 
 def _places(source: str) -> Iterator[tuple[tuple[int, int], list[tuple[str, int]]]]:
     """Each place (line, column) that can change, with its operators and which of their occurrences it is."""
     changes: dict[tuple[int, int], list[tuple[str, int]]] = defaultdict(list)
-    samples = _samples(source)
+    beside = _beside(source)
     nodes: list[NodeOrLeaf] = [
         node for node in ast_nodes(get_ast(source)) if not isinstance(node, Name | Newline | String)
     ]
     for name, operator in OPERATORS.items():
         positions = (start for node in nodes for start, _ in operator.mutation_positions(node))
         for occurrence, start in enumerate(positions):
-            if start[0] not in samples:
+            if not any(first <= start < last for first, last in beside):
                 changes[start].append((name, occurrence))
     return iter(sorted(changes.items()))
 
