@@ -64,7 +64,9 @@ OWN: dict[str, dict[str, Any]] = {
         "value_dim": None, "kv_heads": None, "mask": None, "mask_shape": None, "is_causal": False, "dropout_p": 0.0,
     },
     "multi_head_attention": {
-        "keys": None, "inputs": "self", "attn_mask_per_head": False, "transposed_output": False, "dropout_p": 0.0,
+        "keys": None, "inputs": "self",
+        "attn_mask_per_head": False, "transposed_output": False,
+        "always_copied_back": False, "dropout_p": 0.0,
     },
     "lstm": {"hx_given": False},
     "gru": {"hx_given": False},
