@@ -206,6 +206,12 @@ def set_in_script_module(module: torch.jit.ScriptModule, name: str, value: Any) 
     module._c.setattr(name, value)  # 2.6, 2.13, 2.15
 
 
+def chunks_probabilities() -> bool:
+    """Whether ``LinearCrossEntropyLoss`` takes probabilities of classes chunk by chunk, too, as it takes indices."""
+    module = sys.modules.get("torch.nn.modules.linear_cross_entropy")  # 2.13, 2.15
+    return hasattr(module, "_corrected_target")  # 2.15
+
+
 # -- the compiler ------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import costmodel
 from costmodel.formulas import activation
 from costmodel.layers import LAYERS, USER_LAYERS
 from costmodel.layers.capture import _READERS
+from tests.test_loss_layers import LOSS_CASES
 
 B = (2, 6, 12, 10)
 SEQUENCE = (2, 6, 9)
@@ -376,7 +377,7 @@ def test_a_padding_mask_that_repeats_itself_is_no_false_alarm() -> None:
 
 def test_every_layer_type_is_tested() -> None:
     """A layer type in the table has a case here."""
-    cases = (*LAYER_CASES, *IDLE_AT_INFERENCE)
+    cases = (*LAYER_CASES, *IDLE_AT_INFERENCE, *LOSS_CASES)
     assert {t.__name__ for t in LAYERS} == {type(model).__name__ for model, _ in cases}
 
 

@@ -22,6 +22,7 @@ from costmodel.formulas.blocks import (
     inception_module,
     inverted_residual,
 )
+from costmodel.formulas.classification_losses import cross_entropy, ctc_loss, linear_cross_entropy, nll_loss
 from costmodel.formulas.composite_normalisation import local_response_norm, rms_norm
 from costmodel.formulas.convolution import conv, conv_macs_on_padding, depthwise_conv, grouped_conv, pointwise_conv
 from costmodel.formulas.cost import BlockCost, LayerCost, total
@@ -46,6 +47,21 @@ from costmodel.formulas.geometry import (
     receptive_field_backwards,
 )
 from costmodel.formulas.linear import bilinear, linear, matmul
+from costmodel.formulas.losses import (
+    LOSSES,
+    binary_cross_entropy,
+    elementwise_loss,
+    gaussian_nll_loss,
+    poisson_nll_loss,
+)
+from costmodel.formulas.margin_losses import (
+    cosine_embedding_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    triplet_margin_loss,
+)
 from costmodel.formulas.memory import pointwise_memory_access, pointwise_memory_access_bound
 from costmodel.formulas.normalisation import (
     batch_norm,
@@ -83,6 +99,11 @@ GROUPS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "attention": (scaled_dot_product_attention, multi_head_attention),
     "recurrent layers": (lstm, gru, rnn),
     "embeddings": (embedding, embedding_bag),
+    "losses": (
+        elementwise_loss, binary_cross_entropy, poisson_nll_loss, gaussian_nll_loss, nll_loss, cross_entropy,
+        linear_cross_entropy, ctc_loss, margin_ranking_loss, cosine_embedding_loss, triplet_margin_loss,
+        multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss,
+    ),
     "resampling": (upsample, pixel_shuffle, pixel_unshuffle, channel_shuffle, pad),
     "elementwise and moving data": (add, multiply, concat, dropout, copy, view),
     "blocks": (
@@ -104,6 +125,7 @@ __all__ = [
     "ACTIVATIONS",
     "CATALOG",
     "GROUPS",
+    "LOSSES",
     "BlockCost",
     "Field",
     "LayerCost",
@@ -117,6 +139,7 @@ __all__ = [
     "basic_block",
     "batch_norm",
     "bilinear",
+    "binary_cross_entropy",
     "bottleneck",
     "channel_shuffle",
     "compare",
@@ -127,12 +150,17 @@ __all__ = [
     "conv_transpose",
     "conv_transpose_output_size",
     "copy",
+    "cosine_embedding_loss",
+    "cross_entropy",
+    "ctc_loss",
     "depthwise_conv",
     "depthwise_separable",
     "dropout",
+    "elementwise_loss",
     "embedding",
     "embedding_bag",
     "fused_mbconv",
+    "gaussian_nll_loss",
     "ghost_module",
     "global_avg_pool",
     "global_max_pool",
@@ -146,20 +174,27 @@ __all__ = [
     "inverted_residual",
     "layer_norm",
     "linear",
+    "linear_cross_entropy",
     "local_response_norm",
     "lp_pool",
     "lstm",
+    "margin_ranking_loss",
     "matmul",
     "max_pool",
     "mbconv",
     "multi_head_attention",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "multiply",
+    "nll_loss",
     "pad",
     "pixel_shuffle",
     "pixel_unshuffle",
     "pointwise_conv",
     "pointwise_memory_access",
     "pointwise_memory_access_bound",
+    "poisson_nll_loss",
     "pool_output_size",
     "receptive_field",
     "receptive_field_backwards",
@@ -171,6 +206,7 @@ __all__ = [
     "softmax",
     "squeeze_excitation",
     "total",
+    "triplet_margin_loss",
     "upsample",
     "view",
 ]

@@ -4,7 +4,7 @@ Nothing here uses an aten op: what the layer really ran is the other derivation.
 ``LAYERS``.
 """
 
-from costmodel.layers import torch_nn, torch_nn_attention, torch_nn_sequences
+from costmodel.layers import torch_nn, torch_nn_attention, torch_nn_losses, torch_nn_sequences
 from costmodel.layers.capture import capture, register_layer
 from costmodel.layers.registry import LAYERS, USER_LAYERS, cost_of
 
@@ -16,5 +16,6 @@ __all__ = [
     "register_layer",
     "torch_nn",
     "torch_nn_attention",
+    "torch_nn_losses",
     "torch_nn_sequences",
 ]

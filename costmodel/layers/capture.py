@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from operator import is_not, itemgetter
@@ -14,7 +15,7 @@ from costmodel.declared import DECLARED, LAYER_OP, Declared
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import CapturedLayer, LayerSpec, tensors_in
-from costmodel.layers.registry import LAYERS, USER_LAYERS, Layer
+from costmodel.layers.registry import LAYERS, USER_LAYERS, Also, Layer
 from costmodel.torch_private import CONV_FORWARD, PARAMETERS, registered_on
 
 
@@ -98,8 +99,24 @@ def _reader_of(name: str, layer: Layer) -> Reader:
         by_name = dict(zip(layer.hyper, hyper, strict=True)) | dict(zip(layer.optional_params, present, strict=True))
         return LayerSpec(name, by_name, kind)
 
+    if layer.also is not None:
+        return partial(_read_more, layer.also, read)
     nothing = to_spec, ((), ())
     return read if layer.hyper or layer.optional_params else lambda _module, _given: nothing
+
+
+def _read_more(also: Also, read: Reader, module: nn.Module, given: Any) -> CapturedLayer | None:
+    found, more = read(module, given), also(module)
+    if found is None or more is None:
+        return None
+    to_spec, values = found
+    return _with_more, (to_spec, values, dict(more))
+
+
+def _with_more(found: tuple[Callable[[Any], LayerSpec], Any, dict[str, Any]]) -> LayerSpec:
+    to_spec, values, more = found
+    spec = to_spec(values)
+    return replace(spec, hyper={**spec.hyper, **more})
 
 
 _NONES = repeat(None)

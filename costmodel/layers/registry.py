@@ -15,6 +15,10 @@ Formula = Callable[["Call"], LayerCost | None]
 """The cost of a call; None where no formula covers its arguments."""
 
 
+Also = Callable[[nn.Module], Mapping[str, Any] | None]
+"""Further hyper-parameters by name. Nothing in them may hold on to a tensor or a module."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What a closed form may know: hyper-parameters (``call["kernel_size"]``) and how the layer was called."""
@@ -69,6 +73,8 @@ class Layer:
     """The category that the layer's call is listed under, where that is not its costliest op's."""
     takes_expanded: bool = False
     """Whether the formula looks at tensors that are expanded, so that elements share memory."""
+    also: Also | None = None
+    """Reads what no attribute holds as it is; ``None`` where no formula covers the module as it is configured."""
 
 
 LAYERS: dict[type[nn.Module], Layer] = {}
@@ -88,9 +94,10 @@ def add(
     formula: Formula,
     kind: str = "",
     takes_expanded: bool = False,
+    also: Also | None = None,
 ) -> None:
     """Registers layer types; ``hyper`` and ``optional_params`` are space-separated names of attributes."""
-    layer = Layer(tuple(hyper.split()), tuple(optional_params.split()), formula, kind, takes_expanded)
+    layer = Layer(tuple(hyper.split()), tuple(optional_params.split()), formula, kind, takes_expanded, also)
     for t in types:
         LAYERS[t] = _BY_NAME[t.__name__] = layer
 

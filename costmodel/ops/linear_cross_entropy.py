@@ -28,19 +28,32 @@ def _losses_work(call: OpCall) -> Work:
     samples, features = call.args["input"].shape
     classes = call.args["linear_weight"].shape[0]
     bias = classes if call.args["linear_bias"] is not None else 0
-    weighted = 1 if call.args["weight"] is not None else 0
+    weighted = call.args["weight"] is not None
     sample = Work(
         macs=features * classes, compares=classes - 1, adds=bias + classes + (classes - 1) + 1,
-        transcendentals=classes + 1, multiplies=weighted,
+        transcendentals=classes + 1,
     )  # fmt: skip
+    if _of_probabilities(call):
+        # Weighted probabilities, their sum times the logarithm, less the sum of their products with the scores.
+        sample += Work(multiplies=weighted * classes + classes + 1, adds=2 * (classes - 1))
+    else:
+        sample += Work(multiplies=1 if weighted else 0)
     return sample.times(samples)
+
+
+def _of_probabilities(call: OpCall) -> bool:
+    """Whether targets are probabilities of all classes, which they may be from torch 2.15 on."""
+    return len(call.args["target"].shape) == 2
 
 
 def _work(call: OpCall) -> Work:
     args = call.args
     samples, features = args["input"].shape
     classes = args["linear_weight"].shape[0]
-    work = _losses_work(call) + Work(adds=max(samples - 1, 0), divides=1 if args["reduction"] == "mean" else 0)
+    mean = args["reduction"] == "mean"
+    work = _losses_work(call) + Work(adds=max(samples - 1, 0), divides=1 if mean else 0)
+    if mean and args["weight"] is not None and not _of_probabilities(call):
+        work += Work(adds=max(samples - 1, 0))  # of the targets' weights
     if args["compute_input_grad"] or args["compute_linear_weight_grad"]:
         # The softmax, less one at the target, into each of the two products.
         products = args["compute_input_grad"] + args["compute_linear_weight_grad"]

@@ -5,14 +5,15 @@ Where a loss is defined by cases, all cases are counted, as kernels on vectors c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import prod
+from typing import Any
 
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import everything, pointwise
-from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, every_argument, example, no_temporaries, register
 from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Work
 
@@ -182,20 +183,10 @@ def _multilabel_work(call: OpCall) -> Work:
     return sample.times(samples) + reduced(samples, call.args["reduction"])
 
 
-def _ctc_sizes(args: Arguments) -> tuple[list[int], list[int]]:
-    """Each sequence's steps and labels; the most possible where they depend on values."""
-    x, targets = args["log_probs"], args["targets"]
-    if isinstance(args["target_lengths"], (list, tuple)):
-        return list(args["input_lengths"]), list(args["target_lengths"])
-    batch = x.shape[1]
-    most = targets.shape[1] if len(targets.shape) == 2 else targets.size // max(batch, 1)
-    return [x.shape[0]] * batch, [most] * batch
-
-
 def _ctc(args: Arguments) -> Outputs:
-    x = args["log_probs"]
-    _, labels = _ctc_sizes(args)
-    return TensorSpec((x.shape[1],), x.dtype), TensorSpec((x.shape[1], x.shape[0], 2 * max(labels) + 1), x.dtype)
+    x, labels = args["log_probs"], args["target_lengths"]
+    batch = x.shape[1]
+    return TensorSpec((batch,), x.dtype), TensorSpec((batch, x.shape[0], 2 * max(labels) + 1), x.dtype)
 
 
 _STATE = Work(compares=2, adds=3 + 2 + 1 + 1, transcendentals=4)
@@ -204,10 +195,25 @@ _LAST = Work(compares=1, adds=2 + 1 + 1, transcendentals=3)
 """The same of the two states that a sequence may end in, without a further symbol."""
 
 
-def _ctc_work(call: OpCall) -> Work:
-    steps, labels = _ctc_sizes(call.args)
+def _ctc_states(args: Mapping[str, Any]) -> dict[str, int]:
+    """Joins of three states, and how many sequences end in one of two; lengths are lists, or tensors with values."""
+    steps, labels = (
+        [int(n) for n in args[f"{name}_lengths"]]
+        for name in ("input", "target")
+    )  # fmt: skip
     states = sum(max(t - 1, 0) * (2 * n + 1) for t, n in zip(steps, labels, strict=True))
-    return _STATE.times(states) + _LAST.times(sum(n > 0 for n in labels))
+    return {"states": states, "labelled": sum(n > 0 for n in labels)}
+
+
+def _lengths_say(call: OpCall) -> str | None:
+    if "observed" in call.args or not isinstance(call.args["target_lengths"], TensorSpec):
+        return None
+    return f"how many steps and labels {call.op} goes through depends on the values of the lengths; none is counted"
+
+
+def _ctc_work(call: OpCall) -> Work:
+    found = {"states": 0, "labelled": 0} if _lengths_say(call) else call.args.get("observed") or _ctc_states(call.args)
+    return _STATE.times(found["states"]) + _LAST.times(found["labelled"])
 
 
 _EACH, _TARGETS = (example(_X, _X), example(_X, _X, NONE), example(_X, _X, SUM)), (example(_LOGITS, _CLASSES),)
@@ -262,14 +268,17 @@ register(
         examples=(example(_LOGITS, TensorSpec((4, 5), "int64"), MEAN),),
     ),
     *(
-        Rule(targets=(target,), kind=always("other"), outputs=_ctc, work=_ctc_work, traffic=every_argument,
+        Rule(targets=(target,), kind=always("other"), outputs=outputs, work=_ctc_work, traffic=every_argument,
              access=everything, temporaries=no_temporaries, fusible=False,
              source="Graves et al., Connectionist Temporal Classification (ICML 2006), equations 6 to 8, by logarithms",
-             free_because=None, examples=(case,))
-        for target, case in (
-            ("aten._ctc_loss.default", example(TensorSpec((6, 2, 5)), TensorSpec((2, 3), "int64"), [6, 5], [3, 2], 4)),
-            ("aten._ctc_loss.Tensor", example(TensorSpec((6, 2, 5)), TensorSpec((2, 0), "int64"),
-                                              TensorSpec((2,), "int64"), TensorSpec((2,), "int64"))),
+             free_because=None, examples=(case,), bound_because=_lengths_say, observe=observe)
+        for target, outputs, observe, case in (
+            ("aten._ctc_loss.default", _ctc, None,
+             example(TensorSpec((6, 2, 5)), TensorSpec((2, 3), "int64"), [6, 5], [3, 2], 4)),
+            # The lengths' values decide the shape of its second output, so torch runs it.
+            ("aten._ctc_loss.Tensor", Torch.META, _ctc_states,
+             example(TensorSpec((6, 2, 5)), TensorSpec((2, 0), "int64"), TensorSpec((2,), "int64"),
+                     TensorSpec((2,), "int64"))),
         )
     ),
 )  # fmt: skip

@@ -8,6 +8,9 @@ from costmodel.graph import OpCall, TensorSpec
 from costmodel.ops.creation import ALLOCATIONS
 from costmodel.ops.rule import Rule
 
+_TENSOR_OF_LIST = {"aten._ctc_loss.default": "target_lengths"}
+"""Ops after which torch itself makes a tensor of one of their lists: it allocates it, and writes it by its pointer."""
+
 
 def reads_of_unwritten(
     ops: Iterable[tuple[OpCall, Rule | None]],
@@ -19,8 +22,14 @@ def reads_of_unwritten(
     """
     unwritten: set[int] = set()
     found = []
+    of_list: tuple[int, tuple[int, ...]] | None = None
     for call, rule in ops:
+        if call.op in _TENSOR_OF_LIST:
+            of_list = call.module, (len(call.args[_TENSOR_OF_LIST[call.op]]),)
         if call.op in ALLOCATIONS:
+            if of_list == (call.module, call.outputs[0].shape):
+                of_list = None
+                continue
             unwritten.update(tensor.storage for tensor in call.outputs if tensor.size)
             continue
         if not unwritten or (rule is not None and rule.free_because is not None):

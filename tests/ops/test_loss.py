@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from costmodel.graph import OpCall, TensorSpec
+from costmodel.ops import RULES
 from costmodel.quantities import Work
 from tests.ops._asking import work
 from tests.ops._counting import Number, counted, exp, largest, log, total, values
@@ -242,11 +244,58 @@ def test_ctc() -> None:
     assert done == work("aten._ctc_loss.default", **arguments)
 
 
-def test_ctc_of_lengths_in_tensors_is_that_of_the_longest() -> None:
-    """Where only values tell lengths, every sequence takes all steps and has all labels."""
-    x, targets = torch.randn(6, 2, 5).log_softmax(-1), torch.ones(2, 3, dtype=torch.long)
-    longest = {"input_lengths": [6, 6], "target_lengths": [3, 3]}
-    lengths = {name: torch.tensor(each) for name, each in longest.items()}
-    of_lists = work("aten._ctc_loss.default", log_probs=x, targets=targets, **longest)
-    assert work("aten._ctc_loss.Tensor", log_probs=x, targets=targets, **lengths) == of_lists
-    assert of_lists == Work(compares=142, adds=498, transcendentals=286)
+def test_ctc_of_lengths_in_tensors_depends_on_their_values() -> None:
+    """Each sequence has its own steps and labels; without values none is counted, and the rule says so."""
+    rule = RULES["aten._ctc_loss.Tensor"]
+    lengths = {"input_lengths": torch.tensor([6, 5, 0]), "target_lengths": torch.tensor([3, 0, 2])}
+    assert rule.observe is not None
+    assert rule.observe(lengths) == {"states": 5 * 7 + 4 * 1, "labelled": 2}
+    x, spec = TensorSpec((6, 3, 5)), TensorSpec((3,), "int64")
+    given = {"log_probs": x, "targets": TensorSpec((5,), "int64"), "input_lengths": spec, "target_lengths": spec}
+    known = OpCall("aten._ctc_loss.Tensor", {**given, "observed": rule.observe(lengths)}, ())
+    unknown = OpCall("aten._ctc_loss.Tensor", given, ())
+    assert rule.bound_because is not None
+    assert rule.bound_because(known) is None
+    assert "depends on the values of the lengths; none is counted" in str(rule.bound_because(unknown))
+    assert rule.work(unknown) == Work()
+    assert rule.work(known) == Work(compares=39 * 2 + 2, adds=39 * 7 + 2 * 4, transcendentals=39 * 4 + 2 * 3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_linear_cross_entropy_chunk_by_chunk(reduction: str, probabilities: bool, weighted: bool) -> None:
+    """A linear layer and a cross entropy: of indices or of probabilities, whose sum multiplies the log-sum-exp."""
+    torch.manual_seed(0)
+    logits, weight, target = torch.rand(3, 4), torch.rand(4), torch.rand(3, 4).softmax(1)
+    classes = [2, 0, 3]
+
+    def loss(rows: Any, targets: Any, ws: Any) -> Any:
+        terms = []
+        for row, t, c in zip(rows, targets, classes, strict=True):
+            m = largest(row)
+            shifted = [x - m for x in row]
+            norm = log(total([exp(x) for x in shifted]))
+            if probabilities:
+                p = [a * w for a, w in zip(t, ws, strict=True)] if weighted else t
+                terms.append(total(p) * norm - total([a * x for a, x in zip(p, shifted, strict=True)]))
+            else:
+                terms.append((norm - shifted[c]) * ws[c] if weighted else norm - shifted[c])
+        if reduction == "none":
+            return terms
+        over: Any = total([ws[c] for c in classes]) if weighted and not probabilities and reduction == "mean" else 3
+        return total(terms) / over if reduction == "mean" else total(terms)
+
+    result, done = counted(loss, logits, target, weight)
+    given, ws = target if probabilities else torch.tensor(classes), weight if weighted else None
+    real = F.cross_entropy(logits, given, weight=ws, reduction=reduction)
+    torch.testing.assert_close(values(result).float(), real)
+    args = {
+        "input": TensorSpec((3, 6)), "linear_weight": TensorSpec((4, 6)), "linear_bias": None,
+        "target": TensorSpec((3, 4)) if probabilities else TensorSpec((3,), "int64"),
+        "weight": TensorSpec((4,)) if weighted else None, "reduction": reduction, "compute_input_grad": False,
+        "compute_linear_weight_grad": False, "compute_linear_bias_grad": False,
+    }  # fmt: skip
+    name = "torch_nn._linear_cross_entropy_batch_chunked"
+    name = f"{name}_no_reduction.default" if reduction == "none" else f"{name}.default"
+    assert RULES[name].work(OpCall(name, args, ())) == done + Work(macs=3 * 6 * 4)
