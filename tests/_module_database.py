@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 import costmodel
 from costmodel.errors import CostModelError
+from costmodel.inputs import is_shape
 from costmodel.trace import Mode
 from tests.ops._op_database import differing_outputs
 
@@ -82,11 +83,17 @@ def samples(entry: Any, dtype: str, mode: Mode) -> Iterator[Sample]:
         yield Sample(entry.module_cls(*made.args, **made.kwargs).to(wanted).train(training), called.args, called.kwargs)
 
 
+def as_it_is(value: Any) -> Any:
+    """An argument for ``costmodel.call``, which reads integers in a row as the shape of a tensor."""
+    return costmodel.Value(value) if is_shape(value) else value
+
+
 def differences(sample: Sample, mode: Mode) -> dict[str, str] | None:
     """How far a sample is from derived twice, by kind; ``None`` where torch itself refuses the call."""
     profile, raised = None, None
     try:  # first: a real call may change the module
-        profile = costmodel.profile(sample.module, costmodel.call(*sample.args, **sample.kwargs), mode=mode)
+        given = costmodel.call(*map(as_it_is, sample.args), **sample.kwargs)
+        profile = costmodel.profile(sample.module, given, mode=mode)
     except CostModelError as error:
         raised = {"refused": str(error)}
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from costmodel.formulas._arguments import as_shape, require, require_one_of
 from costmodel.formulas.cost import NO_WORK, LayerCost
@@ -35,7 +35,7 @@ def _common(sizes: Sequence[Count]) -> Count:
 
 def shapes_of(**given: Sequence[Count] | Count) -> tuple[Shape, ...]:
     """Each argument as a shape, all of its sizes at least 1."""
-    shapes = {name: as_shape(value) for name, value in given.items()}
+    shapes: dict[str, Any] = {name: as_shape(value) for name, value in given.items()}
     require(**shapes)
     return tuple(shapes.values())
 

@@ -15,6 +15,11 @@ from costmodel.layers.registry import Call, Formula, add
 from costmodel.torch_private import chunks_probabilities
 
 
+def _add(*types: type[nn.Module], formula: Formula, **options: Any) -> None:
+    """Registers losses, whose formulas are of real numbers."""
+    add(*types, formula=lambda call: None if call.complex_valued else formula(call), **options)
+
+
 def _weights(*names: str) -> Callable[[nn.Module], Mapping[str, Any] | None]:
     """Reads the shapes of optional buffers off a loss; ``None`` where elements of one share memory."""
 
@@ -54,12 +59,12 @@ def _elementwise(name: str) -> Formula:
     return _pair(lambda call, x, t: f.elementwise_loss(name=name, shape=x, target=t, reduction=call["reduction"]))
 
 
-add(nn.L1Loss, hyper="reduction", formula=_elementwise("l1"))
-add(nn.MSELoss, hyper="reduction", formula=_elementwise("mse"))
-add(nn.HuberLoss, hyper="reduction delta", formula=_elementwise("huber"))
-add(nn.SoftMarginLoss, hyper="reduction", formula=_elementwise("soft_margin"))
-add(nn.HingeEmbeddingLoss, hyper="reduction margin", formula=_apart(_elementwise("hinge_embedding")))
-add(
+_add(nn.L1Loss, hyper="reduction", formula=_elementwise("l1"))
+_add(nn.MSELoss, hyper="reduction", formula=_elementwise("mse"))
+_add(nn.HuberLoss, hyper="reduction delta", formula=_elementwise("huber"))
+_add(nn.SoftMarginLoss, hyper="reduction", formula=_elementwise("soft_margin"))
+_add(nn.HingeEmbeddingLoss, hyper="reduction margin", formula=_apart(_elementwise("hinge_embedding")))
+_add(
     nn.SmoothL1Loss,
     hyper="reduction beta",
     formula=_pair(
@@ -69,7 +74,7 @@ add(
         )
     ),
 )  # fmt: skip
-add(
+_add(
     nn.KLDivLoss,
     hyper="reduction log_target",
     formula=_pair(
@@ -79,7 +84,7 @@ add(
         )
     ),
 )  # fmt: skip
-add(
+_add(
     nn.BCELoss,
     hyper="reduction",
     also=_weights("weight"),
@@ -87,7 +92,7 @@ add(
         lambda call, x, _: f.binary_cross_entropy(shape=x, weight=call["weight"], reduction=call["reduction"])
     ),
 )
-add(
+_add(
     nn.BCEWithLogitsLoss,
     hyper="reduction",
     also=_weights("weight", "pos_weight"),
@@ -97,7 +102,7 @@ add(
         )
     ),
 )
-add(
+_add(
     nn.PoissonNLLLoss,
     hyper="reduction log_input full",
     formula=_apart(
@@ -120,7 +125,7 @@ def _gaussian(call: Call) -> LayerCost | None:
     )  # fmt: skip
 
 
-add(nn.GaussianNLLLoss, hyper="reduction full", formula=_apart(_gaussian))
+_add(nn.GaussianNLLLoss, hyper="reduction full", formula=_apart(_gaussian))
 
 
 # -- classes -----------------------------------------------------------------------------------------------------------
@@ -156,8 +161,8 @@ def _cross_entropy(call: Call) -> LayerCost | None:
     )  # fmt: skip
 
 
-add(nn.NLLLoss, hyper="reduction ignore_index", also=_weights("weight"), formula=_nll)
-add(
+_add(nn.NLLLoss, hyper="reduction ignore_index", also=_weights("weight"), formula=_nll)
+_add(
     nn.CrossEntropyLoss, hyper="reduction ignore_index label_smoothing", also=_weights("weight"),
     formula=_cross_entropy,
 )  # fmt: skip
@@ -168,7 +173,7 @@ def _of_rows(formula: Callable[[Call, int, tuple[int, ...]], LayerCost]) -> Form
     return _apart(lambda call: formula(call, call.shape[-1], call.shape[:-1]))
 
 
-add(
+_add(
     nn.MultiMarginLoss,
     hyper="reduction p",
     also=_weights("weight"),
@@ -178,7 +183,7 @@ add(
         )
     ),
 )
-add(
+_add(
     nn.MultiLabelMarginLoss,
     hyper="reduction",
     formula=_of_rows(
@@ -187,7 +192,7 @@ add(
         )
     ),
 )  # fmt: skip
-add(
+_add(
     nn.MultiLabelSoftMarginLoss,
     hyper="reduction",
     also=_weights("weight"),
@@ -234,10 +239,10 @@ def _pairwise(module: nn.Module) -> Mapping[str, Any] | None:
     return {"p": distance.norm} if plain else None
 
 
-add(nn.MarginRankingLoss, hyper="reduction margin", formula=_apart(_margin_ranking))
-add(nn.CosineEmbeddingLoss, hyper="reduction margin", formula=_apart(_cosine))
-add(nn.TripletMarginLoss, hyper="reduction p swap", formula=_apart(_triplet))
-add(nn.TripletMarginWithDistanceLoss, hyper="reduction swap", also=_pairwise, formula=_apart(_triplet))
+_add(nn.MarginRankingLoss, hyper="reduction margin", formula=_apart(_margin_ranking))
+_add(nn.CosineEmbeddingLoss, hyper="reduction margin", formula=_apart(_cosine))
+_add(nn.TripletMarginLoss, hyper="reduction p swap", formula=_apart(_triplet))
+_add(nn.TripletMarginWithDistanceLoss, hyper="reduction swap", also=_pairwise, formula=_apart(_triplet))
 
 
 # -- one op, or values -------------------------------------------------------------------------------------------------
@@ -254,7 +259,7 @@ def _ctc(call: Call) -> LayerCost | None:
     )  # fmt: skip
 
 
-add(nn.CTCLoss, hyper="reduction zero_infinity", formula=_ctc)
+_add(nn.CTCLoss, hyper="reduction zero_infinity", formula=_ctc)
 
 
 def _linear(module: nn.Module) -> Mapping[str, Any] | None:
@@ -284,7 +289,7 @@ def _linear_cross_entropy(call: Call) -> LayerCost | None:
 
 
 if hasattr(nn, "LinearCrossEntropyLoss"):  # from torch 2.13 on
-    add(
+    _add(
         nn.LinearCrossEntropyLoss, hyper="num_classes out_features reduction label_smoothing", also=_linear,
         formula=_linear_cross_entropy, kind="linear",
     )  # fmt: skip
