@@ -95,11 +95,17 @@ def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
         yield from (copy(t) for t in (x, w) if not t.is_contiguous)
         x, w = _row(x), _row(w)
     last = layout.suggested_channels_last(x) or layout.suggested_channels_last(w)
-    for t in (x, w):
-        # A layout that is contiguous as well, with one channel or one position, is channels last too.
-        either = layout.is_either_format(t.shape)
-        if not (is_channels_last(t) or (either and t.is_contiguous) if last else t.is_contiguous):
-            yield copy(t)
+    yield from (copy(t) for t in (x, w) if not is_in_format(t, channels_last=last))
+
+
+def is_in_format(t: TensorSpec, *, channels_last: bool) -> bool:
+    """Whether a tensor is stored channels last, or contiguously.
+
+    A layout that is contiguous as well, with one channel or one position, is channels last too.
+    """
+    if not channels_last:
+        return t.is_contiguous
+    return is_channels_last(t) or (t.is_contiguous and layout.is_either_format(t.shape))
 
 
 def _complex_temporaries(args: Arguments) -> list[TensorSpec]:
@@ -132,9 +138,13 @@ def taps_inside(out: int, size: int, kernel: int, stride: int, padding: int, dil
 
 
 def _work(call: OpCall) -> Work:
-    args = call.args
-    x, w = args["input"], args["weight"]
     (y,) = call.outputs
+    return work_of(call.args, y)
+
+
+def work_of(args: Arguments, y: TensorSpec) -> Work:
+    """The work of a convolution whose output, or the gradient of that, is ``y``."""
+    x, w = args["input"], args["weight"]
     # Every output element is one dot product with one filter; transposed, every input element is spread over one filter
     # of each output channel of its group. Both are the same geometry with input and output exchanged.
     narrow, wide = (x, y) if args["transposed"] else (y, x)
@@ -142,10 +152,11 @@ def _work(call: OpCall) -> Work:
     inside = x.shape[0] * w.shape[0] * w.shape[1]  # filters: (c_out, c_in / groups), transposed (c_in, c_out / groups)
     for axis, (_, k, s, p, d, _) in enumerate(_axes(args), start=2):
         inside *= taps_inside(narrow.shape[axis], wide.shape[axis], k, s, p, d)
-    return Work(macs=macs, adds=prod(y.shape) if args["bias"] is not None else 0, macs_on_padding=macs - inside)
+    return Work(macs=macs, adds=prod(y.shape) if args.get("bias") is not None else 0, macs_on_padding=macs - inside)
 
 
-def _kind(call: OpCall) -> str:
+def kind_of(call: OpCall) -> str:
+    """Its category, one of ``costmodel.ops.KINDS``; also of the op for its gradients."""
     w, groups = call.args["weight"], call.args["groups"]
     if call.args["transposed"]:
         return "transposed conv"
@@ -168,7 +179,7 @@ _X = TensorSpec((2, 4, 9, 8))
 register(
     Rule(
         targets=("aten.convolution.default",),
-        kind=_kind,
+        kind=kind_of,
         outputs=_outputs,
         work=_work,
         traffic=every_argument,

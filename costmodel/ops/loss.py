@@ -195,24 +195,31 @@ _LAST = Work(compares=1, adds=2 + 1 + 1, transcendentals=3)
 """The same of the two states that a sequence may end in, without a further symbol."""
 
 
+def ctc_lengths(args: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+    """Each sequence's steps and labels; lengths are lists, or tensors with values."""
+    return [int(n) for n in args["input_lengths"]], [int(n) for n in args["target_lengths"]]
+
+
 def _ctc_states(args: Mapping[str, Any]) -> dict[str, int]:
-    """Joins of three states, and how many sequences end in one of two; lengths are lists, or tensors with values."""
-    steps, labels = (
-        [int(n) for n in args[f"{name}_lengths"]]
-        for name in ("input", "target")
-    )  # fmt: skip
+    """Joins of three states, and how many sequences end in one of two."""
+    steps, labels = ctc_lengths(args)
     states = sum(max(t - 1, 0) * (2 * n + 1) for t, n in zip(steps, labels, strict=True))
     return {"states": states, "labelled": sum(n > 0 for n in labels)}
 
 
-def _lengths_say(call: OpCall) -> str | None:
+def depends_on_lengths(call: OpCall) -> str | None:
+    """Why the work of a call is not known, where its lengths are a tensor without values."""
     if "observed" in call.args or not isinstance(call.args["target_lengths"], TensorSpec):
         return None
     return f"how many steps and labels {call.op} goes through depends on the values of the lengths; none is counted"
 
 
 def _ctc_work(call: OpCall) -> Work:
-    found = {"states": 0, "labelled": 0} if _lengths_say(call) else call.args.get("observed") or _ctc_states(call.args)
+    found = (
+        {"states": 0, "labelled": 0}
+        if depends_on_lengths(call)
+        else call.args.get("observed") or _ctc_states(call.args)
+    )
     return _STATE.times(found["states"]) + _LAST.times(found["labelled"])
 
 
@@ -271,7 +278,7 @@ register(
         Rule(targets=(target,), kind=always("other"), outputs=outputs, work=_ctc_work, traffic=every_argument,
              access=everything, temporaries=no_temporaries, fusible=False,
              source="Graves et al., Connectionist Temporal Classification (ICML 2006), equations 6 to 8, by logarithms",
-             free_because=None, examples=(case,), bound_because=_lengths_say, observe=observe)
+             free_because=None, examples=(case,), bound_because=depends_on_lengths, observe=observe)
         for target, outputs, observe, case in (
             ("aten._ctc_loss.default", _ctc, None,
              example(TensorSpec((6, 2, 5)), TensorSpec((2, 3), "int64"), [6, 5], [3, 2], 4)),

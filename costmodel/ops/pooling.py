@@ -130,7 +130,7 @@ def _adaptive_outputs(axes: int, format_of: Format) -> Callable[[Arguments], Ten
     return outputs
 
 
-def _elements_under_windows(x: TensorSpec, y: TensorSpec, axes: int) -> int:
+def adaptive_elements(x: TensorSpec, y: TensorSpec, axes: int) -> int:
     """Elements that all adaptive windows of one channel cover together, an overlap as often as it is covered."""
     covered = 1
     for n, m in zip(x.shape[-axes:], y.shape[-axes:], strict=True):
@@ -144,7 +144,7 @@ def _adaptive_work(axes: int, *, average: bool) -> Callable[[OpCall], Work]:
     def work(call: OpCall) -> Work:
         x, y = call.args["self"], call.outputs[0]
         # Every output of k elements takes k - 1 additions or comparisons.
-        steps = prod(y.shape[:-axes]) * _elements_under_windows(x, y, axes) - y.size
+        steps = prod(y.shape[:-axes]) * adaptive_elements(x, y, axes) - y.size
         return Work(adds=steps, divides=y.size) if average else Work(compares=steps)
 
     return work

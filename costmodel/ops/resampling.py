@@ -26,9 +26,8 @@ def _resized(axes: int) -> Callable[[Arguments], TensorSpec]:
     return outputs
 
 
-def _ratio(args: Arguments, axis: int, axes: int, size_out: int) -> Fraction:
+def _ratio(args: Arguments, axis: int, axes: int, size_in: int, size_out: int) -> Fraction:
     """Input positions an output position is wide."""
-    size_in = args["self"].shape[axis + 2]
     if args.get("align_corners"):
         return Fraction(size_in - 1, size_out - 1) if size_out > 1 else Fraction(0)
     given = args[_SCALES[axes][axis]]
@@ -45,17 +44,19 @@ Reach = Callable[[Arguments, Fraction], tuple[Fraction, Fraction]]
 """From the arguments and an axis's ratio: the first and the last input position that output position 0 reads."""
 
 
-def _axis_maps(call: OpCall, axes: int, reach: Reach) -> list[Affine]:
+def _axis_maps(args: Arguments, x: TensorSpec, y: TensorSpec, reach: Reach) -> list[Affine]:
     """The axis map of each spatial axis."""
     axis_maps = []
-    for i in range(axes):
-        ratio = _ratio(call.args, i, axes, call.outputs[0].shape[i + 2])
-        axis_maps.append(Affine(i + 2, ratio, *reach(call.args, ratio)))
+    for i, (size_in, size_out) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True)):
+        ratio = _ratio(args, i, len(x.shape) - 2, size_in, size_out)
+        axis_maps.append(Affine(i + 2, ratio, *reach(args, ratio)))
     return axis_maps
 
 
-def _access(axes: int, reach: Reach) -> Callable[[OpCall, int], AccessMap]:
-    return lambda call, output: {"self": (Affine(0), Affine(1), *_axis_maps(call, axes, reach))}
+def _access(reach: Reach) -> Callable[[OpCall, int], AccessMap]:
+    return lambda call, output: {
+        "self": (Affine(0), Affine(1), *_axis_maps(call.args, call.args["self"], call.outputs[0], reach))
+    }
 
 
 def _nearest(args: Arguments, ratio: Fraction) -> tuple[Fraction, Fraction]:
@@ -96,19 +97,23 @@ def _interpolation(taps: int) -> Callable[[OpCall], Work]:
 
 
 def _antialiased_work(radius: int) -> Callable[[OpCall], Work]:
-    reach = _antialiased(radius)
-
     def work(call: OpCall) -> Work:
         x, y = call.args["self"], call.outputs[0]
-        if x.shape == y.shape:
-            return Work()
-        taps = y.shape[0] * y.shape[1]
-        for n, m, axis in zip(x.shape[2:], y.shape[2:], _axis_maps(call, 2, reach), strict=True):
-            windows = (axis.pull(o, o) for o in range(m))
-            taps *= sum(min(high, n - 1) - max(low, 0) + 1 for low, high in windows)
-        return Work(multiplies=taps, adds=taps - y.size)
+        taps = antialiased_taps(call.args, x, y, radius)
+        return Work(multiplies=taps, adds=taps - y.size) if taps else Work()
 
     return work
+
+
+def antialiased_taps(args: Arguments, x: TensorSpec, y: TensorSpec, radius: int) -> int:
+    """Pairs of an output element and an input element that it is made of; none where nothing is resized."""
+    if x.shape == y.shape:
+        return 0
+    taps = y.shape[0] * y.shape[1]
+    for n, m, axis in zip(x.shape[2:], y.shape[2:], _axis_maps(args, x, y, _antialiased(radius)), strict=True):
+        windows = (axis.pull(o, o) for o in range(m))
+        taps *= sum(min(high, n - 1) - max(low, 0) + 1 for low, high in windows)
+    return taps
 
 
 def _small_maps(args: Arguments) -> list[TensorSpec]:
@@ -134,7 +139,7 @@ def _upsampling(
     examples: tuple[Example, ...] = tuple(example(x, [7] * axes, *a) for a in arguments)
     return Rule(
         targets=tuple(f"aten.{name}.default" for name in names), kind=always("resample"), outputs=_resized(axes),
-        work=work, traffic=every_argument, access=_access(axes, reach), temporaries=temporaries, fusible=False,
+        work=work, traffic=every_argument, access=_access(reach), temporaries=temporaries, fusible=False,
         source="torch.nn.functional.interpolate; aten/src/ATen/native/UpSample.h", free_because=None,
         examples=examples,
     )  # fmt: skip

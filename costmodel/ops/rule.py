@@ -23,6 +23,8 @@ class Torch(Enum):
 
 
 Outputs: TypeAlias = TensorSpec | tuple[TensorSpec, ...]
+Gradients: TypeAlias = tuple[TensorSpec | None, ...]
+"""``None``: one that ``output_mask`` does not ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Rule:
     """``namespace.name.overload``; an in-place variant (``relu_``) belongs to the rule of its out-of-place variant."""
     kind: Callable[[OpCall], str]
     """The category, one of ``costmodel.ops.KINDS``."""
-    outputs: Callable[[Arguments], Outputs] | Torch
+    outputs: Callable[[Arguments], Outputs | Gradients] | Torch
     """Shapes, dtypes and strides of what it returns (not called for in-place ops, which return their first argument).
     It raises ``NeedsValuesError`` where they depend on values, ``ValueError`` where the arguments do not fit."""
     work: Callable[[OpCall], Work]

@@ -9,10 +9,10 @@ from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
 from costmodel.ops.movement import copy
-from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, moved, register
+from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, register
 from costmodel.ops.temporaries import contiguous
 from costmodel.ops.temporaries import copy as copied
-from costmodel.quantities import Traffic, Work
+from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 2, 2))
 _WHERE = TensorSpec((2, 3, 2, 2), "int64")
@@ -27,7 +27,7 @@ def _unpooled(args: Arguments) -> TensorSpec:
     return TensorSpec(shape, x.dtype, layout.in_format_of(x, shape) if axes == 2 else None)
 
 
-def _in_rows_or_channels_last(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
+def in_rows_or_channels_last(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
     """Copies of arguments that are neither contiguous nor channels last."""
     return lambda args: [
         copied(t) for t in map(args.__getitem__, names) if not t.is_contiguous and not is_channels_last(t)
@@ -65,24 +65,9 @@ def _fractional_access(call: OpCall, output: int) -> AccessMap:
     return seen
 
 
-def _gradient(args: Arguments) -> TensorSpec:
-    x = args["self"]
-    return TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape))
-
-
-def _scattered(call: OpCall) -> Work:
-    # Windows overlap: each gradient is added to what is there.
-    return Work(adds=call.args["grad_output"].size)
-
-
-def _gradient_traffic(call: OpCall) -> Traffic:
-    # Only the shape of the input is used.
-    return moved([call.args["grad_output"], call.args["indices"]], call.outputs)
-
-
 register(
     copy("aten.max_unpool2d.default", outputs=_unpooled, access=_unpooled_access,
-         temporaries=_in_rows_or_channels_last("self", "indices"),
+         temporaries=in_rows_or_channels_last("self", "indices"),
          examples=(example(_X, _WHERE, [4, 4]), example(TensorSpec((3, 2, 2)), TensorSpec((3, 2, 2), "int64"), [4, 5])),
          source="torch.nn.MaxUnpool2d: each value where its index says, zeros elsewhere"),
     copy("aten.max_unpool3d.default", outputs=_unpooled, access=_unpooled_access,
@@ -100,13 +85,5 @@ register(
             ("aten.fractional_max_pool3d.default",
              example(TensorSpec((2, 3, 6, 6, 6)), [2, 2, 2], [3, 3, 3], TensorSpec((2, 3, 3)))),
         )
-    ),
-    Rule(
-        targets=("aten.max_pool2d_with_indices_backward.default",), kind=always("pool"), outputs=_gradient,
-        work=_scattered, traffic=_gradient_traffic, access=lambda call, output: _planes(2, call),
-        temporaries=_in_rows_or_channels_last("grad_output", "indices"), fusible=False,
-        source="each output's gradient goes to where its maximum was",
-        free_because=None,
-        examples=(example(_X, TensorSpec((2, 3, 4, 4)), [2, 2], [2, 2], [0, 0], [1, 1], False, _WHERE),),
     ),
 )  # fmt: skip

@@ -19,6 +19,8 @@ class Change(Enum):
     FUSED_MASK_COPIED = "and copies a mask whose last dimension has gaps", (2, 13), (2, 6)
     REPEATS_CHECKED_FIRST = "repeat_interleave checks the repeats before it sums them", (2, 15), (2, 13)
     CHEAPER_BAG_SIZES = "an embedding bag's mean clamps the sizes without a tensor of ones", (2, 15), (2, 13)
+    FUSED_GRADIENT_COPIES = "and its gradient copies what has gaps in the last dimension", (2, 15), (2, 13)
+    GROUP_NORM_GRADIENT_COPIES = "a group norm's gradient copies what is in no memory format", (2, 15), (2, 13)
     POWER_OF_TWO_IN_PLACE = "ldexp has a kernel of its own, which stores no power of two", (2, 13), (2, 6)
     LDL_PIVOTS_CHECKED = "solving with L D L^T checks a copy of its pivots", (2, 13), (2, 6)
     HALF_COMPLEX_OF_BFLOAT16 = "bfloat16 has a complex dtype of its own, bcomplex32", (2, 15), (2, 13)

@@ -79,22 +79,27 @@ class NewTensor(CachedOutput):
         return result
 
 
+_NOT_ASKED_FOR = None, None
+
+
 @dataclass(slots=True, eq=False)
 class NewTensors(CachedOutput):
     """Of an op that returns several new tensors, or none."""
 
     temporaries: tuple[TensorMeta, ...]
-    results: tuple[TensorMeta, ...]
-    container: Callable[[list[torch.Tensor]], Any]
+    results: tuple[TensorMeta | None, ...]
+    """``None``: an output that was not asked for."""
+    container: Callable[[list[torch.Tensor | None]], Any]
 
     def answer(self, table: TensorTable, invocation: Invocation) -> Any:
         """New tensors, in a tuple or list."""
         _, _, _, given, named = invocation
         for meta in self.temporaries:
             table.record_temporary(meta)
-        made = [table.make(meta) for meta in self.results]
+        made = [table.make(meta) if meta is not None else _NOT_ASKED_FOR for meta in self.results]
         log = table.log
-        log.events.append((self, given, named, tuple([spec for _, spec in made]), log.module))
+        outputs = tuple([spec for _, spec in made if spec is not None])
+        log.events.append((self, given, named, outputs, log.module))
         return self.container([tensor for tensor, _ in made])
 
 

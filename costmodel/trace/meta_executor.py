@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -74,10 +75,12 @@ class MetaExecutor(Executor):
         temporaries = self.temporaries(plan, bound)
         if isinstance(outputs, TensorSpec):
             return NewTensor(plan.op, plan.bind, temporaries, meta_with_template(outputs))
-        metas = tuple(map(meta_with_template, outputs))
         if plan.composite is not None:
-            return NewTensor(plan.op, plan.bind, temporaries, metas[0], metas[1:], plan.allocates_unused)
+            first, *unused = [meta_with_template(spec) for spec in outputs if spec is not None]
+            return NewTensor(plan.op, plan.bind, temporaries, first, tuple(unused), plan.allocates_unused)
+        metas = tuple([None if spec is None else meta_with_template(spec) for spec in outputs])
         sig = plan.signature
+        container: Callable[[list[torch.Tensor | None]], Any]
         container = _nothing if sig.returns_nothing else list if sig.returns_list else tuple
         return NewTensors(plan.op, plan.bind, temporaries, metas, container)
 
@@ -171,7 +174,7 @@ class MetaExecutor(Executor):
         return tensor
 
 
-def _nothing(made: list[torch.Tensor]) -> None:
+def _nothing(made: list[torch.Tensor | None]) -> None:
     """The container of the outputs of an op that has none."""
 
 

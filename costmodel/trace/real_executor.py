@@ -76,7 +76,7 @@ class RealExecutor(Executor):
         if plan.composite is not None and plan.rule is not None and not isinstance(plan.rule.outputs, Torch):
             by_rule = plan.rule.outputs(bound)
             unused = by_rule[1:] if isinstance(by_rule, tuple) else ()
-            metas = tuple(map(meta_with_template, unused))
+            metas = tuple([meta_with_template(spec) for spec in unused if spec is not None])
             outputs = (*outputs, *table.record_unused(metas, plan.allocates_unused))
         return Direct(result, outputs)
 

@@ -25,7 +25,8 @@ def record(target: str, /, **arguments: Any) -> OpCall:
     if isinstance(outputs, Torch):
         return call.record(results)
     told = outputs(call.arguments())
-    for one, real in zip((told,) if isinstance(told, TensorSpec) else told, results, strict=True):
+    asked_for = (told,) if isinstance(told, TensorSpec) else [spec for spec in told if spec is not None]
+    for one, real in zip(asked_for, results, strict=True):
         is_ = spec_of(real)
         assert (one.shape, one.dtype) == (is_.shape, is_.dtype)
         strides = zip(one.full_strides, is_.full_strides, is_.shape, strict=True)

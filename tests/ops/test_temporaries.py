@@ -47,6 +47,11 @@ NOT_LARGE = {
     "aten._local_scalar_dense.": "it reads one value",
     "aten._assert_": "it looks at one value, or at none",
     "aten.native_group_norm.": "its sizes are arguments too: measured as aten.group_norm",
+    "aten.native_group_norm_backward.": "its sizes are arguments too",
+    "aten.slice_backward.": "its sizes are arguments too",
+    "aten.convolution_backward.": "its sizes must agree: one of its examples is large",
+    "aten._ctc_loss_backward.": "lengths of sequences are arguments too",
+    "_pool3d_backward.": "the kernel's windows are arguments too",
     "aten.empty_strided.": "its strides are arguments too",
     "aten.affine_grid_generator.": "its sizes are arguments too: one of its examples is large",
 }

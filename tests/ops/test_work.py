@@ -14,12 +14,14 @@ from costmodel.quantities import Work
 from tests.ops._binding import RealCall, runnable
 from tests.ops._work_of_elements import PER_ELEMENT
 from tests.ops._work_of_examples import BY_EXAMPLE
+from tests.ops._work_of_gradients import OF_ACTIVATIONS, OF_GRADIENTS
 from tests.ops._work_of_layers import BY_LAYER
 from tests.ops._work_of_matrices import OF_MATRICES
 from tests.ops.test_registry import OURS
 
-COUNTED = BY_EXAMPLE | BY_LAYER | OF_MATRICES
-TABLES = PER_ELEMENT | COUNTED
+OF_EACH = PER_ELEMENT | OF_ACTIVATIONS
+COUNTED = BY_EXAMPLE | BY_LAYER | OF_MATRICES | OF_GRADIENTS
+TABLES = OF_EACH | COUNTED
 ATEN = [target for target in OURS if target.startswith("aten.") and runnable(target) is not None]
 
 
@@ -41,8 +43,8 @@ def calls(target: str) -> list[OpCall]:
 def expected(target: str, records: list[OpCall]) -> list[Work]:
     """What the tables say of the examples; nothing, where they do not name the op."""
     name = name_of(target)
-    if name in PER_ELEMENT:
-        each = PER_ELEMENT[name]
+    if name in OF_EACH:
+        each = OF_EACH[name]
         works = each if isinstance(each, tuple) else (each,) * len(records)
         sizes = [record.outputs[0].size if record.outputs else record.args["self"].size for record in records]
         return [work.times(size) for work, size in zip(works, sizes, strict=True)]
@@ -51,7 +53,7 @@ def expected(target: str, records: list[OpCall]) -> list[Work]:
 
 def test_no_op_is_counted_twice() -> None:
     """An op stands in one table."""
-    tables = (PER_ELEMENT, BY_EXAMPLE, BY_LAYER, OF_MATRICES)
+    tables = (PER_ELEMENT, BY_EXAMPLE, BY_LAYER, OF_MATRICES, OF_ACTIVATIONS, OF_GRADIENTS)
     assert len(TABLES) == sum(map(len, tables))
     assert not TABLES.keys() - set(map(name_of, OURS))
 

@@ -1,4 +1,4 @@
-"""Gradients that a forward pass may call: of softmax, dropout and overlapping windows."""
+"""Gradients of the softmax family, of dropout and of overlapping windows."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ def _softmax_work(call: OpCall) -> Work:
     return Work(multiplies=2 * n, adds=n - 1 + n).times(rows) if rows else Work()
 
 
+def _log_softmax_work(call: OpCall) -> Work:
+    # g - exp(y) sum(g) along each row.
+    y = call.outputs[0]
+    n = y.shape[call.args["dim"]] if y.shape else 1
+    rows = y.size // n if n else 0
+    return Work(transcendentals=n, multiplies=n, adds=n - 1 + n).times(rows) if rows else Work()
+
+
 def _along_dim(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["output"].shape)
     mixed = call.args["dim"] % rank if rank else 0
@@ -55,10 +63,16 @@ def _windows_work(call: OpCall) -> Work:
 
 
 register(
-    Rule(
-        targets=("aten._softmax_backward_data.default",), kind=always("other"), outputs=_softmax, work=_softmax_work,
-        traffic=every_argument, access=_along_dim, temporaries=contiguous("grad_output", "output"), fusible=False,
-        source="y (g - sum(g y))", free_because=None, examples=(example(_X, _X, 1, "float32"),),
+    *(
+        Rule(
+            targets=(f"aten._{name}_backward_data.default",), kind=always("activation"), outputs=_softmax, work=work,
+            traffic=every_argument, access=_along_dim, temporaries=contiguous("grad_output", "output"), fusible=False,
+            source=source, free_because=None, examples=(example(_X, _X, 1, "float32"),),
+        )
+        for name, work, source in (
+            ("softmax", _softmax_work, "y (g - sum(g y))"),
+            ("log_softmax", _log_softmax_work, "g - exp(y) sum(g)"),
+        )
     ),
     elementwise(
         "aten.native_dropout_backward.default", work=each(multiplies=2), kind="other",
