@@ -78,6 +78,24 @@ from costmodel.formulas.pooling import (
     lp_pool,
     max_pool,
 )
+from costmodel.formulas.quantisation import (
+    dequantise,
+    quantise,
+    quantised_activation,
+    quantised_batch_norm,
+    quantised_conv,
+    quantised_conv_transpose,
+    quantised_group_norm,
+    quantised_layer_norm,
+    quantised_linear,
+)
+from costmodel.formulas.quantised_sequences import (
+    quantised_cell,
+    quantised_embedding,
+    quantised_embedding_bag,
+    quantised_gru,
+    quantised_lstm,
+)
 from costmodel.formulas.recurrent import gru, lstm, rnn
 from costmodel.formulas.resampling import channel_shuffle, pad, pixel_shuffle, pixel_unshuffle, upsample
 from costmodel.formulas.transposed_convolution import conv_transpose
@@ -103,6 +121,11 @@ GROUPS: Mapping[str, tuple[Callable[..., Any], ...]] = {
         elementwise_loss, binary_cross_entropy, poisson_nll_loss, gaussian_nll_loss, nll_loss, cross_entropy,
         linear_cross_entropy, ctc_loss, margin_ranking_loss, cosine_embedding_loss, triplet_margin_loss,
         multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss,
+    ),
+    "quantised layers": (
+        quantise, dequantise, quantised_linear, quantised_conv, quantised_conv_transpose, quantised_activation,
+        quantised_batch_norm, quantised_layer_norm, quantised_group_norm, quantised_lstm, quantised_gru,
+        quantised_cell, quantised_embedding, quantised_embedding_bag,
     ),
     "resampling": (upsample, pixel_shuffle, pixel_unshuffle, channel_shuffle, pad),
     "elementwise and moving data": (add, multiply, concat, dropout, copy, view),
@@ -155,6 +178,7 @@ __all__ = [
     "ctc_loss",
     "depthwise_conv",
     "depthwise_separable",
+    "dequantise",
     "dropout",
     "elementwise_loss",
     "embedding",
@@ -196,6 +220,19 @@ __all__ = [
     "pointwise_memory_access_bound",
     "poisson_nll_loss",
     "pool_output_size",
+    "quantise",
+    "quantised_activation",
+    "quantised_batch_norm",
+    "quantised_cell",
+    "quantised_conv",
+    "quantised_conv_transpose",
+    "quantised_embedding",
+    "quantised_embedding_bag",
+    "quantised_group_norm",
+    "quantised_gru",
+    "quantised_layer_norm",
+    "quantised_linear",
+    "quantised_lstm",
     "receptive_field",
     "receptive_field_backwards",
     "rms_norm",

@@ -52,7 +52,7 @@ def _reader(module_type: type[nn.Module]) -> Reader | None:
         return partial(_apply, own)
     bases = (t for t in module_type.__mro__ if t in LAYERS)
     base = next((t for t in bases if _forward(t) == _forward(module_type)), None)
-    return None if base is None else _reader_of(base.__name__, LAYERS[base])
+    return None if base is None else _reader_of(LAYERS[base])
 
 
 def _forward(module_type: type[nn.Module]) -> tuple[Any, Any]:
@@ -78,8 +78,8 @@ def _spec_of_cost(cost: LayerCost) -> LayerSpec:
     return LayerSpec("", {"cost": cost})
 
 
-def _reader_of(name: str, layer: Layer) -> Reader:
-    kind = layer.kind
+def _reader_of(layer: Layer) -> Reader:
+    key, kind = layer.key, layer.kind
     hyper, present = _getter(layer.hyper), _getter(layer.optional_params)
 
     def read(module: nn.Module, _: Any) -> CapturedLayer | None:
@@ -97,7 +97,7 @@ def _reader_of(name: str, layer: Layer) -> Reader:
     def to_spec(found: tuple[tuple[Any, ...], tuple[bool, ...]]) -> LayerSpec:
         hyper, present = found
         by_name = dict(zip(layer.hyper, hyper, strict=True)) | dict(zip(layer.optional_params, present, strict=True))
-        return LayerSpec(name, by_name, kind)
+        return LayerSpec(key, by_name, kind)
 
     if layer.also is not None:
         return partial(_read_more, layer.also, read)

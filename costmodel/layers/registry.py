@@ -75,13 +75,15 @@ class Layer:
     """Whether the formula looks at tensors that are expanded, so that elements share memory."""
     also: Also | None = None
     """Reads what no attribute holds as it is; ``None`` where no formula covers the module as it is configured."""
+    key: str = ""
+    """What the record of a call has of it: the type's name, where that is no other type's."""
 
 
 LAYERS: dict[type[nn.Module], Layer] = {}
 """Every layer type with a closed form."""
 
-_BY_NAME: dict[str, Layer] = {}
-"""The same by the type's name, which is what the record of a call has."""
+_BY_KEY: dict[str, Layer] = {}
+"""The same by key."""
 
 USER_LAYERS: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], LayerCost]] = {}
 """Those that users added."""
@@ -95,11 +97,13 @@ def add(
     kind: str = "",
     takes_expanded: bool = False,
     also: Also | None = None,
+    key: str = "",
 ) -> None:
     """Registers layer types; ``hyper`` and ``optional_params`` are space-separated names of attributes."""
-    layer = Layer(tuple(hyper.split()), tuple(optional_params.split()), formula, kind, takes_expanded, also)
+    names = tuple(hyper.split()), tuple(optional_params.split())
     for t in types:
-        LAYERS[t] = _BY_NAME[t.__name__] = layer
+        own = key or t.__name__
+        LAYERS[t] = _BY_KEY[own] = Layer(*names, formula, kind, takes_expanded, also, own)
 
 
 def cost_of(call: ModuleCall) -> LayerCost | None:
@@ -109,7 +113,7 @@ def cost_of(call: ModuleCall) -> LayerCost | None:
     if "cost" in call.layer.hyper:
         cost: LayerCost = call.layer.hyper["cost"]
         return cost
-    layer = _BY_NAME[call.layer.key]
+    layer = _BY_KEY[call.layer.key]
     tensors = list(tensors_in((call.args, call.kwargs, call.outputs)))
     if any(0 in t.shape for t in tensors):
         return None  # no formula covers empty tensors

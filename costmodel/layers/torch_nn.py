@@ -22,7 +22,7 @@ def _spatial(call: Call, axes: int) -> tuple[int, tuple[int, ...], bool]:
     return shape[0], shape[2:], False
 
 
-def _batched(axes: int, formula: Callable[[Call, int, tuple[int, ...]], LayerCost]) -> Formula:
+def batched(axes: int, formula: Callable[[Call, int, tuple[int, ...]], LayerCost]) -> Formula:
     """Takes an input without a batch dimension as a batch of one, as torch does."""
 
     def cost_of(call: Call) -> LayerCost:
@@ -65,10 +65,10 @@ _DIMENSIONS: tuple[tuple[type[nn.Module], ...], ...] = (
     (nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d),
 )
 for _axes, (_plain, _transposed, _) in enumerate(_DIMENSIONS, start=1):
-    add(_plain, hyper=_CONV, optional_params="weight bias", formula=_batched(_axes, _conv))
+    add(_plain, hyper=_CONV, optional_params="weight bias", formula=batched(_axes, _conv))
     add(
         _transposed, hyper=f"{_CONV} output_padding", optional_params="weight bias",
-        formula=_batched(_axes, _conv_transpose),
+        formula=batched(_axes, _conv_transpose),
     )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def _instance_norm(axes: int) -> Formula:
             training=call.training, track_running_stats=call["track_running_stats"],
         )  # fmt: skip
 
-    return _batched(axes, formula)
+    return batched(axes, formula)
 
 
 def _layer_norm(call: Call) -> LayerCost:
@@ -253,12 +253,12 @@ _POOLS: tuple[tuple[type[nn.Module], ...], ...] = (
 )
 for _axes, (_max, _avg, _adaptive_avg, _adaptive_max, _lp) in enumerate(_POOLS, start=1):
     add(
-        _max, hyper="kernel_size stride padding dilation ceil_mode return_indices", formula=_batched(_axes, _max_pool)
+        _max, hyper="kernel_size stride padding dilation ceil_mode return_indices", formula=batched(_axes, _max_pool)
     )  # fmt: skip
-    add(_avg, hyper="kernel_size stride padding ceil_mode", formula=_batched(_axes, _avg_pool))
-    add(_adaptive_avg, hyper="output_size", formula=_batched(_axes, _adaptive_avg_pool))
-    add(_adaptive_max, hyper="output_size", formula=_batched(_axes, _adaptive_max_pool))
-    add(_lp, hyper="norm_type kernel_size stride ceil_mode", formula=_batched(_axes, _lp_pool), kind="pool")
+    add(_avg, hyper="kernel_size stride padding ceil_mode", formula=batched(_axes, _avg_pool))
+    add(_adaptive_avg, hyper="output_size", formula=batched(_axes, _adaptive_avg_pool))
+    add(_adaptive_max, hyper="output_size", formula=batched(_axes, _adaptive_max_pool))
+    add(_lp, hyper="norm_type kernel_size stride ceil_mode", formula=batched(_axes, _lp_pool), kind="pool")
 
 
 def _upsample(call: Call) -> LayerCost:
