@@ -52,7 +52,7 @@ class Signature:
         self._kinds = tuple(map(_kind, types.values()))
         self.packed = tuple(name for name, kind in zip(types, self._kinds, strict=True) if kind == _PACKED)
         """Arguments that are packed weights, or lists of those."""
-        self._enumerations = tuple(n for n in ("dtype", "memory_format") if n in types)
+        self._enumerations = tuple(n for n in types if n.endswith("dtype") or n == "memory_format")
         self._omitted = tuple(_OMITTED & types.keys())
         first = arguments[0].alias_info if arguments else None
         self.is_inplace = first is not None and first.is_write and str(arguments[0].type) == "Tensor"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+import costmodel
 from costmodel.graph import OpCall, TensorSpec
 from costmodel.ops import RULES
 from costmodel.quantities import Work
@@ -181,6 +183,29 @@ def test_4_bit_weights_and_inputs_quantised_on_the_way(block: int, blocks: int) 
     expected = rows + output.times(3 * 32)
     assert RULES[call.op].work(call) == expected
     assert cost(call)[1:] == ((3, 32), "float32")
+
+
+class Product(nn.Module):
+    """A product of scaled 8-bit floats, in groups or not."""
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        if len(given) == 5:
+            a, b, left, right, ends = given
+            return torch._scaled_grouped_mm(a, b, left, right, offs=ends, out_dtype=torch.bfloat16)
+        return torch._scaled_mm(*given, out_dtype=torch.bfloat16)
+
+
+def test_the_output_has_the_dtype_that_is_asked_for() -> None:
+    """Without values, too, and by kernels that no CPU has."""
+    scale, kind = costmodel.Input((1,)), costmodel.Input
+    p = costmodel.profile(Product(), (kind((16, 32), F8), kind((32, 16), F8), scale, scale), execution="meta")
+    assert (p.macs, p.is_exact, str(p.graph.outputs)) == (16 * 32 * 16, True, "bfloat16[16, 16]")
+    if not hasattr(torch, "_scaled_grouped_mm"):
+        return
+    ends = torch.tensor([8, 16], dtype=torch.int32)
+    given = kind((16, 32), F8), kind((2, 32, 16), F8), kind((16,)), kind((2, 16)), ends
+    p = costmodel.profile(Product(), given, execution="meta")
+    assert (p.macs, p.is_exact, str(p.graph.outputs)) == (16 * 32 * 16, True, "bfloat16[16, 16]")
 
 
 HALVES, PLACES = TensorSpec((32, 32), "float16"), TensorSpec((32, 4), "int16")
