@@ -218,8 +218,13 @@ _TABLE = (
     ),
     Measure(
         name="nonzero_params", title="non-zero params", unit="params", additive=True, needs_rules=False,
-        means="elements of distinct parameters that no mask of torch.nn.utils.prune makes zero",
+        means="elements of distinct parameters that no mask makes zero",
         of_layer=_of_parameters(_nonzero), of_parameter=_nonzero, places=_DATA_ONLY,
+    ),
+    Measure(
+        name="nonzero_macs", title="non-zero MACs", unit="MACs", symbol="MACs", additive=True,
+        means="multiply-accumulates without those of weights that a mask makes zero",
+        of_layer=lambda layer: layer.nonzero_macs, of_model=lambda p: p.nonzero_macs, places=_DATA_ONLY,
     ),
     Measure(
         name="fused_memory_access", title="memory access, fused", unit="elements", additive=False,

@@ -9,6 +9,7 @@ from functools import cached_property
 from costmodel.graph import REPRESENTATIVE, Graph, ModuleCall, ModuleInfo, Note, OpCall, TensorSpec, tensors_in
 from costmodel.ops import Rule, find, rule_of
 from costmodel.ops.layout import real_dtype
+from costmodel.ops.pruned import macs_on_zeros
 from costmodel.ops.unwritten import reads_of_unwritten
 from costmodel.quantities import Traffic, Work
 
@@ -35,6 +36,11 @@ class PricedOp:
     def traffic(self) -> Traffic:
         """Its memory traffic as a kernel of its own."""
         return Traffic() if self.rule is None else self.rule.traffic(self.call)
+
+    @cached_property
+    def nonzero_macs(self) -> int:
+        """Its MACs without those that multiply an element of a weight that a mask has made zero."""
+        return self.work.macs - macs_on_zeros(self.call, self.work.macs)
 
     @cached_property
     def kind(self) -> str:
@@ -118,6 +124,11 @@ class TracedLayer:
     def activations(self) -> int:
         """Output elements of its convolutions and matrix products."""
         return sum(op.activations for op in self.ops)
+
+    @property
+    def nonzero_macs(self) -> int:
+        """MACs that multiply no element of a weight that a mask has made zero."""
+        return sum(op.nonzero_macs for op in self.ops)
 
     @property
     def is_exact(self) -> bool:

@@ -141,8 +141,13 @@ class Profile(Report):
 
     @property
     def nonzero_params(self) -> int:
-        """Elements of the distinct parameters that no mask of ``torch.nn.utils.prune`` makes zero."""
+        """Elements of the distinct parameters that no mask makes zero, ``torch.nn.utils.prune``'s or another."""
         return int(named("nonzero_params").total(self) or 0)
+
+    @cached_property
+    def nonzero_macs(self) -> int:
+        """MACs without those that multiply an element of a weight that a mask makes zero."""
+        return sum(op.nonzero_macs for op in self.pricing.ops)
 
     def total(self, name: str) -> Number | None:
         """The model's total of a measure (``costmodel.measures.MEASURES``), also of a registered one.

@@ -157,7 +157,9 @@ def _on_params(p: Profile) -> str:
 
 
 def _on_macs(p: Profile) -> str:
-    return f", {units.share(p.macs_on_padding, p.macs)} of them on zero padding" if p.macs_on_padding else ""
+    parts = [f"{units.share(p.macs_on_padding, p.macs)} of them on zero padding"] if p.macs_on_padding else []
+    parts += [f"{units.grouped(p.nonzero_macs)} of weights not pruned"] if p.nonzero_macs != p.macs else []
+    return "".join(f", {part}" for part in parts)
 
 
 def _on_memory_access(p: Profile) -> str:

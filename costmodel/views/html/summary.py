@@ -146,8 +146,9 @@ def _params_means(p: Profile) -> str:
 
 
 def _macs_means(p: Profile) -> str:
-    padding = f"; {units.share(p.macs_on_padding, p.macs)} of them on padding" if p.macs_on_padding else ""
-    return f"multiply-accumulates: what most papers call “FLOPs”{padding}"
+    parts = [f"{units.share(p.macs_on_padding, p.macs)} of them on padding"] if p.macs_on_padding else []
+    parts += [f"{units.si(p.nonzero_macs)} of weights not pruned"] if p.nonzero_macs != p.macs else []
+    return "; ".join(["multiply-accumulates: what most papers call “FLOPs”", *parts])
 
 
 def _memory_access_means(p: Profile) -> str:
