@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from heapq import merge
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.declared import LAYER_OP
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from costmodel.trace import Execution, Mode
 
 QUANTITIES = ("output shape", "params", "macs", "flops", "memory_access")
-"""What is compared for every leaf module call that has a closed form; ``params`` only for modules registered in the
-model, as it has no parameters of others; neither ``flops`` nor ``memory_access`` where a parameter wraps other tensors,
-as only its class knows how it is dequantised."""
+"""What is compared for every module call that has a closed form; ``params`` only for modules registered in the model,
+as it has no parameters of others; neither ``flops`` nor ``memory_access`` where a parameter wraps other tensors, as
+only its class knows how it is dequantised."""
 
 _OF_ANY_WEIGHT = frozenset({"output shape", "params", "macs"})
 """What a layer has in common with one whose weights are quantised."""
@@ -52,9 +53,10 @@ class CrossCheck(Rendered):
     model: str
     comparisons: tuple[QuantityCheck, ...]
     checked: int
-    """Leaf module calls that were derived twice."""
+    """Module calls that were derived twice: leaves, and composites that have a closed form as a whole."""
     traced_only: tuple[str, ...]
-    """Layers without a closed form, by name: functional ops, and modules of types that no formula covers."""
+    """Layers without a closed form, by name: functional ops that are no part of a composite, and modules of types that
+    no formula covers."""
     unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Ops without a rule, and where they ran: their cost is missing from every figure."""
     bounds: tuple[Note, ...] = ()
@@ -105,23 +107,23 @@ class CrossCheck(Rendered):
 
 
 def check(pricing: Pricing) -> CrossCheck:
-    """Derives every leaf module call of a trace in closed form, and compares."""
-    from costmodel import layers as closed
-
+    """Derives every leaf module call of a trace in closed form, and every composite as a whole, and compares."""
     comparisons: list[QuantityCheck] = []
     traced_only: list[str] = []
     declared: list[str] = []
     checked = 0
-    for layer in pricing.layers:
+    end = 0  # ops before it are inside a leaf or a composite that is derived
+    for layer in merge(pricing.composites, pricing.layers, key=_first_op):
         if any(op.call.op == LAYER_OP for op in layer.ops):
             declared.append(layer.name)
             continue
-        cost = closed.cost_of(layer.module) if layer.module is not None and not _has_sparse(layer) else None
-        if cost is None:
+        cost = _closed_form(pricing, layer)
+        if layer.module is not None and cost is not None:
+            checked += 1
+            comparisons.extend(_compare(layer, cost))
+            end = max(end, layer.module.end_op)
+        elif layer.module.is_leaf if layer.module is not None else _first_op(layer) >= end:
             traced_only.append(layer.name)
-            continue
-        checked += 1
-        comparisons.extend(_compare(layer, cost))
     return CrossCheck(
         pricing.graph.model,
         tuple(comparisons),
@@ -135,6 +137,22 @@ def check(pricing: Pricing) -> CrossCheck:
 
 _OF_HALF_A_FACTOR = ("aten._sparse_semi_structured_", "aten._cslt_")
 """How the names of products begin whose one factor is stored without its zeros."""
+
+
+def _first_op(layer: TracedLayer) -> int:
+    return layer.ops[0].call.index if layer.module is None else layer.module.first_op
+
+
+def _closed_form(pricing: Pricing, layer: TracedLayer) -> LayerCost | None:
+    from costmodel import layers as closed
+
+    if layer.module is None or layer.module.layer is None or _has_sparse(layer):
+        return None
+    if not layer.module.layer.is_composite:
+        return closed.cost_of(layer.module)
+    if any(map(_is_wrapper, layer.parameters)):
+        return None  # its parts are compared in some quantities alone
+    return closed.cost_of(layer.module, pricing.calls_inside(layer))
 
 
 def _has_sparse(layer: TracedLayer) -> bool:

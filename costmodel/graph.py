@@ -260,6 +260,8 @@ class LayerSpec:
     hyper: Mapping[str, Any]
     kind: str = ""
     """Its category, one of ``ops.KINDS``, where its biggest op does not say it."""
+    is_composite: bool = False
+    """Whether it is made of layers that have closed forms of their own, and are listed each by itself."""
 
 
 @dataclass(slots=True, eq=False)
@@ -290,8 +292,8 @@ class ModuleCall:
 
     @property
     def is_leaf(self) -> bool:
-        """Priced as one layer: it has a closed form, or calls no module."""
-        return self.layer is not None or not self.has_calls
+        """Priced as one layer: it has a closed form, and is no composite, or calls no module."""
+        return not self.has_calls or (self.layer is not None and not self.layer.is_composite)
 
 
 CapturedLayer: TypeAlias = tuple[Callable[[Any], LayerSpec], Any]

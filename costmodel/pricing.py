@@ -231,6 +231,17 @@ class Pricing:
         return tuple(self._layers())
 
     @cached_property
+    def composites(self) -> tuple[TracedLayer, ...]:
+        """Every module call that is derived as a whole, beside the layers inside it, outermost first."""
+        calls = self.graph.calls
+
+        def is_seen(call: ModuleCall) -> bool:
+            return call.parent < 0 or (not calls[call.parent].is_leaf and is_seen(calls[call.parent]))
+
+        found = (call for call in calls if call.layer is not None and not call.is_leaf and is_seen(call))
+        return tuple(self._module_layer(call, self.held_by(call), ()) for call in found)
+
+    @cached_property
     def read(self) -> frozenset[int]:
         """The storages that some op reads. A view reads nothing; an op without a rule reads all its inputs."""
         return frozenset(
@@ -239,11 +250,14 @@ class Pricing:
 
     def inside(self, layer: TracedLayer) -> Iterator[TracedLayer]:
         """Each module call inside a layer, as a layer of its own."""
-        if layer.module is None:
-            return
-        first = layer.module.index + 1
-        for call in self.graph.calls[first : _last_inside(self.graph, layer.module) + 1]:
+        for call in self.calls_inside(layer):
             yield self._module_layer(call, self.held_by(call), ())
+
+    def calls_inside(self, layer: TracedLayer) -> list[ModuleCall]:
+        """Each module call inside a layer, in order."""
+        if layer.module is None:
+            return []
+        return self.graph.calls[layer.module.index + 1 : _last_inside(self.graph, layer.module) + 1]
 
     def op_layer(self, op: PricedOp) -> TracedLayer:
         """An op as a layer of its own; parameters belong to modules, so it has none."""

@@ -119,7 +119,8 @@ class _Reader:
     def call(self, c: dict[str, Any]) -> ModuleCall:
         layer = c["layer"]
         if layer is not None:
-            layer = LayerSpec(layer["key"], {k: self.value(v) for k, v in layer["hyper"].items()}, layer["kind"])
+            hyper = {k: self.value(v) for k, v in layer["hyper"].items()}
+            layer = LayerSpec(layer["key"], hyper, layer["kind"], layer.get("is_composite", False))
         plain = {k: v for k, v in c.items() if k not in NESTED}
         return ModuleCall(
             **plain, args=self.value(c["args"]), kwargs=self.value(c["kwargs"]), outputs=self.value(c["outputs"]),

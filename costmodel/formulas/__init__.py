@@ -98,6 +98,13 @@ from costmodel.formulas.quantised_sequences import (
 )
 from costmodel.formulas.recurrent import gru, lstm, rnn
 from costmodel.formulas.resampling import channel_shuffle, pad, pixel_shuffle, pixel_unshuffle, upsample
+from costmodel.formulas.transformer import (
+    transformer,
+    transformer_decoder,
+    transformer_decoder_layer,
+    transformer_encoder,
+    transformer_encoder_layer,
+)
 from costmodel.formulas.transposed_convolution import conv_transpose
 
 if TYPE_CHECKING:
@@ -115,6 +122,9 @@ GROUPS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     ),
     "activations": (activation, softmax, glu),
     "attention": (scaled_dot_product_attention, multi_head_attention),
+    "transformers": (
+        transformer_encoder_layer, transformer_decoder_layer, transformer_encoder, transformer_decoder, transformer,
+    ),
     "recurrent layers": (lstm, gru, rnn),
     "embeddings": (embedding, embedding_bag),
     "losses": (
@@ -243,6 +253,11 @@ __all__ = [
     "softmax",
     "squeeze_excitation",
     "total",
+    "transformer",
+    "transformer_decoder",
+    "transformer_decoder_layer",
+    "transformer_encoder",
+    "transformer_encoder_layer",
     "triplet_margin_loss",
     "upsample",
     "view",

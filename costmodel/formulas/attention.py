@@ -252,9 +252,7 @@ def _masks(
     shape = (batch * heads, queries, keys) if per_head else (queries, keys)
     for kind, own in ((key_padding_mask, (batch, keys)), (attn_mask, shape)):
         if kind == "bool":
-            # Zeros, written; then -inf selected in place, which reads them and the mask.
-            kernels.append(pointwise_kernel("attention", own, reads=0))
-            kernels.append(pointwise_kernel("attention", own, reads=2 * prod(own)))
+            kernels += mask_made_float(own)
     if not merged:
         return kernels, 0
     for mask, lines in ((attn_mask, prod(shape[:-1])), (key_padding_mask, batch)):
@@ -278,6 +276,12 @@ def _masks(
     both = (batch * heads, queries, keys)
     kernels.append(pointwise_kernel("attention", both, per_element=Work(adds=1), reads=prod(shape) + padding))
     return kernels, prod(both)
+
+
+def mask_made_float(shape: tuple[Count, ...]) -> Iterator[LayerCost]:
+    """Zeros, written; then -inf selected in place, which reads them and the bool mask."""
+    yield pointwise_kernel("attention", shape, reads=0)
+    yield pointwise_kernel("attention", shape, reads=2 * prod(shape))
 
 
 def _mean_over_heads(*, maps: tuple[Count, ...]) -> LayerCost:

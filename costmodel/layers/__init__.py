@@ -4,7 +4,14 @@ Nothing here uses an aten op: what the layer really ran is the other derivation.
 ``LAYERS``.
 """
 
-from costmodel.layers import torch_nn, torch_nn_attention, torch_nn_losses, torch_nn_quantized, torch_nn_sequences
+from costmodel.layers import (
+    torch_nn,
+    torch_nn_attention,
+    torch_nn_losses,
+    torch_nn_quantized,
+    torch_nn_sequences,
+    torch_nn_transformers,
+)
 from costmodel.layers.capture import capture, register_layer
 from costmodel.layers.registry import LAYERS, USER_LAYERS, cost_of
 
@@ -19,4 +26,5 @@ __all__ = [
     "torch_nn_losses",
     "torch_nn_quantized",
     "torch_nn_sequences",
+    "torch_nn_transformers",
 ]

@@ -97,7 +97,7 @@ def _reader_of(layer: Layer) -> Reader:
     def to_spec(found: tuple[tuple[Any, ...], tuple[bool, ...]]) -> LayerSpec:
         hyper, present = found
         by_name = dict(zip(layer.hyper, hyper, strict=True)) | dict(zip(layer.optional_params, present, strict=True))
-        return LayerSpec(key, by_name, kind)
+        return LayerSpec(key, by_name, kind, layer.is_composite)
 
     if layer.also is not None:
         return partial(_read_more, layer.also, read)

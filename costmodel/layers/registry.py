@@ -25,6 +25,8 @@ class Call:
 
     hyper: Mapping[str, Any]
     record: ModuleCall
+    within: Sequence[ModuleCall] = ()
+    """Of a composite: the calls of the modules inside, in order."""
 
     def __getitem__(self, name: str) -> Any:
         return self.hyper[name]
@@ -77,6 +79,8 @@ class Layer:
     """Reads what no attribute holds as it is; ``None`` where no formula covers the module as it is configured."""
     key: str = ""
     """What the record of a call has of it: the type's name, where that is no other type's."""
+    is_composite: bool = False
+    """Whether it is made of layers that have closed forms of their own."""
 
 
 LAYERS: dict[type[nn.Module], Layer] = {}
@@ -106,8 +110,15 @@ def add(
         LAYERS[t] = _BY_KEY[own] = Layer(*names, formula, kind, takes_expanded, also, own)
 
 
-def cost_of(call: ModuleCall) -> LayerCost | None:
-    """The cost of a call in closed form, ``None`` where no formula covers it."""
+def add_composite(module_type: type[nn.Module], *, also: Also, formula: Formula) -> None:
+    """Registers a type of modules that are derived as a whole, beside the layers that they are made of."""
+    key = module_type.__name__
+    layer = Layer((), (), formula, takes_expanded=True, also=also, key=key, is_composite=True)
+    LAYERS[module_type] = _BY_KEY[key] = layer
+
+
+def cost_of(call: ModuleCall, within: Sequence[ModuleCall] = ()) -> LayerCost | None:
+    """The cost of a call in closed form, ``None`` where no formula covers it; ``within`` are the calls inside it."""
     if call.layer is None:
         return None
     if "cost" in call.layer.hyper:
@@ -119,4 +130,4 @@ def cost_of(call: ModuleCall) -> LayerCost | None:
         return None  # no formula covers empty tensors
     if not layer.takes_expanded and any(t.distinct != t.size for t in tensors):
         return None  # and few cover expanded ones, whose elements share memory
-    return layer.formula(Call(call.layer.hyper, call))
+    return layer.formula(Call(call.layer.hyper, call, within))

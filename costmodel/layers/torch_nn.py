@@ -177,6 +177,7 @@ _ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.Hardshrink: "hardshrink", nn.Softshrink: "softshrink", nn.Tanhshrink: "tanhshrink",
     nn.LogSigmoid: "logsigmoid", nn.Threshold: "threshold", nn.Identity: "identity",
 }  # fmt: skip
+ACTIVATION_NAMES = {_type.__name__: _name for _type, _name in _ACTIVATIONS.items()}
 for _type, _name in _ACTIVATIONS.items():
     add(_type, formula=_activation(_name))
 # At inference; in training its slopes are drawn, by a kernel that writes them.

@@ -17,7 +17,7 @@ _ARGUMENTS = (
 )  # fmt: skip
 
 # Until 2.6, and no longer in 2.13, torch makes the result contiguous where a view would do.
-_ALWAYS_COPIED_BACK = tuple(map(int, torch.__version__.split(".")[:2])) <= (2, 6)
+ALWAYS_COPIED_BACK = tuple(map(int, torch.__version__.split(".")[:2])) <= (2, 6)
 
 
 def _multi_head_attention(call: Call) -> LayerCost | None:
@@ -46,7 +46,7 @@ def _multi_head_attention(call: Call) -> LayerCost | None:
         dropout_p=call["dropout"],
         # Dropout is what the fused kernels cannot do: without them the result is contiguous, and is copied back.
         transposed_output=not (call.training and call["dropout"]),
-        add_bias_kv=call["bias_k"], add_zero_attn=call["add_zero_attn"], always_copied_back=_ALWAYS_COPIED_BACK,
+        add_bias_kv=call["bias_k"], add_zero_attn=call["add_zero_attn"], always_copied_back=ALWAYS_COPIED_BACK,
     )  # fmt: skip
     unread = is_causal and padding_mask is None and not need_weights and kind_of_mask(attn_mask) == "float"
     repeated = sum(again(mask) for mask in (padding_mask, None if unread else attn_mask))

@@ -162,10 +162,12 @@ class _Writer:
         return {"tensors": self.tensors, **{key: value for key, value in optional.items() if value}, **body}
 
     def call(self, c: ModuleCall) -> dict[str, Any]:
-        layer = None
+        layer: dict[str, Any] | None = None
         if c.layer is not None:
             hyper = {k: self.value(v) for k, v in c.layer.hyper.items()}
             layer = {"key": c.layer.key, "hyper": hyper, "kind": c.layer.kind}
+            if c.layer.is_composite:
+                layer["is_composite"] = True
         plain = {f.name: getattr(c, f.name) for f in fields(c) if f.name not in NESTED}
         return {
             **plain, "args": self.value(c.args), "kwargs": self.value(c.kwargs), "outputs": self.value(c.outputs),

@@ -197,7 +197,7 @@ class Kernels(TorchDispatchMode):
         result = func(*args, **kwargs)
         outputs = list(_tensors(result))
         operands = list({id(t): t for t in _tensors((args, kwargs))}.values())
-        if func.is_view or name == "_unsafe_view" or name.startswith(("empty", "new_empty", "_local_scalar")):
+        if func.is_view or name == "_unsafe_view" or name.startswith(("empty", "new_empty")):
             return result
         if name not in ("native_batch_norm", "max_pool2d_with_indices", "lstm", "gru", "rnn_tanh", "rnn_relu"):
             outputs = outputs[:1]  # the others are kept for a backward pass

@@ -14,6 +14,7 @@ from costmodel import formulas as f
 
 SIZE = (14, 14)
 SEQUENCE = {"queries": 6, "keys": 5, "batch": 2}
+TRANSFORMER = {"d_model": 8, "nhead": 4, "dim_feedforward": 12, "batch": 2}
 CELLS = {"input_size": 3, "hidden_size": 4, "length": 5, "batch": 2}
 
 CALLS: dict[str, dict[str, Any]] = {
@@ -50,6 +51,11 @@ CALLS: dict[str, dict[str, Any]] = {
     "glu": {"shape": (2, 8)},
     "scaled_dot_product_attention": {"heads": 4, "head_dim": 8, "mask": "float", **SEQUENCE},
     "multi_head_attention": {"embed_dim": 8, "num_heads": 4, "inputs": "distinct", "kdim": 3, **SEQUENCE},
+    "transformer_encoder_layer": {**TRANSFORMER, "length": 5},
+    "transformer_decoder_layer": {**TRANSFORMER, "length": 5, "memory_length": 6, "tgt_mask": "bool"},
+    "transformer_encoder": {**TRANSFORMER, "length": 5, "num_layers": 3, "norm": True, "mask": "bool"},
+    "transformer_decoder": {**TRANSFORMER, "length": 5, "memory_length": 6, "num_layers": 3, "norm_first": True},
+    "transformer": {**TRANSFORMER, "src_length": 5, "tgt_length": 6, "num_encoder_layers": 2, "activation": "gelu"},
     "lstm": {**CELLS, "num_layers": 2, "proj_size": 2},
     "gru": {**CELLS, "num_layers": 2, "bidirectional": True},
     "rnn": CELLS,
