@@ -16,11 +16,12 @@ from tests.ops._work_of_elements import PER_ELEMENT
 from tests.ops._work_of_examples import BY_EXAMPLE
 from tests.ops._work_of_gradients import OF_ACTIVATIONS, OF_GRADIENTS
 from tests.ops._work_of_layers import BY_LAYER
+from tests.ops._work_of_low_precision import OF_LOW_PRECISION
 from tests.ops._work_of_matrices import OF_MATRICES
 from tests.ops.test_registry import OURS
 
 OF_EACH = PER_ELEMENT | OF_ACTIVATIONS
-COUNTED = BY_EXAMPLE | BY_LAYER | OF_MATRICES | OF_GRADIENTS
+COUNTED = BY_EXAMPLE | BY_LAYER | OF_MATRICES | OF_GRADIENTS | OF_LOW_PRECISION
 TABLES = OF_EACH | COUNTED
 ATEN = [target for target in OURS if target.startswith("aten.") and runnable(target) is not None]
 
@@ -53,7 +54,7 @@ def expected(target: str, records: list[OpCall]) -> list[Work]:
 
 def test_no_op_is_counted_twice() -> None:
     """An op stands in one table."""
-    tables = (PER_ELEMENT, BY_EXAMPLE, BY_LAYER, OF_MATRICES, OF_ACTIVATIONS, OF_GRADIENTS)
+    tables = (PER_ELEMENT, BY_EXAMPLE, BY_LAYER, OF_MATRICES, OF_ACTIVATIONS, OF_GRADIENTS, OF_LOW_PRECISION)
     assert len(TABLES) == sum(map(len, tables))
     assert not TABLES.keys() - set(map(name_of, OURS))
 
