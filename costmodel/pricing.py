@@ -19,6 +19,8 @@ _PRODUCTS = frozenset({
 })  # fmt: skip
 """Kinds of op whose outputs count as activations."""
 
+_QUANTISED = frozenset({"qint8", "quint8"})
+
 
 @dataclass(frozen=True, eq=False)
 class PricedOp:
@@ -51,9 +53,12 @@ class PricedOp:
     def dtype(self) -> str:
         """The dtype it computes in: that of the first floating tensor among its inputs, then its outputs.
 
-        Arithmetic on complex numbers is counted, and done, on their parts.
+        Arithmetic on complex numbers is counted, and done, on their parts. Products of quantised tensors are products
+        of integers; what else is done to those is done in real numbers.
         """
         dtypes = [real_dtype(t.dtype) for t in (*(tensor for _, tensor in self.call.tensors()), *self.call.outputs)]
+        if not _QUANTISED.isdisjoint(dtypes):
+            return "int8" if self.work.macs else "float32"
         return next((dtype for dtype in dtypes if "float" in dtype), dtypes[0] if dtypes else "float32")
 
     @cached_property

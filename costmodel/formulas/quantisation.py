@@ -196,6 +196,12 @@ def quantised_conv_transpose(
     return _on_product(dense, inputs=batch * c_in * prod(size), how=how)
 
 
+QUANTISED_ACTIVATIONS = (
+    "relu6", "hardswish", "leaky_relu", "elu", "celu", "sigmoid", "prelu", "softmax", "tanh", "hardsigmoid", "gelu",
+    "gelu_tanh",
+)  # fmt: skip
+
+
 @public
 def quantised_activation(*, name: str, shape: Sequence[Count] | Count, dim: int = -1) -> LayerCost:
     """An activation of N quantised numbers: computed in real numbers, and put on the grid of the output.
@@ -209,9 +215,7 @@ def quantised_activation(*, name: str, shape: Sequence[Count] | Count, dim: int 
     >>> quantised_activation(name="hardswish", shape=100).flops
     1100
     """
-    require_one_of(
-        name=name, choices=("relu6", "hardswish", "leaky_relu", "elu", "celu", "sigmoid", "prelu", "softmax")
-    )
+    require_one_of(name=name, choices=QUANTISED_ACTIVATIONS)
     cost = activation(name=name, shape=shape, dim=dim)
     if name == "relu6":
         return cost

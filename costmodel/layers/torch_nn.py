@@ -162,12 +162,19 @@ add(nn.RMSNorm, hyper="normalized_shape", optional_params="weight", formula=_rms
 add(nn.LocalResponseNorm, hyper="size alpha beta k", formula=_local_response_norm, kind="norm")
 
 
+_ON_REAL_NUMBERS = frozenset({"sigmoid", "tanh", "hardsigmoid", "leaky_relu", "gelu", "gelu_tanh"})
+"""Activations that dequantise what is quantised; all others of ``torch.nn`` work on the integers."""
+
+
 def _activation(name: str) -> Formula:
-    return lambda call: (
-        None
-        if call.complex_valued and f.ACTIVATIONS[name].complex_work is None
-        else f.activation(name=name, shape=call.shape, complex_valued=call.complex_valued)
-    )
+    def cost_of(call: Call) -> LayerCost | None:
+        if call.complex_valued and f.ACTIVATIONS[name].complex_work is None:
+            return None
+        if name in _ON_REAL_NUMBERS and call.inputs[0].dtype.startswith("q"):
+            return f.quantised_activation(name=name, shape=call.shape)
+        return f.activation(name=name, shape=call.shape, complex_valued=call.complex_valued)
+
+    return cost_of
 
 
 _ACTIVATIONS: dict[type[nn.Module], str] = {
@@ -185,10 +192,8 @@ add(nn.RReLU, formula=lambda call: None if call.training else f.activation(name=
 add(
     nn.GELU,
     hyper="approximate",
-    formula=lambda call: f.activation(
-        name="gelu_tanh" if call["approximate"] == "tanh" else "gelu", shape=call.shape
-    ),
-)  # fmt: skip
+    formula=lambda call: _activation("gelu_tanh" if call["approximate"] == "tanh" else "gelu")(call),
+)
 add(
     nn.PReLU,
     hyper="num_parameters",

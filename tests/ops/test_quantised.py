@@ -184,6 +184,67 @@ def test_two_layers_of_one_shape_are_two() -> None:
     assert p.active_params == 144
 
 
+# 96 numbers; a hard sigmoid is an add, two comparisons and a division.
+ELEMENTWISE = [
+    ("aten.relu.default", torch.relu, Work(compares=1)),
+    ("aten.sigmoid.default", torch.sigmoid, DEQUANTISE + Work(transcendentals=1, adds=1, divides=1) + QUANTISE),
+    ("aten.tanh.default", torch.tanh, DEQUANTISE + Work(transcendentals=1) + QUANTISE),
+    ("quantized.add.default", lambda x: ops.add(x, x, 0.1, 0), DEQUANTISE.times(2) + Work(adds=1) + QUANTISE),
+    ("quantized.add_relu.default", lambda x: ops.add_relu(x, x, 0.1, 0),
+     DEQUANTISE.times(2) + Work(adds=1, compares=1) + QUANTISE),
+    ("quantized.mul.default", lambda x: ops.mul(x, x, 0.1, 0), Work(adds=2, multiplies=1) + QUANTISE),
+    ("quantized.mul_scalar.default", lambda x: ops.mul_scalar(x, 2.0), Work()),
+    ("quantized.mul_scalar.default", lambda x: ops.mul_scalar(x, -2.0), Work(adds=1)),
+    ("quantized.hardswish.default", lambda x: ops.hardswish(x, 0.1, 0),
+     DEQUANTISE + Work(adds=1, compares=2, divides=1, multiplies=1) + QUANTISE),
+    ("quantized.celu.default", lambda x: ops.celu(x, 0.1, 0),
+     DEQUANTISE + Work(compares=1, transcendentals=1, adds=1, multiplies=1, divides=1) + QUANTISE),
+    ("quantized.clamp.default", lambda x: ops.clamp(x, 0.0, 1.0), Work(compares=2)),
+    ("quantized.clamp.default", lambda x: ops.clamp(x, 0.0, None), Work(compares=1)),
+    ("aten.dequantize.self", torch.dequantize, DEQUANTISE),
+    ("aten.int_repr.default", torch.int_repr, Work()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "function", "each"), ELEMENTWISE)
+def test_arithmetic_of_each_number(op: str, function: Function, each: Work) -> None:
+    """Integers to real numbers, what the function does, and back."""
+    assert work_of(op, function, X) == each.times(96)
+
+
+def test_concatenated_and_multiplied_maps() -> None:
+    """Every number of every part is brought to the grid of the result; factors become real once each."""
+    cat = work_of("quantized.cat.default", lambda x: ops.cat([x, x], 1, 0.1, 0), X)
+    assert cat == (DEQUANTISE + QUANTISE).times(192)
+    matmul = work_of("quantized.matmul.default", lambda x: ops.matmul(x, x.transpose(2, 3), 0.1, 0), X)
+    assert matmul == Work(macs=96 * 4) + DEQUANTISE.times(192) + QUANTISE.times(96)
+
+
+def test_pools_compare_integers() -> None:
+    """Three comparisons for each of 24 windows of 4."""
+    assert work_of(
+        "quantized.max_pool2d.default", lambda x: ops.max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], False), X
+    ) == Work(compares=72)
+
+
+def test_adding_a_number_is_a_lower_bound() -> None:
+    """Whether integers change, or the zero point alone, is decided by values."""
+    p = profiled(lambda x: ops.add_scalar(x, 2.0), X)
+    assert not p.is_exact
+    assert "moves the zero point" in p.coverage.bounds[0].why
+
+
+def test_products_of_integers_run_at_the_rate_of_integers() -> None:
+    """What is done to real numbers, before and after, at that of real numbers."""
+    packed = ops.linear_prepack(weight(6, 8), torch.rand(6))
+    p = profiled(
+        lambda x: ops.linear(torch.quantize_per_tensor(x, 0.1, 0, torch.quint8), packed, 0.1, 0), torch.rand(5, 8)
+    )
+    assert [op.dtype for op in p.pricing.ops] == ["float32", "int8"]
+    bound = costmodel.profile(nn.Sequential(nnqd.Linear(8, 6)), (5, 8)).roofline("h100")
+    assert [layer.peak for layer in bound.layers] == ["int8"]
+
+
 def test_every_op_on_quantised_tensors_has_a_rule() -> None:
     """Those of torch's dispatcher, but for a list with reasons."""
     missing = [op for op in quantised_ops() if find(op) is None and not any(part in op for part in NO_RULE)]
