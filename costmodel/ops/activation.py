@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from costmodel.access import AccessMap, Affine, All
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
+from costmodel.ops.access import pointwise
 from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import ONE_FUNCTION, each, elementwise, float_casts, per_element
@@ -124,6 +125,13 @@ register(
     _activation(
         "log_sigmoid", Work(transcendentals=2, adds=1), inplace=False, outputs=_contiguous, temporaries=_buffer,
         source="torch.nn.LogSigmoid: -log(1 + exp(-x))",
+    ),
+    Rule(
+        targets=("aten.log_sigmoid_forward.default",), kind=always("activation"),
+        outputs=lambda args: (_contiguous(args), _contiguous(args)),
+        work=per_element(Work(transcendentals=2, adds=1)), traffic=every_argument, access=pointwise,
+        temporaries=contiguous("self"), fusible=True, source="torch.nn.LogSigmoid, which keeps exp(-|x|)",
+        free_because=None, examples=(example(_X),),
     ),
     elementwise(
         "aten.gelu.default", "aten.gelu_.default", work=_gelu_work, kind="activation", outputs=_like_self,

@@ -10,12 +10,12 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
-_NEAREST, _CUBIC = 1, 2
+NEAREST, CUBIC = 1, 2
 """``interpolation_mode``; 0 is linear."""
 
 # The four weights of one axis, from cubic convolution's two polynomials in Horner's form: inner taps
 # ((A + 2) t - (A + 3)) t t + 1, outer taps ((A t - 5 A) t + 8 A) t - 4 A, at the distances t, 1 - t, t + 1 and 2 - t.
-_CUBIC_WEIGHTS = Work(multiplies=3, adds=2).times(2) + Work(multiplies=3, adds=3).times(2) + Work(adds=3)
+CUBIC_WEIGHTS = Work(multiplies=3, adds=2).times(2) + Work(multiplies=3, adds=3).times(2) + Work(adds=3)
 
 
 def _sampled(axes: int) -> Callable[[Arguments], TensorSpec]:
@@ -31,18 +31,22 @@ def _sampled(axes: int) -> Callable[[Arguments], TensorSpec]:
     return outputs
 
 
+def unnormalised(*, align_corners: bool) -> Work:
+    """A coordinate in pixels, from -1 .. 1: (g + 1) / 2 (size - 1), or ((g + 1) size - 1) / 2 between outer edges."""
+    return Work(adds=1 if align_corners else 2, multiplies=1, divides=1)
+
+
 def _sampling_work(axes: int) -> Callable[[OpCall], Work]:
     def work(call: OpCall) -> Work:
         args, y = call.args, call.outputs[0]
         coordinates = args["grid"].size
         points = coordinates // axes
-        # From -1 .. 1 to pixels: (g + 1) / 2 (size - 1), or ((g + 1) size - 1) / 2 between the pixels' outer edges.
-        total = Work(adds=1 if args["align_corners"] else 2, multiplies=1, divides=1).times(coordinates)
-        if args["interpolation_mode"] == _NEAREST:
+        total = unnormalised(align_corners=args["align_corners"]).times(coordinates)
+        if args["interpolation_mode"] == NEAREST:
             return total
-        if args["interpolation_mode"] == _CUBIC:
+        if args["interpolation_mode"] == CUBIC:
             # The distance t to the pixel before, four weights an axis, and a row of 4 at a time for each channel.
-            per_axis, taps = Work(adds=1) + _CUBIC_WEIGHTS, 4
+            per_axis, taps = Work(adds=1) + CUBIC_WEIGHTS, 4
             combined = Work(multiplies=taps, adds=taps - 1).times(taps + 1)
             return total + per_axis.times(coordinates) + combined.times(y.size)
         # The distances to both neighbours on each axis, one product of them for each corner, then their weighted sum.
@@ -84,7 +88,7 @@ def _sampler(axes: int) -> Rule:
         source="Jaderberg et al., Spatial Transformer Networks, arXiv:1506.02025, section 3.3", free_because=None,
         examples=tuple(
             example(x, grid, mode, 0, corners)
-            for mode, corners in ((0, False), (1, False), (0, True), (2, False)) if axes == 2 or mode < _CUBIC
+            for mode, corners in ((0, False), (1, False), (0, True), (2, False)) if axes == 2 or mode < CUBIC
         ),
     )  # fmt: skip
 

@@ -49,6 +49,18 @@ def of_examples(*works: Work) -> tuple[Work, ...]:
     return works
 
 
+def _pulls(sums: int) -> tuple[Work, ...]:
+    """Of a pair of 4 components, by the norms 1, 2, 3 and infinity."""
+    both = W(adds=4 + sums)
+    return (both, both + W(divides=1, multiplies=4), both + W(transcendentals=5, divides=1, multiplies=8),
+            both + W(compares=4))  # fmt: skip
+
+
+# ((g + 1) size - 1) / 2
+_COORDINATE = W(adds=2, multiplies=1, divides=1)
+# Two inner taps, two outer ones, and the three other distances.
+_CUBIC = W(multiplies=3, adds=2).times(2) + W(multiplies=3, adds=3).times(2) + W(adds=3)
+
 OF_GRADIENTS: dict[str, tuple[Work, ...]] = {
     "_log_softmax_backward_data": of_examples(W(transcendentals=24, multiplies=24, adds=8 * 2 + 24)),
     # The half of (2, 6, 4).
@@ -136,6 +148,36 @@ OF_GRADIENTS: dict[str, tuple[Work, ...]] = {
     "_scaled_dot_product_flash_attention_for_cpu_backward": of_examples(
         W(macs=5 * 280 * 8, multiplies=3 * 280 + 40 * 8, adds=2 * 280 + 40 * 7, transcendentals=280)
     ),
+    # 30 pairs of 4 components, or 10 pairs that pull both points: the difference, by the order, and the sum.
+    "_cdist_backward": tuple(w.times(30) for w in _pulls(sums=4)),
+    "_pdist_backward": tuple(w.times(10) for w in _pulls(sums=8)),
+    # 24 points of 3 channels: two coordinates each, then by hand in tests/ops/test_gradients.py.
+    "grid_sampler_2d_backward": of_examples(
+        _COORDINATE.times(48)
+        + W(
+            adds=4 * 24,
+            multiplies=4 * 24 + 4 * 72,
+        )
+        + W(adds=4 * 72)
+        + W(multiplies=24 * (12 + 2 * (4 + 1)), adds=24 * (8 + 2 * 3)),
+        _COORDINATE.times(48) + W(adds=72),
+        _COORDINATE.times(48)
+        + (W(adds=1) + _CUBIC).times(48)
+        + W(multiplies=16 * 24 + 16 * 72, adds=16 * 72)
+        + W(multiplies=8, adds=6).times(48)
+        + W(multiplies=24 * (48 + 2 * (32 + 1)), adds=24 * (32 + 2 * 15)),
+    ),
+    # 48 points of 3 channels, 3 coordinates each, 8 corners.
+    "grid_sampler_3d_backward": of_examples(
+        _COORDINATE.times(144)
+        + W(adds=6 * 48, multiplies=16 * 48 + 8 * 144)
+        + W(adds=8 * 144)
+        + W(multiplies=48 * (24 + 3 * (16 + 1)), adds=48 * (16 + 3 * 7)),
+        _COORDINATE.times(144) + W(adds=144),
+    ),
+    "batch_norm_backward": of_examples((_CHANNEL + W(divides=2, multiplies=121, adds=120)).times(4)),
+    "_embedding_bag_backward": of_examples(W(adds=28)),
+    "log_sigmoid_forward": of_examples(W(transcendentals=2, adds=1).times(48)),
     "embedding_dense_backward": of_examples(W(adds=24), W(adds=24, divides=24)),
     "_embedding_bag_dense_backward": of_examples(W(adds=28), W(adds=28, divides=28)),
     "_embedding_bag_per_sample_weights_backward": of_examples(W(multiplies=28, adds=21)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from itertools import product
 from typing import Any
 
@@ -758,6 +759,90 @@ def test_fused_attention(masked: bool) -> None:
         **dict(zip(names, four, strict=True)), out=out, logsumexp=lse, dropout_p=0.0, is_causal=False, attn_mask=mask,
     )  # fmt: skip
     assert macs == 5 * 3 * 5 * 4
+
+
+@pytest.mark.parametrize("order", [1.0, 2.0, 3.0, math.inf])
+def test_distances(order: float) -> None:
+    """Each pair pulls by the derivative of the p-norm of its difference."""
+    a, b = torch.randn(3, 4), torch.randn(5, 4)
+    g, d = torch.randn(3, 5), torch.cdist(a, b, order)
+
+    def slope(x: Number, g: Number, norm: Number, once: Any) -> Number:
+        if order == 1:
+            return Number(math.copysign(g.value, x.value * g.value) if g.value else 0, x.tally)
+        if order == math.inf:
+            greatest = x < norm  # compared
+            return Number(0 if greatest and abs(x.value) < norm.value - 1e-6 else math.copysign(1, x.value) * g.value,
+                          x.tally)  # fmt: skip
+        if order == 2:
+            return x * once
+        return x * x.of(lambda v: abs(v) ** (order - 2)) * once
+
+    def run(a: Any, b: Any, g: Any, d: Any) -> Any:
+        found = []
+        for i in range(3):
+            sums = [Number(0, a[0][0].tally)] * 4
+            for j in range(5):
+                once = g[i][j]
+                if order == 2:
+                    once = g[i][j] / d[i][j]
+                elif order == 3:
+                    once = g[i][j] / d[i][j].of(lambda v: v ** (order - 1))
+                differences = [x - y for x, y in zip(a[i], b[j], strict=True)]
+                sums = [s + slope(x, g[i][j], d[i][j], once) for s, x in zip(sums, differences, strict=True)]
+            found.append(sums)
+        return found
+
+    result, done = counted(run, a, b, g, d)
+    torch.testing.assert_close(values(result).float(), torch.ops.aten._cdist_backward(g, a, b, order, d))
+    names = [argument.name for argument in torch.ops.aten._cdist_backward.default._schema.arguments]
+    assert done == work("aten._cdist_backward.default", **dict(zip(names, (g, a, b, order, d), strict=True)))
+    # All pairs of 5 points: as above, and the other point pushed.
+    pairs = torch.nn.functional.pdist(b, order)
+    per_pair = work("aten._pdist_backward.default", **{names[0]: torch.ones(10)}, self=b, p=order, pdist=pairs)
+    assert per_pair == Work(**{name: n * 10 // 15 for name, n in vars_of(done).items()}) + Work(adds=4 * 10)
+
+
+def test_sampling() -> None:
+    """Of one point and two channels, by the derivative of a bilinear sample."""
+    x, grid, g = torch.randn(1, 2, 4, 4), torch.tensor([[[[0.1, -0.3]]]]), torch.randn(1, 2, 1, 1)
+    column, row = (((float(c) + 1) * 4 - 1) / 2 for c in grid.flatten())
+    i, j = int(row), int(column)
+
+    def run(v: Any, g: Any, at: Any) -> Any:
+        px, py = (((c + 1) * 4 - 1) / 2 for c in at)
+        far_x, near_x, far_y, near_y = px - j, (j + 1) - px, py - i, (i + 1) - py
+        corners = [(0, 0, near_y, near_x), (0, 1, near_y, far_x), (1, 0, far_y, near_x), (1, 1, far_y, far_x)]
+        of_input, sums = {}, []
+        for a, b, wy, wx in corners:
+            weight = wy * wx
+            for c in range(2):
+                of_input[c, i + a, j + b] = g[c][0][0] * weight + 0
+            sums.append(total([g[c][0][0] * v[c][i + a][j + b] for c in range(2)]))
+        signs = [(-1, -1), (-1, 1), (1, -1), (1, 1)]
+        of_x = total([signed(s * wy, sx) for s, (_, _, wy, _), (_, sx) in zip(sums, corners, signs, strict=True)])
+        of_y = total([signed(s * wx, sy) for s, (_, _, _, wx), (sy, _) in zip(sums, corners, signs, strict=True)])
+        return of_input, (of_x * 2.0, of_y * 2.0)
+
+    (of_input, of_grid), done = counted(run, x[0], g[0], grid.flatten())
+    arguments: dict[str, Any] = {
+        "grad_output": g, "input": x, "grid": grid, "interpolation_mode": 0, "padding_mode": 0, "align_corners": False,
+    }  # fmt: skip
+    expected = torch.ops.aten.grid_sampler_2d_backward(*arguments.values(), [True, True])
+    for (c, a, b), number in of_input.items():
+        assert math.isclose(value_of(number), float(expected[0][0, c, a, b]), rel_tol=1e-4, abs_tol=1e-6)
+    torch.testing.assert_close(values(list(of_grid)).float(), expected[1].flatten(), rtol=1e-4, atol=1e-5)
+    assert work("aten.grid_sampler_2d_backward.default", **arguments, output_mask=[True, True]) == done
+
+
+def signed(x: Number, sign: int) -> Number:
+    """A number or its opposite; signs are not arithmetic."""
+    return x if sign > 0 else -x
+
+
+def vars_of(work: Work) -> dict[str, int]:
+    """The counts by their names."""
+    return {field.name: getattr(work, field.name) for field in fields(Work)}
 
 
 def test_embeddings() -> None:

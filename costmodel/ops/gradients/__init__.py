@@ -10,12 +10,14 @@ from costmodel.ops.gradients import (
     along_a_dimension,
     attention,
     convolution,
+    distance,
     indexing,
     loss,
     normalisation,
     padding,
     pooling,
     resampling,
+    warping,
 )
 
 __all__ = [
@@ -23,10 +25,12 @@ __all__ = [
     "along_a_dimension",
     "attention",
     "convolution",
+    "distance",
     "indexing",
     "loss",
     "normalisation",
     "padding",
     "pooling",
     "resampling",
+    "warping",
 ]

@@ -89,6 +89,12 @@ register(
         ),
     ),
     Rule(
+        targets=("aten._embedding_bag_backward.default",), kind=always("embedding"), outputs=_table,
+        work=_bag_work, traffic=every_argument, access=everything, temporaries=_bag_temporaries, fusible=False,
+        source="torch.nn.EmbeddingBag: each row gets its bag's gradient", free_because=None,
+        examples=(example(_GRADS, _INDICES, _OFFSETS, _BAGS, _OFFSETS, _OFFSETS, 10, False, 0, False, None),),
+    ),
+    Rule(
         targets=("aten._embedding_bag_per_sample_weights_backward.default",), kind=always("embedding"),
         outputs=_bag_weights, work=_bag_weights_work, traffic=every_argument, access=everything,
         temporaries=no_temporaries, fusible=False, source="torch.nn.EmbeddingBag: a dot product for each weight",

@@ -91,6 +91,11 @@ def _batch_norm_traffic(call: OpCall) -> Traffic:
     return moved([t for name in names if (t := args[name]) is not None], call.outputs)
 
 
+def _renamed(args: Arguments) -> Arguments:
+    """The arguments of ``batch_norm_backward`` by the names of ``native_batch_norm_backward``."""
+    return {**args, "train": args["update"], "save_invstd": args["save_var"]}
+
+
 # Over the elements of each sample --------------------------------------------------------------------------------
 
 
@@ -214,6 +219,15 @@ register(
             example(_X, _X, None, None, None, _C, _C, True, 1e-5, [True, False, False]),
             example(_X, _X, _C, _C, _C, _C, _C, True, 1e-5, [False, True, True]),
         ),
+    ),
+    Rule(
+        targets=("aten.batch_norm_backward.default",), kind=always("norm"),
+        outputs=lambda args: _batch_norm(_renamed(args)),
+        work=lambda call: _batch_norm_work(OpCall(call.op, _renamed(call.args), call.outputs)),
+        traffic=lambda call: _batch_norm_traffic(OpCall(call.op, _renamed(call.args), call.outputs)),
+        access=everything, temporaries=no_temporaries, fusible=False,
+        source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, section 3", free_because=None,
+        examples=(example(_X, _X, _C, _C, _C, _C, _C, True, 1e-5, _ALL, TensorSpec((0,), "uint8")),),
     ),
     _rule(
         "aten.native_layer_norm_backward.default", _layer_norm, _layer_norm_work,
