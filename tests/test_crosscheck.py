@@ -60,7 +60,6 @@ def packed(x: torch.Tensor) -> Any:
 @pytest.mark.parametrize(("layer", "shape", "given"), [
     (nn.Flatten(), (2, 3, 4, 4), lambda x: x.to(memory_format=torch.channels_last)),
     (nn.Flatten(0), (2, 3), torch.sum),
-    (nn.Softmax(0), (2, 3), torch.sum),
     (nn.Conv2d(3, 8, 3), (1, 1, 8, 8), lambda x: x.expand(-1, 3, -1, -1)),
     (nn.LayerNorm(8), (1, 5, 8), lambda x: x.expand(4, -1, -1)),
     (nn.LSTM(6, 9, batch_first=True), (2, 4, 6), packed),

@@ -21,6 +21,7 @@ SEQUENCE = (2, 6, 9)
 VOLUME = (1, 2, 5, 6, 7)
 TOKENS = (4, 3, 5)
 WORDS = costmodel.Input((2, 3), torch.int64)
+BAGS = (costmodel.Input((7,), torch.int64), costmodel.Input((3,), torch.int64))
 
 
 def without_bias(norm: nn.Module) -> nn.Module:
@@ -60,6 +61,13 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
     (nn.LayerNorm(10, elementwise_affine=False), B),
     (nn.GroupNorm(3, 6), B),
     (nn.GroupNorm(3, 6, affine=False), B),
+    (nn.GroupNorm(3, 6), torch.ones(2, 12, 10, 6).movedim(-1, 1)),
+    (nn.GroupNorm(3, 6), torch.ones(2, 10, 12, 6).transpose(1, 3)),
+    *((norm, (0, 6, *size)) for norms, size in (
+        ((nn.BatchNorm1d(6), nn.BatchNorm1d(6, track_running_stats=False)), ()),
+        ((nn.BatchNorm2d(6, affine=False), nn.LayerNorm(10), nn.RMSNorm((12, 10))), (12, 10)),
+        ((nn.BatchNorm3d(6, momentum=None),), (3, 4, 5)),
+      ) for norm in norms),
     (without_bias(nn.GroupNorm(3, 6)), B),
     (nn.InstanceNorm1d(6), SEQUENCE),
     (without_bias(nn.InstanceNorm1d(6, affine=True)), SEQUENCE),
@@ -82,6 +90,8 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
     (nn.PReLU(), B),
     (nn.Threshold(0.1, 2), B),
     (nn.Softmax(1), B),
+    *((make(None), shape) for make in (nn.Softmax, nn.LogSoftmax, nn.Softmin) for shape in ((7,), (2, 7), SEQUENCE, B)),
+    *((make(0), torch.ones(())) for make in (nn.Softmax, nn.LogSoftmax, nn.Softmin)),
     (nn.LogSoftmax(-1), B),
     (nn.Softmin(1), B),
     (nn.GLU(1), B),
@@ -101,6 +111,10 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
     (nn.AdaptiveMaxPool1d(4, return_indices=True), SEQUENCE),
     (nn.AdaptiveMaxPool2d((5, 7)), B),
     (nn.AdaptiveMaxPool3d(2), VOLUME),
+    (nn.FractionalMaxPool2d(2, output_size=(3, 4)), B),
+    (nn.FractionalMaxPool2d((2, 3), output_ratio=0.4, return_indices=True), (6, 12, 10)),
+    (nn.FractionalMaxPool2d(2, output_size=3, _random_samples=torch.rand(2, 6, 2)), B),
+    (nn.FractionalMaxPool3d(2, output_ratio=(0.5, 0.3, 0.4)), VOLUME),
     (nn.LPPool1d(2, 3), SEQUENCE),
     (nn.LPPool2d(2, 3), B),
     (nn.LPPool3d(2, 2), VOLUME),
@@ -111,8 +125,19 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
     (nn.GRU(5, 7, 2), TOKENS),
     (nn.GRU(5, 7), (4, 5)),
     (nn.RNN(5, 7, nonlinearity="relu", bias=False), TOKENS),
+    *((cell(5, 7, bias), inputs) for cell in (nn.RNNCell, nn.GRUCell) for bias in (True, False)
+      for inputs in ((3, 5), (5,), ((3, 5), (3, 7)), ((5,), (7,)))),
+    *((nn.LSTMCell(5, 7, bias), inputs) for bias in (True, False)
+      for inputs in ((3, 5), (5,), ((3, 5), ((3, 7), (3, 7))), ((5,), ((7,), (7,))))),
+    (nn.RNNCell(5, 7, nonlinearity="relu"), (3, 5)),
     (nn.Embedding(9, 4), WORDS),
-    *((nn.EmbeddingBag(9, 4, mode=mode), WORDS) for mode in ("mean", "sum", "max")),
+    *((nn.Embedding(9, 4, max_norm=1.0, norm_type=p), WORDS) for p in (2.0, 1.0, 0.5, float("inf"))),
+    (nn.Embedding(4, 3, max_norm=1.0), WORDS),
+    *((nn.EmbeddingBag(9, 4, mode=mode), inputs) for mode in ("mean", "sum", "max") for inputs in (WORDS, BAGS)),
+    (nn.EmbeddingBag(9, 4, mode="sum", include_last_offset=True), BAGS),
+    (nn.EmbeddingBag(9, 4, mode="sum"), (*BAGS, (7,))),
+    (nn.EmbeddingBag(9, 4, mode="sum"), {"input": WORDS, "per_sample_weights": (2, 3)}),
+    (nn.EmbeddingBag(9, 4, max_norm=1.0), WORDS),
     (nn.Upsample(scale_factor=2), B),
     (nn.Upsample(scale_factor=2, mode="linear"), SEQUENCE),
     (nn.Upsample(scale_factor=2, mode="bilinear"), B),
@@ -138,6 +163,16 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
     (nn.ReplicationPad1d(1), SEQUENCE),
     (nn.ReplicationPad2d(1), B),
     (nn.ReplicationPad3d(1), VOLUME),
+    (nn.CircularPad1d((1, 2)), SEQUENCE),
+    (nn.CircularPad2d((1, 2, 0, 3)), B),
+    (nn.CircularPad3d((1, 0, 0, 2, 2, 1)), VOLUME),
+    *((pad(1), shape) for pads, shape in (
+        ((nn.ZeroPad1d, nn.ReflectionPad1d, nn.ReplicationPad1d, nn.CircularPad1d), (6, 9)),
+        ((nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d), (6, 12, 10)),
+        ((nn.ZeroPad3d, nn.ReflectionPad3d, nn.ReplicationPad3d, nn.CircularPad3d), (2, 5, 6, 7)),
+      ) for pad in pads),
+    (nn.ConstantPad1d(2, 1.0), (9,)),
+    (nn.ConstantPad2d((1, -2, 3, 0), 1.0), (2, 3, 4, 9, 9)),
     (nn.MultiheadAttention(8, 2, kdim=6, vdim=4), ((5, 2, 8), (7, 2, 6), (7, 2, 4))),
     (nn.MultiheadAttention(8, 2, bias=False), ((5, 2, 8), (7, 2, 8), (7, 2, 8))),
 ]  # fmt: skip
@@ -168,6 +203,7 @@ COMPLEX_CASES: list[tuple[nn.Module, Any]] = [
     (nn.GRU(5, 7, 2), TOKENS),
     (nn.GRU(5, 7), (4, 5)),
     (nn.RNN(5, 7), TOKENS),
+    *((cell(5, 7), shape) for cell in (nn.RNNCell, nn.GRUCell, nn.LSTMCell) for shape in ((3, 5), (5,))),
     (nn.PixelShuffle(2), (2, 8, 4, 4)),
     (nn.ChannelShuffle(3), B),
     (nn.Flatten(), B),
@@ -196,7 +232,8 @@ def check(model: nn.Module, inputs: Any, mode: Any = "eval") -> None:
     assert verdict.mismatches == []
 
 
-@pytest.mark.filterwarnings("ignore:Using padding=.same.")  # torch says that it pads beforehand; so do both wings
+# torch says that it pads beforehand, as both derivations do; and that a softmax had better name its axis.
+@pytest.mark.filterwarnings("ignore:Using padding=.same.", "ignore:Implicit dimension choice")
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize(("model", "inputs"), LAYER_CASES, ids=lambda v: str(v).partition("\n")[0][:60])
 def test_closed_form_and_trace_agree(model: nn.Module, inputs: Any, mode: Any) -> None:

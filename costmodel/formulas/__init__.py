@@ -73,6 +73,7 @@ from costmodel.formulas.pooling import (
     adaptive_avg_pool,
     adaptive_max_pool,
     avg_pool,
+    fractional_max_pool,
     global_avg_pool,
     global_max_pool,
     lp_pool,
@@ -96,7 +97,7 @@ from costmodel.formulas.quantised_sequences import (
     quantised_gru,
     quantised_lstm,
 )
-from costmodel.formulas.recurrent import gru, lstm, rnn
+from costmodel.formulas.recurrent import gru, gru_cell, lstm, lstm_cell, rnn, rnn_cell
 from costmodel.formulas.resampling import channel_shuffle, pad, pixel_shuffle, pixel_unshuffle, upsample
 from costmodel.formulas.transformer import (
     transformer,
@@ -119,13 +120,14 @@ GROUPS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "norms": (batch_norm, layer_norm, group_norm, instance_norm, rms_norm, local_response_norm),
     "pooling": (
         max_pool, avg_pool, adaptive_avg_pool, adaptive_max_pool, global_avg_pool, global_max_pool, lp_pool,
+        fractional_max_pool,
     ),
     "activations": (activation, softmax, glu),
     "attention": (scaled_dot_product_attention, multi_head_attention),
     "transformers": (
         transformer_encoder_layer, transformer_decoder_layer, transformer_encoder, transformer_decoder, transformer,
     ),
-    "recurrent layers": (lstm, gru, rnn),
+    "recurrent layers": (lstm, gru, rnn, lstm_cell, gru_cell, rnn_cell),
     "embeddings": (embedding, embedding_bag),
     "losses": (
         elementwise_loss, binary_cross_entropy, poisson_nll_loss, gaussian_nll_loss, nll_loss, cross_entropy,
@@ -193,6 +195,7 @@ __all__ = [
     "elementwise_loss",
     "embedding",
     "embedding_bag",
+    "fractional_max_pool",
     "fused_mbconv",
     "gaussian_nll_loss",
     "ghost_module",
@@ -203,6 +206,7 @@ __all__ = [
     "grouped_bottleneck",
     "grouped_conv",
     "gru",
+    "gru_cell",
     "inception_module",
     "instance_norm",
     "inverted_residual",
@@ -212,6 +216,7 @@ __all__ = [
     "local_response_norm",
     "lp_pool",
     "lstm",
+    "lstm_cell",
     "margin_ranking_loss",
     "matmul",
     "max_pool",
@@ -247,6 +252,7 @@ __all__ = [
     "receptive_field_backwards",
     "rms_norm",
     "rnn",
+    "rnn_cell",
     "scaled_dot_product_attention",
     "shuffle_unit_v1",
     "shuffle_unit_v2",

@@ -32,7 +32,8 @@ def rms_norm(
     69632
     """
     inner, leading = as_shape(normalized_shape), as_shape(rows)
-    require(normalized_shape=inner, rows=leading)
+    require(normalized_shape=inner)
+    require(rows=leading, least=0)
     n, count = prod(inner), prod(leading)
     elements, weights = count * n, n if affine else 0
     per_row = Work(multiplies=2 * n, adds=n, divides=1, transcendentals=1)

@@ -41,11 +41,11 @@ def _batch_norm_kernel(
     work = Work(multiplies=elements, adds=elements)
     updated: Count = 0
     if own_statistics:
-        work = _standardise(elements=elements // channels).times(channels)
-        work = work + _affine(elements=elements, weight=affine, bias=affine and bias)
-        if tracked:
-            work = work + _moving_averages(channels=channels)
-            updated = 2 * channels
+        updated = 2 * channels if tracked else 0
+        if not (isinstance(elements, int) and elements == 0):  # the mean of nothing is no arithmetic
+            work = _standardise(elements=elements // channels).times(channels)
+            work = work + _affine(elements=elements, weight=affine, bias=affine and bias)
+            work = work + (_moving_averages(channels=channels) if tracked else Work())
     params = _affine_params(channels=channels, affine=affine, bias=bias)
     return LayerCost(
         kind="norm",
@@ -77,12 +77,14 @@ def batch_norm(
     With the batch's own statistics (training, or nothing tracked), per channel of m elements: 3 m - 1 adds, 2 m
     multiplies, 2 divisions, 1 rsqrt; m more for w, m for b; 2 C saved statistics are written. Training
     updates what is tracked: 7 C more operations, 2 C written, and the counter of batches, an add of its own.
+    In a batch of 0 there is nothing to compute.
     Source: Ioffe & Szegedy, arXiv:1502.03167, algorithms 1 and 2 (step 11).
 
     >>> batch_norm(channels=64, size=(112, 112)).flops
     1605632
     """
-    require(channels=channels, batch=batch, size=size)
+    require(channels=channels, size=size)
+    require(batch=batch, least=0)
     shape = (batch, channels, *size)
     kernel = _batch_norm_kernel(
         channels=channels,
@@ -119,7 +121,8 @@ def layer_norm(
     1536
     """
     inner, leading = as_shape(normalized_shape), as_shape(rows)
-    require(normalized_shape=inner, rows=leading)
+    require(normalized_shape=inner)
+    require(rows=leading, least=0)
     return _norm_of_groups(
         shape=(*leading, *inner),
         groups=prod(leading),

@@ -1,8 +1,9 @@
-"""Pooling: maximum, average, adaptive, global and of power p, over one to three axes."""
+"""Pooling: maximum, average, adaptive, global, fractional and of power p, over one to three axes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from costmodel.formulas._arguments import per_axis, public, require, spatial
 from costmodel.formulas._complex_numbers import on_numbers
@@ -181,6 +182,36 @@ def global_max_pool(*, channels: Count, size: Sequence[Count], batch: Count = 1)
     480
     """
     return adaptive_max_pool(channels=channels, size=size, output_size=1, batch=batch)
+
+
+@public
+def fractional_max_pool(
+    *,
+    channels: Count,
+    size: Sequence[Count],
+    kernel: Count,
+    output_size: Count | Sequence[Count],
+    batch: Count = 1,
+    samples_given: bool = False,
+) -> LayerCost:
+    """The maximum of windows that start at random places, ``output_size`` of them along each of d axes.
+
+    flops = outputs (prod(kernel) - 1), compares
+    memory_access = x + s + y + indices, as many as y; s = d batch channels random samples, written first if not given
+
+    Source: Graham, arXiv:1412.6071, section 2; torch.nn.FractionalMaxPool2d.
+
+    >>> fractional_max_pool(channels=1, size=(5, 7), kernel=2, output_size=(2, 3)).flops      # 6 windows of 4
+    18
+    """
+    size = spatial(size)
+    out = per_axis(output_size, axes=len(size), name="output_size")
+    require(output_size=out)
+    taps = prod(per_axis(kernel, axes=len(size), name="kernel"))
+    work = Work(compares=prod(out) * (taps - 1))
+    pool = _pool(channels=channels, batch=batch, size=size, out=out, work=work, indices=True)
+    samples = batch * channels * len(size)
+    return replace(pool, read=pool.read + samples, written=pool.written + (0 if samples_given else samples))
 
 
 @public

@@ -90,9 +90,10 @@ def _reader_of(layer: Layer) -> Reader:
         except KeyError:
             if any(_is_computed(module, attribute) for attribute in layer.optional_params):
                 return None
-            parameters, *_ = registered_on(module)
+            parameters, buffers, _ = registered_on(module)
             values = [getattr(module, attribute) for attribute in layer.hyper]
-            return to_spec, (values, [parameters.get(name) is not None for name in layer.optional_params])
+            there = [parameters.get(name, buffers.get(name)) is not None for name in layer.optional_params]
+            return to_spec, (values, there)
 
     def to_spec(found: tuple[tuple[Any, ...], tuple[bool, ...]]) -> LayerSpec:
         hyper, present = found

@@ -69,12 +69,14 @@ class Layer:
     hyper: tuple[str, ...]
     """Attributes that are hyper-parameters."""
     optional_params: tuple[str, ...]
-    """Attributes of which only the presence counts: ``bias``, ``weight``."""
+    """Parameters and buffers of which only the presence counts: ``bias``, ``weight``."""
     formula: Formula
     kind: str = ""
     """The category that the layer's call is listed under, where that is not its costliest op's."""
     takes_expanded: bool = False
     """Whether the formula looks at tensors that are expanded, so that elements share memory."""
+    takes_empty: bool = False
+    """Whether the formula holds for a batch of nothing."""
     also: Also | None = None
     """Reads what no attribute holds as it is; ``None`` where no formula covers the module as it is configured."""
     key: str = ""
@@ -100,6 +102,7 @@ def add(
     formula: Formula,
     kind: str = "",
     takes_expanded: bool = False,
+    takes_empty: bool = False,
     also: Also | None = None,
     key: str = "",
 ) -> None:
@@ -107,7 +110,7 @@ def add(
     names = tuple(hyper.split()), tuple(optional_params.split())
     for t in types:
         own = key or t.__name__
-        LAYERS[t] = _BY_KEY[own] = Layer(*names, formula, kind, takes_expanded, also, own)
+        LAYERS[t] = _BY_KEY[own] = Layer(*names, formula, kind, takes_expanded, takes_empty, also, own)
 
 
 def add_composite(module_type: type[nn.Module], *, also: Also, formula: Formula) -> None:
@@ -126,8 +129,8 @@ def cost_of(call: ModuleCall, within: Sequence[ModuleCall] = ()) -> LayerCost | 
         return cost
     layer = _BY_KEY[call.layer.key]
     tensors = list(tensors_in((call.args, call.kwargs, call.outputs)))
-    if any(0 in t.shape for t in tensors):
-        return None  # no formula covers empty tensors
+    if any(0 in (t.shape[1:] if layer.takes_empty else t.shape) for t in tensors):
+        return None  # few formulas cover empty tensors, and those only a batch of nothing
     if not layer.takes_expanded and any(t.distinct != t.size for t in tensors):
-        return None  # and few cover expanded ones, whose elements share memory
+        return None  # nor expanded ones, whose elements share memory
     return layer.formula(Call(call.layer.hyper, call, within))

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
+import torch
 from torch import nn
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
+from costmodel.formulas.cost import as_one
 from costmodel.graph import is_channels_last
 from costmodel.layers.registry import Call, Formula, add
 
@@ -112,26 +114,35 @@ def _instance_norm(axes: int) -> Formula:
     return batched(axes, formula)
 
 
-def _layer_norm(call: Call) -> LayerCost:
+def _layer_norm(call: Call) -> LayerCost | None:
     normalized = call["normalized_shape"]
+    if 0 in normalized:
+        return None
     return f.layer_norm(
         normalized_shape=normalized, rows=call.shape[: -len(normalized)], affine=call["weight"], bias=call["bias"]
     )
 
 
-def _group_norm(call: Call) -> LayerCost | None:
+# Up to torch 2.13 an input of another layout is copied first, from 2.15 on inside the kernel.
+_COPIED_FOR_GROUPS = tuple(map(int, torch.__version__.split(".")[:2])) <= (2, 13)
+
+
+def _group_norm(call: Call) -> LayerCost:
     (x,) = call.inputs
-    if not x.is_contiguous and not is_channels_last(x):
-        return None  # torch copies such an input first
     batch, channels, *size = x.shape
-    return f.group_norm(
+    cost = f.group_norm(
         channels=channels, groups=call["num_groups"], size=tuple(size), batch=batch, affine=call["weight"],
         bias=call["bias"],
     )  # fmt: skip
+    if x.is_contiguous or is_channels_last(x) or not _COPIED_FOR_GROUPS:
+        return cost
+    return as_one("norm", f.copy(shape=x.shape), cost)
 
 
-def _rms_norm(call: Call) -> LayerCost:
+def _rms_norm(call: Call) -> LayerCost | None:
     normalized = call["normalized_shape"]
+    if 0 in normalized:
+        return None
     return f.rms_norm(
         normalized_shape=normalized, rows=call.shape[: -len(normalized)], affine=call["weight"],
         complex_valued=call.complex_valued,
@@ -148,6 +159,7 @@ def _local_response_norm(call: Call) -> LayerCost:
 add(
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
     hyper="num_features track_running_stats momentum", optional_params="weight bias", formula=_batch_norm,
+    takes_empty=True,
 )  # fmt: skip
 for _axes, (_, _, _instance) in enumerate(_DIMENSIONS, start=1):
     add(
@@ -156,9 +168,9 @@ for _axes, (_, _, _instance) in enumerate(_DIMENSIONS, start=1):
         optional_params="weight bias",
         formula=_instance_norm(_axes),
     )
-add(nn.LayerNorm, hyper="normalized_shape", optional_params="weight bias", formula=_layer_norm)
+add(nn.LayerNorm, hyper="normalized_shape", optional_params="weight bias", formula=_layer_norm, takes_empty=True)
 add(nn.GroupNorm, hyper="num_groups num_channels", optional_params="weight bias", formula=_group_norm)
-add(nn.RMSNorm, hyper="normalized_shape", optional_params="weight", formula=_rms_norm)
+add(nn.RMSNorm, hyper="normalized_shape", optional_params="weight", formula=_rms_norm, takes_empty=True)
 add(nn.LocalResponseNorm, hyper="size alpha beta k", formula=_local_response_norm, kind="norm")
 
 
@@ -203,10 +215,14 @@ add(
 
 
 def _along_an_axis(name: str) -> Formula:
-    # dim=None is torch's deprecated guess: no closed form is offered for it.
-    return lambda call: (
-        None if call["dim"] is None or not call.shape else f.activation(name=name, shape=call.shape, dim=call["dim"])
-    )  # fmt: skip
+    def cost_of(call: Call) -> LayerCost:
+        shape, dim = call.shape, call["dim"]
+        if dim is None:  # torch's deprecated guess: the channels, unless there are 3 dimensions
+            dim = 0 if len(shape) in (0, 1, 3) else 1
+        cost = f.activation(name=name, shape=shape or (1,), dim=dim)
+        return cost if shape else replace(cost, output_shape=())  # a number is one row of one
+
+    return cost_of
 
 
 add(nn.Softmax, hyper="dim", formula=_along_an_axis("softmax"))
@@ -267,6 +283,23 @@ for _axes, (_max, _avg, _adaptive_avg, _adaptive_max, _lp) in enumerate(_POOLS, 
     add(_lp, hyper="norm_type kernel_size stride ceil_mode", formula=batched(_axes, _lp_pool), kind="pool")
 
 
+def _fractional_max_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
+    out = call["output_size"]
+    if out is None:
+        out = tuple(int(n * ratio) for n, ratio in zip(size, call["output_ratio"], strict=True))
+    return f.fractional_max_pool(
+        channels=call.shape[-len(size) - 1], size=size, kernel=call["kernel_size"], output_size=out, batch=batch,
+        samples_given=call["_random_samples"],
+    )  # fmt: skip
+
+
+for _axes, _fractional in ((2, nn.FractionalMaxPool2d), (3, nn.FractionalMaxPool3d)):
+    add(
+        _fractional, hyper="kernel_size output_size output_ratio", optional_params="_random_samples",
+        formula=batched(_axes, _fractional_max_pool),
+    )  # fmt: skip
+
+
 def _upsample(call: Call) -> LayerCost:
     batch, channels, *size = call.shape
     wanted, factor = call["size"], call["scale_factor"]
@@ -323,22 +356,21 @@ def _unflatten(call: Call) -> LayerCost | None:
 add(nn.Unflatten, hyper="dim unflattened_size", formula=_unflatten, kind="view")
 
 
-def _pad(call: Call) -> LayerCost | None:
+def _pad(call: Call) -> LayerCost:
     sides = call["padding"]  # from the last axis to the first: before, after, before, after ...
     axes = len(sides) // 2
-    if len(call.shape) != axes + 2:
-        return None
-    batch, channels, *size = call.shape
-    return f.pad(
-        channels=channels, size=tuple(size), before=tuple(reversed(sides[::2])), after=tuple(reversed(sides[1::2])),
-        batch=batch,
-    )  # fmt: skip
+    leading, size = call.shape[:-axes], call.shape[-axes:]
+    cost = f.pad(
+        channels=prod(leading), size=size, before=tuple(reversed(sides[::2])), after=tuple(reversed(sides[1::2]))
+    )
+    return replace(cost, output_shape=(*leading, *cost.output_size))
 
 
 add(
     nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d,
     nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d, nn.ReplicationPad1d, nn.ReplicationPad2d,
-    nn.ReplicationPad3d, hyper="padding", formula=_pad, kind="resample",
+    nn.ReplicationPad3d, nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d, hyper="padding", formula=_pad,
+    kind="resample",
 )  # fmt: skip
 add(
     nn.Dropout, hyper="p inplace", kind="other",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
+from costmodel.graph import tensors_in
 from costmodel.layers.registry import Call, Formula, add
 
 
@@ -40,29 +42,70 @@ _RNN = "input_size hidden_size num_layers bias batch_first dropout bidirectional
 add(nn.LSTM, hyper=f"{_RNN} proj_size", formula=_recurrent(f.lstm, "proj_size"), kind="recurrent")
 add(nn.GRU, hyper=_RNN, formula=_recurrent(f.gru), kind="recurrent")
 add(nn.RNN, hyper=f"{_RNN} nonlinearity", formula=_recurrent(f.rnn, "nonlinearity"), kind="recurrent")
+
+
+def _cell(formula: Callable[..., LayerCost], *more: str) -> Formula:
+    def cost_of(call: Call) -> LayerCost | None:
+        if call.complex_valued and call.hyper.get("nonlinearity") == "relu":
+            return None  # complex numbers have no order
+        unbatched = len(call.shape) == 1
+        cost = formula(
+            input_size=call["input_size"], hidden_size=call["hidden_size"], batch=1 if unbatched else call.shape[0],
+            bias=call["bias"], hx_given=len(call.inputs) > 1, complex_valued=call.complex_valued,
+            **{name: call[name] for name in more},
+        )  # fmt: skip
+        if unbatched:
+            return replace(cost, output_shape=cost.output_shape[1:])
+        return replace(cost, read=cost.read - call.given_again)
+
+    return cost_of
+
+
+add(nn.LSTMCell, hyper="input_size hidden_size bias", formula=_cell(f.lstm_cell))
+add(nn.GRUCell, hyper="input_size hidden_size bias", formula=_cell(f.gru_cell))
+add(nn.RNNCell, hyper="input_size hidden_size bias nonlinearity", formula=_cell(f.rnn_cell, "nonlinearity"))
+
+
+def _embedding(call: Call) -> LayerCost:
+    (x,) = call.inputs
+    # The table's dtype is the result's: the indices do not have it.
+    is_complex = any("complex" in y.dtype for y in tensors_in(call.record.outputs))
+    cost = f.embedding(
+        num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], shape=x.shape,
+        renormalised=call["max_norm"] is not None, norm_type=call["norm_type"], complex_valued=is_complex,
+    )  # fmt: skip
+    return replace(cost, read=cost.read - (x.size - x.distinct))
+
+
 add(
-    nn.Embedding,
-    hyper="num_embeddings embedding_dim max_norm",
-    optional_params="weight",
-    formula=lambda call: None if call["max_norm"] is not None else f.embedding(
-        num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], shape=call.shape
-    ),
+    nn.Embedding, hyper="num_embeddings embedding_dim max_norm norm_type", optional_params="weight",
+    formula=_embedding, takes_expanded=True,
 )  # fmt: skip
 
 
 def _embedding_bag(call: Call) -> LayerCost | None:
-    if len(call.inputs) > 1 or len(call.shape) != 2 or call["max_norm"] is not None:
-        return None  # with offsets or weights, the bags' sizes are in no shape
-    if not call.inputs[0].is_contiguous:
-        return None  # torch copies the indices first
-    bags, bag_size = call.shape
+    given = dict(zip(("input", "offsets", "per_sample_weights"), call.record.args, strict=False))
+    given |= dict(call.record.kwargs)
+    x, offsets, weights = given["input"], given.get("offsets"), given.get("per_sample_weights")
+    if not x.is_contiguous or (weights is not None and not weights.is_contiguous):
+        return None  # torch copies them first
+    last = call["include_last_offset"]
+    sizes: dict[str, Any]
+    if offsets is not None:
+        sizes = {"bags": offsets.size - bool(last), "indices": x.size, "include_last_offset": last}
+        if sizes["bags"] > x.size:
+            return None  # some bags are empty
+    elif last:
+        return None  # torch takes the last row's offset for the end of the row before it
+    else:
+        sizes = {"bags": x.shape[0], "bag_size": x.shape[1]}
     return f.embedding_bag(
-        num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], bags=bags, bag_size=bag_size,
-        mode=call["mode"],
+        num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], mode=call["mode"], **sizes,
+        weighted=weights is not None, renormalised=call["max_norm"] is not None, norm_type=call["norm_type"],
     )  # fmt: skip
 
 
 add(
-    nn.EmbeddingBag, hyper="num_embeddings embedding_dim mode max_norm", optional_params="weight",
-    formula=_embedding_bag,
+    nn.EmbeddingBag, hyper="num_embeddings embedding_dim mode max_norm norm_type include_last_offset",
+    optional_params="weight", formula=_embedding_bag,
 )  # fmt: skip

@@ -34,8 +34,8 @@ def _rows_read(call: OpCall, *further: TensorSpec | None) -> Traffic:
     looked_up = indices.size * w.shape[1]
     small = [indices, *(t for t in further if t is not None)]
     return Traffic(
-        read=looked_up + sum(t.size for t in small),
-        read_bytes=looked_up * w.itemsize + sum(t.nbytes for t in small),
+        read=looked_up + sum(t.distinct for t in small),
+        read_bytes=looked_up * w.itemsize + sum(t.distinct_bytes for t in small),
         written=y.size,
         written_bytes=y.nbytes,
     )

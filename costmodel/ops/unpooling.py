@@ -9,10 +9,10 @@ from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
 from costmodel.ops.movement import copy
-from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, register
+from costmodel.ops.rule import Outputs, Rule, always, example, moved, register
 from costmodel.ops.temporaries import contiguous
 from costmodel.ops.temporaries import copy as copied
-from costmodel.quantities import Work
+from costmodel.quantities import Traffic, Work
 
 _X = TensorSpec((2, 3, 2, 2))
 _WHERE = TensorSpec((2, 3, 2, 2), "int64")
@@ -57,6 +57,14 @@ def _fractional_work(call: OpCall) -> Work:
     return Work(compares=(prod(call.args["kernel_size"]) - 1) * call.outputs[0].size)
 
 
+def _fractional_traffic(call: OpCall) -> Traffic:
+    # A number for each axis of each plane; more that were given are not looked at.
+    samples = call.args["random_samples"]
+    axes = len(call.args["output_size"])
+    n = axes * prod(call.args["self"].shape[:-axes])
+    return moved([call.args["self"]], call.outputs) + Traffic(read=n, read_bytes=n * samples.itemsize)
+
+
 def _fractional_access(call: OpCall, output: int) -> AccessMap:
     x, axes = call.args["self"], len(call.args["output_size"])
     seen: dict[str, tuple[AxisMap, ...]] = {
@@ -76,7 +84,7 @@ register(
          source="torch.nn.MaxUnpool3d: each value where its index says, zeros elsewhere"),
     *(
         Rule(targets=(target,), kind=always("pool"), outputs=_fractional, work=_fractional_work,
-             traffic=every_argument, access=_fractional_access, temporaries=contiguous("self", "random_samples"),
+             traffic=_fractional_traffic, access=_fractional_access, temporaries=contiguous("self", "random_samples"),
              fusible=False,
              source="Graham, Fractional Max-Pooling, arXiv:1412.6071", free_because=None, examples=(case,))
         for target, case in (

@@ -192,6 +192,7 @@ def test_every_formula_of_complex_numbers_is_known() -> None:
     assert set(COMPLEX_VALUED) == {
         "conv", "depthwise_conv", "pointwise_conv", "grouped_conv", "conv_transpose", "linear", "bilinear", "matmul",
         "rms_norm", "adaptive_avg_pool", "global_avg_pool", "activation", "lstm", "gru", "rnn", "add", "multiply",
+        "lstm_cell", "gru_cell", "rnn_cell", "embedding",
     }  # fmt: skip
 
 

@@ -144,6 +144,29 @@ def test_bilinear_is_torchs(bias: bool) -> None:
     assert (cost.read, cost.written) == (kernels.read, kernels.written)
 
 
+def test_fractional_max_pooling_by_hand() -> None:
+    """2 maps of 6 x 5, 3 x 2 windows of 2 x 2 in each: 3 comparisons a window; 2 random numbers a map, made first."""
+    at = {"channels": 2, "size": (6, 5), "kernel": 2, "output_size": (3, 2)}
+    cost = f.fractional_max_pool(**at)
+    assert cost.work == Work(compares=2 * 6 * 3)
+    assert (cost.read, cost.written) == (60 + 4, 12 + 12 + 4)
+    assert f.fractional_max_pool(**at, samples_given=True).written == 12 + 12
+    layer = nn.FractionalMaxPool2d(2, output_size=(3, 2))
+    assert cost.output_shape == layer(torch.rand(1, 2, 6, 5)).shape
+    volume = f.fractional_max_pool(channels=2, size=(4, 4, 4), kernel=(1, 2, 3), output_size=2, batch=3)
+    assert volume.flops == 3 * 2 * 8 * 5
+    assert volume.read == 3 * 2 * 64 + 3 * 2 * 3
+
+
+def test_norms_of_a_batch_of_nothing_read_their_parameters_alone() -> None:
+    """6 channels: weight and bias; statistics read, and in training written twice, with the counter of batches."""
+    assert f.batch_norm(channels=6, size=(8,), batch=0).memory_access == 12 + 12
+    cost = f.batch_norm(channels=6, size=(8,), batch=0, training=True)
+    assert (cost.read, cost.written, cost.flops) == (12 + 12 + 1, 12 + 12 + 1, 1)
+    for norm in (f.layer_norm(normalized_shape=6, rows=0), f.rms_norm(normalized_shape=(2, 6), rows=(3, 0))):
+        assert (norm.memory_access, norm.flops) == (12, 0)
+
+
 def test_embedding_reads_the_rows_it_looks_up() -> None:
     """One row an index is read and written, not the table."""
     module = nn.Embedding(50, 4)
