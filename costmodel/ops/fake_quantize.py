@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from costmodel.access import AccessMap, Affine, AxisMap, Fixed
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
@@ -42,11 +45,23 @@ def _learnable_work(call: OpCall) -> Work:
     return _EACH.times(call.args["self"].size) + Work(compares=2 * call.args["zero_point"].size)
 
 
+def _switches(args: Mapping[str, Any]) -> dict[str, int]:
+    """Whether the range is observed, and whether numbers are quantised: a training run switches either off."""
+    return {"observes": int(args["observer_on"]), "quantises": int(args["fake_quant_on"])}
+
+
 def _observed_work(call: OpCall) -> Work:
-    # Least and greatest, their moving averages (r + c (m - r)), and of each pair a scale and a zero point.
-    x, pairs = call.args["self"], call.args["running_min"].size
-    observed = Work(compares=2 * max(x.size - pairs, 0)) + Work(adds=4, multiplies=2).times(pairs)
-    return observed + Work(adds=2, divides=2).times(pairs) + _EACH.times(x.size)
+    # Observed: least and greatest, and their moving averages (r + c (m - r)). Quantised: of each pair a scale and a
+    # zero point, by which each element is. A range of each channel is empty before the first run.
+    args, x = call.args, call.args["self"]
+    pairs = x.shape[args["ch_axis"]] if args["per_row_fake_quant"] else 1
+    switches = args.get("observed", {"observes": 1, "quantises": 1})
+    work = Work()
+    if switches["observes"]:
+        work += Work(compares=2 * max(x.size - pairs, 0)) + Work(adds=4, multiplies=2).times(pairs)
+    if switches["quantises"]:
+        work += Work(adds=2, divides=2).times(pairs) + _EACH.times(x.size)
+    return work
 
 
 def _access(call: OpCall, output: int) -> AccessMap:
@@ -79,6 +94,7 @@ register(
         targets=("aten._fused_moving_avg_obs_fq_helper.default",), kind=always("other"), outputs=_with_mask,
         work=_observed_work, traffic=every_argument, access=everything, temporaries=no_temporaries, fusible=False,
         source=f"torch.ao.quantization.FusedMovingAvgObsFakeQuantize; {_SOURCE}", free_because=None,
+        observe=_switches,
         examples=(example(_X, TensorSpec((1,), "int64"), TensorSpec((1,), "int64"), TensorSpec((1,)), TensorSpec((1,)),
                           _ONE, _ZERO, 0.01, 0, 255, -1),),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -72,6 +73,9 @@ class MetaExecutor(Executor):
             outputs = outputs_of(bound)
         except ValueError as error:
             raise RuntimeError(str(error)) from error  # which is what torch raises, and a model may expect
+        if plan.rule.observe is not None and plan.composite is None:
+            self._observe_constants(plan, call, bound)
+            return self._made(plan, bound, outputs)
         temporaries = self.temporaries(plan, bound)
         if isinstance(outputs, TensorSpec):
             return NewTensor(plan.op, plan.bind, temporaries, meta_with_template(outputs))
@@ -83,6 +87,31 @@ class MetaExecutor(Executor):
         container: Callable[[list[torch.Tensor | None]], Any]
         container = _nothing if sig.returns_nothing else list if sig.returns_list else tuple
         return NewTensors(plan.op, plan.bind, temporaries, metas, container)
+
+    def _observe_constants(self, plan: Plan, call: Dispatch, bound: Arguments) -> None:
+        """Adds to the arguments what the rule reads off those that have values, where that is enough."""
+        assert plan.rule is not None
+        assert plan.rule.observe is not None
+        given = plan.signature.bind(list(call.args), call.kwargs)
+        stale = {name for name, spec in bound.items() if any(t.storage in self._stale for t in tensors_in(spec))}
+        known = {
+            name: value
+            for name, value in given.items()
+            if name not in stale and not any(map(is_on_meta, leaves(value)))
+        }
+        with suppress(KeyError):  # of an argument without values
+            found = plan.rule.observe(known)
+            if found:
+                bound["observed"] = found
+
+    def _made(self, plan: Plan, bound: Arguments, outputs: TensorSpec | tuple[TensorSpec | None, ...]) -> Direct:
+        """New tensors of an op whose cost depends on values, which no key of the cache has."""
+        self.record_temporaries(plan, bound)
+        specs = [outputs] if isinstance(outputs, TensorSpec) else outputs
+        made = [self.table.make(meta_with_template(spec)) for spec in specs if spec is not None]
+        tensors = tuple(tensor for tensor, _ in made)
+        value = tensors[0] if isinstance(outputs, TensorSpec) else tensors
+        return Direct(value, tuple(spec for _, spec in made))
 
     def _write(self, plan: Plan, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
         """Recorded, and carried out only on constants that the trace itself has made."""

@@ -291,6 +291,13 @@ def test_observed_fake_quantisation() -> None:
     arguments |= {"averaging_const": 0.01, "quant_min": 0, "quant_max": 255, "ch_axis": -1}
     each = Work(multiplies=48, adds=48, compares=48)
     observed = Work(compares=46, adds=4 + 2, multiplies=2, divides=2)
+    arguments |= {"per_row_fake_quant": False}
+    assert work("aten._fused_moving_avg_obs_fq_helper.default", **arguments) == each + observed
+    # Of 2 channels of 12, whose ranges are empty before the first run.
+    arguments |= {name: torch.empty(0) for name in ("running_min", "running_max")}
+    arguments |= {"per_row_fake_quant": True, "ch_axis": 0, "scale": torch.ones(2)}
+    arguments |= {"zero_point": torch.zeros(2, dtype=torch.int32)}
+    observed = Work(compares=2 * 2 * 11, adds=2 * (4 + 2), multiplies=2 * 2, divides=2 * 2)
     assert work("aten._fused_moving_avg_obs_fq_helper.default", **arguments) == each + observed
 
 
