@@ -72,10 +72,15 @@ WEIGHTS = ("static", "dynamic", "float16")
 """Static: inputs are quantised already; dynamic: at run time; float16: weights of 16 bits, and nothing is quantised."""
 
 
-def _on_product(cost: LayerCost, *, inputs: Count, how: str) -> LayerCost:
-    """What quantisation adds to a dense product of so many inputs."""
+def _on_product(cost: LayerCost, *, inputs: Count, how: str, through_integers: bool = False) -> LayerCost:
+    """What quantisation adds to a dense product of so many inputs.
+
+    ``through_integers``: where inputs are quantised at run time, outputs are quantised as well, and dequantised.
+    """
     require_one_of(how=how, choices=WEIGHTS)
     outputs = prod(cost.output_shape)
+    if how == "dynamic" and through_integers:
+        return _more(cost, at_run_time(inputs) + to_integers(outputs) + to_numbers(outputs))
     if how == "static":
         return _more(cost, to_integers(outputs))
     return _more(cost, at_run_time(inputs) + Work(multiplies=outputs) if how == "dynamic" else NO_WORK)
@@ -143,7 +148,7 @@ def quantised_conv(
 
     params, macs = those of conv
     flops = those of conv + 4 N, a ReLU included: it is the lower clamp; added: 3 N more
-    flops, dynamic, of M inputs = those of conv + N + 4 M + 2 (M - 1) + 4
+    flops, dynamic, of M inputs = those of conv + 6 N + 4 M + 2 (M - 1) + 4: outputs become integers, and real again
     memory_access = x + w + b + y, and the added tensor
 
     Source: Jacob et al., arXiv:1712.05877, sections 2.2 to 2.4; torch.ao.nn.quantized.Conv2d.
@@ -156,7 +161,7 @@ def quantised_conv(
         c_in=c_in, c_out=c_out, kernel=kernel, size=size, stride=stride, padding=padding, dilation=dilation,
         groups=groups, bias=bias, batch=batch, padding_mode=padding_mode,
     )  # fmt: skip
-    cost = _on_product(dense, inputs=batch * c_in * prod(size), how=how)
+    cost = _on_product(dense, inputs=batch * c_in * prod(size), how=how, through_integers=True)
     n = prod(dense.output_shape) if added else 0
     return replace(_more(cost, to_numbers(n) + Work(adds=n)), read=cost.read + n)
 
@@ -180,7 +185,7 @@ def quantised_conv_transpose(
     """A transposed convolution of N outputs with weights of 8 bits.
 
     params, macs = those of conv_transpose
-    flops = those of conv_transpose + 4 N; dynamic, of M inputs: + N + 4 M + 2 (M - 1) + 4
+    flops = those of conv_transpose + 4 N; dynamic, of M inputs: + 6 N + 4 M + 2 (M - 1) + 4
     memory_access = x + w + b + y
 
     Source: Jacob et al., arXiv:1712.05877, sections 2.2 to 2.4; torch.ao.nn.quantized.ConvTranspose2d.
@@ -193,7 +198,7 @@ def quantised_conv_transpose(
         c_in=c_in, c_out=c_out, kernel=kernel, size=size, stride=stride, padding=padding,
         output_padding=output_padding, dilation=dilation, groups=groups, bias=bias, batch=batch,
     )  # fmt: skip
-    return _on_product(dense, inputs=batch * c_in * prod(size), how=how)
+    return _on_product(dense, inputs=batch * c_in * prod(size), how=how, through_integers=True)
 
 
 QUANTISED_ACTIVATIONS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from costmodel.access import AccessMap
 from costmodel.errors import NeedsValuesError
@@ -49,9 +49,10 @@ def quantised_rule(
     outputs: Callable[[Arguments], Outputs] | Torch = needs_values,
     traffic: Callable[[OpCall], Traffic] = all_but_out,
     fusible: bool = True,
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
     """The rule of an op on quantised tensors."""
     return Rule(
         targets=targets, kind=always(kind), outputs=outputs, work=work, traffic=traffic, access=access,
-        temporaries=no_temporaries, fusible=fusible, source=SOURCE, free_because=None, examples=(),
+        temporaries=temporaries, fusible=fusible, source=SOURCE, free_because=None, examples=(),
     )  # fmt: skip

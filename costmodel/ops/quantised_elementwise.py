@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from costmodel.graph import OpCall
+from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops.access import everything
 from costmodel.ops.complex_numbers import Arithmetic
 from costmodel.ops.quantisation import DEQUANTISED, QUANTISED, quantised_rule
@@ -62,6 +62,24 @@ def _shift_is_bound(call: OpCall) -> str:
     return "adding a number moves the zero point, or the integers where that has no room: by their values"
 
 
+def _real(*tensors: TensorSpec) -> list[TensorSpec]:
+    return [TensorSpec(t.shape) for t in tensors]
+
+
+def _joined_parts(args: Arguments) -> list[TensorSpec]:
+    """Every part as real numbers, and those joined; with channels last, one kernel does all."""
+    parts: list[TensorSpec] = args["qx"]
+    if all(map(is_channels_last, parts)):
+        return []
+    return [*_real(*parts), *_real(*parts)]
+
+
+def _factors(args: Arguments) -> list[TensorSpec]:
+    """Both factors and the product as real numbers."""
+    a, b = args["qa"], args["qb"]
+    return [*_real(a, b), TensorSpec((*a.shape[:-1], b.shape[-1]))]
+
+
 register_quantised(
     *(
         quantised_rule(*(f"quantized.{name}" for name in names), work=work, kind=kind)
@@ -99,10 +117,15 @@ register_quantised(
         )
     ),
     quantised_rule("quantized.softmax.default", work=_of_softmax, kind="activation", access=everything, fusible=False),
-    quantised_rule("quantized.matmul.default", work=_of_matmul, kind="matmul", access=everything, fusible=False),
+    quantised_rule(
+        "quantized.matmul.default", work=_of_matmul, kind="matmul", access=everything, fusible=False,
+        temporaries=_factors,
+    ),
     *(
-        quantised_rule(f"quantized.{name}.default", work=between_grids(function), kind="concat", access=everything,
-              fusible=False)
+        quantised_rule(
+            f"quantized.{name}.default", work=between_grids(function), kind="concat", access=everything,
+            fusible=False, temporaries=_joined_parts,
+        )
         for name, function in (("cat", Work()), ("cat_out", Work()), ("cat_relu", _RELU), ("cat_relu_out", _RELU))
     ),
 )  # fmt: skip

@@ -95,12 +95,17 @@ def _pruned(call: OpCall) -> str | None:
     return "which rows of the table were pruned is a matter of values: each index counts as a row" if mapped else None
 
 
+def _offsets(args: Arguments) -> list[TensorSpec]:
+    """Where bags begin, if all are of one size and nothing says it."""
+    return [TensorSpec((_bags(args),), "int64")] if args["offsets"] is None else []
+
+
 def _rule(target: str, row_of: RowOf, *, bags: bool) -> Rule:
     return Rule(
         targets=(f"quantized.{target}.default",), kind=always("embedding"), outputs=_outputs(row_of, bags),
         work=_work(row_of, bags), traffic=_traffic(row_of), access=_bag_access if bags else _access,
-        temporaries=no_temporaries, fusible=False, source=f"torch.nn.EmbeddingBag; {SOURCE}", free_because=None,
-        examples=(), bound_because=_pruned,
+        temporaries=_offsets if bags else no_temporaries, fusible=False,
+        source=f"torch.nn.EmbeddingBag; {SOURCE}", free_because=None, examples=(), bound_because=_pruned,
     )  # fmt: skip
 
 

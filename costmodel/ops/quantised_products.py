@@ -6,14 +6,15 @@ bring its geometry with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 
 from costmodel.access import AccessMap, Affine, All, AxisMap, grouped, sliding, transposed
-from costmodel.graph import Arguments, OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops.convolution import taps_inside
 from costmodel.ops.quantisation import DEQUANTISED, QUANTISED, SOURCE, needs_values, range_of, requantised
 from costmodel.ops.rule import Rule, always, every_argument, no_temporaries, register_quantised
+from costmodel.ops.temporaries import bytes_besides
 from costmodel.quantities import Work
 
 
@@ -42,6 +43,14 @@ def static(x: TensorSpec, y: TensorSpec) -> Work:
 def dynamic(x: TensorSpec, y: TensorSpec) -> Work:
     """The input is quantised to the range of its values; sums of integers are scaled to real numbers."""
     return range_of(x) + QUANTISED.times(x.size) + Work(multiplies=y.size)
+
+
+def through_integers(x: TensorSpec, y: TensorSpec) -> Work:
+    """The input is quantised to the range of its values, the output to the same grid, and dequantised.
+
+    Source: ``apply_dynamic`` in aten/src/ATen/native/quantized/cpu/qconv_dynamic.cpp.
+    """
+    return range_of(x) + QUANTISED.times(x.size) + (QUANTISED + DEQUANTISED).times(y.size)
 
 
 def floating(x: TensorSpec, y: TensorSpec) -> Work:
@@ -149,11 +158,26 @@ def _conv_access(call: OpCall, output: int) -> AccessMap:
     return maps
 
 
+def _conv_temporaries(is_quantised: bool) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """The input's integers with channels last; of real inputs, the integers of input and output beside it."""
+
+    def temporaries(args: Arguments) -> list[TensorSpec]:
+        x = _input(args)
+        last = [] if is_channels_last(x) or len(x.shape) == 3 else [TensorSpec(x.shape, "quint8")]
+        if is_quantised:
+            return last
+        y, integers = _conv_outputs(args), TensorSpec(x.shape, "quint8")
+        return bytes_besides(y.nbytes, 2 * integers.nbytes + y.size, integers.nbytes + y.size + y.nbytes)
+
+    return temporaries
+
+
 def _conv(*targets: str, besides: Besides, is_quantised: bool) -> Rule:
     return Rule(
         targets=tuple(f"quantized.{target}" for target in targets), kind=_conv_kind,
         outputs=needs_values if is_quantised else _conv_outputs, work=_conv_work(besides), traffic=every_argument,
-        temporaries=no_temporaries, access=_conv_access, fusible=False, source=SOURCE, free_because=None, examples=(),
+        temporaries=_conv_temporaries(is_quantised), access=_conv_access, fusible=False, source=SOURCE,
+        free_because=None, examples=(),
     )  # fmt: skip
 
 
@@ -183,6 +207,6 @@ register_quantised(
     ),
     _conv(
         *(f"conv{transpose}{n}d_dynamic.default" for n in _AXES for transpose in ("", "_transpose")),
-        besides=dynamic, is_quantised=False,
+        besides=through_integers, is_quantised=False,
     ),
 )  # fmt: skip

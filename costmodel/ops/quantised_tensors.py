@@ -7,13 +7,14 @@ from dataclasses import replace
 from math import prod
 
 from costmodel.access import AccessMap, Affine, sliding
-from costmodel.graph import OpCall, TensorSpec
+from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops.access import everything, nothing
 from costmodel.ops.normalisation import standardised
 from costmodel.ops.pooling import grid
 from costmodel.ops.quantisation import DEQUANTISED, QUANTISED, quantised_rule, range_of
 from costmodel.ops.quantised_elementwise import of_output
 from costmodel.ops.rule import Torch, free, moved, no_work, register_quantised
+from costmodel.ops.temporaries import copy
 from costmodel.quantities import Traffic, Work
 
 # -- between real numbers and integers ----------------------------------------------------------------------------
@@ -116,6 +117,11 @@ def _rows(call: OpCall) -> int:
     return prod(call.args["input"].shape[: -len(call.args["normalized_shape"])])
 
 
+def _in_channels_last(args: Arguments) -> list[TensorSpec]:
+    x: TensorSpec = args["qx"] if "qx" in args else args["input"]
+    return [] if is_channels_last(x) or len(x.shape) < 4 else [copy(x)]
+
+
 def _positions(name: str, call: OpCall) -> AccessMap:
     return {name: tuple(map(Affine, range(len(call.args[name].shape))))}
 
@@ -128,6 +134,7 @@ register_quantised(
     quantised_rule(
         *(f"quantized.batch_norm{n}{relu}.default" for n in ("", "1d", "2d", "3d") for relu in ("", "_relu")),
         "aten.quantized_batch_norm.default", kind="norm", work=of_output(_BATCH_NORM),
+        temporaries=_in_channels_last,
         access=lambda call, output: _positions("qx" if "qx" in call.args else "input", call),
     ),
     quantised_rule(

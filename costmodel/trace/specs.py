@@ -129,6 +129,8 @@ def twin_on_meta(tensor: torch.Tensor) -> torch.Tensor:
 def copy_as_laid_out(tensor: torch.Tensor) -> torch.Tensor:
     """A copy with the same strides; ``Tensor.clone`` lays a tensor with gaps or with expanded dimensions out anew."""
     tensor = tensor.detach()
+    if tensor.is_quantized:  # whose clones are contiguous, unless asked not to be
+        return tensor.clone(memory_format=torch.preserve_format)
     if type(tensor) is not torch.Tensor or tensor.layout is not torch.strided or not tensor.numel():
         return tensor.clone()
     span = 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))

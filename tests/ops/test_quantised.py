@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.ao.nn.quantized as static
 import torch.ao.nn.quantized.dynamic as nnqd
 from torch import nn
 from torch.ao import quantization
@@ -16,6 +17,7 @@ from torch.ao import quantization
 import costmodel
 from costmodel.ops import find
 from costmodel.quantities import Work
+from tests.live_memory import allocations, peak
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(deprecated|quantized):")
 """torch's own quantisation is deprecated in favour of torchao, as torch says itself at every turn."""
@@ -101,6 +103,8 @@ PRODUCTS = [
      Work(macs=240, adds=30) + RANGE + QUANTISE.times(40) + Work(multiplies=30, compares=30)),
     ("quantized.conv2d.new", conv(lambda x, w: ops.conv2d(x, w, 0.1, 0)), X, CONV + QUANTISE.times(160)),
     ("quantized.conv2d_relu.new", conv(lambda x, w: ops.conv2d_relu(x, w, 0.1, 0)), X, CONV + QUANTISE.times(160)),
+    ("quantized.conv2d_dynamic.default", conv(lambda x, w: ops.conv2d_dynamic(x, w)), torch.rand(2, 3, 4, 4),
+     CONV + Work(compares=2 * 95, adds=2, divides=2) + QUANTISE.times(96) + (QUANTISE + DEQUANTISE).times(160)),
     # Each of 96 input elements is spread over 5 channels x 9 taps.
     ("quantized.conv_transpose2d.default", conv(lambda x, w: ops.conv_transpose2d(x, w, 0.1, 0), transposed=True), X,
      CONV + QUANTISE.times(160)),
@@ -243,6 +247,44 @@ def test_products_of_integers_run_at_the_rate_of_integers() -> None:
     assert [op.dtype for op in p.pricing.ops] == ["float32", "int8"]
     bound = costmodel.profile(nn.Sequential(nnqd.Linear(8, 6)), (5, 8)).roofline("h100")
     assert [layer.peak for layer in bound.layers] == ["int8"]
+
+
+MAPS = quantised(2, 16, 20, 20)
+LAST = MAPS.contiguous(memory_format=torch.channels_last)
+CHANNELS = [torch.rand(16) for _ in range(4)]
+
+
+WIDE = ops.conv2d_prepack(weight(32, 16, 3, 3), torch.rand(32), [1, 1], [1, 1], [1, 1], 1)
+
+
+ALLOCATES: list[tuple[Function, torch.Tensor]] = [
+    (lambda x: ops.conv2d(x, WIDE, 0.1, 0), MAPS),
+    (lambda x: ops.conv2d(x, WIDE, 0.1, 0), LAST),
+    (lambda x: ops.conv2d_dynamic(x, WIDE), torch.rand(2, 16, 20, 20)),
+    (linear(lambda x, w: ops.linear(x, w, 0.1, 0)), quantised(500, 8)),
+    (linear(lambda x, w: ops.linear_dynamic(x, w)), torch.rand(500, 8)),
+    (lambda x: ops.cat([x, x], 1, 0.1, 0), MAPS),
+    (lambda x: ops.cat([x, x], 1, 0.1, 0), LAST),
+    (lambda x: ops.matmul(x, x, 0.1, 0), MAPS),
+    (lambda x: ops.add(x, x, 0.1, 0), MAPS),
+    (lambda x: ops.hardswish(x, 0.1, 0), MAPS),
+    (lambda x: ops.batch_norm2d(x, *CHANNELS, 1e-5, 0.1, 0), MAPS),
+    (lambda x: ops.batch_norm2d(x, *CHANNELS, 1e-5, 0.1, 0), LAST),
+    (lambda x: ops.layer_norm(x, [20], None, None, 1e-5, 0.1, 0), MAPS),
+    (torch.dequantize, MAPS),
+    (static.EmbeddingBag(10, 64, mode="sum"), torch.zeros(50, 4, dtype=torch.int64)),
+]
+
+
+@pytest.mark.parametrize(("function", "x"), ALLOCATES)
+def test_what_an_op_allocates_is_what_the_allocator_gives_it(function: Function, x: torch.Tensor) -> None:
+    """The peak of outputs and temporaries, to the byte."""
+    function(x)  # the first call packs
+    measured = peak(allocations(lambda: function(x)))
+    op = costmodel.profile(Calls(function), x, execution="real").pricing.ops[-1]
+    assert op.rule is not None
+    made = [*op.call.outputs, *op.rule.temporaries(op.call.args)]
+    assert sum(t.nbytes for t in made) == measured
 
 
 def test_every_op_on_quantised_tensors_has_a_rule() -> None:
