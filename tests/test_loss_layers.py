@@ -91,6 +91,7 @@ if hasattr(nn, "LinearCrossEntropyLoss"):
     LOSS_CASES += [
         (nn.LinearCrossEntropyLoss(6, 7, options=nn.LinearCrossEntropyOptions()), ((6,), of_classes())),
         (nn.LinearCrossEntropyLoss(6, 7, label_smoothing=0.1), ((5, 6), of_classes(5))),
+        *((nn.GaussianNLLLoss(full=full), call(ROWS, ROWS, 2.0)) for full in (False, True)),  # no number in torch 2.6
     ]
 
 
@@ -156,10 +157,21 @@ def test_what_no_formula_of_a_loss_describes_is_traced_only() -> None:
         (Itself(nn.HingeEmbeddingLoss()), ROWS),
         (repeated, (torch.rand(ROWS), torch.rand(ROWS))),
         (own, (ROWS, ROWS, ROWS)),
+        (nn.PoissonNLLLoss(), (Input(ROWS, torch.complex64), Input(ROWS, torch.complex64))),
     ):
         found = costmodel.crosscheck(loss, inputs)
         assert found.checked == 0
         assert found.ok
+
+
+@pytest.mark.parametrize("execution", ["meta", "real"])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_losses_of_complex_numbers(reduction: str, execution: Any) -> None:
+    """Absolute differences, which are real, and Gaussian likelihoods, whose variances are read, and real."""
+    z = Input(ROWS, torch.complex64)
+    check(nn.L1Loss(reduction=reduction), (z, z), execution=execution)
+    for full in (False, True):
+        check(nn.GaussianNLLLoss(reduction=reduction, full=full), (z, z, torch.ones(5, 1)))
 
 
 def test_ctc_of_lengths_in_tensors_runs_on_values() -> None:
@@ -173,5 +185,8 @@ def test_ctc_of_lengths_in_tensors_runs_on_values() -> None:
     states = 8 * 9 + 7 * 1 + 6 * 5
     assert by_lists.flops == by_tensors.flops == 13 * states + 8 * 2 + 2
     assert by_tensors.memory_access - by_lists.memory_access == 6  # the lengths
+    for p in (by_lists, by_tensors):
+        assert p.crosscheck().checked == 1
+        assert p.crosscheck().ok
     with pytest.raises(costmodel.NeedsValuesError, match=r"_ctc_loss\.Tensor needs the values"):
         costmodel.profile(loss, ((9, 3, 5), targets, of_classes(3), of_classes(3)), execution="meta")

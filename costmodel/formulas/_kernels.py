@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from costmodel.formulas._arguments import as_shape, require, require_one_of
+from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work, prod
 
@@ -74,17 +75,21 @@ class Kernels:
         self.run(read=0, written=prod(shape))
         return shape
 
-    def total(self, terms: Shape, *, axis: int | None = None, mean: bool = False) -> Shape:
+    def total(
+        self, terms: Shape, *, axis: int | None = None, mean: bool = False, complex_valued: bool = False
+    ) -> Shape:
         """The sum or mean of all elements, or of those along one axis."""
         axes = range(len(terms)) if axis is None else (axis % len(terms),)
         rows = tuple(n for i, n in enumerate(terms) if i not in axes)
-        each = sum_of(prod(terms[i] for i in axes), mean=mean)
+        each = on_numbers(sum_of(prod(terms[i] for i in axes), mean=mean), complex_valued=complex_valued)
         self.run(read=prod(terms), written=prod(rows), work=each.times(prod(rows)))
         return rows
 
-    def reduced(self, terms: Shape, reduction: str) -> Shape:
+    def reduced(self, terms: Shape, reduction: str, *, complex_valued: bool = False) -> Shape:
         """The terms of a loss by a kernel of its own: their mean, their sum, or, without a kernel, themselves."""
-        return terms if reduction == "none" else self.total(terms, mean=reduction == "mean")
+        if reduction == "none":
+            return terms
+        return self.total(terms, mean=reduction == "mean", complex_valued=complex_valued)
 
     def loss(self, *read: Shape, terms: Shape, work: Work, reduction: str) -> Shape:
         """Terms and their mean or sum by one kernel; ``work`` is that of all terms."""

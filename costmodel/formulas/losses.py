@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from costmodel.formulas._arguments import public, require_one_of
+from costmodel.formulas._complex_numbers import MAGNITUDE, on_numbers
 from costmodel.formulas._kernels import Kernels, Shape, broadcast, require_reduction, shapes_of
 from costmodel.formulas.cost import LayerCost
 from costmodel.quantities import Count, Work, prod
@@ -23,10 +24,16 @@ class Loss:
     """Of a term, where one kernel computes the terms and reduces them."""
     kernels: Callable[[Kernels, Shape, Shape], Shape] | None = None
     """Otherwise: runs the kernels on x and t, and returns the terms."""
+    complex_kernels: Callable[[Kernels, Shape, Shape], Shape] | None = None
+    """The same of complex numbers, where torch takes some; the terms are real."""
 
 
 def _l1(k: Kernels, x: Shape, t: Shape) -> Shape:
     return k.each(k.each(x, t, work=_ADD))  # the difference; its absolute value, which is no arithmetic
+
+
+def _complex_l1(k: Kernels, x: Shape, t: Shape) -> Shape:
+    return k.each(k.each(x, t, work=on_numbers(_ADD, complex_valued=True)), work=MAGNITUDE)
 
 
 def _kl_div(k: Kernels, x: Shape, t: Shape) -> Shape:
@@ -51,7 +58,7 @@ def _hinge_embedding(k: Kernels, x: Shape, t: Shape) -> Shape:
 
 
 LOSSES: Mapping[str, Loss] = {
-    "l1": Loss(formula="|x - t|", kernels=_l1),
+    "l1": Loss(formula="|x - t|", kernels=_l1, complex_kernels=_complex_l1),
     "mse": Loss(formula="(x - t)^2", work=Work(adds=1, multiplies=1)),
     # d = |x - t|. Of a definition by cases, each case is computed, and one is taken.
     "smooth_l1": Loss(
@@ -68,6 +75,8 @@ LOSSES: Mapping[str, Loss] = {
 }
 """What the term of a prediction x and its target t is, by name."""
 
+_COMPLEX_VALUED = tuple(name for name, row in LOSSES.items() if row.complex_kernels is not None)
+
 
 @public
 def elementwise_loss(
@@ -76,6 +85,7 @@ def elementwise_loss(
     shape: Sequence[Count] | Count,
     target: Sequence[Count] | Count | None = None,
     reduction: str = "mean",
+    complex_valued: bool = False,
 ) -> LayerCost:
     """A loss of LOSSES: predictions of ``shape``, targets of the shape ``target`` (the same by default), broadcast.
 
@@ -86,7 +96,8 @@ def elementwise_loss(
     kl_div_log_target 3 (1 on t), hinge_embedding 5 (2 on x, 2 on t).
     Of several kernels, each reads its operands and writes its result, so that memory access is 5 N for l1, 8 N for
     kl_div and kl_div_log_target, 22 N for hinge_embedding where nothing is broadcast, and N + 1 more to reduce them.
-    ``reduction``: none, mean, sum, and batchmean for kl_div, a sum divided by the batch.
+    ``reduction``: none, mean, sum, and batchmean for kl_div, a sum divided by the batch. Complex-valued, as torch has
+    it, is l1: 6 operations a term, the absolute value being 4.
     Sources: torch.nn.L1Loss, MSELoss, HuberLoss (Huber 1964), SmoothL1Loss (arXiv:1504.08083), SoftMarginLoss,
     HingeEmbeddingLoss, KLDivLoss (Kullback & Leibler 1951).
 
@@ -99,6 +110,10 @@ def elementwise_loss(
     require_reduction(reduction, *(["batchmean"] if "kl_div" in name else []))
     x, t = shapes_of(shape=shape, target=shape if target is None else target)
     row, k = LOSSES[name], Kernels()
+    if complex_valued:
+        if row.complex_kernels is None:
+            raise ValueError(f"name={name!r} has no complex-valued form: that is one of {', '.join(_COMPLEX_VALUED)}")
+        return k.cost(k.reduced(row.complex_kernels(k, x, t), reduction))
     if row.kernels is None:
         assert row.work is not None
         terms = broadcast(x, t)
@@ -202,6 +217,7 @@ def gaussian_nll_loss(
     var_is_number: bool = False,
     full: bool = False,
     reduction: str = "mean",
+    complex_valued: bool = False,
 ) -> LayerCost:
     """The negative log-likelihood (log v + (x - t)^2 / v) / 2 of normal distributions with means x and variances v.
 
@@ -211,7 +227,8 @@ def gaussian_nll_loss(
 
     Kernels: v < 0, whether any is, and a look at that; a copy of v, its maximum with eps, its logarithm; x - t, the
     square, the quotient, the sum, its half. ``target`` and ``var`` are shapes, by default that of x. Of a variance that
-    is a number, a tensor like x is made, in the place of the first three kernels.
+    is a number, a tensor like x is made, in the place of the first three kernels. Complex-valued are x and t: a sum is
+    2 flops, a product 6, a quotient 11.
     Source: torch.nn.GaussianNLLLoss; Nix & Weigend 1994.
 
     >>> gaussian_nll_loss(shape=(4, 3), var=(4, 1)).flops  # 3 * 4 + 5 * 12, and 12
@@ -228,8 +245,11 @@ def gaussian_nll_loss(
         k.run(read=1, written=0)
     v = k.each(k.each(v), work=_COMPARE)
     log = k.each(v, work=_FUNCTION)
-    square = k.each(k.each(x, t, work=_ADD), work=_MULTIPLY)
-    terms = k.each(k.each(log, k.each(square, v, work=_DIVIDE), work=_ADD), work=_MULTIPLY)
+    add, multiply, divide = (
+        on_numbers(work, complex_valued=complex_valued) for work in (_ADD, _MULTIPLY, _DIVIDE)
+    )  # fmt: skip
+    square = k.each(k.each(x, t, work=add), work=multiply)
+    terms = k.each(k.each(log, k.each(square, v, work=divide), work=add), work=multiply)
     if full:
-        terms = k.each(terms, work=_ADD)
-    return k.cost(k.reduced(terms, reduction))
+        terms = k.each(terms, work=add)
+    return k.cost(k.reduced(terms, reduction, complex_valued=complex_valued))

@@ -15,20 +15,21 @@ from costmodel.declared import DECLARED, LAYER_OP, Declared
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import CapturedLayer, LayerSpec, tensors_in
-from costmodel.layers.registry import LAYERS, USER_LAYERS, Also, Layer
+from costmodel.layers.registry import LAYERS, USER_LAYERS, Also, Called, Layer
 from costmodel.torch_private import CONV_FORWARD, PARAMETERS, registered_on
 
 
-def capture(module: nn.Module, given: Any) -> CapturedLayer | None:
+def capture(module: nn.Module, given: Any, called: Called) -> CapturedLayer | None:
     """What the closed forms may know of a module that has just run, if there is one for its type.
 
-    It is read at once, as the model may change the module later. A ``LayerSpec`` is made of it on demand.
+    It is read at once, as the model may change the module later. A ``LayerSpec`` is made of it on demand. ``given`` are
+    the records of its arguments, ``called`` the arguments.
     """
     read = _READERS[type(module)]
-    return None if read is None or "forward" in module.__dict__ else read(module, given)
+    return None if read is None or "forward" in module.__dict__ else read(module, given, called)
 
 
-Reader = Callable[[nn.Module, Any], CapturedLayer | None]
+Reader = Callable[[nn.Module, Any, Called], CapturedLayer | None]
 
 
 class _Readers(dict[type[nn.Module], Reader | None]):
@@ -60,7 +61,7 @@ def _forward(module_type: type[nn.Module]) -> tuple[Any, Any]:
 
 
 def _apply(
-    function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, given: Any
+    function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, given: Any, _: Called
 ) -> CapturedLayer | None:
     first = next(tensors_in(given), None)
     if first is None:
@@ -82,7 +83,7 @@ def _reader_of(layer: Layer) -> Reader:
     key, kind = layer.key, layer.kind
     hyper, present = _getter(layer.hyper), _getter(layer.optional_params)
 
-    def read(module: nn.Module, _: Any) -> CapturedLayer | None:
+    def read(module: nn.Module, _given: Any, _called: Called) -> CapturedLayer | None:
         own = module.__dict__
         try:
             # Whether parameters are there, not what they are: nothing may hold on to them.
@@ -103,11 +104,11 @@ def _reader_of(layer: Layer) -> Reader:
     if layer.also is not None:
         return partial(_read_more, layer.also, read)
     nothing = to_spec, ((), ())
-    return read if layer.hyper or layer.optional_params else lambda _module, _given: nothing
+    return read if layer.hyper or layer.optional_params else lambda _module, _given, _called: nothing
 
 
-def _read_more(also: Also, read: Reader, module: nn.Module, given: Any) -> CapturedLayer | None:
-    found, more = read(module, given), also(module)
+def _read_more(also: Also, read: Reader, module: nn.Module, given: Any, called: Called) -> CapturedLayer | None:
+    found, more = read(module, given, called), also(module, called)
     if found is None or more is None:
         return None
     to_spec, values = found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import nn
 
@@ -15,7 +15,10 @@ Formula = Callable[["Call"], LayerCost | None]
 """The cost of a call; None where no formula covers its arguments."""
 
 
-Also = Callable[[nn.Module], Mapping[str, Any] | None]
+Called: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
+"""The arguments of a module's call, as they were passed."""
+
+Also = Callable[[nn.Module, Called], Mapping[str, Any] | None]
 """Further hyper-parameters by name. Nothing in them may hold on to a tensor or a module."""
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec
-from costmodel.layers.registry import Call, Formula, add
-from costmodel.torch_private import chunks_probabilities
+from costmodel.layers.registry import Also, Call, Called, Formula, add
+from costmodel.torch_private import chunks_probabilities, without_modes
 
 
 def _add(*types: type[nn.Module], formula: Formula, **options: Any) -> None:
@@ -20,10 +21,10 @@ def _add(*types: type[nn.Module], formula: Formula, **options: Any) -> None:
     add(*types, formula=lambda call: None if call.complex_valued else formula(call), **options)
 
 
-def _weights(*names: str) -> Callable[[nn.Module], Mapping[str, Any] | None]:
+def _weights(*names: str) -> Also:
     """Reads the shapes of optional buffers off a loss; ``None`` where elements of one share memory."""
 
-    def read(module: nn.Module) -> Mapping[str, Any] | None:
+    def read(module: nn.Module, _: Called) -> Mapping[str, Any] | None:
         found = {name: getattr(module, name) for name in names}
         given = [weight for weight in found.values() if weight is not None]
         if any(n > 1 and stride == 0 for w in given for n, stride in zip(w.shape, w.stride(), strict=True)):
@@ -33,9 +34,9 @@ def _weights(*names: str) -> Callable[[nn.Module], Mapping[str, Any] | None]:
     return read
 
 
-def _given(call: Call, *names: str) -> list[Any]:
-    """The arguments of the call in the order of their names."""
-    arguments = dict(zip(names, call.record.args, strict=False)) | dict(call.record.kwargs)
+def _given(args: Sequence[Any], kwargs: Mapping[str, Any], *names: str) -> list[Any]:
+    """The arguments of a call in the order of their names."""
+    arguments = dict(zip(names, args, strict=False)) | dict(kwargs)
     return [arguments.get(name) for name in names]
 
 
@@ -59,7 +60,15 @@ def _elementwise(name: str) -> Formula:
     return _pair(lambda call, x, t: f.elementwise_loss(name=name, shape=x, target=t, reduction=call["reduction"]))
 
 
-_add(nn.L1Loss, hyper="reduction", formula=_elementwise("l1"))
+add(
+    nn.L1Loss,
+    hyper="reduction",
+    formula=_pair(
+        lambda call, x, t: f.elementwise_loss(
+            name="l1", shape=x, target=t, reduction=call["reduction"], complex_valued=call.complex_valued
+        )
+    ),
+)
 _add(nn.MSELoss, hyper="reduction", formula=_elementwise("mse"))
 _add(nn.HuberLoss, hyper="reduction delta", formula=_elementwise("huber"))
 _add(nn.SoftMarginLoss, hyper="reduction", formula=_elementwise("soft_margin"))
@@ -116,16 +125,18 @@ _add(
 
 
 def _gaussian(call: Call) -> LayerCost | None:
-    x, t, var = _given(call, "input", "target", "var")
+    x, t, var = _given(call.record.args, call.record.kwargs, "input", "target", "var")
     is_number = not isinstance(var, TensorSpec)
+    if is_number and call.complex_valued:
+        return None  # of such a variance torch makes a complex tensor, which it then refuses to compare
     shape = x.shape if is_number else (*var.shape, 1) if var.shape == x.shape[:-1] != x.shape else var.shape
     return f.gaussian_nll_loss(
         shape=x.shape, target=t.shape, var=shape, var_is_number=is_number, full=call["full"],
-        reduction=call["reduction"],
+        reduction=call["reduction"], complex_valued=call.complex_valued,
     )  # fmt: skip
 
 
-_add(nn.GaussianNLLLoss, hyper="reduction full", formula=_apart(_gaussian))
+add(nn.GaussianNLLLoss, hyper="reduction full", formula=_apart(_gaussian))
 
 
 # -- classes -----------------------------------------------------------------------------------------------------------
@@ -232,7 +243,7 @@ def _triplet(call: Call) -> LayerCost | None:
     )
 
 
-def _pairwise(module: nn.Module) -> Mapping[str, Any] | None:
+def _pairwise(module: nn.Module, _: Called) -> Mapping[str, Any] | None:
     """The norm that the distance is; ``None`` where it is another function."""
     distance = module.distance_function
     plain = type(distance) is nn.PairwiseDistance and not distance.keepdim
@@ -248,23 +259,42 @@ _add(nn.TripletMarginWithDistanceLoss, hyper="reduction swap", also=_pairwise, f
 # -- one op, or values -------------------------------------------------------------------------------------------------
 
 
+_CTC = "log_probs", "targets", "input_lengths", "target_lengths"
+
+
+def _lengths(_: nn.Module, called: Called) -> Mapping[str, Any]:
+    """How long each sequence and its target are; ``None`` where a tensor has no values."""
+    steps, labels = _given(*called, *_CTC)[2:]
+    return {"steps": _numbers(steps), "labels": _numbers(labels)}
+
+
+def _numbers(given: Any) -> tuple[int, ...] | None:
+    if isinstance(given, torch.Tensor):
+        if type(given) is not torch.Tensor or given.is_meta:
+            return None
+        with without_modes():
+            given = given.flatten().tolist()
+    return tuple(map(int, given))
+
+
 def _ctc(call: Call) -> LayerCost | None:
-    x, targets, steps, labels = _given(call, "log_probs", "targets", "input_lengths", "target_lengths")
-    if isinstance(steps, TensorSpec) or isinstance(labels, TensorSpec):
-        return None  # a tensor without its values does not say how long the sequences are
+    x, targets, _, labels = _given(call.record.args, call.record.kwargs, *_CTC)
+    if call["steps"] is None or call["labels"] is None:
+        return None
     return f.ctc_loss(
-        classes=x.shape[-1], steps=x.shape[0], input_lengths=tuple(steps), target_lengths=tuple(labels),
+        classes=x.shape[-1], steps=x.shape[0], input_lengths=call["steps"], target_lengths=call["labels"],
         padded_to=targets.shape[1] if len(targets.shape) == 2 else None, batched=len(x.shape) == 3,
-        zero_infinity=call["zero_infinity"], reduction=call["reduction"],
+        lengths_in_tensors=isinstance(labels, TensorSpec), zero_infinity=call["zero_infinity"],
+        reduction=call["reduction"],
     )  # fmt: skip
 
 
-_add(nn.CTCLoss, hyper="reduction zero_infinity", formula=_ctc)
+_add(nn.CTCLoss, hyper="reduction zero_infinity", also=_lengths, formula=_ctc)
 
 
-def _linear(module: nn.Module) -> Mapping[str, Any] | None:
+def _linear(module: nn.Module, called: Called) -> Mapping[str, Any] | None:
     """What the formula asks of the linear layer inside, and whether chunks are wanted."""
-    weights, linear = _weights("weight")(module), module.linear
+    weights, linear = _weights("weight")(module, called), module.linear
     if weights is None or type(linear) is not nn.Linear or not isinstance(linear.weight, nn.Parameter):
         return None
     chunked = module.options is not None

@@ -36,7 +36,7 @@ def trace(
     mode: Mode = "eval",
     execution: Execution = "auto",
     dtype: Any = None,
-    capture: Capture = lambda module, given: None,
+    capture: Capture = lambda module, given, called: None,
     executor: MakeExecutor = MetaExecutor,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``, or of one call where it is a method or a function.

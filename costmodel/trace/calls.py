@@ -29,9 +29,10 @@ from costmodel.torch_private import (
 from costmodel.trace.specs import map_tensors
 from costmodel.trace.tensor_table import TensorTable
 
-Capture: TypeAlias = Callable[[nn.Module, Any], CapturedLayer | None]
+Capture: TypeAlias = Callable[[nn.Module, Any, Any], CapturedLayer | None]
 """Reads off a module what the closed forms may know of it, when it has just run on the given records of tensors, and
-nothing that keeps the module alive. Given by the caller, so that the trace knows no formulas."""
+nothing that keeps the module alive. Its third argument are the call's arguments themselves, which in a real run have
+values. Given by the caller, so that the trace knows no formulas."""
 
 
 class Calls:
@@ -157,7 +158,7 @@ class Calls:
                 table.drop_collected()
             spec = spec_of(id(output))
             named = map_tensors(kwargs, table.spec) if kwargs else None
-            captured = None if transforms and is_transformed() else capture(module, (given, named))
+            captured = None if transforms and is_transformed() else capture(module, (given, named), (args, kwargs))
             outputs = spec if spec is not None else map_tensors(output, table.spec)
             call_ends[index] = len(events), named, outputs, captured
             return output
@@ -185,7 +186,9 @@ class Calls:
                 _, log.module, _, given, _ = call_starts[index]
                 named = map_tensors(kwargs, table.spec) if kwargs else None
                 is_hooks_work = given != map_tensors(args, table.spec)  # one of the module's own has changed them
-                captured = None if is_hooks_work or is_transformed() else capture(module, (given, named))
+                captured = (
+                    None if is_hooks_work or is_transformed() else capture(module, (given, named), (args, kwargs))
+                )
                 call_ends[index] = len(events), named, map_tensors(output, table.spec), captured
 
         return enter, leave

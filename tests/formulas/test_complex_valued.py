@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -163,6 +164,43 @@ def test_means_and_elementwise_layers() -> None:
     assert f.multiply(shape=(5,), complex_valued=True).work == Work(multiplies=20, adds=10)
 
 
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_losses(reduction: str) -> None:
+    """Absolute differences are real, and so is their mean; likelihoods of complex numbers are complex."""
+    target, variance = Z.flip(0), torch.rand(3, 4) + 0.5
+
+    def reduced(terms: list[Any]) -> Any:
+        whole = terms[0]
+        for term in terms[1:] if reduction != "none" else []:
+            whole = whole + term
+        return terms if reduction == "none" else whole / len(terms) if reduction == "mean" else whole
+
+    def distance(zs: Any, ts: Any) -> Any:
+        return reduced(
+            [absolute(z - t) for row, other in zip(zs, ts, strict=True) for z, t in zip(row, other, strict=True)]
+        )
+
+    result, done = counted(distance, Z, target)
+    agrees([result] if reduction != "none" else result, F.l1_loss(Z, target, reduction=reduction).flatten())
+    assert f.elementwise_loss(name="l1", shape=(3, 4), reduction=reduction, complex_valued=True).work == done
+
+    def likelihood(zs: Any, ts: Any) -> Any:
+        terms = []
+        for row, other, variances in zip(zs, ts, variance.tolist(), strict=True):
+            for z, t, v in zip(row, other, variances, strict=True):
+                d = z - t
+                terms.append((d * d / v + math.log(v)) * 0.5)
+        return reduced(terms)
+
+    result, done = counted(likelihood, Z, target)
+    real = F.gaussian_nll_loss(Z, target, variance, reduction=reduction)
+    agrees([result] if reduction != "none" else result, real.flatten())
+    checked = Work(compares=2 * 12, transcendentals=12)  # v < 0, max(v, eps) and log v
+    assert f.gaussian_nll_loss(shape=(3, 4), reduction=reduction, complex_valued=True).work == done + checked
+    with pytest.raises(ValueError, match="name='mse' has no complex-valued form: that is one of l1"):
+        f.elementwise_loss(name="mse", shape=3, complex_valued=True)
+
+
 def test_a_plain_recurrent_layer() -> None:
     """Two products and their biases, a sum and a hyperbolic tangent, step by step."""
 
@@ -193,11 +231,13 @@ def test_every_formula_of_complex_numbers_is_known() -> None:
         "conv", "depthwise_conv", "pointwise_conv", "grouped_conv", "conv_transpose", "linear", "bilinear", "matmul",
         "rms_norm", "adaptive_avg_pool", "global_avg_pool", "activation", "lstm", "gru", "rnn", "add", "multiply",
         "lstm_cell", "gru_cell", "rnn_cell", "embedding",
+        "elementwise_loss", "gaussian_nll_loss",
     }  # fmt: skip
 
 
 def _call(name: str) -> dict[str, Any]:
-    return CALLS[name] | ({"name": "silu"} if name == "activation" else {})
+    taken = {"activation": {"name": "silu"}, "elementwise_loss": {"name": "l1", "reduction": "mean"}}
+    return CALLS[name] | taken.get(name, {})
 
 
 @pytest.mark.parametrize("name", COMPLEX_VALUED)
