@@ -15,11 +15,11 @@ from costmodel.declared import DECLARED, LAYER_OP, Declared
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import CapturedLayer, LayerSpec, tensors_in
-from costmodel.layers.registry import LAYERS, USER_LAYERS, Also, Called, Layer
+from costmodel.layers.registry import LAYERS, USER_LAYERS, Called, Layer
 from costmodel.torch_private import CONV_FORWARD, PARAMETERS, registered_on
 
 
-def capture(module: nn.Module, given: Any, called: Called) -> CapturedLayer | None:
+def capture(module: nn.Module, given: Any, called: Called = ((), {})) -> CapturedLayer | None:
     """What the closed forms may know of a module that has just run, if there is one for its type.
 
     It is read at once, as the model may change the module later. A ``LayerSpec`` is made of it on demand. ``given`` are
@@ -101,23 +101,25 @@ def _reader_of(layer: Layer) -> Reader:
         by_name = dict(zip(layer.hyper, hyper, strict=True)) | dict(zip(layer.optional_params, present, strict=True))
         return LayerSpec(key, by_name, kind, layer.is_composite)
 
-    if layer.also is not None:
-        return partial(_read_more, layer.also, read)
+    if layer.also is not None or layer.values is not None:
+        return partial(_read_more, layer, read)
     nothing = to_spec, ((), ())
     return read if layer.hyper or layer.optional_params else lambda _module, _given, _called: nothing
 
 
-def _read_more(also: Also, read: Reader, module: nn.Module, given: Any, called: Called) -> CapturedLayer | None:
-    found, more = read(module, given, called), also(module, called)
+def _read_more(layer: Layer, read: Reader, module: nn.Module, given: Any, called: Called) -> CapturedLayer | None:
+    found = read(module, given, called)
+    more = {} if layer.also is None else layer.also(module)
     if found is None or more is None:
         return None
-    to_spec, values = found
-    return _with_more, (to_spec, values, dict(more))
+    to_spec, hyper = found
+    values = {} if layer.values is None else layer.values(called)
+    return _with_more, (to_spec, hyper, {**more, **values})
 
 
 def _with_more(found: tuple[Callable[[Any], LayerSpec], Any, dict[str, Any]]) -> LayerSpec:
-    to_spec, values, more = found
-    spec = to_spec(values)
+    to_spec, hyper, more = found
+    spec = to_spec(hyper)
     return replace(spec, hyper={**spec.hyper, **more})
 
 

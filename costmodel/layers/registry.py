@@ -18,7 +18,7 @@ Formula = Callable[["Call"], LayerCost | None]
 Called: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
 """The arguments of a module's call, as they were passed."""
 
-Also = Callable[[nn.Module, Called], Mapping[str, Any] | None]
+Also = Callable[[nn.Module], Mapping[str, Any] | None]
 """Further hyper-parameters by name. Nothing in them may hold on to a tensor or a module."""
 
 
@@ -84,6 +84,8 @@ class Layer:
     """Reads what no attribute holds as it is; ``None`` where no formula covers the module as it is configured."""
     key: str = ""
     """What the record of a call has of it: the type's name, where that is no other type's."""
+    values: Callable[[Called], Mapping[str, Any]] | None = None
+    """Reads what stands in the values of a call's arguments, where they have some."""
     is_composite: bool = False
     """Whether it is made of layers that have closed forms of their own."""
 
@@ -107,13 +109,14 @@ def add(
     takes_expanded: bool = False,
     takes_empty: bool = False,
     also: Also | None = None,
+    values: Callable[[Called], Mapping[str, Any]] | None = None,
     key: str = "",
 ) -> None:
     """Registers layer types; ``hyper`` and ``optional_params`` are space-separated names of attributes."""
     names = tuple(hyper.split()), tuple(optional_params.split())
     for t in types:
         own = key or t.__name__
-        LAYERS[t] = _BY_KEY[own] = Layer(*names, formula, kind, takes_expanded, takes_empty, also, own)
+        LAYERS[t] = _BY_KEY[own] = Layer(*names, formula, kind, takes_expanded, takes_empty, also, own, values)
 
 
 def add_composite(module_type: type[nn.Module], *, also: Also, formula: Formula) -> None:

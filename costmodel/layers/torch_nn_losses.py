@@ -24,7 +24,7 @@ def _add(*types: type[nn.Module], formula: Formula, **options: Any) -> None:
 def _weights(*names: str) -> Also:
     """Reads the shapes of optional buffers off a loss; ``None`` where elements of one share memory."""
 
-    def read(module: nn.Module, _: Called) -> Mapping[str, Any] | None:
+    def read(module: nn.Module) -> Mapping[str, Any] | None:
         found = {name: getattr(module, name) for name in names}
         given = [weight for weight in found.values() if weight is not None]
         if any(n > 1 and stride == 0 for w in given for n, stride in zip(w.shape, w.stride(), strict=True)):
@@ -243,7 +243,7 @@ def _triplet(call: Call) -> LayerCost | None:
     )
 
 
-def _pairwise(module: nn.Module, _: Called) -> Mapping[str, Any] | None:
+def _pairwise(module: nn.Module) -> Mapping[str, Any] | None:
     """The norm that the distance is; ``None`` where it is another function."""
     distance = module.distance_function
     plain = type(distance) is nn.PairwiseDistance and not distance.keepdim
@@ -262,13 +262,15 @@ _add(nn.TripletMarginWithDistanceLoss, hyper="reduction swap", also=_pairwise, f
 _CTC = "log_probs", "targets", "input_lengths", "target_lengths"
 
 
-def _lengths(_: nn.Module, called: Called) -> Mapping[str, Any]:
+def _lengths(called: Called) -> Mapping[str, Any]:
     """How long each sequence and its target are; ``None`` where a tensor has no values."""
     steps, labels = _given(*called, *_CTC)[2:]
     return {"steps": _numbers(steps), "labels": _numbers(labels)}
 
 
 def _numbers(given: Any) -> tuple[int, ...] | None:
+    if given is None:
+        return None
     if isinstance(given, torch.Tensor):
         if type(given) is not torch.Tensor or given.is_meta:
             return None
@@ -289,12 +291,12 @@ def _ctc(call: Call) -> LayerCost | None:
     )  # fmt: skip
 
 
-_add(nn.CTCLoss, hyper="reduction zero_infinity", also=_lengths, formula=_ctc)
+_add(nn.CTCLoss, hyper="reduction zero_infinity", values=_lengths, formula=_ctc)
 
 
-def _linear(module: nn.Module, called: Called) -> Mapping[str, Any] | None:
+def _linear(module: nn.Module) -> Mapping[str, Any] | None:
     """What the formula asks of the linear layer inside, and whether chunks are wanted."""
-    weights, linear = _weights("weight")(module, called), module.linear
+    weights, linear = _weights("weight")(module), module.linear
     if weights is None or type(linear) is not nn.Linear or not isinstance(linear.weight, nn.Parameter):
         return None
     chunked = module.options is not None
