@@ -152,6 +152,8 @@ def _closed_form(pricing: Pricing, layer: TracedLayer) -> LayerCost | None:
         return closed.cost_of(layer.module)
     if any(map(_is_wrapper, layer.parameters)):
         return None  # its parts are compared in some quantities alone
+    if sum(len(module.parameters) for module in pricing.subtree(layer.module.owner)) > len(layer.parameters):
+        return None  # parts share a parameter, which the whole has once
     return closed.cost_of(layer.module, pricing.calls_inside(layer))
 
 

@@ -29,7 +29,7 @@ class Call:
     hyper: Mapping[str, Any]
     record: ModuleCall
     within: Sequence[ModuleCall] = ()
-    """Of a composite: the calls of the modules inside, in order."""
+    """Of a composite: the calls of the modules inside, in order, with the hyper-parameters of its parts."""
 
     def __getitem__(self, name: str) -> Any:
         return self.hyper[name]

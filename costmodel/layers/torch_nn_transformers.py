@@ -1,12 +1,12 @@
 """The transformers of ``torch.nn``: composites, whose parts are layers with closed forms of their own.
 
-Each is derived as a whole, from hyper-parameters that are read off its parts; it has no closed form where something
-else stands in the place of a part, or runs beside them.
+Each is derived as a whole, from the hyper-parameters of its parts, which stand in their calls; it has no closed form
+where something else stands in the place of a part, or runs beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from costmodel import formulas as f
 from costmodel.formulas import ACTIVATIONS, BlockCost, LayerCost
-from costmodel.graph import LayerSpec, TensorSpec
+from costmodel.graph import ModuleCall, TensorSpec
 from costmodel.layers.capture import capture
-from costmodel.layers.registry import Call, add_composite
+from costmodel.layers.registry import Also, Call, add_composite
 from costmodel.layers.torch_nn import ACTIVATION_NAMES
 from costmodel.layers.torch_nn_attention import ALWAYS_COPIED_BACK, again, kind_of_mask
 from costmodel.torch_private import FORWARD_HOOKS, FORWARD_PRE_HOOKS
@@ -26,48 +26,42 @@ from costmodel.torch_private import FORWARD_HOOKS, FORWARD_PRE_HOOKS
 Hyper = Mapping[str, Any]
 
 
-# -- reading hyper-parameters off the parts ----------------------------------------------------------------------
-
-
-def _spec(part: Any) -> LayerSpec | None:
-    captured = capture(part, None) if isinstance(part, nn.Module) else None
-    if captured is None:
-        return None
-    to_spec, found = captured
-    return to_spec(found)
-
-
-def _parts(module: nn.Module, kind: type[nn.Module], *names: str) -> list[Hyper] | None:
-    """The hyper-parameters of some parts, if they are layers of that kind, in the mode of the whole."""
-    parts = [getattr(module, name, None) for name in names]
-    specs = [_spec(part) for part in parts]
-    if any(spec is None or spec.key != kind.__name__ for spec in specs):
-        return None
-    if any(part is not None and part.training != module.training for part in parts):
-        return None
-    return [spec.hyper for spec in specs if spec is not None]
-
-
-def _has(hyper: Hyper, **wanted: Any) -> bool:
-    return all(hyper[name] == value for name, value in wanted.items())
+# -- what is read off a module when it has run -------------------------------------------------------------------
 
 
 def _is_plain(module: nn.Module, base: type[nn.Module], *methods: str) -> bool:
-    """Whether nothing runs beside the parts, by methods of its own or by hooks, and no two share a parameter."""
+    """Whether the methods that the forward calls are the base's, and nothing is hooked to the module."""
     if any(getattr(type(module), name) is not getattr(base, name) or name in module.__dict__ for name in methods):
         return False
-    if any(getattr(part, FORWARD_HOOKS) or getattr(part, FORWARD_PRE_HOOKS) for part in module.modules()):
-        return False
-    parameters = [id(parameter) for _, parameter in module.named_parameters(remove_duplicate=False)]
-    return len(parameters) == len(set(parameters))
+    return not getattr(module, FORWARD_PRE_HOOKS)
+
+
+def _are_unhooked(parts: Iterable[nn.Module]) -> bool:
+    """Whether nothing runs before or after the parts that is no part itself."""
+    hooks = (getattr(part, name) for part in parts for name in (FORWARD_PRE_HOOKS, FORWARD_HOOKS))
+    return not any(hooks)
+
+
+def _own_of_layer(base: type[nn.Module], *methods: str) -> Also:
+    """What an encoder or decoder layer is asked for itself: the norms' place, and the activation."""
+
+    def own(module: nn.Module) -> Hyper | None:
+        activation = _activation(getattr(module, "activation", None))
+        if activation is None or not _is_plain(module, base, *methods) or not _are_unhooked(module.children()):
+            return None
+        return {"norm_first": module.norm_first, "activation": activation}
+
+    return own
 
 
 def _activation(given: Any) -> str | None:
     """The name of an activation, which is a function of torch's or a module."""
     if isinstance(given, nn.Module):
-        spec = _spec(given)
-        if spec is None:
+        captured = capture(given, None)
+        if captured is None:
             return None
+        to_spec, found = captured
+        spec = to_spec(found)
         if spec.key == nn.GELU.__name__:
             return "gelu_tanh" if spec.hyper["approximate"] == "tanh" else "gelu"
         return ACTIVATION_NAMES.get(spec.key)
@@ -77,19 +71,53 @@ def _activation(given: Any) -> str | None:
     return name if given is getattr(F, name, None) or given is getattr(torch, name, None) else None
 
 
-def _layer(module: nn.Module, *attentions: str) -> dict[str, Any] | None:
+def _own_of_stack(module: nn.Module) -> Hyper | None:
+    """Nothing: all stands in the calls of what is stacked."""
+    stacked = module.layers if isinstance(module.layers, nn.ModuleList) else ()
+    return {} if _is_plain(module, type(module)) and _are_unhooked((*module.children(), *stacked)) else None
+
+
+def _own_of_transformer(module: nn.Module) -> Hyper | None:
+    """Nothing: all stands in the calls of the two stacks."""
+    return {} if _is_plain(module, type(module)) and _are_unhooked(module.children()) else None
+
+
+# -- what stands in the calls of the parts -----------------------------------------------------------------------
+
+
+def _parts(call: ModuleCall, within: Sequence[ModuleCall]) -> dict[str, ModuleCall]:
+    """The calls of the parts by their names in the whole; none where one was called twice, or is of no formula."""
+    calls = [inner for inner in within if inner.parent == call.index]
+    parts = {inner.name.removeprefix(call.name).lstrip("."): inner for inner in calls}
+    plain = all(inner.layer is not None and inner.training == call.training for inner in calls)
+    return parts if plain and len(parts) == len(calls) else {}
+
+
+def _hyper(parts: Mapping[str, ModuleCall], kind: type[nn.Module], *names: str) -> list[Hyper]:
+    """The hyper-parameters of some parts; none where one of them is missing, or of another kind."""
+    specs = [part.layer for name in names if (part := parts.get(name)) is not None and part.layer is not None]
+    return [spec.hyper for spec in specs if spec.key == kind.__name__] if len(specs) == len(names) else []
+
+
+def _has(hyper: Hyper, **wanted: Any) -> bool:
+    return all(hyper[name] == value for name, value in wanted.items())
+
+
+def _layer(call: ModuleCall, within: Sequence[ModuleCall], *attentions: str) -> dict[str, Any] | None:
     """The hyper-parameters of an encoder or decoder layer, if its parts fit each other."""
+    parts = _parts(call, within)
     numbers = range(1, len(attentions) + 2)
-    attention = _parts(module, nn.MultiheadAttention, *attentions)
-    linear = _parts(module, nn.Linear, "linear1", "linear2")
-    norms = _parts(module, nn.LayerNorm, *(f"norm{n}" for n in numbers))
-    dropouts = _parts(module, nn.Dropout, "dropout", *(f"dropout{n}" for n in numbers))
-    activation = _activation(getattr(module, "activation", None))
-    if attention is None or linear is None or norms is None or dropouts is None or activation is None:
+    norm_names = [f"norm{n}" for n in numbers]
+    dropout_names = ["dropout", *(f"dropout{n}" for n in numbers)]
+    attention = _hyper(parts, nn.MultiheadAttention, *attentions)
+    linear = _hyper(parts, nn.Linear, "linear1", "linear2")
+    norms = _hyper(parts, nn.LayerNorm, *norm_names)
+    dropouts = _hyper(parts, nn.Dropout, *dropout_names)
+    found = len(attention) + len(linear) + len(norms) + len(dropouts)
+    if call.layer is None or found != len(parts) - ("activation" in parts) or found != 3 * len(numbers) + 2:
         return None
     own = attention[0]
-    d_model, nhead, bias, batch_first = own["embed_dim"], own["num_heads"], own["in_proj_bias"], own["batch_first"]
-    wide = linear[0]["out_features"]
+    d_model, bias, wide = own["embed_dim"], own["in_proj_bias"], linear[0]["out_features"]
     drops = {part["dropout"] > 0 for part in attention} | {part["p"] > 0 for part in dropouts}
     fit = (
         all(dict(part, dropout=0) == dict(own, dropout=0) for part in attention)
@@ -101,74 +129,73 @@ def _layer(module: nn.Module, *attentions: str) -> dict[str, Any] | None:
         and len(drops) == 1
     )
     return None if not fit else {
-        "d_model": d_model, "nhead": nhead, "dim_feedforward": wide, "activation": activation, "bias": bias,
-        "norm_first": module.norm_first, "batch_first": batch_first, "dropout_p": dropouts[0]["p"],
+        **call.layer.hyper, "d_model": d_model, "nhead": own["num_heads"], "dim_feedforward": wide, "bias": bias,
+        "batch_first": own["batch_first"], "dropout_p": dropouts[0]["p"],
     }  # fmt: skip
 
 
-def _encoder_layer(module: nn.Module) -> Hyper | None:
-    plain = _is_plain(module, nn.TransformerEncoderLayer, "_sa_block", "_ff_block")
-    return _layer(module, "self_attn") if plain else None
+def _encoder_layer(call: ModuleCall, within: Sequence[ModuleCall]) -> dict[str, Any] | None:
+    return _layer(call, within, "self_attn")
 
 
-def _decoder_layer(module: nn.Module) -> Hyper | None:
-    plain = _is_plain(module, nn.TransformerDecoderLayer, "_sa_block", "_mha_block", "_ff_block")
-    return _layer(module, "self_attn", "multihead_attn") if plain else None
+def _decoder_layer(call: ModuleCall, within: Sequence[ModuleCall]) -> dict[str, Any] | None:
+    return _layer(call, within, "self_attn", "multihead_attn")
 
 
-def _stack(module: nn.Module, kind: type[nn.Module]) -> Hyper | None:
+def _stack(call: ModuleCall, within: Sequence[ModuleCall], kind: type[nn.Module]) -> dict[str, Any] | None:
     """The hyper-parameters of an encoder or a decoder: of its layers, which must be equal, and how many they are."""
-    layers, norm = module.layers, module.norm
-    if not isinstance(layers, nn.ModuleList) or not _is_plain(module, type(module)):
+    parts = _parts(call, within)
+    layers = [part for name, part in parts.items() if name != "norm"]
+    if not layers or len(_hyper(parts, kind, *(name for name in parts if name != "norm"))) != len(layers):
         return None
-    hyper = _parts(layers, kind, *map(str, range(len(layers))))
-    if not hyper or any(one != hyper[0] for one in hyper):
+    of_layer = _encoder_layer if kind is nn.TransformerEncoderLayer else _decoder_layer
+    hyper, *others = (of_layer(layer, within) for layer in layers)
+    if hyper is None or any(other != hyper for other in others):
         return None
-    if norm is not None:
-        found = _parts(module, nn.LayerNorm, "norm")
-        wanted = {"normalized_shape": (hyper[0]["d_model"],), "weight": True, "bias": hyper[0]["bias"]}
-        if found is None or not _has(found[0], **wanted):
-            return None
-    return {**hyper[0], "num_layers": len(layers), "norm": norm is not None}
-
-
-def _encoder(module: nn.Module) -> Hyper | None:
-    return _stack(module, nn.TransformerEncoderLayer)
-
-
-def _decoder(module: nn.Module) -> Hyper | None:
-    return _stack(module, nn.TransformerDecoderLayer)
-
-
-def _transformer(module: nn.Module) -> Hyper | None:
-    encoder, decoder = (
-        _parts(module, kind, name)
-        for kind, name in ((nn.TransformerEncoder, "encoder"), (nn.TransformerDecoder, "decoder"))
-    )
-    if not encoder or not decoder or not _is_plain(module, nn.Transformer):
+    norm = _hyper(parts, nn.LayerNorm, "norm")
+    if len(norm) != len(parts) - len(layers):
         return None
-    own, layers = dict(encoder[0]), encoder[0]["num_layers"]
-    if own != {**decoder[0], "num_layers": layers} or not own["norm"]:
+    if norm and not _has(norm[0], normalized_shape=(hyper["d_model"],), weight=True, bias=hyper["bias"]):
         return None
-    del own["num_layers"], own["norm"]
-    return {**own, "num_encoder_layers": layers, "num_decoder_layers": decoder[0]["num_layers"]}
+    return {**hyper, "num_layers": len(layers), "norm": bool(norm)}
+
+
+def _encoder(call: ModuleCall, within: Sequence[ModuleCall]) -> dict[str, Any] | None:
+    return _stack(call, within, nn.TransformerEncoderLayer)
+
+
+def _decoder(call: ModuleCall, within: Sequence[ModuleCall]) -> dict[str, Any] | None:
+    return _stack(call, within, nn.TransformerDecoderLayer)
+
+
+def _transformer(call: ModuleCall, within: Sequence[ModuleCall]) -> dict[str, Any] | None:
+    parts = _parts(call, within)
+    if parts.keys() != {"encoder", "decoder"}:
+        return None
+    encoder, decoder = _encoder(parts["encoder"], within), _decoder(parts["decoder"], within)
+    if encoder is None or decoder is None:
+        return None
+    counts = {"num_encoder_layers": encoder.pop("num_layers"), "num_decoder_layers": decoder.pop("num_layers")}
+    return None if encoder != decoder or not encoder.pop("norm") else {**encoder, **counts}
 
 
 # -- how they were called ----------------------------------------------------------------------------------------
 
 
-def _sizes(call: Call, given: Mapping[str, Any], **sequences: str) -> dict[str, Any] | None:
+def _sizes(call: Call, hyper: Hyper | None, given: Mapping[str, Any], **sequences: str) -> dict[str, Any] | None:
     """The arguments that all formulas take, and lengths by name; None where no formula covers the tensors."""
+    if hyper is None:
+        return None
     tensors = [given[name] for name in sequences.values()]
     floats = [mask for name, mask in given.items() if name.endswith("padding_mask") and kind_of_mask(mask) == "float"]
     if call.complex_valued or any(map(again, (*tensors, *floats))):
         return None
     batched = len(tensors[0].shape) == 3
-    axis = 1 if batched and call["batch_first"] else 0
+    axis = 1 if batched and hyper["batch_first"] else 0
     masks = {name: given.get(name) for name in given if name.endswith("mask")}
     per_head = {f"{name}_per_head": mask is not None and len(mask.shape) == 3 for name, mask in masks.items()}
     return {
-        **call.hyper,
+        **hyper,
         **{name: kind_of_mask(mask) for name, mask in masks.items()},
         **{name: flag for name, flag in per_head.items() if "padding" not in name},
         **{length: tensor.shape[axis] for length, tensor in zip(sequences, tensors, strict=True)},
@@ -219,7 +246,7 @@ _TRANSFORMER = (
 
 def _cost_of_encoder_layer(call: Call) -> LayerCost | None:
     given = call.arguments(_ENCODER_LAYER)
-    sizes = _sizes(call, given, length="src")
+    sizes = _sizes(call, _encoder_layer(call.record, call.within), given, length="src")
     if sizes is None:
         return None
     is_causal = given.get("is_causal", False)
@@ -229,7 +256,7 @@ def _cost_of_encoder_layer(call: Call) -> LayerCost | None:
 
 def _cost_of_decoder_layer(call: Call) -> LayerCost | None:
     given = call.arguments(_DECODER)
-    sizes = _sizes(call, given, length="tgt", memory_length="memory")
+    sizes = _sizes(call, _decoder_layer(call.record, call.within), given, length="tgt", memory_length="memory")
     if sizes is None:
         return None
     causal: dict[str, Any] = {name: given.get(name, False) for name in ("tgt_is_causal", "memory_is_causal")}
@@ -246,26 +273,26 @@ def _repeated_in_decoder(given: Mapping[str, Any], causal: Mapping[str, Any], **
 
 def _cost_of_encoder(call: Call) -> LayerCost | None:
     given = call.arguments(_ENCODER)
-    sizes = _sizes(call, given, length="src")
+    sizes = _sizes(call, _encoder(call.record, call.within), given, length="src")
     if sizes is None:
         return None
     is_causal = _stated(call, nn.TransformerEncoderLayer, "is_causal")
     detects = given.get("is_causal") is None
     cost = f.transformer_encoder(**sizes, is_causal=is_causal, detects_causal=detects)
     masks = given.get("mask"), given.get("src_key_padding_mask")
-    how = {"layers": call["num_layers"], "detects": detects, "once": True}
+    how = {"layers": sizes["num_layers"], "detects": detects, "once": True}
     return _less(cost, _repeated(*masks, is_causal=is_causal, **how))
 
 
 def _cost_of_decoder(call: Call) -> LayerCost | None:
     given = call.arguments(_DECODER)
-    sizes = _sizes(call, given, length="tgt", memory_length="memory")
+    sizes = _sizes(call, _decoder(call.record, call.within), given, length="tgt", memory_length="memory")
     if sizes is None:
         return None
     causal = _causal_in_decoder(call)
     detects = given.get("tgt_is_causal") is None
     cost = f.transformer_decoder(**sizes, **causal, detects_causal=detects)
-    return _less(cost, _repeated_in_decoder(given, causal, layers=call["num_layers"], detects=detects))
+    return _less(cost, _repeated_in_decoder(given, causal, layers=sizes["num_layers"], detects=detects))
 
 
 def _causal_in_decoder(call: Call) -> dict[str, Any]:
@@ -275,7 +302,7 @@ def _causal_in_decoder(call: Call) -> dict[str, Any]:
 
 def _cost_of_transformer(call: Call) -> LayerCost | None:
     given = call.arguments(_TRANSFORMER)
-    sizes = _sizes(call, given, src_length="src", tgt_length="tgt")
+    sizes = _sizes(call, _transformer(call.record, call.within), given, src_length="src", tgt_length="tgt")
     if sizes is None:
         return None
     causal = _causal_in_decoder(call)
@@ -285,14 +312,22 @@ def _cost_of_transformer(call: Call) -> LayerCost | None:
         **sizes, **causal, src_is_causal=is_causal, detects_src_causal=of_source, detects_tgt_causal=of_target
     )
     masks = given.get("src_mask"), given.get("src_key_padding_mask")
-    how = {"layers": call["num_encoder_layers"], "detects": of_source, "once": True}
+    how = {"layers": sizes["num_encoder_layers"], "detects": of_source, "once": True}
     repeated = _repeated(*masks, is_causal=is_causal, **how)
-    how = {"layers": call["num_decoder_layers"], "detects": of_target}
+    how = {"layers": sizes["num_decoder_layers"], "detects": of_target}
     return _less(cost, repeated + _repeated_in_decoder(given, causal, **how))
 
 
-add_composite(nn.TransformerEncoderLayer, also=_encoder_layer, formula=_cost_of_encoder_layer)
-add_composite(nn.TransformerDecoderLayer, also=_decoder_layer, formula=_cost_of_decoder_layer)
-add_composite(nn.TransformerEncoder, also=_encoder, formula=_cost_of_encoder)
-add_composite(nn.TransformerDecoder, also=_decoder, formula=_cost_of_decoder)
-add_composite(nn.Transformer, also=_transformer, formula=_cost_of_transformer)
+add_composite(
+    nn.TransformerEncoderLayer,
+    also=_own_of_layer(nn.TransformerEncoderLayer, "_sa_block", "_ff_block"),
+    formula=_cost_of_encoder_layer,
+)
+add_composite(
+    nn.TransformerDecoderLayer,
+    also=_own_of_layer(nn.TransformerDecoderLayer, "_sa_block", "_mha_block", "_ff_block"),
+    formula=_cost_of_decoder_layer,
+)
+add_composite(nn.TransformerEncoder, also=_own_of_stack, formula=_cost_of_encoder)
+add_composite(nn.TransformerDecoder, also=_own_of_stack, formula=_cost_of_decoder)
+add_composite(nn.Transformer, also=_own_of_transformer, formula=_cost_of_transformer)
