@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -50,7 +48,9 @@ def test_unequal_widths(c_in: int, c_out: int) -> None:
     least = pointwise_memory_access_bound(macs=56 * 56 * c_in * c_out, size=(56, 56))
     assert finding.least == pytest.approx(least, rel=1e-12)
     assert finding.saving == pytest.approx(finding.paid - least)
-    assert f"{sqrt(c_in * c_out):.0f} channels in" in finding.advice
+    even, percent = {52: ("127", "30"), 36: ("125", "46"), 90: ("127", "6")}[c_in]
+    assert f"{even} channels in and {even} out instead of {c_in} and {c_out}" in finding.advice
+    assert f"move {percent} % less" in finding.advice
 
 
 def test_a_stride_moves_the_even_point() -> None:
@@ -114,6 +114,13 @@ def test_elementwise_ops() -> None:
     assert result.elementwise_kinds == {"activation": 256}
 
 
+def test_shares_of_nothing_are_0() -> None:
+    """A view is no op that moves data or computes, and of no memory access nothing is a share."""
+    result = costmodel.profile(nn.Flatten(), (1, 2, 4, 4)).guidelines()
+    assert (result.ops, result.memory_access, result.findings) == (0, 0, ())
+    assert (result.elementwise_share, result.elementwise_op_share) == (0, 0)
+
+
 def test_a_norm_is_elementwise_at_inference_only() -> None:
     """In training it reduces over the batch first, so G4 does not count it, nor would it join the convolution."""
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8, track_running_stats=False))
@@ -133,6 +140,7 @@ def test_findings_are_ranked_and_advise() -> None:
     assert {f.guideline for f in result.findings} == set(FORMULAS)
     assert all(f.formula and f.advice.endswith(".") and f.advice.count(". ") == 0 for f in result.findings)
     assert list(result.rows.saving) == savings
+    assert list(result.rows.share) == [saving / result.memory_access for saving in savings]
 
 
 def test_the_text_names_every_guideline_and_the_first_findings() -> None:

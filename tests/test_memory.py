@@ -173,8 +173,16 @@ def test_intensity() -> None:
     """MACs and FLOPs for each element and byte."""
     row = costmodel.profile(nn.Conv2d(2, 3, 1), (1, 2, 4, 4)).memory.iloc[0]
     elements, macs = 2 * 16 + 6 + 3 + 3 * 16, 16 * 6
-    assert row.macs_per_element == macs / elements
-    assert row.flops_per_byte == (2 * macs + 48) / (4 * elements)
+    assert (row.macs_per_element, row.macs_per_byte) == (macs / elements, macs / (4 * elements))
+    flops = 2 * macs + 48
+    assert (row.flops_per_element, row.flops_per_byte) == (flops / elements, flops / (4 * elements))
+
+
+def test_a_view_has_no_intensity() -> None:
+    """Nothing is computed and nothing moved: every ratio is 0."""
+    row = costmodel.profile(nn.Flatten(), (1, 2, 4, 4)).memory.iloc[0]
+    ratios = (row.macs_per_element, row.macs_per_byte, row.flops_per_element, row.flops_per_byte)
+    assert ratios == (0, 0, 0, 0)
 
 
 # Live memory -----------------------------------------------------------------------------------------------------

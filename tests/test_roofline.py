@@ -154,6 +154,13 @@ def test_a_layer_above_the_ridge_is_bound_by_compute() -> None:
     assert layer.attainable == layer.intensity * 100
 
 
+def test_a_view_takes_no_time() -> None:
+    """It computes nothing and moves nothing, so its intensity is 0."""
+    (layer,) = on(nn.Flatten(), (1, 2, 4, 4)).layers
+    assert (layer.flops, layer.nbytes, layer.time, layer.fused_time) == (0, 0, 0, 0)
+    assert (layer.intensity, layer.attainable, layer.bound) == (0, 0, "memory")
+
+
 @pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
 def test_the_rate_of_complex_numbers_is_that_of_their_parts() -> None:
     """Operations are counted on real numbers, so a product of complex128 runs at the rate of float64."""

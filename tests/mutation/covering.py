@@ -134,12 +134,9 @@ def _spans(source: str, line: int) -> list[Collection[int]]:
     statement = around[-1]
     inner = getattr(statement, "body", None)  # of a loop, a condition or a function: only its head
     end = inner[0].lineno - 1 if inner else statement.end_lineno or line
+    functions = [node for node in reversed(around) if isinstance(node, ast.FunctionDef)]
     spans: list[Collection[int]] = []
-    if not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+    if functions and statement is not functions[0]:
         spans.append(range(statement.lineno, max(end, statement.lineno) + 1))
-    spans += [
-        range(node.body[0].lineno, (node.end_lineno or 0) + 1)
-        for node in reversed(around)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-    ]
+    spans += [range(node.body[0].lineno, (node.end_lineno or 0) + 1) for node in functions]
     return [*spans, range(1, source.count("\n") + 2)]

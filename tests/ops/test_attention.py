@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from costmodel.graph import TensorSpec
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
-from tests.ops._asking import record, traffic, work
+from tests.ops._asking import positions, record, traffic, work
+from tests.ops._binding import RealCall, resolve
+from tests.ops.test_windows import claims, differing, observed, some
 
 TARGET = "aten.scaled_dot_product_attention.default"
 
@@ -100,6 +102,21 @@ def test_the_layout_shows_the_kernel(key: tuple[int, ...], value: tuple[int, ...
     defaults = {"attn_mask": None, "dropout_p": 0.0}
     asked = record(TARGET, query=q, key=torch.rand(key), value=torch.rand(value), **defaults | options)
     assert asked.outputs[0].shape == (2, 4, 5, value[-1])
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 7, 8), (1, 4, 7, 8), (2, 1, 7, 8), (1, 1, 7, 8), (4, 7, 8), (1, 7, 8)])
+def test_an_output_sees_its_own_query_and_all_keys_of_its_head(shape: tuple[int, ...]) -> None:
+    """Exactly those, also where one sample's or one head's keys and values stand for all."""
+    op = resolve(TARGET)
+    assert op is not None
+    call = RealCall(op, {"query": torch.rand(2, 4, 5, 8), "key": torch.rand(shape), "value": torch.rand(shape)})
+    before, asked = observed(call)
+    access, out = RULES[TARGET].access(asked, 0), asked.outputs[0].shape
+    for name, tensor in call.tensors():
+        of = tuple(tensor.shape)
+        for position in some(of, at_most=5):
+            (changed,) = differing(call, name, position, before)
+            assert changed == [y for y in positions(out) if claims(access, name, position, of, y, out)], name
 
 
 def test_torch_s_cpu_kernel_costs_the_same() -> None:
