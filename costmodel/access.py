@@ -71,9 +71,11 @@ class GridAxis(Affine):
 
     def pull(self, low: int, high: int) -> tuple[int, int]:
         """The input interval that the output interval ``low..high`` sees."""
-        if high - low >= self.inner * self.length or low // self.inner % self.length > high // self.inner % self.length:
+        first, last = low // self.inner, high // self.inner
+        begins_again = last - first >= self.length or first % self.length > last % self.length
+        if begins_again:
             return Affine.pull(self, 0, self.length - 1)
-        return Affine.pull(self, low // self.inner % self.length, high // self.inner % self.length)
+        return Affine.pull(self, first % self.length, last % self.length)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,10 +122,7 @@ def _step_by_step(cell: str, gates: int, args: Arguments) -> _Live:
             live.take(2 * steps * shown)
             live.free(products, 2 * steps * shown, 2 * (steps - 1) * shown)
         live.free(given)
-        given = directions * steps * shown
-        if layer < args["num_layers"] - 1 and args["train"] and args["dropout"]:
-            live.take(given)
-            live.free(given)
+        given = directions * steps * shown  # dropout's copy of it is smaller than what is live inside a layer
     final = args["num_layers"] * directions
     live.take(final * kept, final * shown)
     return live

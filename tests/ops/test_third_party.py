@@ -612,6 +612,7 @@ def test_spconv_multiplies_the_pairs_of_its_rulebook(stand_in: StandIn, name: st
         rest = (torch.zeros(2, 3, 4), numbers, 4, None)
     p = profiled(lambda x, w: function.apply(x, w, *rest), (4, 5), (6, 3, 5), execution="auto")
     plain = profiled(lambda x, w: by_pairs(x, w.permute(1, 2, 0)), (4, 5), (6, 3, 5), execution="real")
+    assert [op.call.op for op in p.pricing.ops] == [f"spconv.{name}.function"]
     assert p.execution == "real"
     assert p.is_exact
     assert p.macs == plain.macs == 8 * 5 * 6
@@ -624,16 +625,23 @@ def test_torchsparse_multiplies_the_pairs_of_its_kernel_map(stand_in: StandIn) -
     for offset, pairs in enumerate(PAIRS):
         for i, o in pairs:
             table[o, offset] = i
-    for name, kernel_map in (
-        ("ImplicitGEMMConvolutionFuntion", {"out_in_map": table}),
-        ("GatherScatterConvolutionFuntion", {"nbsizes": torch.tensor([2, 4, 2])}),
+    sizes = torch.tensor([2, 4, 2])
+    for name, kernel_map, transposed in (
+        ("ImplicitGEMMConvolutionFuntion", {"out_in_map": table}, False),
+        ("ImplicitGEMMConvolutionFuntion", {"out_in_map": table[:0], "out_in_map_t": table}, True),
+        ("GatherScatterConvolutionFuntion", {"nbsizes": sizes}, False),
+        ("FetchOnDemandConvolutionFuntion", {"nbsizes": sizes}, False),
     ):
         function = stand_in(
             module,
             name,
             lambda ctx, input, weight, kmap, config, transposed=False: by_pairs(input, weight),
         )
-        p = profiled(lambda x, w, f=function, m=kernel_map: f.apply(x, w, m, {}), (4, 5), (3, 5, 6), execution="auto")
+        p = profiled(
+            lambda x, w, f=function, m=kernel_map, t=transposed: f.apply(x, w, m, {}, t),
+            (4, 5), (3, 5, 6), execution="auto",
+        )  # fmt: skip
+        assert [op.call.op for op in p.pricing.ops] == [f"torchsparse.{name}.function"]
         assert p.is_exact
         assert p.macs == 8 * 5 * 6
 
