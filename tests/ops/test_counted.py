@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
 from tests.ops._asking import record, traffic, work
 from tests.ops._counting import Number, counted, exp, log, power_norm, total, values
@@ -323,6 +324,11 @@ def test_windows(name: str) -> None:
     torch.testing.assert_close(values(result).float(), real, rtol=1e-4, atol=1e-5)
     assert done == work(f"aten.{name}_window.default", window_length=N)
     assert work(f"aten.{name}_window.periodic", window_length=1, periodic=True) == Work()
+    one, *more = (
+        list(RULES[f"aten.{name}_window.default"].temporaries({"window_length": n, "dtype": None})) for n in (1, 2, 100)
+    )
+    assert one == []
+    assert len(more[0]) == len(more[1])
 
 
 def test_kaisers_window() -> None:

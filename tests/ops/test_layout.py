@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from torch._prims_common import suggest_memory_format
 
 from costmodel import profile
 from costmodel.graph import TensorSpec
@@ -169,3 +170,24 @@ def test_a_stride_that_does_not_matter_is_torchs_too(run: Callable[[torch.Tensor
             return run(x)
 
     assert profile(Runs(), ODD_STRIDES).graph.outputs.full_strides == run(ODD_STRIDES).stride()
+
+
+@given(
+    shape=st.lists(st.integers(0, 3), min_size=3, max_size=5),
+    strides=st.lists(st.integers(0, 12), min_size=5, max_size=5),
+    order=st.sampled_from(["contiguous", "channels last", "any"]),
+)
+@example(shape=[2, 0, 3, 4], strides=[0] * 5, order="channels last")
+@example(shape=[2, 3, 0, 4], strides=[0] * 5, order="channels last")
+@example(shape=[1, 1, 1, 1], strides=[1] * 5, order="any")
+@example(shape=[2, 1, 1, 1], strides=[1] * 5, order="any")
+def test_the_memory_format_that_torch_suggests(shape: list[int], strides: list[int], order: str) -> None:
+    """Channels last by the order of the strides, which a tensor without elements does not have."""
+    t = torch.empty_strided(shape, strides[: len(shape)], device="meta")
+    if order != "any":
+        t = torch.empty(shape, device="meta")
+    if order == "channels last" and len(shape) > 3:
+        t = t.to(memory_format=torch.channels_last if len(shape) == 4 else torch.channels_last_3d)
+    assume(kept_whole(t))
+    channels_last = suggest_memory_format(t) in (torch.channels_last, torch.channels_last_3d)
+    assert layout.suggested_channels_last(spec_of(t)) == channels_last

@@ -146,6 +146,23 @@ def test_the_peak_is_that_of_a_real_run(target: str) -> None:
     assert True in sizes or runnable(target) is None or any(part in target for part in NOT_LARGE)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_recurrent_layer_of_one_sample_holds_its_bias(bias: bool) -> None:
+    """Both biases are added up first, which with a batch of 1 is as much as several states."""
+    hidden = 512
+    x, h = TensorSpec((2, 1, 8)), TensorSpec((1, 1, hidden))
+    params = [TensorSpec((4 * hidden, 8)), TensorSpec((4 * hidden, hidden))]
+    params += [TensorSpec((4 * hidden,))] * 2 if bias else []
+    of_one = Example((x, [h, h], params, bias, 1, 0.0, False, False, False), {})
+    op = runnable("aten.lstm.input")
+    assert op is not None
+    call = RealCall.of(op, of_one)
+    with torch.no_grad():
+        tensors = told("aten.lstm.input", call, call.copy().run())
+        assert tensors is not None
+        assert abs(sum(t.nbytes for t in tensors) - peak(allocations(call.run))) <= BOOKKEEPING
+
+
 def integers(example: Example, last_only: bool) -> Example:
     """The example with its last tensor of integers, or all of them."""
     places = [i for i, value in enumerate(example.args) if isinstance(value, TensorSpec)]

@@ -213,6 +213,21 @@ def test_nothing_is_told_that_is_not_seen(rule: Rule) -> None:
                     assert told == changed, f"{rule.targets[0]}: {name} at {position}, output {i}"
 
 
+@pytest.mark.parametrize(("size", "step"), [(1, 1), (3, 1), (3, 2), (2, 3)])
+def test_an_unfolded_window_is_of_its_size(size: int, step: int) -> None:
+    """Window i of a dimension begins at i times the step; its positions have a dimension of their own."""
+    op = runnable("aten.unfold.default")
+    assert op is not None
+    x = torch.arange(20).reshape(2, 10)
+    call = RealCall(op, {"self": x, "dimension": 1, "size": size, "step": step})
+    (y,), record = observed(call)
+    access = RULES["aten.unfold.default"].access(record, 0)
+    assert not isinstance(access, Reshaped)
+    _, along = access["self"]
+    assert isinstance(along, Affine)
+    assert [along.pull(i, i) for i in range(y.shape[1])] == [(int(w[0]), int(w[-1])) for w in y[0]]
+
+
 def test_a_wrong_sight_is_found() -> None:
     """The poison finds a window that is one too small, and a slice that begins one too late."""
     call = next(examples(RULES["aten.slice.Tensor"]))
