@@ -125,7 +125,7 @@ class Statistic(All):
 class Fixed:
     """Every output position sees the same one position of the input dimension."""
 
-    index: int = 0
+    index: int
 
 
 AxisMap: TypeAlias = Affine | Rolled | All | Fixed

@@ -40,9 +40,9 @@ def _is_ordered_channels_last(strides: Strides, shape: Shape) -> bool:
         return False
     least = 0
     for d in (1, *range(len(shape) - 1, 1, -1), 0):
-        if shape[d] == 0 or strides[d] < least or (d == 0 and least == strides[1]):
+        if strides[d] < least or (d == 0 and least == strides[1]):
             return False
-        least = strides[d] * max(shape[d], 1)
+        least = strides[d] * shape[d]
     return True
 
 

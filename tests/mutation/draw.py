@@ -79,6 +79,15 @@ class Mutant:
         raise AssertionError("a mutant that changes nothing")
 
     @property
+    def function(self) -> str:
+        """The innermost function or class that the place is in; empty for a module's own code."""
+        around = [
+            node for node in ast.walk(ast.parse(self.original))
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.lineno <= self.line <= (node.end_lineno or 0)
+        ]  # fmt: skip
+        return max(around, key=lambda node: node.lineno).name if around else ""
+
+    @property
     def diff(self) -> str:
         """The change with the lines around it."""
         lines = difflib.unified_diff(self.original.splitlines(), self.mutated.splitlines(), lineterm="", n=2)

@@ -130,7 +130,7 @@ def run(seed: int, count: int, where: Sequence[str], budget: float, only: Sequen
     os.environ["CI"] = "1"  # Hypothesis draws the same in every run
     torch.set_num_threads(1)
     measured, begin = covering.read(), time.monotonic()
-    known = {(one.file, one.before, one.after) for one in equivalent.read()}
+    known = {(one.file, one.function, one.before, one.after) for one in equivalent.read()}
     outcomes: Counter[str] = Counter()
     killers = set()
     for number, mutant in enumerate(draw(seed, count, where)):
@@ -141,7 +141,7 @@ def run(seed: int, count: int, where: Sequence[str], budget: float, only: Sequen
         limit = 60 + 3 * sum(measured.seconds.get(test, 0) for test in tests)
         first = _forked(lambda tests=tests, mutant=mutant: _first_failure(tests, mutant), limit)  # type: ignore[misc]
         outcome = TIMED_OUT if first is None else KILLED if first else SURVIVED
-        if outcome == SURVIVED and (mutant.file, *mutant.changed) in known:
+        if outcome == SURVIVED and (mutant.file, mutant.function, *mutant.changed) in known:
             outcome = EQUAL
         outcomes[outcome] += 1
         seconds = time.monotonic() - start

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from costmodel.graph import TensorSpec
 from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
+from tests.live_memory import allocations, peak
 from tests.ops._asking import positions, record, traffic, work
 from tests.ops._binding import RealCall, resolve
+from tests.ops.test_temporaries import BOOKKEEPING
 from tests.ops.test_windows import claims, differing, observed, some
 
 TARGET = "aten.scaled_dot_product_attention.default"
@@ -117,6 +119,23 @@ def test_an_output_sees_its_own_query_and_all_keys_of_its_head(shape: tuple[int,
         for position in some(of, at_most=5):
             (changed,) = differing(call, name, position, before)
             assert changed == [y for y in positions(out) if claims(access, name, position, of, y, out)], name
+
+
+@pytest.mark.parametrize("how", ["whole", "heads first", "every other key"])
+def test_a_mask_is_copied_where_its_last_dimension_has_gaps(how: str) -> None:
+    """And in no other layout: what is live besides the result is what the allocator holds."""
+    mask = {
+        "whole": torch.zeros(2, 4, 64, 96),
+        "heads first": torch.zeros(4, 2, 64, 96).transpose(0, 1),
+        "every other key": torch.zeros(2, 4, 64, 192)[..., ::2],
+    }[how]
+    op = resolve(TARGET)
+    assert op is not None
+    q, k = torch.rand(2, 4, 64, 8), torch.rand(2, 4, 96, 8)
+    call = RealCall(op, {"query": q, "key": k, "value": k, "attn_mask": mask})
+    (y,) = call.copy().run()
+    live = sum(t.nbytes for t in RULES[TARGET].temporaries(call.arguments())) + y.nbytes
+    assert abs(live - peak(allocations(call.run))) <= BOOKKEEPING
 
 
 def test_torch_s_cpu_kernel_costs_the_same() -> None:

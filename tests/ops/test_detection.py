@@ -94,3 +94,17 @@ def test_without_values_the_figure_is_a_bound(op: str) -> None:
     assert rule.work(unknown).flops <= rule.work(known).flops
     if "align" in op:
         assert rule.bound_because(call(op, 5, **{**args, "sampling_ratio": 2})) is None
+
+
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 0, 1), (2, 1, 1), (3, 2, 2)])
+def test_a_deformable_convolution_has_a_convolution_s_output(stride: int, padding: int, dilation: int) -> None:
+    """The taps are displaced, not the positions of the output."""
+    outputs = RULES["torchvision.deform_conv2d.default"].outputs
+    assert callable(outputs)
+    weight = TensorSpec((6, 4, 3, 5))
+    bound = {"input": IMAGE, "weight": weight, "bias": None}
+    for axis in ("h", "w"):
+        bound |= {f"stride_{axis}": stride, f"pad_{axis}": padding, f"dilation_{axis}": dilation}
+    image, filters = torch.empty(IMAGE.shape), torch.empty(weight.shape)
+    real = torch.nn.functional.conv2d(image, filters, None, stride, padding, dilation)
+    assert outputs(bound).shape == real.shape
