@@ -20,7 +20,7 @@ class Equivalent:
 
 
 def read() -> list[Equivalent]:
-    """The list: blocks of the file and function, the line with a minus, the changed line with a plus, and the reason."""
+    """The list: blocks of file and function, the line with a minus, the changed line with a plus, and the reason."""
     found = []
     for block in LIST.read_text().split("\n\n"):
         lines = [line for line in block.strip().splitlines() if not line.startswith("#")]
