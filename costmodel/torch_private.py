@@ -195,6 +195,11 @@ def remove_global_hook(handle: RemovableHandle) -> None:
     _global_forward_hooks_with_kwargs.pop(handle.id, None)
 
 
+def script_attributes(module: torch.jit.ScriptModule, names: Sequence[str]) -> dict[str, Any]:
+    """Those of these attributes that a module of torch.jit's holds in C++."""
+    return {name: module._c.getattr(name) for name in names if module._c.hasattr(name)}  # 2.6, 2.13, 2.15
+
+
 def qualified_type(script_object: torch.ScriptObject) -> str:
     """The full name of the class of an object of torch's C++ code."""
     name: str = script_object._type().qualified_name()  # 2.6, 2.13, 2.15

@@ -9,7 +9,7 @@ from torch import nn
 
 from costmodel.errors import InputError
 from costmodel.graph import ModuleInfo, TensorSpec
-from costmodel.torch_private import registered_in_dict, registered_on
+from costmodel.torch_private import registered_in_dict, registered_on, script_attributes
 from costmodel.trace.packed import is_packed
 from costmodel.trace.tensor_table import LAZY, TensorTable
 
@@ -63,8 +63,13 @@ def _may_hold_packed(source: str) -> bool:
     return not source.startswith("torch.nn.")
 
 
+_PACKED_NAMES = ("_packed_params", "_packed_weight", "_packed_weight_ih", "_packed_weight_hh", "param")
+"""What torch's own modules call their packed weights: those of torch.jit have attributes that nothing lists."""
+
+
 def _packed_in(module: nn.Module, prefix: str, table: TensorTable) -> Iterator[TensorSpec]:
     """The tensors in the packed weights that are attributes of a module."""
-    for name, value in vars(module).items():
+    in_cpp = script_attributes(module, _PACKED_NAMES) if isinstance(module, torch.jit.ScriptModule) else {}
+    for name, value in {**vars(module), **in_cpp}.items():
         if is_packed(value):
             yield from table.add_packed(value, "parameter", prefix + name)

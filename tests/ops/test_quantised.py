@@ -188,6 +188,24 @@ def test_two_layers_of_one_shape_are_two() -> None:
     assert p.active_params == 144
 
 
+def test_an_answer_is_of_weights_of_one_shape() -> None:
+    """Layers of other widths on the same input are other layers to the dispatch cache."""
+    x = (5, 8)
+    assert costmodel.profile(nnqd.Linear(8, 7), x).macs == 5 * 8 * 7
+    assert costmodel.profile(nnqd.Linear(8, 9), x).macs == 5 * 8 * 9
+
+
+def test_packed_weights_of_a_scripted_model_are_parameters() -> None:
+    """torch.jit's modules hold them in C++, under torch's own names."""
+    layers = nn.Sequential(nnqd.Linear(8, 6)), nnqd.LSTMCell(8, 4), static.Embedding(10, 4)
+    shapes = (5, 8), (2, 8), costmodel.Input((3,), torch.int64)
+    for layer, shape in zip(layers, shapes, strict=True):
+        scripted = costmodel.profile(torch.jit.script(layer), shape)
+        plain = costmodel.profile(layer, shape)
+        assert scripted.params == plain.params > 0
+        assert (scripted.macs, scripted.params_bytes) == (plain.macs, plain.params_bytes)
+
+
 # 96 numbers; a hard sigmoid is an add, two comparisons and a division.
 ELEMENTWISE = [
     ("aten.relu.default", torch.relu, Work(compares=1)),
