@@ -53,6 +53,7 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
     (nn.BatchNorm2d(6), B),
     (nn.BatchNorm2d(6, track_running_stats=False), B),
     (nn.BatchNorm3d(2, momentum=None), VOLUME),
+    (nn.SyncBatchNorm(6), B),
     (without_bias(nn.BatchNorm1d(6)), (4, 6)),
     (without_bias(nn.BatchNorm2d(6, track_running_stats=False)), B),
     (without_bias(nn.BatchNorm3d(2, momentum=None)), VOLUME),
@@ -85,6 +86,10 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
     )),
     (nn.ReLU(inplace=True), B),
     (nn.Dropout(0.2, inplace=True), B),
+    *((drop(inplace=inplace), shape) for inplace in (False, True) for drop, shape in (
+        (nn.Dropout1d, SEQUENCE), (nn.Dropout2d, B), (nn.Dropout3d, VOLUME), (nn.Dropout1d, (6, 9)),
+        (nn.Dropout2d, (6, 12, 10)), (nn.Dropout3d, (2, 5, 6, 7)), (nn.Dropout2d, (6, 12)),
+      )),
     (nn.GELU("tanh"), B),
     (nn.PReLU(6), B),
     (nn.PReLU(), B),
@@ -148,6 +153,21 @@ LAYER_CASES: list[tuple[nn.Module, Any]] = [
     (nn.UpsamplingNearest2d(size=(5, 6)), B),
     (nn.PixelShuffle(2), (2, 8, 4, 4)),
     (nn.PixelUnshuffle(2), B),
+    (nn.PixelShuffle(2), (8, 3, 4)),
+    (nn.PixelUnshuffle(2), (2, 3, 5, 4, 6)),
+    (nn.ChannelShuffle(2), SEQUENCE),
+    (nn.ChannelShuffle(2), VOLUME),
+    (nn.Unfold((2, 3), stride=2, padding=1), B),
+    (nn.Unfold(3, dilation=2), (6, 12, 10)),
+    (nn.Fold((4, 5), (2, 2)), (2, 12, 12)),
+    (nn.Fold((4, 5), 2, stride=2, padding=1), (12, 9)),
+    (nn.MaxUnpool1d(2), (SEQUENCE, costmodel.Input(SEQUENCE, torch.int64))),
+    (nn.MaxUnpool2d(2, stride=3, padding=1), (B, costmodel.Input(B, torch.int64))),
+    (nn.MaxUnpool2d((2, 3)), (B[1:], costmodel.Input(B[1:], torch.int64))),
+    (nn.MaxUnpool3d(2), (VOLUME, costmodel.Input(VOLUME, torch.int64))),
+    *((nn.PairwiseDistance(p, keepdim=keep), (shape, shape)) for p, keep, shape in (
+        (2.0, False, (5, 7)), (1.0, True, (5, 7)), (3.0, False, (7,)), (float("inf"), False, (4, 5, 7)),
+      )),
     (nn.ChannelShuffle(3), B),
     (nn.Flatten(), B),
     (nn.Unflatten(1, (2, -1)), B),
@@ -213,9 +233,6 @@ COMPLEX_CASES: list[tuple[nn.Module, Any]] = [
 """Every type of layer that computes, and some that move, of those that torch has for complex numbers."""
 
 IDLE_AT_INFERENCE: list[tuple[nn.Module, Any]] = [
-    (nn.Dropout1d(), SEQUENCE),
-    (nn.Dropout2d(), B),
-    (nn.Dropout3d(), VOLUME),
     (nn.AlphaDropout(), B),
     (nn.FeatureAlphaDropout(), VOLUME),
     (nn.RReLU(), B),
@@ -233,7 +250,9 @@ def check(model: nn.Module, inputs: Any, mode: Any = "eval") -> None:
 
 
 # torch says that it pads beforehand, as both derivations do; and that a softmax had better name its axis.
-@pytest.mark.filterwarnings("ignore:Using padding=.same.", "ignore:Implicit dimension choice")
+@pytest.mark.filterwarnings(
+    "ignore:Using padding=.same.", "ignore:Implicit dimension choice", "ignore:dropout2d. Received a"
+)
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize(("model", "inputs"), LAYER_CASES, ids=lambda v: str(v).partition("\n")[0][:60])
 def test_closed_form_and_trace_agree(model: nn.Module, inputs: Any, mode: Any) -> None:

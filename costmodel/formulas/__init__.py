@@ -23,9 +23,11 @@ from costmodel.formulas.blocks import (
     inverted_residual,
 )
 from costmodel.formulas.classification_losses import cross_entropy, ctc_loss, linear_cross_entropy, nll_loss
+from costmodel.formulas.columns import fold, max_unpool, unfold
 from costmodel.formulas.composite_normalisation import local_response_norm, rms_norm
 from costmodel.formulas.convolution import conv, conv_macs_on_padding, depthwise_conv, grouped_conv, pointwise_conv
 from costmodel.formulas.cost import BlockCost, LayerCost, total
+from costmodel.formulas.distance import pairwise_distance
 from costmodel.formulas.efficient_blocks import (
     fused_mbconv,
     ghost_module,
@@ -34,7 +36,7 @@ from costmodel.formulas.efficient_blocks import (
     shuffle_unit_v2,
     squeeze_excitation,
 )
-from costmodel.formulas.elementwise import add, concat, copy, dropout, multiply, view
+from costmodel.formulas.elementwise import add, concat, copy, dropout, feature_dropout, multiply, view
 from costmodel.formulas.embedding import embedding, embedding_bag
 from costmodel.formulas.geometry import (
     Field,
@@ -139,8 +141,9 @@ GROUPS: Mapping[str, tuple[Callable[..., Any], ...]] = {
         quantised_batch_norm, quantised_layer_norm, quantised_group_norm, quantised_lstm, quantised_gru,
         quantised_cell, quantised_embedding, quantised_embedding_bag,
     ),
-    "resampling": (upsample, pixel_shuffle, pixel_unshuffle, channel_shuffle, pad),
-    "elementwise and moving data": (add, multiply, concat, dropout, copy, view),
+    "resampling": (upsample, pixel_shuffle, pixel_unshuffle, channel_shuffle, pad, unfold, fold, max_unpool),
+    "elementwise and moving data": (add, multiply, concat, dropout, feature_dropout, copy, view),
+    "distances": (pairwise_distance,),
     "blocks": (
         inverted_residual, basic_block, bottleneck, grouped_bottleneck, inception_module, squeeze_excitation,
         ghost_module, shuffle_unit_v1, shuffle_unit_v2, mbconv, fused_mbconv,
@@ -195,6 +198,8 @@ __all__ = [
     "elementwise_loss",
     "embedding",
     "embedding_bag",
+    "feature_dropout",
+    "fold",
     "fractional_max_pool",
     "fused_mbconv",
     "gaussian_nll_loss",
@@ -220,6 +225,7 @@ __all__ = [
     "margin_ranking_loss",
     "matmul",
     "max_pool",
+    "max_unpool",
     "mbconv",
     "multi_head_attention",
     "multi_margin_loss",
@@ -228,6 +234,7 @@ __all__ = [
     "multiply",
     "nll_loss",
     "pad",
+    "pairwise_distance",
     "pixel_shuffle",
     "pixel_unshuffle",
     "pointwise_conv",
@@ -265,6 +272,7 @@ __all__ = [
     "transformer_encoder",
     "transformer_encoder_layer",
     "triplet_margin_loss",
+    "unfold",
     "upsample",
     "view",
 ]

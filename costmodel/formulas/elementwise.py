@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from costmodel.formulas._arguments import as_shape, public, require
 from costmodel.formulas._complex_numbers import on_numbers
-from costmodel.formulas.cost import NO_WORK, LayerCost
+from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.quantities import Count, Work, prod
 
 
@@ -100,6 +100,26 @@ def concat(*, channels: Sequence[Count], size: Sequence[Count], batch: Count = 1
     require(channels=channels, size=size, batch=batch)
     shape = (batch, sum(channels), *size)
     return pointwise_kernel("concat", shape, reads=prod(shape))
+
+
+@public
+def feature_dropout(*, shape: Sequence[Count], planes: Count, training: bool = False, p: float = 0.5) -> LayerCost:
+    """Dropout of whole planes, ``planes`` of them in a tensor of N elements: nothing at inference.
+
+    flops = planes + N in training: the drawn mask over 1 - p, and its product with x
+    memory_access = planes + 2 planes + (N + planes + N) in training: the draw, the division, the product
+
+    Source: Tompson et al., arXiv:1411.4280, section 3.3 (SpatialDropout); torch.nn.Dropout2d.
+
+    >>> feature_dropout(shape=(2, 8, 4, 4), planes=16, training=True).flops
+    272
+    """
+    elements = prod(as_shape(shape))
+    if not training or p == 0:
+        return pointwise_kernel("other", shape, reads=0, writes=0)
+    product = pointwise_kernel("other", shape, per_element=Work(multiplies=1), reads=elements + planes)
+    mask = LayerCost(kind="other", output_shape=(planes,), read=planes, written=2 * planes, work=Work(divides=planes))
+    return as_one("other", mask, product)
 
 
 @public

@@ -9,6 +9,7 @@ from costmodel.layers import (
     torch_nn_attention,
     torch_nn_losses,
     torch_nn_quantized,
+    torch_nn_resampling,
     torch_nn_sequences,
     torch_nn_transformers,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "torch_nn_attention",
     "torch_nn_losses",
     "torch_nn_quantized",
+    "torch_nn_resampling",
     "torch_nn_sequences",
     "torch_nn_transformers",
 ]

@@ -157,7 +157,7 @@ def _local_response_norm(call: Call) -> LayerCost:
 
 
 add(
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm,  # in one process it is a plain batch norm
     hyper="num_features track_running_stats momentum", optional_params="weight bias", formula=_batch_norm,
     takes_empty=True,
 )  # fmt: skip
@@ -300,38 +300,6 @@ for _axes, _fractional in ((2, nn.FractionalMaxPool2d), (3, nn.FractionalMaxPool
     )  # fmt: skip
 
 
-def _upsample(call: Call) -> LayerCost:
-    batch, channels, *size = call.shape
-    wanted, factor = call["size"], call["scale_factor"]
-    if wanted is None:
-        factors = factor if isinstance(factor, tuple) else (factor,) * len(size)
-        wanted = tuple(int(n * s) for n, s in zip(size, factors, strict=True))
-    elif isinstance(wanted, int):
-        wanted = (wanted,) * len(size)
-    mode = "nearest" if call["mode"] == "nearest-exact" else call["mode"]
-    return f.upsample(channels=channels, size=tuple(size), output_size=wanted, mode=mode, batch=batch)
-
-
-add(
-    nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d, hyper="size scale_factor mode", formula=_upsample
-)  # fmt: skip
-
-
-def _shuffled(formula: Callable[..., LayerCost], hyper: str, argument: str) -> Formula:
-    def cost_of(call: Call) -> LayerCost | None:
-        if len(call.shape) != 4:
-            return None
-        batch, channels, *size = call.shape
-        return formula(channels=channels, size=tuple(size), batch=batch, **{argument: call[hyper]})
-
-    return cost_of
-
-
-add(nn.PixelShuffle, hyper="upscale_factor", formula=_shuffled(f.pixel_shuffle, "upscale_factor", "factor"))
-add(nn.PixelUnshuffle, hyper="downscale_factor", formula=_shuffled(f.pixel_unshuffle, "downscale_factor", "factor"))
-add(nn.ChannelShuffle, hyper="groups", formula=_shuffled(f.channel_shuffle, "groups", "groups"))
-
-
 def _flatten(call: Call) -> LayerCost | None:
     shape = call.shape
     if not shape or not call.inputs[0].is_contiguous:
@@ -356,28 +324,38 @@ def _unflatten(call: Call) -> LayerCost | None:
 add(nn.Unflatten, hyper="dim unflattened_size", formula=_unflatten, kind="view")
 
 
-def _pad(call: Call) -> LayerCost:
-    sides = call["padding"]  # from the last axis to the first: before, after, before, after ...
-    axes = len(sides) // 2
-    leading, size = call.shape[:-axes], call.shape[-axes:]
-    cost = f.pad(
-        channels=prod(leading), size=size, before=tuple(reversed(sides[::2])), after=tuple(reversed(sides[1::2]))
-    )
-    return replace(cost, output_shape=(*leading, *cost.output_size))
-
-
-add(
-    nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d,
-    nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d, nn.ReplicationPad1d, nn.ReplicationPad2d,
-    nn.ReplicationPad3d, nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d, hyper="padding", formula=_pad,
-    kind="resample",
-)  # fmt: skip
 add(
     nn.Dropout, hyper="p inplace", kind="other",
     formula=lambda call: f.dropout(shape=call.shape, training=call.training, p=call["p"], inplace=call["inplace"]),
 )  # fmt: skip
+
+
+def _feature_dropout(axes: int) -> Formula:
+    def cost_of(call: Call) -> LayerCost | None:
+        if call["p"] == 1:
+            return None  # a product with one zero
+        # Dropout1d and Dropout3d give an input without a batch one; a plane of Dropout2d is of all but two dimensions.
+        planes = call.shape[0] if len(call.shape) == axes + 1 and axes != 2 else prod(call.shape[:2])
+        return f.feature_dropout(shape=call.shape, planes=planes, training=call.training, p=call["p"])
+
+    return cost_of
+
+
+add(nn.Dropout1d, hyper="p", formula=_feature_dropout(1), kind="other")
+add(nn.Dropout2d, hyper="p", formula=_feature_dropout(2), kind="other")
+add(nn.Dropout3d, hyper="p", formula=_feature_dropout(3), kind="other")
 # At inference, where these layers do nothing; what they run in training depends on the mask's shape.
 add(
-    nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+    nn.AlphaDropout, nn.FeatureAlphaDropout,
     formula=lambda call: None if call.training else f.dropout(shape=call.shape),
 )  # fmt: skip
+
+
+def _pairwise_distance(call: Call) -> LayerCost | None:
+    x, y = call.inputs
+    if x is y or x.shape != y.shape or call.complex_valued:
+        return None
+    return f.pairwise_distance(features=x.shape[-1], rows=x.shape[:-1], norm_type=call["norm"], keepdim=call["keepdim"])
+
+
+add(nn.PairwiseDistance, hyper="norm keepdim", formula=_pairwise_distance, kind="other")
