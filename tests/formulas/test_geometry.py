@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from math import gcd
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -10,7 +12,8 @@ from sympy import Symbol
 from torch.nn import functional as F
 
 from costmodel import formulas
-from costmodel.formulas import receptive_field, receptive_field_backwards
+from costmodel.formulas import Field, receptive_field, receptive_field_backwards
+from costmodel.formulas._fields import Fields
 
 SMALL = st.integers(1, 5)
 
@@ -87,3 +90,21 @@ def test_errors_say_what_to_do() -> None:
         ValueError, match=r"output_padding=\(2,\) must be smaller than stride=\(2,\) or dilation=\(1,\)"
     ):
         formulas.conv_transpose_output_size(size=(8,), kernel=3, stride=2, output_padding=2)
+
+
+def test_an_adaptive_window_s_field_is_the_longest_window_s() -> None:
+    """Window i goes from floor(i n / out) to ceil((i + 1) n / out): of ints, and of arrays in a sweep."""
+    sizes = range(1, 20)
+    for out in range(1, 8):
+        longest = [max(-(-(i + 1) * n // out) - i * n // out for i in range(out)) for n in sizes]
+        alone = [Fields.of_input((n,)).after_adaptive_pool((n,), out).axes[0] for n in sizes]
+        assert [field.size for field in alone] == longest
+        assert [field.stride for field in alone] == [Fraction(n, out) for n in sizes]
+        many = np.array(sizes)
+        (swept,) = Fields.of_input((many,)).after_adaptive_pool((many,), out).axes
+        assert list(swept.size) == longest
+        assert np.allclose(swept.stride, many / out)
+        # On a map of stride 4 that sees 7 positions, each further position adds 4.
+        (deep,) = Fields((Field(size=7, stride=4, start=-2),), (80,)).after_adaptive_pool((20,), out).axes
+        at_20 = max(-(-(i + 1) * 20 // out) - i * 20 // out for i in range(out))
+        assert (deep.size, deep.stride, deep.start) == (7 + 4 * (at_20 - 1), Fraction(80, out), -2)

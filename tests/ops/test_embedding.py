@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from costmodel.ops import RULES
 from costmodel.quantities import Traffic, Work
-from tests.ops._asking import traffic, work
+from tests.ops._asking import record, traffic, work
 
 
 @given(shape=st.lists(st.integers(1, 4), max_size=3), width=st.integers(1, 5))
@@ -52,3 +53,24 @@ def test_a_bag_s_traffic() -> None:
     """7 indices and 3 offsets of 8 bytes, 7 rows of 4 features; 3 rows written, the bookkeeping not counted."""
     expected = Traffic(read=7 + 3 + 28, written=12, read_bytes=80 + 112, written_bytes=48)
     assert traffic("aten._embedding_bag.default", **BAGS) == expected
+
+
+@pytest.mark.parametrize("padding_idx", [-1, 0, 3])
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_only_a_plain_sum_knows_no_bag_of_each_index(mode: int, padding_idx: int) -> None:
+    """As torch's quickest kernel does without; else each index's bag is filled in, with one place to spare."""
+    call = record("aten._embedding_bag.default", **BAGS, mode=mode, padding_idx=padding_idx)
+    plain = mode == 0 and padding_idx < 0
+    assert call.outputs[1].shape == ((0,) if plain else (7,))
+    spare = [t for t in RULES[call.op].temporaries(call.args) if t.shape == (1,)]
+    assert len(spare) == (0 if plain else 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+def test_an_index_reads_what_it_writes(dtype: torch.dtype) -> None:
+    """The indices, and of the table as many elements as there are in the result, in the table's dtype."""
+    table = torch.zeros(6, 4, dtype=dtype)
+    rows, size = torch.tensor([0, 2, 5]), dtype.itemsize
+    expected = Traffic(read=3 + 12, written=12, read_bytes=3 * 8 + 12 * size, written_bytes=12 * size)
+    assert traffic("aten.index.Tensor", self=table, indices=[rows]) == expected
+    assert traffic("aten.index_select.default", self=table, dim=0, index=rows) == expected

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from costmodel.quantities import Work
-from tests.ops._asking import work
+from tests.ops._asking import record, work
 from tests.ops._counting import Number, counted, log, sqrt, total, values
 
 SHAPES = [(4, 4), (3, 5), (5, 3), (1, 1)]
@@ -406,3 +406,14 @@ def test_a_batch_is_so_many_matrices() -> None:
     sides = torch.ones(2, 3, 4, 2, dtype=torch.float64)
     one_system = work("aten._linalg_solve_ex.default", A=one, B=sides[0, 0])
     assert work("aten._linalg_solve_ex.default", A=batch, B=sides) == one_system.times(6)
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (2, 3)])
+@pytest.mark.parametrize(("m", "n"), [(4, 3), (3, 4)])
+def test_least_squares_of_one_right_side(batch: tuple[int, ...], m: int, n: int) -> None:
+    """The solution lies where LAPACK left it, among the max(m, n) rows of each right side."""
+    given = {"self": torch.rand(*batch, m, n), "b": torch.rand(*batch, m)}
+    if len(batch) != 1:  # torch takes (2, m) for a matrix of right sides, unless both are batched
+        assert record("aten.linalg_lstsq.default", **given).outputs[0].shape == (*batch, n)
+    sides = record("aten.linalg_lstsq.default", **{**given, "b": torch.rand(*batch, m, 2)})
+    assert sides.outputs[0].shape == (*batch, n, 2)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodel.quantities import Traffic, Work
-from tests.ops._asking import traffic, work
+from tests.ops._asking import record, traffic, work
 from tests.ops._binding import resolve
 
 BATCH_NORM = "aten.native_batch_norm.default"
@@ -156,3 +156,12 @@ def test_rms_norm_by_hand(target: str, weighted: bool) -> None:
     multiplies = 4 * 12 + (24 if weighted else 0)
     assert work(target, **arguments) == Work(multiplies=multiplies, adds=24, divides=4, transcendentals=4)
     assert traffic(target, **arguments) == moved(24 + (6 if weighted else 0), 24)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (1, 0, 2, 3), (3, 2, 1, 0)])
+def test_the_layout_of_an_rms_norm_is_torchs(order: tuple[int, ...]) -> None:
+    """The input's strides in releases that kept them, a memory format since."""
+    x = torch.rand(2, 3, 4, 5).permute(order)
+    for tensor in (x, x.to(memory_format=torch.channels_last)):
+        call = record("aten.rms_norm.default", input=tensor, normalized_shape=[tensor.shape[-1]])
+        assert call.outputs[0].shape == tuple(tensor.shape)
