@@ -2,6 +2,8 @@
 
 The products with the inputs of all steps are done at once, those with the states step by step; each quantises what it
 is given to the range of its values (aten/src/ATen/native/RNN.cpp: ``FullLayer``, ``QuantizedCellParamsDynamic``).
+
+The rules tell no temporaries, although a step has some: in a layer of one direction those of all gates of one step.
 """
 
 from __future__ import annotations
