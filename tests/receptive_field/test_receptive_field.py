@@ -427,3 +427,12 @@ def test_paths_do_not_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
     assert few <= 8 < many
     assert (merged.size, merged.stride, merged.start) == (apart.size, apart.stride, apart.start)
     assert any("different strides" in note for note in merged.notes)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_map_that_wraps_around_goes_on_past_its_borders(stride: int) -> None:
+    """As any other does: on a map of 6 the window of five 3x3 is larger than the map, also after circular padding."""
+    first = nn.Conv2d(1, 1, 3, stride, padding=1, padding_mode="circular")
+    net = nn.Sequential(first, *(nn.Conv2d(1, 1, 3, padding=1) for _ in range(4)))
+    told = profile(net, (1, 1, 6, 6)).receptive_field()
+    assert (told.size, told.stride) == ((3 + 4 * 2 * stride,) * 2, (stride,) * 2)
