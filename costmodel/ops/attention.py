@@ -41,12 +41,13 @@ def fits_fused_kernel(args: Arguments) -> bool:
     """
     q, k, v = args["query"], args["key"], args["value"]
     rank, mask = len(q.shape), _mask(args)
+    without_gaps = (q, k, v) if mask is None or has(Change.FUSED_MASK_COPIED) else (q, k, v, mask)
     return (
         (rank == 4 or (rank == 3 and has(Change.FUSED_THREE_DIMENSIONS)))
         and rank == len(k.shape) == len(v.shape) and not args["dropout_p"]
         and q.shape[-1] == v.shape[-1] and q.shape[:-3] == k.shape[:-3] == v.shape[:-3] and _heads_fit(args)
         and (mask is None or len(mask.shape) in (2, rank))
-        and all(t.strides is None or t.strides[-1] == 1 for t in (q, k, v))
+        and all(t.strides is None or t.strides[-1] == 1 for t in without_gaps)
     )  # fmt: skip
 
 
