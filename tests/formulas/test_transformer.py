@@ -301,6 +301,22 @@ def test_dropout_counts_in_training() -> None:
     assert dropped.memory_access - plain.memory_access == 3 * tensors + 2 * N * S * E
 
 
+def test_looking_whether_a_mask_is_causal_by_hand() -> None:
+    """3 x 3 numbers: 9 filled, copied (18), compared with as many (27), all of them (10), which Python reads (1)."""
+    sizes = {**SIZES, "length": S, "num_layers": 2}
+    for mask, compared in ({"mask": "float"}, 1), ({"mask": "bool", "mask_per_head": True}, 0):
+        stated, found = (f.transformer_encoder(**sizes, **mask, detects_causal=flag) for flag in (False, True))
+        assert found.flops - stated.flops == 9 * compared
+        assert found.memory_access - stated.memory_access == 9 + 18 + (27 + 10 + 1) * compared
+
+
+def test_torch_2_6_copies_attention_back_in_a_layer_too() -> None:
+    """One sample, as many heads as channels, and dropout: 3 x 4 numbers are read and written once more."""
+    sizes = {**SIZES, "nhead": E, "batch": 1, "length": S, "training": True}
+    views, copied = (f.transformer_encoder_layer(**sizes, always_copied_back=flag) for flag in (False, True))
+    assert copied.memory_access - views.memory_access == 2 * 12
+
+
 @pytest.mark.parametrize(
     ("d_model", "nhead", "dim_feedforward", "published"), [(512, 8, 2048, 65e6), (1024, 16, 4096, 213e6)]
 )
