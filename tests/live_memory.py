@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
 _ALLOCATES = frozenset(
     f"aten::{name}"
@@ -24,6 +24,7 @@ _ALLOCATES = frozenset(
     )
 ) | {"[memory]"}  # fmt: skip
 CPU = torch.device("cpu")
+_RUN = "a run"
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,39 @@ class Allocation:
 
 def allocations(run: Callable[[], object], device: torch.device = CPU) -> list[Allocation]:
     """Everything that counts of what a run without autograd allocates on a device."""
+    (result,), (found,) = allocations_of([run], device)
+    if isinstance(result, Exception):
+        raise result
+    return found
+
+
+def allocations_of(
+    runs: Sequence[Callable[[], Any]], device: torch.device = CPU
+) -> tuple[list[Any], list[list[Allocation]]]:
+    """What each of several runs returns, an error that it raises included, and what it allocates."""
+    results = []
     with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        result = run()
+        for run in runs:
+            with record_function(_RUN):
+                try:
+                    results.append(run())
+                except Exception as error:
+                    results.append(error)
+    roots = recorded.profiler.kineto_results.experimental_event_tree()
+    return results, [_allocated(root, device) for root in roots if root.name == _RUN]
+
+
+def _allocated(root: Any, device: torch.device) -> list[Allocation]:
+    """From the events below one: what is freed, and what still lives at its end."""
     asked: dict[int, tuple[int, int, int]] = {}  # by address: when, bytes, end of the op that asked
     found = []
-    for when, nbytes, address, until in sorted(_events(recorded, device)):
+    for when, nbytes, address, until in sorted(_events(root, device)):
         if nbytes > 0:
             asked[address] = when, nbytes, until
         elif address in asked:
             begin, nbytes, until = asked.pop(address)
             if when > until:
                 found.append(Allocation(nbytes, begin, when))
-    del result
     return [*found, *(Allocation(nbytes, begin, None) for begin, nbytes, _ in asked.values())]
 
 
@@ -69,10 +91,10 @@ def measured_peak(run: Callable[..., object], inputs: Sequence[torch.Tensor]) ->
     return peak(allocations(lambda: run(*inputs), inputs[0].device)) + sum(given.values())
 
 
-def _events(recorded: Any, device: torch.device) -> Iterator[tuple[int, int, int, int]]:
+def _events(root: Any, device: torch.device) -> Iterator[tuple[int, int, int, int]]:
     """(when, bytes, address, end of the innermost op that asked and is not itself an allocation)."""
     # Depth first, without recursion: a network is one tree of many thousand nodes.
-    nodes = [(root, -1) for root in recorded.profiler.kineto_results.experimental_event_tree()]
+    nodes = [(child, -1) for child in root.children]
     while nodes:
         node, until = nodes.pop()
         fields = node.extra_fields

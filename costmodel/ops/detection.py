@@ -10,8 +10,9 @@ from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
-from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, register
 from costmodel.ops.sorting import sort_compares
+from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Work
 
 _IMAGE = TensorSpec((2, 8, 9, 7))
@@ -30,6 +31,13 @@ def _nms_work(call: OpCall) -> Work:
     pair = Work(compares=7, adds=4, multiplies=1, divides=1)
     area = Work(adds=2, multiplies=1)
     return area.times(n) + pair.times(n * (n - 1) // 2) + Work(compares=sort_compares(n) if n else 0)
+
+
+def _corners_and_order(args: Arguments) -> list[TensorSpec]:
+    """Each coordinate by itself, the areas, and the order of the scores."""
+    boxes = args["dets"]
+    n = boxes.shape[0]
+    return [*[TensorSpec((n,), boxes.dtype)] * 5, TensorSpec((n,), "int64")]
 
 
 def _regions(args: Arguments) -> tuple[int, int, int, int]:
@@ -176,37 +184,38 @@ def _deformable_access(call: OpCall, output: int) -> AccessMap:
     return {**access, "mask": axis_maps} if call.args["use_mask"] else access
 
 
+_CONTIGUOUS = contiguous("input", "rois")
 _ALIGN = "He et al., Mask R-CNN, arXiv:1703.06870, section 3"
 
 register(
     Rule(targets=("torchvision.nms.default",), kind=always("other"), outputs=_kept, work=_nms_work,
-         traffic=every_argument, access=everything, temporaries=no_temporaries, fusible=False,
+         traffic=every_argument, access=everything, temporaries=_corners_and_order, fusible=False,
          source="greedy non-maximum suppression, its worst case",
          free_because=None, examples=(example(TensorSpec((4, 4)), TensorSpec((4,)), 0.5),)),
     Rule(targets=("torchvision.roi_align.default",), kind=always("pool"), outputs=_align, work=_align_work,
          traffic=every_argument, access=_region_access,
-         temporaries=no_temporaries, fusible=False, source=_ALIGN, free_because=None,
+         temporaries=_CONTIGUOUS, fusible=False, source=_ALIGN, free_because=None,
          bound_because=_pixels_say("samples"), observe=_observed_samples,
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2, 2, False), example(_IMAGE, _BOXES, 0.5, 3, 2, -1, True))),
     Rule(targets=("torchvision.roi_pool.default",), kind=always("pool"), outputs=_pool, work=_pool_work,
-         traffic=every_argument, access=_region_access, temporaries=no_temporaries, fusible=False, free_because=None,
+         traffic=every_argument, access=_region_access, temporaries=_CONTIGUOUS, fusible=False, free_because=None,
          source="Girshick, Fast R-CNN, arXiv:1504.08083, section 2.1",
          bound_because=_pixels_say("pixels"), observe=_observed_pixels(inclusive=True),
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2),)),
     Rule(targets=("torchvision.ps_roi_align.default",), kind=always("pool"), outputs=_position_sensitive,
          work=_align_work, traffic=every_argument, access=_region_access,
-         temporaries=no_temporaries, fusible=False, source=_ALIGN,
+         temporaries=_CONTIGUOUS, fusible=False, source=_ALIGN,
          bound_because=_pixels_say("samples"), observe=_observed_samples,
          free_because=None, examples=(example(_IMAGE, _BOXES, 1.0, 2, 2, 2),)),
     Rule(targets=("torchvision.ps_roi_pool.default",), kind=always("pool"), outputs=_position_sensitive,
          work=_average_work, traffic=every_argument, access=_region_access,
-         temporaries=no_temporaries, fusible=False, free_because=None,
+         temporaries=_CONTIGUOUS, fusible=False, free_because=None,
          source="Dai et al., R-FCN, arXiv:1605.06409",
          bound_because=_pixels_say("pixels"), observe=_observed_pixels(inclusive=False),
          examples=(example(_IMAGE, _BOXES, 1.0, 2, 2),)),
     Rule(targets=("torchvision.deform_conv2d.default",), kind=_deformable_kind, outputs=_deformable,
          work=_deformable_work, traffic=every_argument, access=_deformable_access,
-         temporaries=no_temporaries, fusible=False,
+         temporaries=contiguous("input", "weight", "offset", "mask", "bias"), fusible=False,
          source="Dai et al., Deformable Convolutional Networks, arXiv:1703.06211", free_because=None,
          examples=(
              example(_IMAGE, TensorSpec((4, 8, 3, 3)), TensorSpec((2, 18, 9, 7)), TensorSpec((2, 9, 9, 7)),

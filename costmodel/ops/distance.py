@@ -95,8 +95,11 @@ def _comparisons(args: Arguments) -> list[TensorSpec]:
 
 
 def _norms(args: Arguments) -> list[TensorSpec]:
+    """A norm for each slice; those of half precision are taken in single precision, of a copy."""
     x = args["self"]
-    return [TensorSpec((x.shape[args["dim"]],), layout.real_dtype(x.dtype))]
+    half = x.dtype in ("bfloat16", "float16")
+    norms = TensorSpec((x.shape[args["dim"]],), "float32" if half else layout.real_dtype(x.dtype))
+    return [norms, TensorSpec(x.shape, "float32")] if half else [norms]
 
 
 def _close_work(call: OpCall) -> Work:

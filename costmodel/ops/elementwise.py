@@ -42,6 +42,11 @@ def _squared(args: Arguments) -> TensorSpec:
     return TensorSpec(y.shape, "int64" if y.dtype == "bool" else y.dtype, y.strides)
 
 
+def _squared_cast(args: Arguments) -> list[TensorSpec]:
+    x, y = args["self"], _squared(args)
+    return [] if x.dtype == y.dtype else [TensorSpec(x.shape, y.dtype)]
+
+
 def _boolean(args: Arguments) -> TensorSpec:
     return layout.elementwise(args, "bool")
 
@@ -239,7 +244,7 @@ register(
     elementwise("aten.pow.Scalar", work=_POWER, kind="other", outputs=_power_of_number,
                 examples=(example(2.0, _X),)),
     elementwise(*_inplace("square.default"), work=each(multiplies=1), kind="multiply", outputs=_squared,
-                examples=_UNARY),
+                temporaries=_squared_cast, examples=_UNARY),
     elementwise(
         *_inplace("reciprocal.default"), work=each(divides=1), kind="multiply", outputs=floating,
         temporaries=float_casts, examples=_UNARY,

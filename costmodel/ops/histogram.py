@@ -131,7 +131,7 @@ def _copy(args: Arguments) -> list[TensorSpec]:
 def _copy_of_rows(args: Arguments) -> list[TensorSpec]:
     """A copy of rows whose elements do not lie side by side."""
     x = args["self"]
-    return _copy(args) if x.shape and x.full_strides[args["dim"]] != 1 else []
+    return _copy(args) if x.shape and x.shape[args["dim"]] > 1 and x.full_strides[args["dim"]] != 1 else []
 
 
 def _mode_work(call: OpCall) -> Work:

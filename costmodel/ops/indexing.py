@@ -13,7 +13,7 @@ from costmodel.ops import layout
 from costmodel.ops.access import everything
 from costmodel.ops.movement import copy
 from costmodel.ops.rule import Rule, Torch, always, example, moved, no_temporaries, register
-from costmodel.ops.temporaries import contiguous
+from costmodel.ops.temporaries import cast, contiguous
 from costmodel.ops.versions import Change, has
 from costmodel.quantities import Traffic, Work
 
@@ -130,8 +130,10 @@ def _counted_for_a_mean(args: Arguments) -> list[TensorSpec]:
     """How many elements go into each mean: ones, scattered alike; and where that is none."""
     x, src = args["self"], args.get("src", args.get("source"))
     if args.get("reduce") != "mean" or src is None:
-        return []
-    counted = [TensorSpec(x.shape, x.dtype), TensorSpec(src.shape, x.dtype)]
+        return list(cast("index", "int64")(args)) if "source" not in args else []
+    counted = [TensorSpec(src.shape, x.dtype)]
+    if args["include_self"]:
+        counted.append(TensorSpec(x.shape, x.dtype))
     return counted if "source" in args else [*counted, TensorSpec(x.shape, "bool")]
 
 
@@ -297,6 +299,7 @@ register(
          temporaries=_contiguous_table,
          source=_SOURCE, examples=(example(_X, 1, _ROWS), example(_X, -1, _ROWS))),
     copy("aten.gather.default", outputs=_gather, access=_gather_access, traffic=looked_up, source=_SOURCE,
+         temporaries=cast("index", "int64"),
          examples=(example(_X, 1, _INDEX),)),
     copy("aten.take.default", outputs=_gather, access=everything, traffic=looked_up, source=_SOURCE,
          examples=(example(_X, _ROWS),)),
@@ -308,9 +311,10 @@ register(
          temporaries=_running_sum,
          examples=(example(_ROWS),)),
     copy("aten.scatter.src", "aten.scatter_.src", outputs=_contiguous, access=_scatter_access, traffic=_scatter_traffic,
-         source=_SOURCE, examples=(example(_X, 1, _INDEX, _X),)),
+         temporaries=cast("index", "int64"), source=_SOURCE, examples=(example(_X, 1, _INDEX, _X),)),
     copy("aten.scatter.value", "aten.scatter_.value", outputs=_contiguous, access=_scatter_access,
-         traffic=_scatter_traffic, source=_SOURCE, examples=(example(_X, -2, _INDEX, 1.0),)),
+         traffic=_scatter_traffic, temporaries=cast("index", "int64"), source=_SOURCE,
+         examples=(example(_X, -2, _INDEX, 1.0),)),
     Rule(targets=("aten.index_put.default", "aten.index_put_.default", "aten._index_put_impl_.default",
                   "aten._unsafe_index_put.default"), kind=always("other"), outputs=_like_self, work=_index_put_work,
          traffic=_index_put_traffic, access=_index_put_access,

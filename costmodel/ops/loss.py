@@ -14,7 +14,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import everything, pointwise
 from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, every_argument, example, no_temporaries, register
-from costmodel.ops.temporaries import contiguous
+from costmodel.ops.temporaries import contiguous, mean_of_half
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -78,8 +78,23 @@ def pointwise_loss(
 
     return Rule(
         targets=(f"aten.{name}.default",), kind=always("other"), outputs=outputs, work=work, traffic=every_argument,
-        access=_seen, temporaries=temporaries, fusible=False, source=source, free_because=None, examples=examples,
+        access=_seen, temporaries=_and_mean(temporaries), fusible=False, source=source, free_because=None,
+        examples=examples,
     )  # fmt: skip
+
+
+def _and_mean(
+    temporaries: Callable[[Arguments], Iterable[TensorSpec]],
+) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """The mean of the terms, where it takes more than the terms did."""
+
+    def most(args: Arguments) -> list[TensorSpec]:
+        terms, before = _terms(args), list(temporaries(args))
+        mean = mean_of_half(terms, TensorSpec((), terms.dtype)) if args["reduction"] == MEAN else []
+        after = [*before[:1], *mean]
+        return max(before, after, key=lambda tensors: sum(t.nbytes for t in tensors)) if mean else before
+
+    return most
 
 
 def _unreduced(args: Arguments) -> list[TensorSpec]:

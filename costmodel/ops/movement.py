@@ -164,11 +164,11 @@ def _roll(args: Arguments) -> TensorSpec:
 
 
 def _rolled_once(args: Arguments) -> list[TensorSpec]:
-    """One dimension after the other: what the first made lives while the next is made."""
+    """One dimension after the other: what each made lives until the last is made."""
     x, dims = args["self"], _as_list(args["dims"])
     if not dims:
         return list(contiguous("self")(args))  # the flattened tensor is rolled
-    return [TensorSpec(x.shape, x.dtype)] if len(dims) > 1 else []
+    return [TensorSpec(x.shape, x.dtype)] * (len(dims) - 1)
 
 
 def _roll_access(call: OpCall, output: int) -> AccessMap:
@@ -199,7 +199,8 @@ def _repeat(args: Arguments) -> TensorSpec:
 
 def _places(args: Arguments) -> list[TensorSpec]:
     """Which dimensions of the copies belong together, as integers."""
-    return [TensorSpec((4 * len(args["repeats"]),), "int64")]
+    repeats = args["repeats"]
+    return [TensorSpec((4 * len(repeats),), "int64")] if all(repeats) else []
 
 
 def _repeat_access(call: OpCall, output: int) -> AccessMap:

@@ -249,6 +249,8 @@ def _fused_rms_norm_temporaries(args: Arguments) -> list[TensorSpec]:
 def _while_scaling(args: Arguments, outputs: int) -> list[TensorSpec]:
     """The squares with each row's mean; then the scaled rows, until the weights are applied or the layout is mended."""
     x, n = args["input"], prod(args["normalized_shape"])
+    if x.itemsize == 2:
+        return _while_scaling_half(args, outputs)
     rows = x.size // n * x.itemsize if n else 0
     mended = copied_into_format(x) and has(Change.CONTIGUOUS_RMS_NORM)
     scaled = 2 * x.nbytes if args["weight"] is not None or mended else x.nbytes
@@ -258,6 +260,16 @@ def _while_scaling(args: Arguments, outputs: int) -> list[TensorSpec]:
 def _fused_rms_norm(args: Arguments) -> tuple[TensorSpec, ...]:
     y, n = _rms_norm(args), len(args["normalized_shape"])
     return y, TensorSpec(y.shape[: len(y.shape) - n] + (1,) * n, y.dtype)
+
+
+def _while_scaling_half(args: Arguments, outputs: int) -> list[TensorSpec]:
+    """The same in single precision: the input, its squares; the scaled rows, the weights and their product."""
+    x, w = args["input"], args["weight"]
+    n = prod(args["normalized_shape"])
+    rows = 4 * x.size // n if n else 0
+    single = 4 * x.size
+    weighted = 3 * single + 4 * w.size + rows if w is not None else 0
+    return bytes_besides(outputs, 2 * single + 2 * rows, 2 * single + rows + x.nbytes, weighted)
 
 
 def _rms_norm_work(call: OpCall) -> Work:

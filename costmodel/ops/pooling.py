@@ -11,7 +11,7 @@ from costmodel.ops import layout
 from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.layout import Shape, Strides
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
-from costmodel.ops.temporaries import contiguous, copied_into_format, in_memory_format
+from costmodel.ops.temporaries import contiguous, copied_into_format, in_memory_format, mean_of_half
 from costmodel.quantities import Work
 
 
@@ -179,7 +179,14 @@ def _unless_global(
     temporaries: Callable[[Arguments], Iterable[TensorSpec]],
 ) -> Callable[[Arguments], Iterable[TensorSpec]]:
     """A single output per channel is a mean, which reads any layout."""
-    return lambda args: () if all(n == 1 for n in args["output_size"]) else temporaries(args)
+
+    def needed(args: Arguments) -> Iterable[TensorSpec]:
+        x, sizes = args["self"], args["output_size"]
+        if any(n != 1 for n in sizes):
+            return temporaries(args)
+        return mean_of_half(x, TensorSpec(x.shape[: -len(sizes)], x.dtype))
+
+    return needed
 
 
 def _rule(
@@ -238,7 +245,7 @@ for _axes in (1, 2, 3):
             Composite(
                 targets=(f"aten.adaptive_avg_pool{_axes}d.default",),
                 core=f"aten._adaptive_avg_pool{_axes}d.default",
-                temporaries=_unless_global(_copied) if _axes == 2 else None,
+                temporaries=_unless_global(_copied if _axes == 2 else no_temporaries),
                 examples=_adapted,
             )
         )

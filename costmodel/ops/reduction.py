@@ -12,7 +12,7 @@ from costmodel.ops.access import all_of, reduced
 from costmodel.ops.complex_numbers import ABSOLUTE, EXP, LOG, LOG_ADD_EXP, Arithmetic, in_parts
 from costmodel.ops.defaults import default_float
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
-from costmodel.ops.temporaries import cast_like, contiguous
+from costmodel.ops.temporaries import cast_like, contiguous, mean_of_half
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -176,7 +176,13 @@ def reduction(
 
 
 _cast_to_sum = cast_like(_summed)
-_cast_to_mean = cast_like(_same_dtype)
+
+
+def _cast_to_mean(args: Arguments) -> list[TensorSpec]:
+    mean = _same_dtype(args)
+    return mean_of_half(args["self"], mean) or list(cast_like(_same_dtype)(args))
+
+
 _contiguous = contiguous("self")
 
 
@@ -199,9 +205,10 @@ def _cast_to_norm(args: Arguments) -> list[TensorSpec]:
 
 
 def _shifted(args: Arguments) -> list[TensorSpec]:
-    """The exponentials, and the maxima, of real parts, that were taken off first."""
-    y = _floating(args)
-    return [TensorSpec(args["self"].shape, y.dtype), TensorSpec(y.shape, layout.real_dtype(y.dtype))]
+    """The exponentials, and the maxima, of real parts, that were taken off first; of integers a cast."""
+    x, y = args["self"], _floating(args)
+    cast = [] if layout.category(x.dtype) >= 2 else [TensorSpec(x.shape, y.dtype)]
+    return [TensorSpec(x.shape, y.dtype), TensorSpec(y.shape, layout.real_dtype(y.dtype)), *cast]
 
 
 def _contiguous_where_all(args: Arguments) -> list[TensorSpec]:

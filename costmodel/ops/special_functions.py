@@ -7,7 +7,6 @@ from collections.abc import Callable
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import pointwise
-from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import each, elementwise, float_casts, floating
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.ops.versions import Change, has
@@ -45,9 +44,13 @@ def _powers(tensors: int) -> Callable[[Arguments], list[TensorSpec]]:
     """The power of two; in place the exponent in its dtype weighs too, which is gone when another output is made."""
 
     def temporaries(args: Arguments) -> list[TensorSpec]:
-        if has(Change.POWER_OF_TWO_IN_PLACE):
+        x, exponent = args["self"], args["other"]
+        if has(Change.POWER_OF_TWO_IN_PLACE) and layout.category(x.dtype) == 2 and layout.category(exponent.dtype) < 2:
             return []
-        return [TensorSpec(args["other"].shape, default_float()) for _ in range(tensors)]
+        y = floating(args)
+        cast = [] if x.dtype == y.dtype else [TensorSpec(x.shape, y.dtype)]
+        power = TensorSpec(exponent.shape, floating({"other": exponent}).dtype)
+        return [*[power] * tensors, *cast]
 
     return temporaries
 

@@ -48,6 +48,13 @@ def cast_like(outputs: Callable[[Arguments], TensorSpec]) -> Callable[[Arguments
     return lambda args: list(cast("self", outputs(args).dtype)(args))
 
 
+def mean_of_half(x: TensorSpec, mean: TensorSpec) -> list[TensorSpec]:
+    """A mean in half precision is one in single precision: the copy that is summed, and the sums."""
+    if mean.dtype not in ("bfloat16", "float16"):
+        return []
+    return [*([] if x.dtype == "float32" else [TensorSpec(x.shape, "float32")]), TensorSpec(mean.shape, "float32")]
+
+
 def bytes_besides(outputs: int, *moments: int) -> list[TensorSpec]:
     """The most bytes live at one of several moments, without ``outputs`` bytes, as one tensor of bytes."""
     n = max(moments) - outputs

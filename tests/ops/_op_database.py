@@ -19,10 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 import costmodel
 from costmodel.errors import CostModelError
 from costmodel.graph import TensorSpec, tensors_in
+from tests.live_memory import allocations_of, peak
 
 DTYPES = ("float32", "bfloat16", "complex64", "int64", "bool")
 MOST = 20
 """Samples of an entry and dtype."""
+BOOKKEEPING = 24
+"""So many bytes are not told: three Python numbers as tensors, an op's own notes on dimensions."""
+RANDOM_STATE = torch.get_rng_state().nbytes
+"""What the database's own wrappers keep while a random operator runs."""
 _INPUT = object()
 
 
@@ -55,8 +60,7 @@ class Sample:
         return cls(Calls(entry.op, nest, others), tensors)
 
     def run(self) -> Any:
-        """What torch returns; random numbers are the same each time."""
-        torch.manual_seed(0)
+        """What torch returns."""
         with torch.no_grad():
             return self.model(*self.tensors)
 
@@ -148,37 +152,46 @@ def _counted(sample: Sample) -> int | None:
     return 4 * macs if any(t.is_complex() for t in sample.tensors) else macs
 
 
-def differences(sample: Sample) -> dict[str, str] | None:
-    """What the profile says otherwise than torch, by kind; ``None`` where torch itself refuses the call."""
-    profile, raised = None, None
-    try:  # first: a real call may resize its input
-        profile = costmodel.profile(sample.model, sample.tensors)
-    except CostModelError as error:
-        raised = {"refused": str(error)}
-    except Exception as error:
-        raised = {"raw error": repr(error)}
-    counted = _counted(sample) if profile is not None and profile.macs else None
-    try:
-        outputs = sample.run()
-    except Exception:
-        return None
-    if profile is None:
-        return raised
-    found = {}
-    if profile.coverage.unknown:
-        found["not exact"] = " ".join(profile.coverage.unknown)
-    if counted and counted != profile.macs:
-        found["macs"] = f"ours {profile.macs}, torch's {counted}"
-    return found | differing_outputs(profile, sample.tensors, outputs)
+@dataclass
+class Told:
+    """What the library says of a sample: a profile, or the error that it raises."""
 
+    sample: Sample
+    profile: costmodel.Profile | None = None
+    raised: tuple[str, str] | None = None
+    counted: int | None = None
+    """The MACs that torch's own counter sees."""
 
-def differing_outputs(profile: costmodel.Profile, inputs: tuple[torch.Tensor, ...], outputs: Any) -> dict[str, str]:
-    """The first kind of fact in which the outputs of a trace are not those of the real call, if there is one."""
-    ours, torchs = of_profile(profile), of_torch(inputs, outputs)
-    for kind, fact in _FACTS.items():
-        if [fact(o) for o in ours] != [fact(o) for o in torchs]:
-            return {kind: f"ours {'; '.join(map(str, ours))}. torch's {'; '.join(map(str, torchs))}"}
-    return {}
+    @classmethod
+    def of(cls, sample: Sample) -> Told:
+        try:
+            profile = costmodel.profile(sample.model, sample.tensors)
+        except CostModelError as error:
+            return cls(sample, raised=("refused", str(error)))
+        except Exception as error:
+            return cls(sample, raised=("raw error", repr(error)))
+        return cls(sample, profile, counted=_counted(sample) if profile.macs else None)
+
+    def differences(self, outputs: Any, allocated: int) -> dict[str, str]:
+        """What a real call does otherwise, by kind."""
+        profile = self.profile
+        if profile is None:
+            assert self.raised is not None
+            return dict([self.raised])
+        found = {}
+        if profile.coverage.unknown:
+            found["not exact"] = " ".join(profile.coverage.unknown)
+        if self.counted and self.counted != profile.macs:
+            found["macs"] = f"ours {profile.macs}, torch's {self.counted}"
+        ours, torchs = of_profile(profile), of_torch(self.sample.tensors, outputs)
+        for kind, fact in _FACTS.items():
+            if [fact(o) for o in ours] != [fact(o) for o in torchs]:
+                found[kind] = f"ours {'; '.join(map(str, ours))}. torch's {'; '.join(map(str, torchs))}"
+                break
+        given = sum(s.nbytes for s in profile.graph.storages if s.allocated_at < 0)
+        if abs(profile.peak_memory - given - allocated) > BOOKKEEPING:
+            found["temporaries"] = f"ours {profile.peak_memory - given} bytes beside the inputs, torch's {allocated}"
+        return found
 
 
 _FACTS: dict[str, Callable[[Output], Any]] = {
@@ -191,12 +204,14 @@ def differences_of(entry: Any, dtype: str) -> dict[str, str]:
     if getattr(torch, dtype) not in entry.supported_dtypes("cpu"):
         return {}
     found: dict[str, str] = {}
-    ran = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for sample in samples(entry, dtype):
-            of_sample = differences(sample)
-            ran += of_sample is not None
-            for kind, text in (of_sample or {}).items():
+        told = [Told.of(sample) for sample in samples(entry, dtype)]  # first: a real call may resize its input
+        torch.manual_seed(0)
+        results, allocated = allocations_of([one.sample.run for one in told])
+        ran = [case for case in zip(told, results, allocated, strict=True) if not isinstance(case[1], Exception)]
+        for one, outputs, tensors in ran:
+            held = peak([t for t in tensors if t.nbytes != RANDOM_STATE])
+            for kind, text in one.differences(outputs, held).items():
                 found.setdefault(kind, text)
     return found if ran else {"does not run": ""}

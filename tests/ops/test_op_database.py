@@ -27,7 +27,7 @@ def test_the_list_names_no_entry_that_torch_lacks() -> None:
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_each_operator_is_right_or_listed(group: int) -> None:
-    """Shapes, dtypes, strides and shared memory of outputs are torch's, MACs its counter's, and every op has a rule."""
+    """Outputs and what is allocated on the way are torch's, MACs its counter's, and every op has a rule."""
     entries = database()[group::GROUPS]
     found: dict[Key, str] = {
         (name_of(entry), dtype, kind): text
