@@ -14,11 +14,11 @@ from costmodel.quantities import Work
 
 
 def _rows_and_columns(call: OpCall, output: int) -> AccessMap:
-    return {"self": (Affine(0), All()), "mat2": (All(), Affine(1))}
+    return {**everything(call, output), "self": (Affine(0), All()), "mat2": (All(), Affine(1))}
 
 
 def _rows(call: OpCall, output: int) -> AccessMap:
-    return {"self": (Affine(0), All()), "mat2": (Affine(1), All())}
+    return {**everything(call, output), "self": (Affine(0), All()), "mat2": (Affine(1), All())}
 
 
 def _fit(a: TensorSpec, b: TensorSpec, k: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from costmodel.access import AccessMap, Affine, AxisMap, Fixed
+from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import aligned, all_of, everything
@@ -92,9 +92,12 @@ def _access(call: OpCall, output: int) -> AccessMap:
     for name, t in call.tensors():
         if name.startswith(("scale", "zero_point")):
             along: AxisMap = Affine(args["axis"]) if "axis" in args else Fixed(0)
-            if not t.shape or "group_size" in args:
-                continue
-            maps[name] = (along,) if len(t.shape) == 1 else (*own[:-1], Fixed(0))
+            if not t.shape:
+                maps[name] = ()
+            elif "group_size" in args:
+                maps[name] = (*own[:-1], All())
+            else:
+                maps[name] = (along,) if len(t.shape) == 1 else (*own[:-1], Fixed(0))
     return maps
 
 

@@ -43,6 +43,8 @@ TORCH: dict[str, tuple[Callable[..., Any], ...]] = {
     "embedding_bag": (nn.EmbeddingBag,),
     "upsample": (nn.Upsample,),
     "dropout": (nn.Dropout,),
+    "feature_dropout": (nn.Dropout2d,),
+    "pairwise_distance": (nn.PairwiseDistance,),
     "fractional_max_pool": (nn.FractionalMaxPool2d,),
     "transformer_encoder_layer": (nn.TransformerEncoderLayer,),
     "transformer_decoder_layer": (nn.TransformerDecoderLayer,),
@@ -77,7 +79,13 @@ TORCH: dict[str, tuple[Callable[..., Any], ...]] = {
 }
 """The torch layers whose cost a formula is."""
 
-NAMES = {"affine": "elementwise_affine", "output_size": "size", "factor": "scale_factor", "dropout_p": "dropout"}
+NAMES = {
+    "norm_type": "p",
+    "affine": "elementwise_affine",
+    "output_size": "size",
+    "factor": "scale_factor",
+    "dropout_p": "dropout",
+}
 """What torch calls some arguments, in some layers."""
 
 OURS: dict[str, Any] = {
@@ -98,6 +106,7 @@ OWN: dict[str, dict[str, Any]] = {
     "transformer": {"detects_src_causal": True, "detects_tgt_causal": True},
     "cosine_embedding_loss": {"rows": ()},  # a loss is of one sample without a batch where nothing is said
     "triplet_margin_loss": {"rows": ()},
+    "pairwise_distance": {"rows": ()},
     **{
         key: {"batch": ()}
         for key in (

@@ -183,11 +183,7 @@ class Told:
             found["not exact"] = " ".join(profile.coverage.unknown)
         if self.counted and self.counted != profile.macs:
             found["macs"] = f"ours {profile.macs}, torch's {self.counted}"
-        ours, torchs = of_profile(profile), of_torch(self.sample.tensors, outputs)
-        for kind, fact in _FACTS.items():
-            if [fact(o) for o in ours] != [fact(o) for o in torchs]:
-                found[kind] = f"ours {'; '.join(map(str, ours))}. torch's {'; '.join(map(str, torchs))}"
-                break
+        found |= differing_outputs(profile, self.sample.tensors, outputs)
         given = sum(s.nbytes for s in profile.graph.storages if s.allocated_at < 0)
         if abs(profile.peak_memory - given - allocated) > BOOKKEEPING:
             found["temporaries"] = f"ours {profile.peak_memory - given} bytes beside the inputs, torch's {allocated}"
@@ -197,6 +193,15 @@ class Told:
 _FACTS: dict[str, Callable[[Output], Any]] = {
     "shape": lambda o: o.shape, "dtype": lambda o: o.dtype, "strides": lambda o: o.strides, "memory": lambda o: o.input,
 }  # fmt: skip
+
+
+def differing_outputs(profile: costmodel.Profile, inputs: tuple[torch.Tensor, ...], outputs: Any) -> dict[str, str]:
+    """The first kind of fact in which the outputs of a trace are not those of the real call, if there is one."""
+    ours, torchs = of_profile(profile), of_torch(inputs, outputs)
+    for kind, fact in _FACTS.items():
+        if [fact(o) for o in ours] != [fact(o) for o in torchs]:
+            return {kind: f"ours {'; '.join(map(str, ours))}. torch's {'; '.join(map(str, torchs))}"}
+    return {}
 
 
 def differences_of(entry: Any, dtype: str) -> dict[str, str]:
