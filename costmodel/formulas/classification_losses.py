@@ -79,9 +79,9 @@ def cross_entropy(
     flops = N (5 C - 1), and 2 N C for the products with probabilities and the mean of their sums
     memory_access = 3 N C + N + 2 of indices, 6 N C + 5 of probabilities, for a mean without weights
 
-    Weights are as in nll_loss, and a further product of N C with probabilities. Label smoothing makes of probabilities
-    p (1 - e) + e / C, 2 N C; of a loss of indices (1 - e) loss + e / C times the mean, over the targets that are not
-    ignored, of minus the sum of all classes' scores, each times its weight.
+    Weights cost what they cost in nll_loss; with probabilities, N C multiplications more. Label smoothing by e replaces
+    each probability p by p (1 - e) + e / C, which takes 2 N C operations. With class indices, it replaces the loss by
+    (1 - e) loss + e / C s: s is the mean over targets, without ignored ones, of minus the weighted sum of all scores.
     Scores are (batch, classes, *size); ``batch`` is ``()`` where they have no batch dimension.
     Source: torch.nn.CrossEntropyLoss; label smoothing Szegedy et al., arXiv:1512.00567, section 7.
 

@@ -226,7 +226,7 @@ def transformer(
 
     Arguments as in transformer_encoder and transformer_decoder, whose ``length`` and ``memory_length`` are
     ``tgt_length`` and ``src_length``.
-    Source: Vaswani et al., arXiv:1706.03762, section 3 and table 3; torch has a norm more behind each stack.
+    Source: Vaswani et al., arXiv:1706.03762, section 3 and table 3, and torch, which adds a norm after each stack.
 
     >>> transformer(src_length=10, tgt_length=10).params                                      # the paper's base model
     44140544

@@ -130,11 +130,12 @@ def verdict(check: CrossCheck) -> str:
     traced = f" {len(check.traced_only)} have no closed form and are traced only." if check.traced_only else ""
     traced += declared
     if check.ok:
-        twice = f"{check.checked} layers derived twice"
+        twice = f"{units.plural(check.checked, 'layer')} derived twice"
         return f"✅ Cross-check: {twice}, trace and closed form agree to the last integer.{traced}"
     wrong = list(dict.fromkeys(c.name for c in check.mismatches))
     named = ", ".join(escape(name) for name in wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-    return f"❌ Cross-check: {len(wrong)} of {check.checked} layers disagree: {named}.{traced}"
+    verb = "disagrees" if len(wrong) == 1 else "disagree"
+    return f"❌ Cross-check: {len(wrong)} of {units.plural(check.checked, 'layer')} {verb}: {named}.{traced}"
 
 
 def coverage_line(coverage: Coverage) -> str:

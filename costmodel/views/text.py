@@ -216,11 +216,12 @@ def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
         )
     elif check.ok:
         agree = "all agree to the last integer"
-        verdict = f"cross-check: {check.checked} layers derived twice, {agree}{also}"
+        verdict = f"cross-check: {units.plural(check.checked, 'layer')} derived twice, {agree}{also}"
         parts.append(Text.assemble(("✓ ", "green"), verdict))
     else:
         wrong = len({c.name for c in check.mismatches})
-        verdict = f"cross-check: {wrong} of {check.checked} layers disagree{also}"
+        verb = "disagrees" if wrong == 1 else "disagree"
+        verdict = f"cross-check: {wrong} of {units.plural(check.checked, 'layer')} {verb}{also}"
         found = check.mismatches
         columns = [
             grid.Column("type", [c.type for c in found], right=False),

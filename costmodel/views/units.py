@@ -48,6 +48,15 @@ def grouped(n: Number) -> str:
     return f"{n:,}" if isinstance(n, int) else f"{n:,.15g}"
 
 
+def plural(n: int, noun: str) -> str:
+    """A number of things.
+
+    >>> plural(1, "layer"), plural(1200, "layer")
+    ('1 layer', '1,200 layers')
+    """
+    return f"{grouped(n)} {noun}" if n == 1 else f"{grouped(n)} {noun}s"
+
+
 def share(part: float, whole: float) -> str:
     """A part of a whole in percent, to one decimal; empty where there is no whole.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -16,6 +17,8 @@ def main() -> None:
     parser.add_argument("--only", type=int, nargs="+", help="numbers of the drawn mutants to run again")
     parser.add_argument("--measure", action="store_true", help="measure again which tests run which lines, then stop")
     options = parser.parse_args()
+    if find_spec("cosmic_ray") is None or find_spec("coverage") is None:
+        parser.error("needs the extra for it: pip install -e '.[mutation]'")
     if options.measure:
         # Nothing of costmodel may be imported before coverage starts.
         from tests.mutation.covering import measure
