@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from costmodel.declared import LAYER_OP
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
-from costmodel.graph import Note, TensorSpec, tensors_in
+from costmodel.graph import ModuleCall, Note, TensorSpec, tensors_in
 from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.rendering import Rendered
@@ -55,8 +55,9 @@ class CrossCheck(Rendered):
     checked: int
     """Module calls that were derived twice: leaves, and composites that have a closed form as a whole."""
     traced_only: tuple[str, ...]
-    """Layers without a closed form, by name: functional ops that are no part of a composite, and modules of types that
-    no formula covers."""
+    """Layers without a closed form, by name: functional ops that are no part of a composite, and modules that no
+    formula covers: of other types, or with parameters that are computed (pruned, parametrised), shared within the layer
+    or not those of its class."""
     unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Ops without a rule, and where they ran: their cost is missing from every figure."""
     bounds: tuple[Note, ...] = ()
@@ -148,13 +149,25 @@ def _closed_form(pricing: Pricing, layer: TracedLayer) -> LayerCost | None:
 
     if layer.module is None or layer.module.layer is None or _has_sparse(layer):
         return None
+    if sum(len(module.parameters) for module in pricing.subtree(layer.module.owner)) > len(layer.parameters):
+        return None  # a parameter has two places in it, and is held once
     if not layer.module.layer.is_composite:
         return closed.cost_of(layer.module)
     if any(map(_is_wrapper, layer.parameters)):
         return None  # its parts are compared in some quantities alone
-    if sum(len(module.parameters) for module in pricing.subtree(layer.module.owner)) > len(layer.parameters):
-        return None  # parts share a parameter, which the whole has once
-    return closed.cost_of(layer.module, pricing.calls_inside(layer))
+    inside = pricing.calls_inside(layer)
+    if not _is_sum_of_parts(pricing, layer, inside):
+        return None
+    return closed.cost_of(layer.module, inside)
+
+
+def _is_sum_of_parts(pricing: Pricing, whole: TracedLayer, inside: list[ModuleCall]) -> bool:
+    """Whether a composite has the parameters of the layers called inside it, each once, and no others.
+
+    Not so where two layers are one module, where one belongs to another part of the model, or where one is not called.
+    """
+    held = [p.storage for call in inside if call.is_leaf for p in pricing.held_by(call)]
+    return sorted(held) == sorted(p.storage for p in whole.parameters)
 
 
 def _has_sparse(layer: TracedLayer) -> bool:

@@ -167,6 +167,9 @@ CALL_SLOT = "_compiled_call_impl"  # 2.6, 2.13, 2.15
 OWN_CALL = "_call_impl"  # 2.6, 2.13, 2.15
 """Where a module has a function under this key, that is how it is called where its ``CALL_SLOT`` is empty."""
 
+RECURRENT_WEIGHTS = "_flat_weights_names"  # 2.6, 2.13, 2.15
+"""The attribute of torch's own recurrent layers that names their parameters."""
+
 CONV_FORWARD = "_conv_forward"  # 2.6, 2.13, 2.15
 """What the forward of torch's own convolutions calls."""
 

@@ -133,6 +133,10 @@ CHANGED: dict[str, nn.Module] = {
     "a pruned weight": changed(lambda m: prune.l1_unstructured(m.linear1, "weight", 0.5)),
     "a weight-normed part": changed(lambda m: nn.utils.parametrizations.weight_norm(m.linear1)),
     "a shared weight": changed(lambda m: setattr(m.norm1, "weight", m.norm2.weight)),
+    "a parameter of its own": changed(lambda m: m.register_parameter("scale", nn.Parameter(torch.ones(8)))),
+    "a layer that is not called": changed(lambda m: setattr(m, "spare", nn.Linear(8, 8))),
+    "a pruned attention": changed(lambda m: prune.l1_unstructured(m.self_attn, "in_proj_weight", 0.5)),
+    "a pruned projection": changed(lambda m: prune.l1_unstructured(m.self_attn.out_proj, "weight", 0.5)),
     "one layer twice": tied(),
 }
 OF_THE_STACK_ALONE = ("one layer twice",)
@@ -147,6 +151,32 @@ def test_a_composite_that_was_changed_has_no_closed_form(name: str, mode: Any) -
     assert found.mismatches == []
     assert any(name.endswith("add") for name in found.traced_only) != (name in OF_THE_STACK_ALONE)
     assert type(CHANGED[name]).__name__ not in set(found.rows["name"])
+
+
+def sharing(share: Any) -> nn.Module:
+    """A transformer whose two stacks have something in common."""
+    model = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
+    share(model.encoder, model.decoder)
+    return model
+
+
+@pytest.mark.parametrize("share", [
+    lambda encoder, decoder: setattr(decoder, "norm", encoder.norm),
+    lambda encoder, decoder: setattr(decoder.layers[0], "self_attn", encoder.layers[0].self_attn),
+    lambda encoder, decoder: setattr(decoder.layers[0].linear1, "weight", encoder.layers[0].linear1.weight),
+], ids=["norm", "attention", "weight"])  # fmt: skip
+def test_stacks_that_share_something_are_derived_in_parts(share: Any) -> None:
+    """The parameters are held once, so no sum over the parts is right; each part by itself is compared."""
+    found = crosscheck(sharing(share), (TOKENS, TOKENS))
+    assert found.mismatches == []
+    compared = set(found.rows["name"])
+    assert "Transformer" not in compared
+    assert {"encoder", "encoder.layers.0.self_attn", "decoder.layers.0.multihead_attn"} <= compared
+
+
+def test_parameters_of_a_part_that_is_not_called_are_in_no_sum() -> None:
+    """torch copies a decoder layer with another activation than it was made with, and keeps the module in the copy."""
+    assert crosscheck(nn.Transformer(8, 2, 1, 1, 16, activation=nn.PReLU()), (TOKENS, TOKENS)).mismatches == []
 
 
 def test_a_saved_transformer_is_derived_twice(tmp_path: Path) -> None:

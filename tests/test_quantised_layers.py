@@ -176,6 +176,21 @@ def test_recurrent_layers_take_states() -> None:
         hold(dynamic.GRUCell(8, 4), ((2, 8), (2, 4)), layers=1)
 
 
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_recurrent_layers_drop_out_between_their_layers(layer: Any, mode: Any) -> None:
+    """In training: two multiplications for each of 6 states of 3 samples in 5 steps, between 3 layers."""
+    flops = []
+    with engine("x86"):
+        for dropout in (0.0, 0.4):
+            model = quantization.quantize_dynamic(nn.Sequential(layer(4, 6, 3, dropout=dropout)), {layer})
+            p = costmodel.profile(model, (5, 3, 4), mode=mode)
+            check = p.crosscheck()
+            assert (check.checked, check.mismatches) == (1, [])
+            flops.append(p.flops)
+    assert flops[1] - flops[0] == (2 * 2 * 5 * 3 * 6 if mode == "train" else 0)
+
+
 def test_a_convolution_with_a_fused_addition_is_derived_twice() -> None:
     """The other summand is dequantised, and added."""
     with engine("onednn"):

@@ -39,11 +39,14 @@ def _layers(
     batch_first: bool,
     hx_given: bool,
     how: str,
+    training: bool,
+    dropout: float,
 ) -> LayerCost:
     require_one_of(how=how, choices=HOW)
     cost = formula(
         input_size=input_size, hidden_size=hidden_size, length=length, batch=batch, num_layers=num_layers,
-        bidirectional=bidirectional, batch_first=batch_first, hx_given=hx_given,
+        bidirectional=bidirectional, batch_first=batch_first, hx_given=hx_given, training=training,
+        dropout=dropout,
     )  # fmt: skip
     directions = 2 if bidirectional else 1
     cells = num_layers * directions
@@ -71,6 +74,8 @@ def quantised_lstm(
     batch_first: bool = False,
     hx_given: bool = False,
     how: str = "dynamic",
+    training: bool = False,
+    dropout: float = 0.0,
 ) -> LayerCost:
     """A long short-term memory of H cells over T steps, with weights of 8 bits (or 16, ``how="float16"``).
 
@@ -78,6 +83,7 @@ def quantised_lstm(
     flops = those of lstm; dynamic, per layer and direction, of B samples and I inputs: + 2 T B 4 H sums scaled,
     4 T B (I + H) to integers, 2 (T B I - 1) + 2 (T B H - T) for ranges, and 4 (T + 1)
     memory_access = that of lstm; where no states are given, one tensor of zeros is both
+    training with dropout: two multiplications for each state that a layer passes to the next, as in lstm
 
     Source: torch.ao.nn.quantized.dynamic.LSTM; Jacob et al., arXiv:1712.05877, section 2.1.
 
@@ -87,6 +93,7 @@ def quantised_lstm(
     return _layers(
         lstm, gates=4, input_size=input_size, hidden_size=hidden_size, length=length, batch=batch,
         num_layers=num_layers, bidirectional=bidirectional, batch_first=batch_first, hx_given=hx_given, how=how,
+        training=training, dropout=dropout,
     )  # fmt: skip
 
 
@@ -102,12 +109,15 @@ def quantised_gru(
     batch_first: bool = False,
     hx_given: bool = False,
     how: str = "dynamic",
+    training: bool = False,
+    dropout: float = 0.0,
 ) -> LayerCost:
     """A gated recurrent unit of H cells over T steps, with weights of 8 bits (or 16, ``how="float16"``).
 
     params, macs = those of gru with biases
     flops = those of gru; dynamic: as quantised_lstm, with 3 H in the place of 4 H
     memory_access = that of gru
+    training with dropout: as quantised_lstm
 
     Source: torch.ao.nn.quantized.dynamic.GRU; Jacob et al., arXiv:1712.05877, section 2.1.
 
@@ -117,6 +127,7 @@ def quantised_gru(
     return _layers(
         gru, gates=3, input_size=input_size, hidden_size=hidden_size, length=length, batch=batch,
         num_layers=num_layers, bidirectional=bidirectional, batch_first=batch_first, hx_given=hx_given, how=how,
+        training=training, dropout=dropout,
     )  # fmt: skip
 
 

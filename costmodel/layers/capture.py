@@ -81,20 +81,22 @@ def _spec_of_cost(cost: LayerCost) -> LayerSpec:
 
 def _reader_of(layer: Layer) -> Reader:
     key, kind = layer.key, layer.kind
-    hyper, present = _getter(layer.hyper), _getter(layer.optional_params)
+    hyper, present, usual = _getter(layer.hyper), _getter(layer.optional_params), len(layer.optional_params)
 
     def read(module: nn.Module, _given: Any, _called: Called) -> CapturedLayer | None:
         own = module.__dict__
         try:
-            # Whether parameters are there, not what they are: nothing may hold on to them.
-            return to_spec, (hyper(own), (*map(is_not, present(own[PARAMETERS]), _NONES),))
+            registered = own[PARAMETERS]
+            if len(registered) == usual:  # and under these names, or there is a KeyError
+                # Whether parameters are there, not what they are: nothing may hold on to them.
+                return to_spec, (hyper(own), (*map(is_not, present(registered), _NONES),))
         except KeyError:
-            if any(_is_computed(module, attribute) for attribute in layer.optional_params):
-                return None
-            parameters, buffers, _ = registered_on(module)
-            values = [getattr(module, attribute) for attribute in layer.hyper]
-            there = [parameters.get(name, buffers.get(name)) is not None for name in layer.optional_params]
-            return to_spec, (values, there)
+            pass
+        if not _has_parameters_of(layer, module):
+            return None
+        parameters = registered_on(module)[0]
+        values = [getattr(module, attribute) for attribute in layer.hyper]
+        return to_spec, (values, [parameters.get(name) is not None for name in layer.optional_params])
 
     def to_spec(found: tuple[tuple[Any, ...], tuple[bool, ...]]) -> LayerSpec:
         hyper, present = found
@@ -104,7 +106,9 @@ def _reader_of(layer: Layer) -> Reader:
     if layer.also is not None or layer.values is not None:
         return partial(_read_more, layer, read)
     nothing = to_spec, ((), ())
-    return read if layer.hyper or layer.optional_params else lambda _module, _given, _called: nothing
+    if layer.hyper or layer.optional_params:
+        return read
+    return lambda module, _given, _called: None if module.__dict__[PARAMETERS] else nothing
 
 
 def _read_more(layer: Layer, read: Reader, module: nn.Module, given: Any, called: Called) -> CapturedLayer | None:
@@ -133,11 +137,21 @@ def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, 
     return (lambda mapping: (mapping[names[0]],)) if names else lambda _: ()
 
 
-def _is_computed(module: nn.Module, attribute: str) -> bool:
-    """Whether a parametrised or weight-normed layer computes this from other parameters, which no formula covers."""
-    if attribute in registered_on(module)[0]:
-        return False
-    return module.__dict__.get(attribute) is not None or hasattr(type(module), attribute)
+def _has_parameters_of(layer: Layer, module: nn.Module) -> bool:
+    """Whether a module has the parameters that its class registers, and no others.
+
+    A layer that is pruned, parametrised or weight-normed computes some from others, which no formula covers.
+    """
+    parameters, buffers, _ = registered_on(module)
+    names = (*layer.optional_params, *layer.params(module))
+
+    def is_replaced(name: str) -> bool:
+        if name in parameters:
+            return False
+        in_its_place = module.__dict__.get(name, buffers.get(name))
+        return in_its_place is not None or hasattr(type(module), name)
+
+    return parameters.keys() <= set(names) and not any(map(is_replaced, names))
 
 
 def register_layer(

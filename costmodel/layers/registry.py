@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,6 +20,14 @@ Called: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 Also = Callable[[nn.Module], Mapping[str, Any] | None]
 """Further hyper-parameters by name. Nothing in them may hold on to a tensor or a module."""
+
+
+ParamNames = Callable[[Any], Iterable[str]]
+"""Names parameters of a module."""
+
+
+def _no_more(_: nn.Module) -> Iterable[str]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ class Layer:
     hyper: tuple[str, ...]
     """Attributes that are hyper-parameters."""
     optional_params: tuple[str, ...]
-    """Parameters and buffers of which only the presence counts: ``bias``, ``weight``."""
+    """Parameters of which only the presence counts: ``bias``, ``weight``."""
     formula: Formula
     kind: str = ""
     """The category that the layer's call is listed under, where that is not its costliest op's."""
@@ -86,6 +94,8 @@ class Layer:
     """What the record of a call has of it: the type's name, where that is no other type's."""
     values: Callable[[Called], Mapping[str, Any]] | None = None
     """Reads what stands in the values of a call's arguments, where they have some."""
+    params: ParamNames = _no_more
+    """Names the parameters that the class registers on a module, beside ``optional_params``."""
     is_composite: bool = False
     """Whether it is made of layers that have closed forms of their own."""
 
@@ -111,12 +121,13 @@ def add(
     also: Also | None = None,
     values: Callable[[Called], Mapping[str, Any]] | None = None,
     key: str = "",
+    params: ParamNames = _no_more,
 ) -> None:
     """Registers layer types; ``hyper`` and ``optional_params`` are space-separated names of attributes."""
     names = tuple(hyper.split()), tuple(optional_params.split())
     for t in types:
         own = key or t.__name__
-        LAYERS[t] = _BY_KEY[own] = Layer(*names, formula, kind, takes_expanded, takes_empty, also, own, values)
+        LAYERS[t] = _BY_KEY[own] = Layer(*names, formula, kind, takes_expanded, takes_empty, also, own, values, params)
 
 
 def add_composite(module_type: type[nn.Module], *, also: Also, formula: Formula) -> None:

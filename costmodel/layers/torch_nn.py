@@ -295,7 +295,8 @@ def _fractional_max_pool(call: Call, batch: int, size: tuple[int, ...]) -> Layer
 
 for _axes, _fractional in ((2, nn.FractionalMaxPool2d), (3, nn.FractionalMaxPool3d)):
     add(
-        _fractional, hyper="kernel_size output_size output_ratio", optional_params="_random_samples",
+        _fractional, hyper="kernel_size output_size output_ratio",
+        also=lambda module: {"_random_samples": module._random_samples is not None},
         formula=batched(_axes, _fractional_max_pool),
     )  # fmt: skip
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec
 from costmodel.layers.registry import Call, add
+from costmodel.torch_private import registered_on
 
 _ARGUMENTS = (
     "query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal",
@@ -67,10 +70,19 @@ def again(mask: TensorSpec | None) -> int:
     return 0 if mask is None else mask.size - mask.distinct
 
 
+def _of_projection(module: Any) -> Mapping[str, Any] | None:
+    """Nothing: the projection of the heads is as wide as all else. Its parameters are read without calling it."""
+    projection = registered_on(module.out_proj)[0]
+    has_bias = projection.get("bias") is not None
+    return {} if projection.keys() == {"weight", "bias"} and has_bias == (module.in_proj_bias is not None) else None
+
+
 add(
     nn.MultiheadAttention,
     hyper="embed_dim num_heads kdim vdim dropout batch_first add_zero_attn _qkv_same_embed_dim",
     optional_params="in_proj_bias bias_k",
+    also=_of_projection,
+    params=lambda _: ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_v"),
     formula=_multi_head_attention,
     kind="attention",
     takes_expanded=True,

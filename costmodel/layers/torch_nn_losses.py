@@ -13,7 +13,7 @@ from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec
 from costmodel.layers.registry import Also, Call, Called, Formula, add
-from costmodel.torch_private import chunks_probabilities, without_modes
+from costmodel.torch_private import chunks_probabilities, registered_on, without_modes
 
 
 def _add(*types: type[nn.Module], formula: Formula, **options: Any) -> None:
@@ -297,7 +297,7 @@ _add(nn.CTCLoss, hyper="reduction zero_infinity", values=_lengths, formula=_ctc)
 def _linear(module: nn.Module) -> Mapping[str, Any] | None:
     """What the formula asks of the linear layer inside, and whether chunks are wanted."""
     weights, linear = _weights("weight")(module), module.linear
-    if weights is None or type(linear) is not nn.Linear or not isinstance(linear.weight, nn.Parameter):
+    if weights is None or type(linear) is not nn.Linear or registered_on(linear)[0].keys() != {"weight", "bias"}:
         return None
     chunked = module.options is not None
     return {

@@ -22,7 +22,10 @@ from costmodel.torch_private import BUFFERS, without_modes
 Read = Callable[[Any], Mapping[str, Any]]
 
 
-def _add(*types: type[nn.Module], formula: Formula, read: Read = lambda _: {}, hyper: str = "", kind: str = "") -> None:
+def _add(
+    *types: type[nn.Module], formula: Formula, read: Read = lambda _: {}, hyper: str = "", kind: str = "",
+    params: str = "",
+) -> None:  # fmt: skip
     """Registers layer types; names of types of ``torch.nn`` are taken by those."""
 
     def also(module: nn.Module) -> Mapping[str, Any]:
@@ -30,7 +33,8 @@ def _add(*types: type[nn.Module], formula: Formula, read: Read = lambda _: {}, h
             return {"numbers": _numbers(module), **read(module)}
 
     for t in types:
-        add(t, key=f"{t.__module__}.{t.__name__}", hyper=hyper, also=also, formula=_with_numbers(formula), kind=kind)
+        key, cost = f"{t.__module__}.{t.__name__}", _with_numbers(formula)
+        add(t, key=key, hyper=hyper, also=also, formula=cost, kind=kind, params=lambda _: params.split())
 
 
 def _numbers(module: nn.Module) -> int:
@@ -162,10 +166,17 @@ def _group_norm(call: Call) -> LayerCost:
     )  # fmt: skip
 
 
-_add(static.BatchNorm2d, static.BatchNorm3d, fused.BNReLU2d, fused.BNReLU3d, formula=_batch_norm)
-_add(static.LayerNorm, hyper="normalized_shape", read=_affine, formula=_layer_norm)
-_add(static.GroupNorm, hyper="num_groups", read=_affine, formula=_group_norm)
-_add(static.InstanceNorm1d, static.InstanceNorm2d, static.InstanceNorm3d, read=_affine, formula=_group_norm)
+_add(static.BatchNorm2d, static.BatchNorm3d, fused.BNReLU2d, fused.BNReLU3d, params="weight bias", formula=_batch_norm)
+_add(static.LayerNorm, hyper="normalized_shape", read=_affine, params="weight bias", formula=_layer_norm)
+_add(static.GroupNorm, hyper="num_groups", read=_affine, params="weight bias", formula=_group_norm)
+_add(
+    static.InstanceNorm1d,
+    static.InstanceNorm2d,
+    static.InstanceNorm3d,
+    read=_affine,
+    params="weight bias",
+    formula=_group_norm,
+)
 
 # -- recurrent layers and embeddings ------------------------------------------------------------------------------
 
@@ -184,14 +195,14 @@ def _recurrent(formula: Callable[..., LayerCost]) -> Formula:
         cost = formula(
             input_size=call["input_size"], hidden_size=call["hidden_size"], length=length, batch=batch,
             num_layers=call["num_layers"], bidirectional=call["bidirectional"], batch_first=call["batch_first"],
-            hx_given=len(call.inputs) > 1, how=call["how"],
+            hx_given=len(call.inputs) > 1, how=call["how"], training=call.training, dropout=call["dropout"],
         )  # fmt: skip
         return replace(cost, read=cost.read - call.given_again)
 
     return cost_of
 
 
-_LAYERS = "input_size hidden_size num_layers batch_first bidirectional"
+_LAYERS = "input_size hidden_size num_layers batch_first bidirectional dropout"
 _add(dynamic.LSTM, hyper=_LAYERS, read=_of_recurrent, formula=_recurrent(f.quantised_lstm), kind="recurrent")
 _add(dynamic.GRU, hyper=_LAYERS, read=_of_recurrent, formula=_recurrent(f.quantised_gru), kind="recurrent")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.graph import tensors_in
 from costmodel.layers.registry import Call, Formula, add
+from costmodel.torch_private import RECURRENT_WEIGHTS
 
 
 def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
@@ -38,10 +39,17 @@ def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
     return cost_of
 
 
+def _weights(module: nn.RNNBase) -> Iterable[str]:
+    names: Iterable[str] = getattr(module, RECURRENT_WEIGHTS)
+    return names
+
+
 _RNN = "input_size hidden_size num_layers bias batch_first dropout bidirectional"
-add(nn.LSTM, hyper=f"{_RNN} proj_size", formula=_recurrent(f.lstm, "proj_size"), kind="recurrent")
-add(nn.GRU, hyper=_RNN, formula=_recurrent(f.gru), kind="recurrent")
-add(nn.RNN, hyper=f"{_RNN} nonlinearity", formula=_recurrent(f.rnn, "nonlinearity"), kind="recurrent")
+add(nn.LSTM, hyper=f"{_RNN} proj_size", formula=_recurrent(f.lstm, "proj_size"), kind="recurrent", params=_weights)
+add(nn.GRU, hyper=_RNN, formula=_recurrent(f.gru), kind="recurrent", params=_weights)
+add(
+    nn.RNN, hyper=f"{_RNN} nonlinearity", formula=_recurrent(f.rnn, "nonlinearity"), kind="recurrent", params=_weights
+)  # fmt: skip
 
 
 def _cell(formula: Callable[..., LayerCost], *more: str) -> Formula:
@@ -61,9 +69,14 @@ def _cell(formula: Callable[..., LayerCost], *more: str) -> Formula:
     return cost_of
 
 
-add(nn.LSTMCell, hyper="input_size hidden_size bias", formula=_cell(f.lstm_cell))
-add(nn.GRUCell, hyper="input_size hidden_size bias", formula=_cell(f.gru_cell))
-add(nn.RNNCell, hyper="input_size hidden_size bias nonlinearity", formula=_cell(f.rnn_cell, "nonlinearity"))
+def _weights_of_cell(_: nn.Module) -> Iterable[str]:
+    return "weight_ih", "weight_hh", "bias_ih", "bias_hh"
+
+
+_CELL = "input_size hidden_size bias"
+add(nn.LSTMCell, hyper=_CELL, formula=_cell(f.lstm_cell), params=_weights_of_cell)
+add(nn.GRUCell, hyper=_CELL, formula=_cell(f.gru_cell), params=_weights_of_cell)
+add(nn.RNNCell, hyper=f"{_CELL} nonlinearity", formula=_cell(f.rnn_cell, "nonlinearity"), params=_weights_of_cell)
 
 
 def _embedding(call: Call) -> LayerCost:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from costmodel.graph import CapturedLayer, ModuleCall, ModuleInfo
 from costmodel.torch_private import (
@@ -45,20 +46,26 @@ class Calls:
     _innermost: Calls | None = None
     """A forward that is being traced may itself trace, and the outer trace must not take that for its own."""
 
-    def __init__(self, table: TensorTable, capture: Capture, tree: Iterable[nn.Module]) -> None:
-        self._table, self._log, self._capture, self._tree = table, table.log, capture, tree
+    def __init__(self, table: TensorTable, capture: Capture, tree: Iterable[nn.Module], *, real: bool) -> None:
+        self._table, self._log, self._capture, self._tree, self._real = table, table.log, capture, tree, real
         self._raised: list[tuple[int, int]] = []
         """Calls that an exception has left, innermost first, and how far the trace was."""
         self._installed_in: list[dict[str, Any]] = []
+        self._forward_starts: dict[int, int] = {}
+        """How far the trace was when the forward began, of calls of modules with hooks that run before it."""
 
     def __enter__(self) -> Calls:
         self._outer, Calls._innermost = Calls._innermost, self
         enter, leave = self._hooks()
-        self._install(self._call())
+        if not self._real:
+            self._install(self._call())
         self._handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, with_kwargs=True)
+        self._last_hooks = self._note_forward_starts()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for handle in self._last_hooks:
+            handle.remove()
         for handle in self._handles:
             remove_global_hook(handle)
         for own in self._installed_in:
@@ -112,6 +119,17 @@ class Calls:
             if type(module) in plain and OWN_CALL not in own and own.get(CALL_SLOT) is None:
                 self._installed_in.append(own)
                 own[CALL_SLOT] = partial(call, module, infos[id(module)])
+
+    def _note_forward_starts(self) -> list[RemovableHandle]:
+        """Adds a last hook to the modules of the tree that have hooks which run before their forward."""
+        thread, log = get_ident(), self._log
+
+        def note(*_: Any) -> None:
+            if self._is_ours(thread):
+                self._forward_starts[log.module] = len(log.events)
+
+        hooked = (module for module in self._tree if getattr(module, FORWARD_PRE_HOOKS))
+        return [module.register_forward_pre_hook(note) for module in hooked]
 
     def _call(self) -> Callable[..., Any]:
         """What is called in the place of a module's forward and hooks.
@@ -183,9 +201,12 @@ class Calls:
                 index = log.module
                 if call_starts[index][0] is not info_of(id(module)):
                     index = self._enclosing_call_of(module)
-                _, log.module, _, given, _ = call_starts[index]
+                _, log.module, start, given, _ = call_starts[index]
                 named = map_tensors(kwargs, table.spec) if kwargs else None
-                is_hooks_work = given != map_tensors(args, table.spec)  # one of the module's own has changed them
+                # One of the module's own has changed the arguments, or run operations, which count as the module's.
+                is_hooks_work = given != map_tensors(args, table.spec) or (
+                    getattr(module, FORWARD_PRE_HOOKS) and self._forward_starts.get(index) != start
+                )
                 captured = (
                     None if is_hooks_work or is_transformed() else capture(module, (given, named), (args, kwargs))
                 )

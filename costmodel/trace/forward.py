@@ -100,7 +100,7 @@ def run(
             None, "real" if real else "meta", mode, attempt.reason,
         )  # fmt: skip
         # A real run may hand the modules' dictionaries on, to replicas on other devices.
-        calls = Calls(table, capture, () if real else modules)
+        calls = Calls(table, capture, modules, real=real)
         recorder = PruningRecorder(table, executor, masks) if masks else Recorder(table, executor)
         output = None
         try:
