@@ -20,10 +20,10 @@ Position = tuple[int, ...]
 
 NOT_ON_THE_PATH = {
     "weight", "bias", "running_mean", "running_var", "params", "w_ih", "w_hh", "b_ih", "b_hh", "scale_factor",
-    "attn_mask", "hx", "cx", "per_sample_weights", "random_samples",
+    "attn_mask", "hx", "cx", "per_sample_weights", "random_samples", "rois",
 }  # fmt: skip
-"""Parameters, statistics, masks and initial states: an access map may leave out what is not
-the network's input."""
+"""Parameters, statistics, masks and initial states: an access map may leave out what is not the network's input. A box
+names the image that it is in, and kernels read beyond the batch where there is none of that number."""
 
 CLAMPED = (
     "aten.reflection_pad", "aten.replication_pad", "aten.upsample_linear", "aten.upsample_bilinear",
@@ -32,8 +32,8 @@ CLAMPED = (
 """Near their border they read what lies inside, where the access says "outside the input", as for zero padding: padding
 mirrors or repeats (``costmodel.ops.padding``), linear upsampling reads a second position with weight zero."""
 
-CRASHES_ON_NAN = {"aten::_linalg_eigvals"}
-"""LAPACK reads out of bounds there."""
+CRASHES_ON_NAN = ("aten::_linalg_eigvals", "torchvision::")
+"""How the names of ops begin that read out of bounds there: LAPACK, and boxes and offsets that are no number."""
 
 TIGHT = ("costmodel.ops.shape", "costmodel.ops.movement", "costmodel.ops.convolution")
 LOOSE = {
@@ -105,7 +105,7 @@ def some(shape: Position, at_most: int) -> list[Position]:
 def differing(call: RealCall, name: str, position: Position, before: list[torch.Tensor]) -> list[list[Position]]:
     """For each output, the positions that change when one input element turns NaN, or (where that is lost) large."""
     changed: list[set[Position]] = [set() for _ in before]
-    for poison in (1e4,) if call.op.name() in CRASHES_ON_NAN else (float("nan"), 1e4):
+    for poison in (1e4,) if call.op.name().startswith(CRASHES_ON_NAN) else (float("nan"), 1e4):
         if any(changed):
             break
         poisoned = call.copy()
