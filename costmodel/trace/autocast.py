@@ -66,8 +66,9 @@ class Policy(Enum):
 
 @cache
 def policies(device: str) -> Mapping[str, Policy]:
-    """By op, for every op that has an autocast kernel in this torch: all that are on no list compute in float32."""
-    names = [name.removeprefix("aten::") for name in ops_with_autocast_kernel(device)] + _RECURRENT
+    """By op, for every op of aten with an autocast kernel in this torch: all that are on no list compute in float32."""
+    found = ops_with_autocast_kernel(device)
+    names = [name.removeprefix("aten::") for name in found if name.startswith("aten::")] + _RECURRENT
     return {
         f"aten.{name if '.' in name else name + '.default'}": (
             Policy.LOWER if name in _LOWER or name in _RECURRENT

@@ -97,7 +97,7 @@ def test_outputs_are_those_of_torch(rule: Rule, how: str) -> None:
             try:
                 told = rule.outputs(args)
             except NeedsValuesError:
-                assert torch.Tag.dynamic_output_shape in call.op.tags, target
+                assert torch.Tag.dynamic_output_shape in call.op.tags or not target.startswith("aten."), target
                 continue
             told = (told,) if isinstance(told, TensorSpec) else tuple(t for t in told if t is not None)
             assert len(told) == len(results), target

@@ -21,6 +21,7 @@ BOOKKEEPING = 128
 DRAWN_FROM_VALUES = {
     "aten.unique_consecutive.": "how many of the elements stay is a matter of their values",
     "aten.linalg_matrix_exp.": "the polynomial's degree, and with it the products, is a matter of the matrices' norms",
+    "torchvision.nms.": "how many boxes are kept is a matter of how they overlap",
     "aten.isin.": "how many of the sorted elements stay is a matter of their values",
     "aten._unique2.": "how many of the sorted elements stay is a matter of their values",
     ".data": "how many sequences go on at each step stands in the values of batch_sizes",
