@@ -222,3 +222,89 @@ def test_two_of_four() -> None:
     sparsifier.step()
     p = costmodel.profile(model, (3, 16))
     assert (p.macs, p.nonzero_macs, p.nonzero_params) == (3 * 128, 3 * 64, 64)
+
+
+class Scores(nn.Module):
+    """Attention with a causal mask as a buffer, which has the shape of the weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q = nn.Linear(8, 8)
+        self.register_buffer("mask", torch.tril(torch.ones(8, 8)).bool())
+        self.register_buffer("keep", torch.eye(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q = self.q(x * self.keep)
+        y = nn.functional.scaled_dot_product_attention(q, q, q, attn_mask=self.mask)
+        return y @ self.keep + (q @ q.transpose(-1, -2)).masked_fill(~self.mask, 0.0) @ q
+
+
+@pytest.mark.parametrize("execution", ["meta", "real"])
+def test_zeros_and_ones_that_meet_no_parameter_prune_nothing(execution: Any) -> None:
+    """Causal masks, and masks of activations, may have the shape of a weight."""
+    p = costmodel.profile(Scores(), (2, 8, 8), execution=execution)
+    assert (p.nonzero_macs, p.nonzero_params) == (p.macs, p.params)
+    assert "not pruned" not in text.profile(p)
+
+
+@pytest.mark.parametrize("execution", ["meta", "real"])
+def test_a_weight_that_is_read_without_calling_its_module(execution: Any) -> None:
+    """Attention reads the masked weight of its output projection off the module: 15 rows, 30 zeros of 8 x 8."""
+    layer = nn.MultiheadAttention(8, 2)
+    prune.random_unstructured(layer.out_proj, "weight", 30)
+    p = costmodel.profile(layer, [(5, 3, 8)] * 3, execution=execution)
+    assert (p.macs - p.nonzero_macs, p.params - p.nonzero_params) == (15 * 30, 30)
+
+
+class Twice(nn.Module):
+    """One weight under two masks, or under one and as it is."""
+
+    def __init__(self, *masks: torch.Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(4, 4))
+        for i, each in enumerate(masks):
+            self.register_buffer(f"mask{i}", each)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for each in self.buffers():
+            x = x @ (self.weight * each)
+        return x
+
+
+def test_a_parameter_of_several_uses() -> None:
+    """Whatever any use leaves of it is not pruned: the halves of two triangles share a diagonal."""
+    ones = torch.ones(4, 4)
+    p = costmodel.profile(Twice(torch.tril(ones), torch.triu(ones)), (3, 4))
+    assert (p.nonzero_params, p.macs, p.nonzero_macs) == (16, 2 * 3 * 16, 2 * 3 * 10)
+    p = costmodel.profile(Twice(torch.tril(ones), torch.tril(ones, -1)), (3, 4))
+    assert (p.nonzero_params, p.nonzero_macs) == (10, 3 * 10 + 3 * 6)
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    model[1].weight = model[0].weight
+    CUT(model[1], "weight", mask(4, 4, zeros=10))
+    p = costmodel.profile(model, (1, 4))
+    assert (p.nonzero_params, p.nonzero_macs) == (16, 16 + 6)
+
+
+class Channels(nn.Module):
+    """A convolution whose output channels have a mask, a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.register_buffer("left", mask(8, zeros=4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(x, self.conv.weight * self.left.view(8, 1, 1, 1), self.conv.bias * self.left)
+
+
+def test_a_mask_of_channels() -> None:
+    """It is followed through a view: 4 of 8 channels of 27 weights and a bias, once for each of 2 x 2 positions."""
+    p = costmodel.profile(Channels(), (1, 3, 4, 4))
+    assert (p.nonzero_params, p.macs, p.nonzero_macs) == (4 * 28, 4 * 8 * 27, 4 * 4 * 27)
+
+
+@pytest.mark.parametrize("model", [nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), nn.BatchNorm1d(4)])
+def test_statistics_are_no_masks(model: nn.Module) -> None:
+    """Those of a norm as it is built are zeros and ones."""
+    p = costmodel.profile(model, (2, 3, 6, 6) if len([*model.children()]) else (2, 4))
+    assert (p.nonzero_macs, p.nonzero_params) == (p.macs, p.params)

@@ -25,7 +25,7 @@ from costmodel.trace.isolation import one_at_a_time, plain_eager, rng_restored, 
 from costmodel.trace.lazy import materialised
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree
-from costmodel.trace.pruned import PruningRecorder, masks_of
+from costmodel.trace.pruned import PruningRecorder, pruning_of
 from costmodel.trace.real_executor import clone_buffers
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.snapshot import restored
@@ -81,11 +81,11 @@ def run(
         training_mode(model, modules, mode == "train"),
         materialised(modules, table, real=real),
     ):
-        masks = masks_of(modules, table)
         if dtype is not None:
             cast_model(modules, table, dtype, real=real)
         if real:
             clone_buffers(model, table)
+        pruning = pruning_of(modules, table)
         given = RealInputs(device) if real else MetaInputs(device, attempt.integers_are_zeros)
         try:
             args, kwargs = arguments(inputs, given.make, given.keep, own, target.forward, dtype)
@@ -101,7 +101,7 @@ def run(
         )  # fmt: skip
         # A real run may hand the modules' dictionaries on, to replicas on other devices.
         calls = Calls(table, capture, modules, real=real)
-        recorder = PruningRecorder(table, executor, masks) if masks else Recorder(table, executor)
+        recorder = PruningRecorder(table, executor, pruning) if pruning else Recorder(table, executor)
         output = None
         try:
             if autocast_nesting():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,36 +30,61 @@ Masks = dict[TensorSpec, torch.Tensor]
 """By a tensor's record, which of its elements may be other than zero."""
 
 
-def masks_of(modules: Iterable[nn.Module], table: TensorTable) -> Masks:
-    """The masks that a model has. Parameters that ``torch.nn.utils.prune`` masks get their zeros at once."""
-    masks: Masks = {}
+@dataclass
+class Pruning:
+    """The masks that a model has."""
+
+    masks: Masks = field(default_factory=dict)
+    """Buffers of zeros and ones."""
+    computed: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    """By ``id()``, masked weights that ``torch.nn.utils.prune`` has left as attributes, each with its mask. A module
+    makes its own anew when it is called; some, as attention's output projection, never are."""
+
+    def __bool__(self) -> bool:
+        return bool(self.masks)
+
+
+def pruning_of(modules: Iterable[nn.Module], table: TensorTable) -> Pruning:
+    """The masks of a model. Parameters that ``torch.nn.utils.prune`` masks get their zeros at once."""
+    found = Pruning()
     infos = table.log.modules_by_id
-    if any(len(buffer.shape) > 1 for info in infos.values() for buffer in info.buffers):
-        shapes = {parameter.shape for info in infos.values() for parameter in info.parameters}
-        for module in modules:
-            for buffer in registered_on(module)[1].values():
-                if buffer is not None and buffer.dim() > 1 and _fits_any(tuple(buffer.shape), shapes):
-                    _add(masks, table.spec(buffer), buffer)
+    shapes: set[tuple[int, ...]] = set()
+    for module in modules:
+        if not infos[id(module)].buffers:
+            continue
+        shapes = shapes or {parameter.shape for info in infos.values() for parameter in info.parameters}
+        # The vectors of torch's own modules are statistics.
+        least = 2 if type(module).__module__.startswith("torch.nn.") else 1
+        for buffer in registered_on(module)[1].values():
+            if buffer is not None and buffer.dim() >= least and _fits_any(tuple(buffer.shape), shapes):
+                _add(found.masks, table.spec(buffer), buffer)
     if "torch.nn.utils.prune" in sys.modules:
         for module in modules:
-            _add_pruned(masks, module, table)
-    return masks
+            _add_pruned(found, module, table)
+    return found
 
 
-def _add_pruned(masks: Masks, module: nn.Module, table: TensorTable) -> None:
+def _add_pruned(found: Pruning, module: nn.Module, table: TensorTable) -> None:
     parameters, buffers, _ = registered_on(module)
     for name, parameter in parameters.items():
         if parameter is None or not name.endswith(_PARAMETER):
             continue
-        mask = buffers.get(name.removesuffix(_PARAMETER) + _MASK)
+        weight = name.removesuffix(_PARAMETER)
+        mask = buffers.get(weight + _MASK)
         if mask is not None and mask.shape == parameter.shape:
-            _add(masks, table.spec(mask), mask)
-            if table.spec(mask) in masks:
-                table.spec(parameter).zeros = _zeros(masks[table.spec(mask)])
+            _add(found.masks, table.spec(mask), mask)
+            nonzero = found.masks.get(table.spec(mask))
+            if nonzero is not None:
+                table.spec(parameter).zeros = _zeros(nonzero)
+                computed = vars(module).get(weight)
+                if isinstance(computed, torch.Tensor):
+                    found.computed[id(computed)] = computed, nonzero
 
 
 def _fits_any(shape: tuple[int, ...], of_parameters: Iterable[tuple[int, ...]]) -> bool:
     """Whether a mask of this shape covers a parameter, rows or channels of it at once among others."""
+    if len(shape) == 1:
+        return any(shape[0] in whole for whole in of_parameters)
     return any(
         len(shape) == len(whole) and all(n in (1, m) for n, m in zip(shape, whole, strict=True))
         for whole in of_parameters
@@ -79,60 +105,111 @@ def _zeros(mask: torch.Tensor) -> int:
 
 
 class PruningRecorder(Recorder):
-    """A recorder that notes of every tensor made of a mask, or of a masked weight, how many elements are zero."""
+    """A recorder that notes which elements are zero of tensors that are made of parameters and masks alone."""
 
-    def __init__(self, table: TensorTable, executor: Executor, masks: Masks) -> None:
+    def __init__(self, table: TensorTable, executor: Executor, pruning: Pruning) -> None:
         super().__init__(table, executor)
-        self._masks = masks
+        self._masks = pruning.masks
+        """Masks, and what is made of them alone."""
+        self._weights: dict[TensorSpec, torch.Tensor | None] = {}
+        """What is made of parameters and masks, and its mask, where it has zeros."""
+        self._computed = pruning.computed
+        self._kept: dict[int, torch.Tensor] = {}
+        """By a parameter's storage, the elements that some use of it leaves, in the order of memory."""
+        self._whole: set[int] = set()
+        """The storages of parameters that some op takes unmasked."""
+        self._constants: set[TensorSpec] = set()
+        """What is made of nothing that the model's input has to do with."""
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = super().__torch_dispatch__(func, types, args, kwargs or {})
-        if any(self._mask(tensor) is not None for tensor in leaves(args)):
+        tensors = list(leaves((args, kwargs or {})))
+        for tensor in tensors:
+            if id(tensor) in self._computed and (spec := self._spec(tensor)) is not None:
+                self._note(spec, self._computed[id(tensor)][1])
+        given = [spec for tensor in tensors if (spec := self._spec(tensor)) is not None]
+        weights = [spec for spec in given if spec.role == "parameter" or spec in self._weights]
+        if all(map(self._is_fixed, given)):
+            self._constants.update(spec for tensor in leaves(result) if (spec := self._spec(tensor)) is not None)
+        if weights or any(spec in self._masks for spec in given):
             with without_modes():
-                self._follow(func, args, kwargs or {}, result)
+                self._follow(func, args, kwargs or {}, result, given, weights)
         return result
 
     def _follow(
-        self, func: OpOverload | HigherOrderOperator, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
+        self,
+        func: OpOverload | HigherOrderOperator,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        result: Any,
+        given: Sequence[TensorSpec],
+        weights: Sequence[TensorSpec],
     ) -> None:
-        follow = _FOLLOWED.get(str(func))
-        if follow is not None:
-            self._note(follow(self._mask, *args), result)
-            if str(func) in _PRODUCTS:
-                self._note_pruned(args, result)
-        elif isinstance(func, HigherOrderOperator):
+        if isinstance(func, HigherOrderOperator):
             return
-        elif signature(func).is_view:
-            views = func(self._mask(args[0]), *args[1:], **kwargs)
-            for mask, tensor in zip(leaves(views), leaves(result), strict=True):
-                self._note(mask, tensor)
-        elif signature(func).is_inplace:
-            self._note(None, result)
+        made = [spec for tensor in leaves(result) if (spec := self._spec(tensor)) is not None]
+        if not all(map(self._is_fixed, given)):  # an op on activations uses the weights
+            self._constants.difference_update(made)
+            self._whole.update(spec.storage for spec in weights if spec.role == "parameter")
+            for spec in weights:
+                if spec.role == "parameter":
+                    self._table.log.storage_specs[spec.storage].zeros = 0
+            found: list[torch.Tensor | None] = [None] * len(made)
+            weights = ()
+        elif str(func) in _FOLLOWED:
+            found = [_FOLLOWED[str(func)](self._mask, *args)]
+        elif signature(func).is_view and self._mask(args[0]) is not None:
+            found = list(leaves(func(self._mask(args[0]), *args[1:], **kwargs)))
+        else:
+            if not signature(func).is_inplace:  # what a composite op made was noted as its last part ran
+                made = [spec for spec in made if spec not in self._weights and spec not in self._masks]
+            found = [None] * len(made)
+        for spec, mask in zip(made, found, strict=True):
+            if weights:
+                self._note(spec, mask)
+            elif mask is None:
+                self._masks.pop(spec, None)
+                self._weights.pop(spec, None)
+                spec.zeros = 0 if spec.role != "parameter" else spec.zeros
+            else:
+                self._masks[spec] = mask.expand(spec.shape)
+        if str(func) in _PRODUCTS and found and found[0] is not None:
+            for spec in weights:
+                if spec.role == "parameter" and spec.shape == made[0].shape:
+                    self._keep(spec, found[0].expand(spec.shape))
+
+    def _is_fixed(self, spec: TensorSpec) -> bool:
+        """Whether a tensor is the same whatever the model's input is."""
+        if spec in self._constants or spec in self._weights or spec in self._masks:
+            return True
+        return spec.role != "input" and self._table.log.allocated_at[spec.storage] < 0
+
+    def _spec(self, tensor: Any) -> TensorSpec | None:
+        return self._table.specs.get(id(tensor))
 
     def _mask(self, tensor: Any) -> torch.Tensor | None:
-        spec = self._table.specs.get(id(tensor))
-        return None if spec is None else self._masks.get(spec)
+        spec = self._spec(tensor)
+        return None if spec is None else self._weights.get(spec, self._masks.get(spec))
 
-    def _note(self, mask: torch.Tensor | None, tensor: Any) -> None:
-        spec = self._table.specs.get(id(tensor))
-        if spec is None:
+    def _note(self, spec: TensorSpec, mask: torch.Tensor | None) -> None:
+        if spec.role == "parameter":  # a view of one
             return
-        if mask is None:
-            self._masks.pop(spec, None)
-            spec.zeros = 0
-        else:
-            mask = self._masks[spec] = mask.expand(spec.shape)
-            spec.zeros = _zeros(mask)
+        self._weights[spec] = mask = None if mask is None else mask.expand(spec.shape)
+        spec.zeros = 0 if mask is None else _zeros(mask)
 
-    def _note_pruned(self, args: Sequence[Any], result: Any) -> None:
-        """A parameter that is multiplied by a mask is pruned by it."""
-        masked = self._table.specs[id(result)]
-        for tensor in leaves(args):
-            spec = self._table.specs.get(id(tensor))
-            if spec is not None and spec.role == "parameter" and spec.shape == masked.shape:
-                spec.zeros = masked.zeros
+    def _keep(self, spec: TensorSpec, mask: torch.Tensor) -> None:
+        """A parameter, or a view of it all, that is multiplied by a mask: what any use of it leaves counts."""
+        whole = self._table.log.storage_specs[spec.storage]
+        if spec.storage in self._whole or spec.size != whole.size:
+            return
+        kept = torch.zeros(whole.size, dtype=torch.bool)
+        kept.as_strided(spec.shape, spec.full_strides).copy_(mask)
+        if spec.storage in self._kept:
+            kept |= self._kept[spec.storage]
+        self._kept[spec.storage] = kept
+        whole.zeros = _zeros(kept)
 
 
 FindMask = Callable[[Any], torch.Tensor | None]
