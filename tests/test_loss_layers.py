@@ -107,7 +107,9 @@ def check(model: nn.Module, inputs: Any, mode: Any = "eval", execution: Any = "a
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-@pytest.mark.parametrize(("model", "inputs"), LOSS_CASES, ids=lambda v: str(v)[:60])
+@pytest.mark.parametrize(
+    ("model", "inputs"), LOSS_CASES, ids=[f"{i} {type(m).__name__}" for i, (m, _) in enumerate(LOSS_CASES)]
+)
 def test_closed_form_and_trace_agree(model: nn.Module, inputs: Any, mode: Any) -> None:
     """Output shape, parameters, MACs, FLOPs and memory access are the same from hyper-parameters and from the trace."""
     check(model, inputs, mode)

@@ -15,7 +15,7 @@ from costmodel.declared import DECLARED, LAYER_OP, Declared
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import CapturedLayer, LayerSpec, tensors_in
-from costmodel.layers.registry import LAYERS, USER_LAYERS, Called, Layer
+from costmodel.layers.registry import LAYERS, USER_LAYERS, Called, Layer, by_name
 from costmodel.torch_private import CONV_FORWARD, PARAMETERS, registered_on
 
 
@@ -63,7 +63,8 @@ def _forward(module_type: type[nn.Module]) -> tuple[Any, Any]:
 def _apply(
     function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, given: Any, _: Called
 ) -> CapturedLayer | None:
-    first = next(tensors_in(given), None)
+    args, kwargs = given
+    first = next(tensors_in((args, by_name(type(module), ((), kwargs)))), None)
     if first is None:
         return None
     try:
@@ -117,7 +118,7 @@ def _read_more(layer: Layer, read: Reader, module: nn.Module, given: Any, called
     if found is None or more is None:
         return None
     to_spec, hyper = found
-    values = {} if layer.values is None else layer.values(called)
+    values = {} if layer.values is None else layer.values(by_name(layer.type, called))
     return _with_more, (to_spec, hyper, {**more, **values})
 
 

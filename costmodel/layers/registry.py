@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from inspect import Parameter, signature
 from typing import Any, TypeAlias
 
 from torch import nn
@@ -15,8 +17,26 @@ Formula = Callable[["Call"], LayerCost | None]
 """The cost of a call; None where no formula covers its arguments."""
 
 
-Called: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
+Called: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any] | None]
 """The arguments of a module's call, as they were passed."""
+
+
+@cache
+def parameters_of(module_type: type[nn.Module]) -> tuple[str, ...]:
+    """The names of the forward's parameters, in order."""
+    try:
+        found = signature(module_type.forward).parameters.values()
+    except (TypeError, ValueError):  # no function of Python's
+        return ()
+    return tuple(p.name for p in found if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY))[1:]
+
+
+def by_name(module_type: type[nn.Module], called: Called) -> dict[str, Any]:
+    """The arguments of a call in the order of the forward's parameters, in whatever order they were passed."""
+    names, (args, kwargs) = parameters_of(module_type), called  # type: ignore[arg-type]  # classes are hashable
+    given = dict(zip(names, args, strict=False)) | dict(kwargs or {})
+    return {name: given[name] for name in names if name in given} | given
+
 
 Also = Callable[[nn.Module], Mapping[str, Any] | None]
 """Further hyper-parameters by name. Nothing in them may hold on to a tensor or a module."""
@@ -36,20 +56,18 @@ class Call:
 
     hyper: Mapping[str, Any]
     record: ModuleCall
+    given: Mapping[str, Any]
+    """The arguments by name, in the order of the forward's parameters: tensors as ``TensorSpec``."""
     within: Sequence[ModuleCall] = ()
     """Of a composite: the calls of the modules inside, in order, with the hyper-parameters of its parts."""
 
     def __getitem__(self, name: str) -> Any:
         return self.hyper[name]
 
-    def arguments(self, names: Sequence[str]) -> dict[str, Any]:
-        """The arguments by name; ``names`` are those of the forward, in order."""
-        return dict(zip(names, self.record.args, strict=False)) | dict(self.record.kwargs)
-
     @property
     def inputs(self) -> list[TensorSpec]:
         """The tensors that the layer was given, in order."""
-        return list(tensors_in((self.record.args, self.record.kwargs)))
+        return list(tensors_in(self.given))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,12 +110,14 @@ class Layer:
     """Reads what no attribute holds as it is; ``None`` where no formula covers the module as it is configured."""
     key: str = ""
     """What the record of a call has of it: the type's name, where that is no other type's."""
-    values: Callable[[Called], Mapping[str, Any]] | None = None
-    """Reads what stands in the values of a call's arguments, where they have some."""
+    values: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """Reads what stands in the values of a call's arguments, given by name, where they have some."""
     params: ParamNames = _no_more
     """Names the parameters that the class registers on a module, beside ``optional_params``."""
     is_composite: bool = False
     """Whether it is made of layers that have closed forms of their own."""
+    type: type[nn.Module] = nn.Module
+    """The type that it is registered for, whose forward names the arguments."""
 
 
 LAYERS: dict[type[nn.Module], Layer] = {}
@@ -119,7 +139,7 @@ def add(
     takes_expanded: bool = False,
     takes_empty: bool = False,
     also: Also | None = None,
-    values: Callable[[Called], Mapping[str, Any]] | None = None,
+    values: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     key: str = "",
     params: ParamNames = _no_more,
 ) -> None:
@@ -127,13 +147,15 @@ def add(
     names = tuple(hyper.split()), tuple(optional_params.split())
     for t in types:
         own = key or t.__name__
-        LAYERS[t] = _BY_KEY[own] = Layer(*names, formula, kind, takes_expanded, takes_empty, also, own, values, params)
+        LAYERS[t] = _BY_KEY[own] = Layer(
+            *names, formula, kind, takes_expanded, takes_empty, also, own, values, params, type=t
+        )
 
 
 def add_composite(module_type: type[nn.Module], *, also: Also, formula: Formula) -> None:
     """Registers a type of modules that are derived as a whole, beside the layers that they are made of."""
     key = module_type.__name__
-    layer = Layer((), (), formula, takes_expanded=True, also=also, key=key, is_composite=True)
+    layer = Layer((), (), formula, takes_expanded=True, also=also, key=key, is_composite=True, type=module_type)
     LAYERS[module_type] = _BY_KEY[key] = layer
 
 
@@ -150,4 +172,5 @@ def cost_of(call: ModuleCall, within: Sequence[ModuleCall] = ()) -> LayerCost | 
         return None  # few formulas cover empty tensors, and those only a batch of nothing
     if not layer.takes_expanded and any(t.distinct != t.size for t in tensors):
         return None  # nor expanded ones, whose elements share memory
-    return layer.formula(Call(call.layer.hyper, call, within))
+    given = by_name(layer.type, (call.args, call.kwargs))
+    return layer.formula(Call(call.layer.hyper, call, given, within))

@@ -45,7 +45,7 @@ def _conv(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
 
 def _conv_transpose(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
     output_padding = call["output_padding"]
-    wanted = call.record.kwargs.get("output_size") or (call.record.args[1] if len(call.record.args) > 1 else None)
+    wanted = call.given.get("output_size")
     if wanted is not None:
         # output_padding 0 gives the least output; what is asked for beyond it is the output padding.
         least = f.conv_transpose(

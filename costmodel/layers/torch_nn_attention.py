@@ -15,16 +15,12 @@ from costmodel.graph import TensorSpec
 from costmodel.layers.registry import Call, add
 from costmodel.torch_private import registered_on
 
-_ARGUMENTS = (
-    "query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal",
-)  # fmt: skip
-
 # Until 2.6, and no longer in 2.13, torch makes the result contiguous where a view would do.
 ALWAYS_COPIED_BACK = tuple(map(int, torch.__version__.split(".")[:2])) <= (2, 6)
 
 
 def _multi_head_attention(call: Call) -> LayerCost | None:
-    given = call.arguments(_ARGUMENTS)
+    given = call.given
     query, key, value = given["query"], given["key"], given["value"]
     if any(t.distinct != t.size for t in (query, key, value)):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec
-from costmodel.layers.registry import Also, Call, Called, Formula, add
+from costmodel.layers.registry import Also, Call, Formula, add
 from costmodel.torch_private import chunks_probabilities, registered_on, without_modes
 
 
@@ -32,12 +32,6 @@ def _weights(*names: str) -> Also:
         return {name: None if weight is None else tuple(weight.shape) for name, weight in found.items()}
 
     return read
-
-
-def _given(args: Sequence[Any], kwargs: Mapping[str, Any], *names: str) -> list[Any]:
-    """The arguments of a call in the order of their names."""
-    arguments = dict(zip(names, args, strict=False)) | dict(kwargs)
-    return [arguments.get(name) for name in names]
 
 
 def _pair(formula: Callable[[Call, tuple[int, ...], tuple[int, ...]], LayerCost]) -> Formula:
@@ -125,7 +119,7 @@ _add(
 
 
 def _gaussian(call: Call) -> LayerCost | None:
-    x, t, var = _given(call.record.args, call.record.kwargs, "input", "target", "var")
+    x, t, var = call.given.values()
     is_number = not isinstance(var, TensorSpec)
     if is_number and call.complex_valued:
         return None  # of such a variance torch makes a complex tensor, which it then refuses to compare
@@ -259,18 +253,12 @@ _add(nn.TripletMarginWithDistanceLoss, hyper="reduction swap", also=_pairwise, f
 # -- one op, or values -------------------------------------------------------------------------------------------------
 
 
-_CTC = "log_probs", "targets", "input_lengths", "target_lengths"
-
-
-def _lengths(called: Called) -> Mapping[str, Any]:
+def _lengths(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """How long each sequence and its target are; ``None`` where a tensor has no values."""
-    steps, labels = _given(*called, *_CTC)[2:]
-    return {"steps": _numbers(steps), "labels": _numbers(labels)}
+    return {"steps": _numbers(given["input_lengths"]), "labels": _numbers(given["target_lengths"])}
 
 
 def _numbers(given: Any) -> tuple[int, ...] | None:
-    if given is None:
-        return None
     if isinstance(given, torch.Tensor):
         if type(given) is not torch.Tensor or given.is_meta:
             return None
@@ -280,7 +268,7 @@ def _numbers(given: Any) -> tuple[int, ...] | None:
 
 
 def _ctc(call: Call) -> LayerCost | None:
-    x, targets, _, labels = _given(call.record.args, call.record.kwargs, *_CTC)
+    x, targets, _, labels = call.given.values()
     if call["steps"] is None or call["labels"] is None:
         return None
     return f.ctc_loss(

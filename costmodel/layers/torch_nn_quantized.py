@@ -189,7 +189,7 @@ def _of_recurrent(module: Any) -> Mapping[str, Any]:
 def _recurrent(formula: Callable[..., LayerCost]) -> Formula:
     def cost_of(call: Call) -> LayerCost | None:
         shape = call.shape
-        if len(shape) != 3 or any(isinstance(given, tuple) for given in call.record.args[:1]):
+        if len(shape) != 3 or isinstance(call.given["input"], tuple):
             return None  # a packed sequence: its lengths are in no shape
         length, batch = reversed(shape[:2]) if call["batch_first"] else shape[:2]
         cost = formula(

@@ -102,7 +102,7 @@ def _max_unpool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
 
 def _of_one_size(formula: Formula) -> Formula:
     # An output_size that is given stands in one of several forms.
-    return lambda call: formula(call) if len(call.record.args) + len(call.record.kwargs) == 2 else None
+    return lambda call: formula(call) if len(call.given) == 2 else None
 
 
 for _axes, _type in enumerate((nn.MaxUnpool1d, nn.MaxUnpool2d, nn.MaxUnpool3d), start=1):

@@ -18,7 +18,7 @@ from costmodel.torch_private import RECURRENT_WEIGHTS
 def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
     def cost_of(call: Call) -> LayerCost | None:
         shape = call.shape
-        if len(shape) not in (2, 3) or any(isinstance(given, tuple) for given in call.record.args[:1]):
+        if len(shape) not in (2, 3) or isinstance(call.given["input"], tuple):
             return None  # the second is a packed sequence: its lengths are in no shape
         if call.complex_valued and call.hyper.get("nonlinearity") == "relu":
             return None  # complex numbers have no order
@@ -97,8 +97,7 @@ add(
 
 
 def _embedding_bag(call: Call) -> LayerCost | None:
-    given = dict(zip(("input", "offsets", "per_sample_weights"), call.record.args, strict=False))
-    given |= dict(call.record.kwargs)
+    given = call.given
     x, offsets, weights = given["input"], given.get("offsets"), given.get("per_sample_weights")
     if not x.is_contiguous or (weights is not None and not weights.is_contiguous):
         return None  # torch copies them first

@@ -232,20 +232,8 @@ def _less(cost: BlockCost, repeated: int) -> LayerCost:
     return replace(cost.total, read=cost.total.read - repeated)
 
 
-_ENCODER_LAYER = ("src", "src_mask", "src_key_padding_mask", "is_causal")
-_ENCODER = ("src", "mask", "src_key_padding_mask", "is_causal")
-_DECODER = (
-    "tgt", "memory", "tgt_mask", "memory_mask", "tgt_key_padding_mask", "memory_key_padding_mask", "tgt_is_causal",
-    "memory_is_causal",
-)  # fmt: skip
-_TRANSFORMER = (
-    "src", "tgt", "src_mask", "tgt_mask", "memory_mask", "src_key_padding_mask", "tgt_key_padding_mask",
-    "memory_key_padding_mask", "src_is_causal", "tgt_is_causal", "memory_is_causal",
-)  # fmt: skip
-
-
 def _cost_of_encoder_layer(call: Call) -> LayerCost | None:
-    given = call.arguments(_ENCODER_LAYER)
+    given = call.given
     sizes = _sizes(call, _encoder_layer(call.record, call.within), given, length="src")
     if sizes is None:
         return None
@@ -255,7 +243,7 @@ def _cost_of_encoder_layer(call: Call) -> LayerCost | None:
 
 
 def _cost_of_decoder_layer(call: Call) -> LayerCost | None:
-    given = call.arguments(_DECODER)
+    given = call.given
     sizes = _sizes(call, _decoder_layer(call.record, call.within), given, length="tgt", memory_length="memory")
     if sizes is None:
         return None
@@ -272,7 +260,7 @@ def _repeated_in_decoder(given: Mapping[str, Any], causal: Mapping[str, Any], **
 
 
 def _cost_of_encoder(call: Call) -> LayerCost | None:
-    given = call.arguments(_ENCODER)
+    given = call.given
     sizes = _sizes(call, _encoder(call.record, call.within), given, length="src")
     if sizes is None:
         return None
@@ -285,7 +273,7 @@ def _cost_of_encoder(call: Call) -> LayerCost | None:
 
 
 def _cost_of_decoder(call: Call) -> LayerCost | None:
-    given = call.arguments(_DECODER)
+    given = call.given
     sizes = _sizes(call, _decoder(call.record, call.within), given, length="tgt", memory_length="memory")
     if sizes is None:
         return None
@@ -301,7 +289,7 @@ def _causal_in_decoder(call: Call) -> dict[str, Any]:
 
 
 def _cost_of_transformer(call: Call) -> LayerCost | None:
-    given = call.arguments(_TRANSFORMER)
+    given = call.given
     sizes = _sizes(call, _transformer(call.record, call.within), given, src_length="src", tgt_length="tgt")
     if sizes is None:
         return None

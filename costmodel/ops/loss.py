@@ -211,8 +211,10 @@ _LAST = Work(compares=1, adds=2 + 1 + 1, transcendentals=3)
 
 
 def ctc_lengths(args: Mapping[str, Any]) -> tuple[list[int], list[int]]:
-    """Each sequence's steps and labels; lengths are lists, or tensors with values."""
-    return [int(n) for n in args["input_lengths"]], [int(n) for n in args["target_lengths"]]
+    """Each sequence's steps and labels; lengths are lists, or tensors with values, of no dimension for one sequence."""
+    given = args["input_lengths"], args["target_lengths"]
+    steps, labels = (n.flatten().tolist() if hasattr(n, "flatten") else map(int, n) for n in given)
+    return list(steps), list(labels)
 
 
 def _ctc_states(args: Mapping[str, Any]) -> dict[str, int]:
