@@ -90,6 +90,16 @@ def test_a_parameter_that_is_not_as_the_class_registers_it_is_no_false_alarm(cas
 
 
 @pytest.mark.parametrize("case", [*CASES, *OTHERS])
+def test_a_layer_without_any_parameter_of_its_class_is_no_false_alarm(case: str) -> None:
+    """All are buffers, as in a frozen layer."""
+    model, inputs = (CASES | OTHERS)[case]
+    frozen = copy.deepcopy(model)
+    for path, name, _ in owned(model):
+        as_buffer(frozen.get_submodule(path), name)
+    assert is_traced_only(frozen, inputs)
+
+
+@pytest.mark.parametrize("case", [*CASES, *OTHERS])
 def test_a_parameter_that_is_registered_twice_in_a_layer_is_no_false_alarm(case: str) -> None:
     """Each pair of parameters of one shape is made one: the layer holds fewer than a formula says."""
     model, inputs = (CASES | OTHERS)[case]

@@ -81,14 +81,15 @@ def _spec_of_cost(cost: LayerCost) -> LayerSpec:
 
 
 def _reader_of(layer: Layer) -> Reader:
-    key, kind = layer.key, layer.kind
+    key, kind, more = layer.key, layer.kind, layer.params
     hyper, present, usual = _getter(layer.hyper), _getter(layer.optional_params), len(layer.optional_params)
 
     def read(module: nn.Module, _given: Any, _called: Called) -> CapturedLayer | None:
         own = module.__dict__
         try:
             registered = own[PARAMETERS]
-            if len(registered) == usual:  # and under these names, or there is a KeyError
+            # With as many, a KeyError says that a name is another.
+            if len(registered) == usual if more is None else [*registered] == [*layer.optional_params, *more(module)]:
                 # Whether parameters are there, not what they are: nothing may hold on to them.
                 return to_spec, (hyper(own), (*map(is_not, present(registered), _NONES),))
         except KeyError:
@@ -144,7 +145,7 @@ def _has_parameters_of(layer: Layer, module: nn.Module) -> bool:
     A layer that is pruned, parametrised or weight-normed computes some from others, which no formula covers.
     """
     parameters, buffers, _ = registered_on(module)
-    names = (*layer.optional_params, *layer.params(module))
+    names = (*layer.optional_params, *(layer.params(module) if layer.params is not None else ()))
 
     def is_replaced(name: str) -> bool:
         if name in parameters:

@@ -46,10 +46,6 @@ ParamNames = Callable[[Any], Iterable[str]]
 """Names parameters of a module."""
 
 
-def _no_more(_: nn.Module) -> Iterable[str]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """What a closed form may know: hyper-parameters (``call["kernel_size"]``) and how the layer was called."""
@@ -112,8 +108,8 @@ class Layer:
     """What the record of a call has of it: the type's name, where that is no other type's."""
     values: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     """Reads what stands in the values of a call's arguments, given by name, where they have some."""
-    params: ParamNames = _no_more
-    """Names the parameters that the class registers on a module, beside ``optional_params``."""
+    params: ParamNames | None = None
+    """Names the parameters that the class registers on a module beside ``optional_params``, if it registers others."""
     is_composite: bool = False
     """Whether it is made of layers that have closed forms of their own."""
     type: type[nn.Module] = nn.Module
@@ -141,7 +137,7 @@ def add(
     also: Also | None = None,
     values: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     key: str = "",
-    params: ParamNames = _no_more,
+    params: ParamNames | None = None,
 ) -> None:
     """Registers layer types; ``hyper`` and ``optional_params`` are space-separated names of attributes."""
     names = tuple(hyper.split()), tuple(optional_params.split())
