@@ -20,7 +20,7 @@ from costmodel.torch_private import HigherOrderOperator, OpOverload, registered_
 from costmodel.trace.executor import Executor, leaves
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.signature import signature
-from costmodel.trace.tensor_table import TensorTable
+from costmodel.trace.tensor_table import LAZY, TensorTable
 from costmodel.trace.traced_tensor import is_on_meta
 
 _PARAMETER, _MASK = "_orig", "_mask"
@@ -56,7 +56,9 @@ def pruning_of(modules: Iterable[nn.Module], table: TensorTable) -> Pruning:
         # The vectors of torch's own modules are statistics.
         least = 2 if type(module).__module__.startswith("torch.nn.") else 1
         for buffer in registered_on(module)[1].values():
-            if buffer is not None and buffer.dim() >= least and _fits_any(tuple(buffer.shape), shapes):
+            if buffer is None or type(buffer) in LAZY:
+                continue
+            if buffer.dim() >= least and _fits_any(tuple(buffer.shape), shapes):
                 _add(found.masks, table.spec(buffer), buffer)
     if "torch.nn.utils.prune" in sys.modules:
         for module in modules:
