@@ -48,7 +48,7 @@ def register_module_tree(model: nn.Module, table: TensorTable) -> tuple[list[nn.
             table.add_registered(parameters, prefix, "parameter") if parameters else (),
             table.add_registered(buffers, prefix, "buffer") if buffers else (),
         )
-        if torch.ScriptObject in map(type, module.__dict__.values()) or isinstance(module, torch.jit.ScriptModule):
+        if not type(module).__module__.startswith("torch.nn.") and _may_hold_packed(module):
             infos[id(module)].parameters += tuple(_packed_in(module, prefix, table))
         tensors += parameters.values()
         tensors += buffers.values()
@@ -56,6 +56,10 @@ def register_module_tree(model: nn.Module, table: TensorTable) -> tuple[list[nn.
             waiting += [(prefix + child, m) for child, m in reversed(children.items()) if m is not None]
     found = [tensor for tensor in tensors if tensor is not None]
     return modules, [tensor for tensor in found if type(tensor) not in LAZY] if table.has_lazy else found
+
+
+def _may_hold_packed(module: nn.Module) -> bool:
+    return torch.ScriptObject in map(type, module.__dict__.values()) or isinstance(module, torch.jit.ScriptModule)
 
 
 _PACKED_NAMES = ("_packed_params", "_packed_weight", "_packed_weight_ih", "_packed_weight_hh", "param")

@@ -50,11 +50,12 @@ def pruning_of(modules: Iterable[nn.Module], table: TensorTable) -> Pruning:
     infos = table.log.modules_by_id
     shapes: set[tuple[int, ...]] = set()
     for module in modules:
-        if not infos[id(module)].buffers:
+        buffers = infos[id(module)].buffers
+        # The vectors of torch's own modules are statistics.
+        least = 2 if buffers and type(module).__module__.startswith("torch.nn.") else 1
+        if all(len(spec.shape) < least for spec in buffers):
             continue
         shapes = shapes or {parameter.shape for info in infos.values() for parameter in info.parameters}
-        # The vectors of torch's own modules are statistics.
-        least = 2 if type(module).__module__.startswith("torch.nn.") else 1
         for buffer in registered_on(module)[1].values():
             if buffer is None or type(buffer) in LAZY:
                 continue
