@@ -48,6 +48,7 @@ from costmodel.formulas.geometry import (
     receptive_field,
     receptive_field_backwards,
 )
+from costmodel.formulas.gradient import BackwardCost, Needs, Saved
 from costmodel.formulas.linear import bilinear, linear, matmul
 from costmodel.formulas.losses import (
     LOSSES,
@@ -164,9 +165,12 @@ __all__ = [
     "CATALOG",
     "GROUPS",
     "LOSSES",
+    "BackwardCost",
     "BlockCost",
     "Field",
     "LayerCost",
+    "Needs",
+    "Saved",
     "Window",
     "activation",
     "adaptive_avg_pool",

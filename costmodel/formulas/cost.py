@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from costmodel.arguments import short
 from costmodel.errors import InputError
+from costmodel.formulas import gradient as gradients
 from costmodel.formulas._arguments import is_count
+from costmodel.formulas.gradient import BackwardCost, Gradient, Needs
 from costmodel.quantities import Count, Work
 
 NO_WORK = Work()
@@ -46,6 +49,8 @@ class LayerCost:
     """Elements kept and not learnt, such as running statistics."""
     activations: int = 0
     """Output elements of convolutions and matrix products; 0 for every other layer."""
+    gradient: Gradient | None = field(default=None, compare=False, repr=False)
+    """Its backward pass; ``None`` where that has no closed form. ``backward`` calls it."""
 
     @property
     def macs(self) -> int:
@@ -62,6 +67,22 @@ class LayerCost:
         """Elements read plus elements written."""
         return self.read + self.written
 
+    def backward(
+        self, *, inputs: bool | tuple[bool, ...] = True, weight: bool = True, bias: bool = True
+    ) -> BackwardCost:
+        """The cost of the layer's backward pass: the gradients that are asked for, each for each input and parameter.
+
+        Args:
+            inputs: whether the gradient of the input is asked for; of each input in order, where there are several.
+            weight: whether that of the weight is (of all weights, where there are several).
+            bias: whether that of the bias is.
+
+        Raises ``InputError`` for a layer whose backward pass has no closed form.
+        """
+        if self.gradient is None:
+            raise InputError(f"the backward pass of this layer ({self.kind}) has no closed form")
+        return self.gradient(Needs(inputs=inputs, weight=weight, bias=bias))
+
     def __add__(self, other: LayerCost) -> LayerCost:
         return total((self, other))
 
@@ -70,11 +91,12 @@ class LayerCost:
         if not is_count(factor):
             raise InputError(f"times: factor={short(factor)}: must be a whole number, an array of them or a symbol")
         counts = {name: getattr(self, name) * factor for name in _COUNTS}
-        return replace(self, work=self.work.times(factor), **counts)
+        gradient = self.gradient and partial(gradients.times, self.gradient, factor)
+        return replace(self, work=self.work.times(factor), gradient=gradient, **counts)
 
     def parameters_only(self) -> LayerCost:
         """The cost of a layer that does not run: its parameters and buffers."""
-        return replace(self, read=0, written=0, activations=0, work=NO_WORK)
+        return replace(self, read=0, written=0, activations=0, work=NO_WORK, gradient=gradients.free)
 
 
 _COUNTS = ("read", "written", "params", "buffers", "activations")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from costmodel.formulas._arguments import as_shape, public, require
 from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import LayerCost
+from costmodel.formulas.gradient import BackwardCost, Needs, Saved
 from costmodel.quantities import Count, Work, prod
 
 
@@ -18,6 +21,8 @@ def linear(
     macs = rows in out
     flops = 2 macs + rows out if bias; complex-valued: each mac is 4, each add 2
     memory_access = x + w + b + y = rows in + in out + out + rows out
+    backward, with g the gradient of y: macs = rows in out each for g W (of x) and g^T x (of W); b: (rows - 1) out adds
+    saved: x, if the gradient of W is asked for
 
     Shapes: x (*rows, in_features), w (out_features, in_features), y (*rows, out_features).
     Source: torch.nn.Linear; the last layers of Krizhevsky et al. 2012, section 3.5.
@@ -41,7 +46,24 @@ def linear(
         work=on_numbers(Work(macs=count * weights, adds=outputs if bias else 0), complex_valued=complex_valued),
         params=weights + biases,
         activations=outputs,
+        gradient=partial(_linear_backward, count, in_features, out_features, bias, complex_valued),
     )
+
+
+def _linear_backward(
+    rows: Count, in_features: Count, out_features: Count, has_bias: bool, complex_valued: bool, needs: Needs
+) -> BackwardCost:
+    g, x, w = rows * out_features, rows * in_features, in_features * out_features
+    cost = BackwardCost()
+    product = on_numbers(Work(macs=rows * w), complex_valued=complex_valued)
+    if needs.input():
+        cost += BackwardCost(read=g + w, written=x, work=product)
+    if needs.weight:
+        cost += BackwardCost(read=g + x, written=w, work=product, saved=(Saved("input", x),))
+    if has_bias and needs.bias:
+        added = on_numbers(Work(adds=g - out_features), complex_valued=complex_valued)
+        cost += BackwardCost(read=g, written=out_features, work=added)
+    return cost
 
 
 @public

@@ -1,0 +1,122 @@
+"""What a layer's backward pass costs, and what its forward keeps for it.
+
+A backward pass computes the gradients that are asked for, and no others: of a layer's inputs where something before it
+is learnt, of its weight and its bias where these are. Adding up the gradients of a tensor that several layers use is
+no layer's work, and is not counted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from costmodel.quantities import Count, Work
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """Which gradients are asked for.
+
+    >>> Needs(inputs=(True, False)).input(1)
+    False
+    """
+
+    inputs: bool | tuple[bool, ...] = True
+    """That of the input; of a layer that takes several tensors, that of each, in order."""
+    weight: bool = True
+    """That of the weight, or of all the weights of a layer that has several."""
+    bias: bool = True
+    """That of the bias, or of all the biases."""
+
+    def input(self, index: int = 0) -> bool:
+        """Whether the gradient of this input is asked for."""
+        return self.inputs if isinstance(self.inputs, bool) else self.inputs[index]
+
+    @property
+    def any_input(self) -> bool:
+        """Whether the gradient of any input is asked for."""
+        return self.inputs if isinstance(self.inputs, bool) else any(self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A tensor that autograd keeps from the forward to the backward pass."""
+
+    tensor: str
+    """``"input"``, of several ``"input 0"``, ``"input 1"`` ..., where a view of one is that one; ``"output"``; or the
+    name of a tensor that the layer makes for this: a mask, indices, a mean. Parameters and buffers are not listed."""
+    elements: Count
+    itemsize: int | None = None
+    """Bytes of an element; ``None``: those of an element of the layer's input."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackwardCost:
+    """The cost of one layer's backward pass, every kernel of its own reading and writing whole tensors."""
+
+    read: Count = 0
+    """Elements read."""
+    written: Count = 0
+    """Elements written."""
+    work: Work = field(default_factory=Work)
+    """Arithmetic by kind."""
+    saved: tuple[Saved, ...] = ()
+    """What is kept for it, each tensor once."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.work.macs
+
+    @property
+    def flops(self) -> int:
+        """Arithmetic operations, a multiply-accumulate being two."""
+        return self.work.flops
+
+    @property
+    def memory_access(self) -> Count:
+        """Elements read plus elements written."""
+        return self.read + self.written
+
+    def saved_bytes(self, itemsize: int = 4) -> Count:
+        """Bytes of what is kept, where an element of the layer's input has ``itemsize``."""
+        total: Count = 0
+        for kept in self.saved:
+            total = total + kept.elements * (itemsize if kept.itemsize is None else kept.itemsize)
+        return total
+
+    def times(self, factor: Count) -> BackwardCost:
+        """Every count times ``factor``."""
+        kept = tuple(Saved(s.tensor, s.elements * factor, s.itemsize) for s in self.saved)
+        return BackwardCost(
+            read=self.read * factor, written=self.written * factor, work=self.work.times(factor), saved=kept
+        )
+
+    def __add__(self, other: BackwardCost) -> BackwardCost:
+        """Both; what both keep under one name is one tensor."""
+        names = {kept.tensor for kept in self.saved}
+        return BackwardCost(
+            read=self.read + other.read,
+            written=self.written + other.written,
+            work=self.work + other.work,
+            saved=(*self.saved, *(kept for kept in other.saved if kept.tensor not in names)),
+        )
+
+
+Gradient: TypeAlias = Callable[[Needs], BackwardCost]
+"""A layer's backward pass by the gradients that are asked for. A function of a module, or a ``partial`` of one, so that
+what holds it can be pickled."""
+
+NOTHING = BackwardCost()
+"""The backward pass of what computes nothing."""
+
+
+def free(needs: Needs) -> BackwardCost:
+    """The gradient of a layer whose backward pass moves and computes nothing, as that of a view."""
+    return NOTHING
+
+
+def times(gradient: Gradient, factor: Count, needs: Needs) -> BackwardCost:
+    """A gradient, ``factor`` times."""
+    return gradient(needs).times(factor)
