@@ -112,7 +112,7 @@ NOTHING = BackwardCost()
 """The backward pass of what computes nothing."""
 
 
-def free(needs: Needs) -> BackwardCost:
+def free(_: Needs) -> BackwardCost:
     """The gradient of a layer whose backward pass moves and computes nothing, as that of a view."""
     return NOTHING
 
