@@ -30,6 +30,16 @@ def whole_field(p: Profile) -> str | None:
     return f"the whole input, as attention joins all positions from {p.global_attention} on{before}"
 
 
+def beyond_the_peak(p: Profile) -> str | None:
+    """What the peak of a training-mode forward leaves out, and what has it."""
+    if p.mode != "train":
+        return None
+    return (
+        "peak memory is this forward's alone: what autograd keeps for the backward pass, gradients and optimizer state "
+        "are in costmodel.training_step and `costmodel train`"
+    )
+
+
 def is_exact(p: Profile, measure: Measure) -> bool:
     """Whether a total is more than a lower bound."""
     return p.is_exact or not measure.needs_rules

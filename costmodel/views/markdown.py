@@ -12,7 +12,7 @@ from urllib.parse import quote
 from costmodel.errors import InputError
 from costmodel.measures import MEASURES, RANKED_BY, Measure, add, of_layers, shown_in
 from costmodel.views import units
-from costmodel.views.cells import inputs, is_exact, layer_cells, total_cell, whole_field
+from costmodel.views.cells import beyond_the_peak, inputs, is_exact, layer_cells, total_cell, whole_field
 
 if TYPE_CHECKING:
     from costmodel.compare import Comparison
@@ -82,6 +82,7 @@ def profile(p: Profile, figures: Mapping[str, str] | None = None) -> str:
         f"# What {escape(p.name)} costs",
         f"One forward of `{_code(p.graph.model)}` in {p.mode} mode, on {inputs(p)}.",
         table(["", "", "exactly"], _totals(p), left=1),
+        *([f"{units.sentence_case(beyond)}."] if (beyond := beyond_the_peak(p)) is not None else []),
         conventions(),
         _trust(p),
         f"## By kind of layer\n\n{_kinds(p)}",

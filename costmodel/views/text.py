@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.errors import InputError
 from costmodel.measures import MEASURES, RANKED_BY, Measure, of_layers, shown_in
 from costmodel.views import cells, grid, units
-from costmodel.views.cells import inputs, is_exact, total_cell
+from costmodel.views.cells import beyond_the_peak, inputs, is_exact, total_cell
 from costmodel.views.grid import WIDE, plain
 from costmodel.views.tree import Node, tree
 
@@ -106,7 +106,9 @@ def profile_parts(
         rows, root, chosen, sort or _SHARED, width=width, keep_all=columns is not None, full_names=full_names
     )
     remarks += grid.left_out(dropped)
-    shown: list[RenderableType] = [_head(p), "", layers]
+    beyond = beyond_the_peak(p)
+    head: list[RenderableType] = [_head(p), *([grid.dim([beyond])] if beyond is not None else [])]
+    shown: list[RenderableType] = [*head, "", layers]
     if (seen := cells.whole_field(p)) is not None:
         remarks.append(f"receptive field: {seen}")
     if remarks:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.measures import Measure, Number, shown_in
 from costmodel.views import units
-from costmodel.views.cells import inputs, is_exact, total_cell, whole_field
+from costmodel.views.cells import beyond_the_peak, inputs, is_exact, total_cell, whole_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,7 +158,8 @@ def _memory_access_means(p: Profile) -> str:
 
 def _peak_memory_means(p: Profile) -> str:
     where = f"in {p.peak.module}" if p.peak.module else "outside any submodule"
-    return f"live activations at the worst moment, {where}; parameters apart"
+    said = f"live activations at the worst moment, {where}; parameters apart"
+    return f"{said}. {units.sentence_case(beyond)}" if (beyond := beyond_the_peak(p)) is not None else said
 
 
 _MEANS: Mapping[str, Callable[[Profile], str]] = {
