@@ -1,4 +1,4 @@
-"""Devices: peak compute rates and memory bandwidth, each with its source."""
+"""Devices: peak compute rates, memory bandwidth and memory size, each with its source."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Device:
     bandwidth: float
     """Bytes/s to and from memory."""
     sources: Mapping[str, str]
-    """The source of each figure, by dtype and under ``bandwidth``."""
+    """The source of each figure, by dtype and under ``bandwidth`` and ``memory``."""
+    memory: int | None = None
+    """Bytes of its memory as its maker prints them, a GB being 10**9: no more than it has. ``None``: not one size."""
 
     def peak_of(self, dtype: str, math: str = "float32") -> str:
         """The name of the peak that bounds products of this dtype.
@@ -81,12 +83,14 @@ def read(path: Path) -> dict[str, Device]:
 
 def _device(name: str, table: Mapping[str, Any]) -> Device:
     figures = table["peak"]
+    others = {name: table[name] for name in ("bandwidth", "memory") if name in table}
     return Device(
         name,
         table["title"],
         {dtype: float(figure["value"]) for dtype, figure in figures.items()},
         float(table["bandwidth"]["value"]),
-        {what: figure["source"] for what, figure in {**figures, "bandwidth": table["bandwidth"]}.items()},
+        {what: figure["source"] for what, figure in {**figures, **others}.items()},
+        int(table["memory"]["value"]) if "memory" in table else None,
     )
 
 

@@ -225,11 +225,18 @@ def test_tf32_is_refused_where_there_is_none() -> None:
 def test_every_figure_of_a_device_has_a_source(name: str) -> None:
     """Peaks and bandwidth are positive, each with the place it is from; half precision is not slower than single."""
     found = device(name)
-    assert found.sources.keys() == {*found.peak, "bandwidth"}
+    assert found.sources.keys() == {*found.peak, "bandwidth"} | ({"memory"} if found.memory else set())
     assert all(len(source) > 10 and "the same" not in source for source in found.sources.values())
     assert min(*found.peak.values(), found.bandwidth) > 1e9
     assert found.rate("float16") >= found.rate("float32") >= found.peak.get("float64", 0)
     assert 0 < costmodel.profile("resnet18").roofline(name).fused_time < 1
+
+
+def test_a_device_has_the_memory_that_its_title_or_maker_says() -> None:
+    """The sizes of makers' data sheets; a core that shares a phone's memory has none of its own."""
+    sizes = {name: device(name).memory for name in ("h100", "a100", "rtx4090", "jetson-agx-orin", "cortex-a76")}
+    gigabyte = 10**9
+    assert list(sizes.values()) == [80 * gigabyte, 80 * gigabyte, 24 * gigabyte, 64 * gigabyte, None]
 
 
 def test_faster_devices_have_lower_bounds() -> None:

@@ -201,7 +201,9 @@ class _Writer:
         if isinstance(value, complex):
             return {"complex": [repr(value.real), repr(value.imag)]}
         if isinstance(value, LayerCost):
-            parts = {f.name: self.value(getattr(value, f.name)) for f in fields(value) if f.name != "work"}
+            # A gradient is a function, which no file holds: read back, its layer's backward pass is traced only.
+            names = [f.name for f in fields(value) if f.name not in ("work", "gradient")]
+            parts = {name: self.value(getattr(value, name)) for name in names}
             return {"cost": {**parts, "work": asdict(value.work)}}
         return {"other": f"<{type(value).__name__}>"}
 
