@@ -152,6 +152,44 @@ def is_view(tensor: torch.Tensor) -> bool:
     return tensor._is_view()  # 2.6, 2.13, 2.15
 
 
+# -- autograd ----------------------------------------------------------------------------------------------------
+
+sequence_number: Callable[[], int] = getattr(torch.autograd, "_get_sequence_nr")  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15
+"""The number that autograd gives the next node that it makes in this thread."""
+
+current_node: Callable[[], Any] = torch._C._current_autograd_node  # 2.6, 2.13, 2.15
+"""The node of autograd's graph whose backward runs now, or has just run: ``None`` outside of one."""
+
+GRADIENT_OF_LEAF = (1 << 64) - 1  # 2.6, 2.13, 2.15
+"""The sequence number of every node that adds to a leaf's ``.grad``."""
+
+
+def sequence_of(node: Any) -> int:
+    """The number that a node of autograd's graph was given when it was made: nodes of a forward have them in order."""
+    number: int = node._sequence_nr()  # 2.6, 2.13, 2.15
+    return number
+
+
+@contextmanager
+def engine_wrapped(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """A context in which every backward pass starts by what ``wrap`` makes of the function that starts one."""
+    holders = torch.autograd, torch.autograd.graph
+    originals = [holder._engine_run_backward for holder in holders]  # 2.6, 2.13, 2.15
+    for holder, original in zip(holders, originals, strict=True):
+        setattr(holder, "_engine_run_backward", wrap(original))  # noqa: B010  # 2.6, 2.13, 2.15
+    try:
+        yield
+    finally:
+        for holder, original in zip(holders, originals, strict=True):
+            setattr(holder, "_engine_run_backward", original)  # noqa: B010  # 2.6, 2.13, 2.15
+
+
+def use_counts(tensor: torch.Tensor) -> tuple[int, int]:
+    """How many references to a tensor and to its storage there are in C++."""
+    of_tensor: int = getattr(tensor, "_use_count")()  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15
+    return of_tensor, torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)  # 2.6, 2.13, 2.15
+
+
 # -- modules -----------------------------------------------------------------------------------------------------
 
 PARAMETERS, BUFFERS, MODULES = "_parameters", "_buffers", "_modules"  # 2.6, 2.13, 2.15

@@ -1,0 +1,272 @@
+"""Autograd's engine in the trace of a training step: what runs for which module call, and what the engine adds itself.
+
+Between the nodes of a backward pass the engine adds up the gradients of tensors that have several uses, and adds to
+``.grad`` what arrives at a leaf. These ops belong to no module.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache, partial
+from inspect import currentframe
+from typing import Any
+
+import torch
+
+from costmodel.ops.layout import is_dense
+from costmodel.torch_private import (
+    GRADIENT_OF_LEAF,
+    DispatchMode,
+    OpOverload,
+    current_node,
+    engine_wrapped,
+    sequence_number,
+    sequence_of,
+    use_counts,
+    without_modes,
+)
+from costmodel.trace.events import EventLog
+from costmodel.trace.executor import Executor
+from costmodel.trace.recomputed import Recomputed
+from costmodel.trace.recorder import Recorder
+from costmodel.trace.tensor_table import TensorTable
+
+_ADD, _ADD_IN_PLACE = torch.ops.aten.add.Tensor, torch.ops.aten.add_.Tensor
+
+
+class _Run:
+    """One backward pass that runs now; another may run inside, for a checkpoint."""
+
+    __slots__ = ("again", "builds_graph", "depths", "finished", "outside")
+
+    def __init__(self, outside: int, again: Recomputed, *, builds_graph: bool) -> None:
+        self.outside = outside
+        """The module call that it runs in: -1 after the forward."""
+        self.again = again
+        """The module calls that begin in it: of a recomputed forward."""
+        self.builds_graph = builds_graph
+        """Whether autograd records it (``create_graph``)."""
+        self.finished = -1
+        """The sequence number of the last node to feed a sum of gradients that has run."""
+        self.depths: dict[int, int] = {}
+        """By index of the module calls that begin in it, how many frames Python's stack then had."""
+
+
+class StepLog(EventLog):
+    """The log of a training step: in a backward pass, ``module`` is the call that the node which runs belongs to.
+
+    Autograd numbers its nodes as the forward makes them, so the numbers at which module calls begin and end tell the
+    call that a node was made in.
+    """
+
+    def __init__(self) -> None:
+        self._call = -1
+        self._runs: list[_Run] = []
+        self._numbers: list[int] = []
+        self._calls: list[int] = []
+        """The module call in which autograd made the nodes from each of these numbers on."""
+        self.recomputed: set[int] = set()
+        """Ops of a forward that runs once more in a backward pass."""
+        self.accumulations: set[int] = set()
+        """Ops of the engine's own."""
+        self.original: dict[int, int] = {}
+        """The forward's module call, by index of the call that computes it again."""
+        super().__init__()
+
+    @property
+    def module(self) -> int:
+        """Index of the module call that an op which runs now belongs to: -1 where it is none's."""
+        if not self._runs or self._is_in_call():
+            return self._call
+        number = self._running_node()
+        if number is None:
+            return -1
+        made_in = bisect_right(self._numbers, number) - 1
+        call = self._calls[made_in] if made_in >= 0 else -1
+        if self.is_recomputed() and self._calls[-1] != call:
+            self._note(sequence_number() - 1, call)  # whose node autograd has made before the op
+        return call
+
+    @module.setter
+    def module(self, call: int) -> None:
+        run = self._runs[-1] if self._runs else None
+        if run is None:
+            self._call = call
+        elif call < run.again.first:
+            self._call = run.outside
+        else:
+            if call not in run.depths:
+                run.depths[call] = _stack_depth()
+                run.again.begins(call, is_outermost=self._call == run.outside)
+            self._call = call
+        self._note(sequence_number(), call)
+
+    def _note(self, number: int, call: int) -> None:
+        self._numbers.append(max(number, self._numbers[-1]) if self._numbers else number)
+        self._calls.append(call)
+
+    @property
+    def is_in_backward(self) -> bool:
+        """Whether a backward pass runs."""
+        return bool(self._runs)
+
+    def runs_engine(self) -> bool:
+        """In a backward pass: whether what runs now is none of a node's ops, but the engine's own."""
+        return self._running_node() is None
+
+    def _running_node(self) -> int | None:
+        node = current_node()
+        if node is None:
+            return None
+        number = sequence_of(node)
+        return None if number in (self._runs[-1].finished, GRADIENT_OF_LEAF) else number
+
+    def is_recomputed(self) -> bool:
+        """In a backward pass: whether what runs now is a forward, for a checkpoint."""
+        return self._is_in_call() or (torch.is_grad_enabled() and not self._runs[-1].builds_graph)
+
+    def _is_in_call(self) -> bool:
+        """In a backward pass: whether a module runs that was called in it."""
+        run = self._runs[-1]
+        if self._call != run.outside and _stack_depth() <= run.depths[self._call]:
+            self._call = run.outside  # a checkpoint has stopped it by an exception, which no hook of a module's sees
+        return self._call != run.outside
+
+    @contextmanager
+    def backward(self, roots: Sequence[Any], *, builds_graph: bool) -> Iterator[None]:
+        """A context in which the engine runs a backward pass from these nodes."""
+        outer = self._runs[-1].again if self._runs else None
+        if outer is not None:
+            outer.resolve()
+        run = _Run(self._call, Recomputed(self.call_starts, self.original, outer), builds_graph=builds_graph)
+        for node in _feeding_sums(roots):
+            node.register_hook(partial(_mark, run, sequence_of(node)))
+        self._runs.append(run)
+        try:
+            yield
+        finally:
+            self._runs.pop()
+            self._call = run.outside
+            run.again.resolve()
+
+    def forget_nodes(self) -> None:
+        """Lets go of what only a backward pass needs."""
+        self._numbers.clear()
+        self._calls.clear()
+
+
+def _stack_depth() -> int:
+    frame, depth = currentframe(), 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+def _mark(run: _Run, number: int, *_: Any) -> None:
+    run.finished = number
+
+
+def _feeding_sums(roots: Sequence[Any]) -> list[Any]:
+    """The nodes of autograd's graph that give one of several gradients which are added up."""
+    feeding: dict[tuple[Any, int], list[Any]] = {}
+    seen, waiting = set(roots), list(roots)
+    while waiting:
+        node = waiting.pop()
+        for edge in node.next_functions:
+            following = edge[0]
+            if following is not None:
+                feeding.setdefault(edge, []).append(node)
+                if following not in seen:
+                    seen.add(following)
+                    waiting.append(following)
+    found = [node for nodes in feeding.values() if len(nodes) > 1 for node in nodes]
+    return list(dict.fromkeys(found))
+
+
+class Backward:
+    """A context in which every backward pass of this thread is known to the log, whoever starts it."""
+
+    def __init__(self, log: StepLog) -> None:
+        self._log = log
+        self._engine: AbstractContextManager[None] = engine_wrapped(self._wrap)
+
+    def __enter__(self) -> Backward:
+        self._engine.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._engine.__exit__(*error)
+        self._log.forget_nodes()
+
+    def _wrap(self, start: Callable[..., Any]) -> Callable[..., Any]:
+        def run(
+            outputs: Sequence[Any], gradients: Any, keeps_graph: bool, builds_graph: bool, *args: Any, **kwargs: Any
+        ) -> Any:
+            nodes = [_node_of(output) for output in outputs]
+            roots = [node for node in nodes if node is not None]
+            with self._log.backward(roots, builds_graph=builds_graph):
+                return start(outputs, gradients, keeps_graph, builds_graph, *args, **kwargs)
+
+        return run
+
+
+def _node_of(output: Any) -> Any:
+    """Where a backward pass from an output starts, which may be given as an edge of the graph."""
+    return output.grad_fn if isinstance(output, torch.Tensor) else output.node
+
+
+class StepRecorder(Recorder):
+    """Records a training step.
+
+    Under a dispatch mode the engine adds gradients up out of place. Without one it adds to the first in place, where
+    it holds the only reference to that, and that is what is recorded. (``can_accumulate_inplace`` in torch's
+    input_buffer.cpp.)
+    """
+
+    _log: StepLog
+
+    def __init__(self, table: TensorTable, executor: Executor) -> None:
+        super().__init__(table, executor)
+        self._only_reference = _only_reference()
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] = {}
+    ) -> Any:
+        log = self._log
+        if not log.is_in_backward:
+            return super().__torch_dispatch__(func, types, args, kwargs)
+        first, is_engines, is_recomputed = len(log.events), log.runs_engine(), log.is_recomputed()
+        if is_engines and func is _ADD and self._adds_in_place(args[0]):
+            func = _ADD_IN_PLACE
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        if is_recomputed:
+            log.recomputed.update(range(first, len(log.events)))
+        elif is_engines:
+            log.accumulations.update(range(first, len(log.events)))
+        return result
+
+    def _adds_in_place(self, gradient: torch.Tensor) -> bool:
+        is_plain = gradient.layout is torch.strided and not gradient.is_nested and not torch.is_grad_enabled()
+        return is_plain and use_counts(gradient) == self._only_reference and is_dense(self._table.spec(gradient))
+
+
+@cache
+def _only_reference() -> tuple[int, int]:
+    """The use counts that a dispatch mode sees of a gradient to which the engine holds the only reference."""
+    seen = []
+
+    class Counting(DispatchMode):
+        def __torch_dispatch__(
+            self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] = {}
+        ) -> Any:
+            if func is _ADD:
+                seen.append(use_counts(args[0]))
+            return func(*args, **kwargs)
+
+    x = torch.ones((), requires_grad=True)
+    with without_modes(), Counting(), torch.enable_grad():
+        torch.autograd.grad([x.exp(), x.exp()], x)
+    (found,) = seen
+    return found
