@@ -12,12 +12,25 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
-from costmodel.graph import OpCall
+from costmodel.graph import OpCall, TensorSpec
 from costmodel.trace.backward import Backward, StepLog, StepRecorder
 from costmodel.trace.calls import Calls
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree
-from costmodel.trace.storage_table import StorageTable
+from costmodel.trace.tensor_meta import TensorMeta
+from costmodel.trace.tensor_table import TensorTable
+from costmodel.trace.traced_tensor import as_traced
+
+
+class _Storages(TensorTable):
+    """Every tensor has a storage of its own, as in a training step, so that references to it can be counted."""
+
+    def make(self, meta: TensorMeta) -> tuple[torch.Tensor, TensorSpec]:
+        template = meta.template
+        assert template is not None
+        tensor = torch.empty_strided(meta.shape, template.stride(), dtype=template.dtype, device="meta")
+        (spec,) = self.adopt(as_traced(tensor))
+        return tensor, spec
 
 
 class Traced:
@@ -32,7 +45,7 @@ class Traced:
         with torch.device("meta"):
             model, x = make(), torch.empty(shape, requires_grad=True)
         self.log = StepLog()
-        table = StorageTable(self.log)
+        table = _Storages(self.log)
         modules, _ = register_module_tree(model, table)
         table.add_input(x, ())
         calls = Calls(table, lambda module, given, called: None, modules, real=False)
