@@ -11,9 +11,9 @@ from costmodel.ops.access import pointwise
 from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import ONE_FUNCTION, each, elementwise, float_casts, per_element
-from costmodel.ops.rule import Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.rule import Rule, always, every_argument, example, moved, no_temporaries, register
 from costmodel.ops.temporaries import bytes_besides, contiguous, copy
-from costmodel.quantities import Work
+from costmodel.quantities import Traffic, Work
 
 _X = TensorSpec((2, 6, 4))
 _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
@@ -61,6 +61,17 @@ def _buffer(args: Arguments) -> list[TensorSpec]:
     """exp(-|x|), which the kernel keeps for the backward pass; and the input made contiguous."""
     x = args["self"]
     return [copy(x), *contiguous("self")(args)]
+
+
+def _noise_temporaries(copies: int) -> Callable[[Arguments], list[TensorSpec]]:
+    """In training, contiguous copies: of the input, and of the result where that is the input."""
+    return lambda args: list(contiguous("self")(args)) * copies if args["training"] else []
+
+
+def _noise_traffic(call: OpCall) -> Traffic:
+    # In training the slopes that were drawn are written beside the result; else nothing is drawn.
+    args = call.args
+    return moved([args["self"]], [*call.outputs, *([args["noise"]] if args["training"] else [])])
 
 
 def _elu_work(call: OpCall) -> Work:
@@ -120,6 +131,16 @@ register(
     _activation(
         "rrelu", Work(compares=1, multiplies=1), outputs=_contiguous,
         source="torch.nn.RReLU: x > 0 ? x : slope x, the slope drawn",
+    ),
+    *(
+        Rule(
+            targets=(f"aten.{name}.default",), kind=always("activation"), outputs=_contiguous,
+            work=each(compares=1, multiplies=1), traffic=_noise_traffic, access=pointwise,
+            temporaries=_noise_temporaries(copies), fusible=True,
+            source="torch.nn.RReLU: x > 0 ? x : slope x; the slopes are drawn and stored", free_because=None,
+            examples=(example(_X, _X, training=True), example(_X, _X)),
+        )
+        for name, copies in (("rrelu_with_noise", 1), ("rrelu_with_noise_", 2))
     ),
     _activation("logit", _logit_work, 0.1, source="torch.logit: log(x / (1 - x))", outputs=_floating),
     _activation(

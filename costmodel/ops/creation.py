@@ -43,6 +43,10 @@ ALLOCATIONS = frozenset({
 """Ops that return memory in which nothing is written."""
 
 
+def _zeros(args: Arguments) -> TensorSpec:
+    return TensorSpec(tuple(args["size"]), args["dtype"] or default_float(), stored_bytes=0)
+
+
 def _sized(args: Arguments) -> TensorSpec:
     shape = tuple(args["size"])
     return TensorSpec(shape, args["dtype"] or default_float(), _formatted(shape, args.get("memory_format")))
@@ -184,6 +188,8 @@ register(
             ("aten.resize_as_.default", example(_X, TensorSpec((3, 2)))),
         )
     ),
+    free("aten._efficientzerotensor.default", because="zeros that have no memory", kind="other", outputs=_zeros,
+         access=nothing, examples=(example([2, 3]), example([2, 3], dtype="bfloat16"))),
     fill("aten.zeros.default", "aten.ones.default", outputs=_sized, examples=_SIZES),
     fill("aten.full.default", outputs=_full,
          examples=(example([2, 3], 1), example([2], 0.5), example([2], True), example([2], 1, dtype="float16"))),

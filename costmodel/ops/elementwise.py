@@ -55,7 +55,7 @@ def casts(args: Arguments) -> list[TensorSpec]:
     """Copies of the operands that do not have the dtype in which the op computes."""
     tensors = [v for v in args.values() if type(v) is TensorSpec]
     first = tensors[0].dtype
-    if "float" in first and all(t.dtype == first for t in tensors):
+    if "float" in first and all(t.dtype == first for t in tensors) and complex not in map(type, args.values()):
         return []
     dtype = layout.elementwise(args).dtype
     return [TensorSpec(t.shape, dtype) for t in tensors if t.dtype != dtype]

@@ -334,7 +334,7 @@ register(
          source=_SOURCE,
          examples=(example(_X, TensorSpec((2, 5, 4), "bool"), [None, _ROWS], 0.0),)),
     copy("aten.masked_scatter.default", "aten.masked_scatter_.default", outputs=_masked_scatter,
-         temporaries=contiguous("self"), access=_index_put_access,
+         temporaries=contiguous("source"), access=_index_put_access,
          traffic=_masked_scatter_traffic, source=_SOURCE, examples=(example(_X, TensorSpec((3, 1), "bool"), _X),)),
     *(
         Rule(targets=targets, kind=always("other"), outputs=_like_self, work=work, traffic=traffic,

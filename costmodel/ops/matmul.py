@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import prod
 
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import aligned
 from costmodel.ops.layout import of_one_dtype
 from costmodel.ops.rule import Example, Rule, always, every_argument, example, moved, no_temporaries, register
-from costmodel.ops.temporaries import are_one, bytes_besides, copy
+from costmodel.ops.temporaries import are_one, copy
 from costmodel.quantities import Traffic, Work
 
 _ROWS, _COLUMNS = (Affine(0), All()), (All(), Affine(1))
@@ -114,22 +115,63 @@ def _linear(args: Arguments) -> TensorSpec:
 
 _SMALL_PRODUCT = 400
 """Batches of smaller products are done in a loop of torch's own (``bmm_out_or_baddbmm_`` in LinearAlgebra.cpp)."""
+_SMALL_FOR_ONEDNN = 16**3
+"""Products of bfloat16 that are no larger are left to the BLAS (``mkldnn_gemm_min_size`` in mkldnn/Matmul.cpp)."""
 
 
-def _one_pair(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
-    """A copy of one matrix at a time, where a batch has strides that no kernel takes."""
+def _blas_takes(t: TensorSpec) -> bool:
+    """Whether rows or columns lie side by side, at least as far apart as they are long: an expanded matrix has none."""
+    (rows, columns), (down, right) = t.shape[-2:], t.full_strides[-2:]
+    return t.is_contiguous or (right == 1 and down >= max(columns, 1)) or (down == 1 and right >= max(rows, 1))
+
+
+def _onednn_takes(t: TensorSpec) -> bool:
+    """Whether it, or its transpose, is contiguous."""
+    *batch, rows, columns = t.shape
+    return t.is_contiguous or t.full_strides == (*(rows * columns for _ in batch), 1, rows)
+
+
+def _copied_factors(a: TensorSpec, b: TensorSpec) -> list[TensorSpec] | None:
+    """Copies that oneDNN is given of factors in bfloat16; ``None`` where the BLAS does the product."""
+    if a.dtype != "bfloat16" or prod(a.shape) * b.shape[-1] <= _SMALL_FOR_ONEDNN:
+        return None
+    return [copy(t) for t in (a, b) if not _onednn_takes(t)]
+
+
+def _unless_blas_takes(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """A copy of each matrix that the BLAS, or oneDNN, cannot take as it is stored.
+
+    Source: ``addmm_impl_cpu_`` and ``addmv_out_cpu`` in aten/src/ATen/native.
+    """
 
     def temporaries(args: Arguments) -> list[TensorSpec]:
-        batches = [args[name] for name in names]
-        rows, columns, inner = batches[0].shape[-2], batches[1].shape[-1], batches[1].shape[-2]
-        if rows * columns * inner < _SMALL_PRODUCT:
+        given: list[TensorSpec] = [args[name] for name in names]
+        if all(t.strides is None for t in given) or any(0 in t.shape for t in given):
             return []
-        return [TensorSpec(t.shape[-2:], t.dtype) for t in batches if 1 not in t.full_strides[-2:]]
+        copied = _copied_factors(*given) if len(given) == 2 else None
+        return [copy(t) for t in given if not _blas_takes(t)] if copied is None else copied
 
     return temporaries
 
 
-def _rows_copied(args: Arguments) -> Iterable[TensorSpec]:
+def batch_copies(a: TensorSpec, b: TensorSpec, *written: TensorSpec) -> list[TensorSpec]:
+    """A copy of one matrix at a time, where the BLAS cannot take the strides of a batch; for oneDNN, a copy of all."""
+    batches = (a, b, *written)
+    if all(t.strides is None for t in batches):
+        return []
+    copied = _copied_factors(a, b)
+    if copied is not None:
+        return copied
+    if a.shape[-2] * prod(b.shape[-2:]) < _SMALL_PRODUCT:
+        return []
+    return [TensorSpec(t.shape[-2:], t.dtype) for t in batches if not _blas_takes(t)]
+
+
+def _one_pair(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    return lambda args: batch_copies(*(args[name] for name in names))
+
+
+def rows_copied(args: Arguments) -> Iterable[TensorSpec]:
     """A copy as a matrix of rows, where the leading dimensions cannot be merged into one."""
     x: TensorSpec = args["input"]
     if x.strides is not None and not are_one(x.shape[:-1], x.strides[:-1]):
@@ -147,57 +189,24 @@ def _linear_access(call: OpCall, output: int) -> AccessMap:
     return {"input": (*(Affine(d) for d in range(len(x.shape) - 1)), All())}
 
 
-def _bilinear(args: Arguments) -> TensorSpec:
-    a, b, w = args["input1"], args["input2"], args["weight"]
-    if a.shape[:-1] != b.shape[:-1] or (a.shape[-1], b.shape[-1]) != w.shape[1:]:
-        raise ValueError(f"the bilinear weight {w.shape} does not fit the inputs {a.shape} and {b.shape}")
-    return TensorSpec((*a.shape[:-1], w.shape[0]), a.dtype)
-
-
-def _bilinear_work(call: OpCall) -> Work:
-    # y_o = sum_j (sum_i x1_i W_oij) x2_j: the inner product for every j, then one over j, as torch does it.
-    (y,) = call.outputs
-    _, n1, n2 = call.args["weight"].shape
-    return Work(macs=y.size * (n1 * n2 + n2), adds=y.size if call.args["bias"] is not None else 0)
-
-
-def _bilinear_temporaries(args: Arguments) -> list[TensorSpec]:
-    """One output feature at a time: both products, and the weights' slice if it is copied; then the sum with a bias."""
-    y, w = _bilinear(args), args["weight"]
-    rows = y.size // y.shape[-1] if y.size else 0
-    _, n1, n2 = w.shape
-    copied = n1 * n2 if 1 not in w.full_strides[1:] else 0
-    step = (rows * n2 + max(copied, rows)) * y.itemsize
-    inputs = [{"input": args[name]} for name in ("input1", "input2")]
-    return [
-        *(t for x in inputs for t in _rows_copied(x)),
-        *bytes_besides(y.nbytes, y.nbytes + step, 2 * y.nbytes if args["bias"] is not None else 0),
-    ]
-
-
-def _bilinear_access(call: OpCall, output: int) -> AccessMap:
-    axis_maps: tuple[AxisMap, ...] = (*(Affine(d) for d in range(len(call.args["input1"].shape) - 1)), All())
-    return {"input1": axis_maps, "input2": axis_maps}
-
-
 _A, _B = TensorSpec((3, 4)), TensorSpec((4, 5))
 _BATCH_A, _BATCH_B = TensorSpec((2, 3, 4)), TensorSpec((2, 4, 5))
 _V = TensorSpec((4,))
 
 register(
     _product("aten.mm.default", factors=("self", "mat2"), output=_mm, contracted=(1,), axis_maps=(_ROWS, _COLUMNS),
-             examples=(example(_A, _B),)),
+             temporaries=_unless_blas_takes("self", "mat2"), examples=(example(_A, _B),)),
     _product("aten.bmm.default", factors=("self", "mat2"), output=_bmm, contracted=(2,),
              axis_maps=((Affine(0), Affine(1), All()), (Affine(0), All(), Affine(2))),
              temporaries=_one_pair("self", "mat2"), examples=(example(_BATCH_A, _BATCH_B),)),
     _product("aten.mv.default", factors=("self", "vec"), output=_mv, contracted=(1,), axis_maps=(_ROWS, (All(),)),
-             examples=(example(_A, _V),)),
+             temporaries=_unless_blas_takes("self"), examples=(example(_A, _V),)),
     _product("aten.dot.default", factors=("self", "tensor"), output=_dot, contracted=(0,),
              axis_maps=((All(),), (All(),)), examples=(example(_V, _V),)),
     _product("aten.vdot.default", factors=("self", "other"), output=_dot, contracted=(0,),
              axis_maps=((All(),), (All(),)), examples=(example(_V, _V),)),
     _product("aten.addmm.default", "aten.addmm_.default", factors=("mat1", "mat2"), output=_mm, contracted=(1,),
-             axis_maps=(_ROWS, _COLUMNS),
+             axis_maps=(_ROWS, _COLUMNS), temporaries=_unless_blas_takes("mat1", "mat2"),
              examples=(example(TensorSpec((3, 5)), _A, _B), example(TensorSpec((3, 5)), _A, _B, beta=0, alpha=2),
                        example(TensorSpec((3, 5)), _A, _B, beta=0.5))),
     *(
@@ -212,19 +221,13 @@ register(
              temporaries=_one_pair("batch1", "batch2"),
              examples=(example(TensorSpec((3, 5)), _BATCH_A, _BATCH_B),)),
     _product("aten.addmv.default", "aten.addmv_.default", factors=("mat", "vec"), output=_mv, contracted=(1,),
-             axis_maps=(_ROWS, (All(),)), examples=(example(TensorSpec((3,)), _A, _V),)),
+             axis_maps=(_ROWS, (All(),)), temporaries=_unless_blas_takes("mat"),
+             examples=(example(TensorSpec((3,)), _A, _V),)),
     Rule(
         targets=("aten.linear.default",), kind=always("linear"), outputs=_linear, work=_linear_work,
         traffic=every_argument, access=_linear_access,
-        temporaries=_rows_copied, fusible=False, source="torch.nn.Linear: y = x A^T + b",
+        temporaries=rows_copied, fusible=False, source="torch.nn.Linear: y = x A^T + b",
         free_because=None,
         examples=(example(_BATCH_A, TensorSpec((5, 4)), TensorSpec((5,))), example(_A, TensorSpec((5, 4)))),
-    ),
-    Rule(
-        targets=("aten.bilinear.default",), kind=always("linear"), outputs=_bilinear, work=_bilinear_work,
-        traffic=every_argument, access=_bilinear_access,
-        temporaries=_bilinear_temporaries, fusible=False, source="torch.nn.Bilinear: y = x1^T A x2 + b",
-        free_because=None,
-        examples=(example(_A, TensorSpec((3, 2)), TensorSpec((5, 4, 2)), TensorSpec((5,))),),
     ),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Rolled, Slice
-from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides
+from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides, contiguous_strides
 from costmodel.ops import layout
 from costmodel.ops.access import aligned, everything, pointwise
 from costmodel.ops.rule import (
@@ -209,6 +209,16 @@ def _repeat_access(call: OpCall, output: int) -> AccessMap:
     return {"self": tuple(Fixed(0) if n == 1 else Rolled(d + new, 0, n) for d, n in enumerate(x.shape))}
 
 
+def _batch_copied(args: Arguments) -> list[TensorSpec]:
+    """A copy of a batch of matrices that do not follow one another; each matrix may be stored as it likes.
+
+    Source: ``checkTrilTriuBatchContiguous`` in aten/src/ATen/native/TriangularOpsUtils.h.
+    """
+    x: TensorSpec = args["self"]
+    following = contiguous_strides(x.shape)[:-2]
+    return [] if x.is_contiguous or x.full_strides[:-2] == following else list(contiguous("self")(args))
+
+
 def _unfold_copy(args: Arguments) -> TensorSpec:
     x, size = args["self"], args["size"]
     if not x.shape:
@@ -257,7 +267,7 @@ register(
     copy("aten.repeat.default", outputs=_repeat, access=_repeat_access, temporaries=_places,
          examples=(example(_X, [2, 1, 1, 3]), example(TensorSpec((1, 3)), [2, 1]))),
     copy("aten.tril.default", "aten.triu.default", outputs=_contiguous, access=pointwise,
-         temporaries=contiguous("self"), examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
+         temporaries=_batch_copied, examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
     copy("aten.tril_.default", "aten.triu_.default", outputs=_contiguous, access=pointwise,
          examples=(example(_X, 1),), source="a selection by position, no arithmetic"),
     copy("aten.unfold_copy.default", outputs=_unfold_copy, access=unfolded, examples=(example(_X, 2, 2, 1),)),

@@ -12,7 +12,7 @@ from costmodel.ops.access import all_of, reduced
 from costmodel.ops.complex_numbers import ABSOLUTE, EXP, LOG, LOG_ADD_EXP, Arithmetic, in_parts
 from costmodel.ops.defaults import default_float
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, no_temporaries, register
-from costmodel.ops.temporaries import cast_like, contiguous, mean_of_half
+from costmodel.ops.temporaries import are_one, cast_like, contiguous, mean_of_half
 from costmodel.quantities import Work
 
 _X = TensorSpec((2, 3, 4))
@@ -178,6 +178,20 @@ def reduction(
 _cast_to_sum = cast_like(_summed)
 
 
+def sum_casts(args: Arguments) -> list[TensorSpec]:
+    """A cast to the dtype of the sum; and to single precision, where halves are summed that are not one dimension.
+
+    Source: ``should_use_acc_buffer`` in aten/src/ATen/native/ReduceOps.cpp, in which the kernel's innermost dimensions
+    are the summed ones.
+    """
+    x, dims = args["self"], dims_of(args)
+    if _summed(args).dtype not in ("bfloat16", "float16") or not x.size:
+        return list(_cast_to_sum(args))
+    by_stride = sorted((d for d in dims), key=lambda d: x.full_strides[d], reverse=True)
+    whole = are_one([x.shape[d] for d in by_stride], [x.full_strides[d] for d in by_stride])
+    return list(_cast_to_sum(args)) if whole else [TensorSpec(x.shape, "float32")]
+
+
 def _cast_to_mean(args: Arguments) -> list[TensorSpec]:
     mean = _same_dtype(args)
     return mean_of_half(args["self"], mean) or list(cast_like(_same_dtype)(args))
@@ -262,7 +276,7 @@ def _running_access(call: OpCall, output: int) -> AccessMap:
 register(
     reduction("aten.sum.default", work=_sum, outputs=_summed, temporaries=_cast_to_sum,
               examples=(*_ALL, example(_I), example(_B))),
-    reduction("aten.sum.dim_IntList", work=_sum, outputs=_summed, temporaries=_cast_to_sum,
+    reduction("aten.sum.dim_IntList", work=_sum, outputs=_summed, temporaries=sum_casts,
               examples=(*_DIMS, example(_I, None), example(_B, [1]), example(_X, [1], dtype="float64"))),
     reduction("aten.nansum.default", work=_sum, outputs=_summed, temporaries=_cast_to_sum, examples=_DIMS),
     reduction("aten.mean.default", work=_mean, temporaries=_cast_to_mean, examples=_ALL),

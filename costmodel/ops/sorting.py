@@ -206,8 +206,8 @@ register(
             ("aten.isin.Scalar_Tensor", example(3, TensorSpec((4,), "int64"))),
         )
     ),
-    Rule(targets=("aten._unique2.default",), kind=always("other"), outputs=Torch.META, work=_unique_work,
-         traffic=every_argument, access=everything,
+    Rule(targets=("aten._unique2.default", "aten._unique.default"), kind=always("other"), outputs=Torch.META,
+         work=_unique_work, traffic=every_argument, access=everything,
          temporaries=_sorted_copies, fusible=False, source=_MERGE, free_because=None,
          examples=(example(_I),)),
 )  # fmt: skip

@@ -11,14 +11,24 @@ from typing import Any
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, Sparse, TensorSpec
 from costmodel.ops.access import everything
-from costmodel.ops.rule import Outputs, Rule, Torch, always, every_argument, moved, no_temporaries, register_sparse
+from costmodel.ops.rule import (
+    Gradients,
+    Outputs,
+    Rule,
+    Torch,
+    always,
+    every_argument,
+    moved,
+    no_temporaries,
+    register_sparse,
+)
 from costmodel.quantities import Traffic, Work
 
 
 def sparse_rule(
     *targets: str,
     kind: str,
-    outputs: Callable[[Arguments], Outputs] | Torch,
+    outputs: Callable[[Arguments], Outputs | Gradients] | Torch,
     work: Callable[[OpCall], Work],
     traffic: Callable[[OpCall], Traffic] = every_argument,
     bound_because: Callable[[OpCall], str | None] | None = None,
@@ -119,6 +129,24 @@ def _reduced_work(call: OpCall) -> Work:
     return Work(macs=n, divides=call.outputs[0].size if call.args["reduce"] == "mean" else 0)
 
 
+def _reduced_gradients(args: Arguments) -> Gradients:
+    a, b, (of_sparse, of_dense) = args["self"], args["weight"], args["output_mask"]
+    return (
+        TensorSpec(a.shape, a.dtype, sparse=a.sparse) if of_sparse else None,
+        TensorSpec(b.shape, b.dtype) if of_dense else None,
+    )
+
+
+def _reduced_gradients_work(call: OpCall) -> Work:
+    # Each stored element is multiplied by a row of what arrives: summed, that is its own gradient; scaled by it, what
+    # is added to a row of the dense factor's. A mean divides first; of an extreme, one product of each row takes part.
+    args = call.args
+    stored, columns, wanted = args["self"].size, args["weight"].shape[1], sum(args["output_mask"])
+    if args["reduce"] in ("amax", "amin"):
+        return Work(macs=wanted * args["grad_out"].size)
+    return Work(macs=wanted * stored * columns, divides=wanted * stored if args["reduce"] == "mean" else 0)
+
+
 def _sampled(args: Arguments) -> TensorSpec:
     s = args["self"]
     return TensorSpec(s.shape, s.dtype, sparse=s.sparse)
@@ -138,5 +166,11 @@ register_sparse(
     _product("aten.addmv.default", factors=("mat", "vec"), output=lambda a, v: a.shape[:1]),
     _product("aten.addmm.default", "aten._sparse_addmm.default", factors=("mat1", "mat2")),
     sparse_rule("aten._sparse_mm_reduce_impl.default", kind="matmul", outputs=_reduced, work=_reduced_work),
+    sparse_rule(
+        "aten._sparse_mm_reduce_impl_backward.default",
+        kind="matmul",
+        outputs=_reduced_gradients,
+        work=_reduced_gradients_work,
+    ),
     sparse_rule("aten.sparse_sampled_addmm.default", kind="matmul", outputs=_sampled, work=_sampled_work),
 )

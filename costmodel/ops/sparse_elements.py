@@ -281,7 +281,7 @@ def _each(names: tuple[str, ...], *overloads: str) -> list[str]:
 
 register_sparse(
     *_function(*_each(_FUNCTIONS, "default"), *_each(tuple(f"{name}_" for name in _FUNCTIONS), "default")),
-    *_function("aten.div.Tensor", "aten.div_.Tensor", "aten.pow.Tensor_Scalar"),
+    *_function("aten.div.Tensor", "aten.div_.Tensor", "aten.pow.Tensor_Scalar", "aten.mul.Scalar"),
     sparse_rule("aten.mul.Tensor", "aten.mul_.Tensor", kind="multiply", outputs=_multiplied, work=_multiplied_work,
                 traffic=_multiplied_traffic, bound_because=_unless_coalesced),
     sparse_rule("aten.add.Tensor", "aten.add_.Tensor", "aten.sub.Tensor", "aten.sub_.Tensor", kind="add",

@@ -47,6 +47,19 @@ def _to_real_work(call: OpCall) -> Work:
     return _work(call.outputs[0].shape, call, real=True)
 
 
+def _batch_first(rank: int, dims: Sequence[int]) -> list[int]:
+    """The dimensions that are not transformed, as ``std::partition`` brings them to the front: out of order."""
+    order, first, last = list(range(rank)), 0, rank - 1
+    while True:
+        while first < rank and order[first] not in dims:
+            first += 1
+        while last >= 0 and order[last] in dims:
+            last -= 1
+        if first >= last:
+            return order[:first]
+        order[first], order[last] = order[last], order[first]
+
+
 def _by_stride(t: TensorSpec, dims: Sequence[int]) -> list[int]:
     return sorted(dims, key=lambda d: t.full_strides[d], reverse=True)
 
@@ -56,7 +69,7 @@ def _transformed(x: TensorSpec, dims: Sequence[int], shape: tuple[int, ...], dty
 
     Source: ``_exec_fft`` in aten/src/ATen/native/mkl/SpectralOps.cpp.
     """
-    order = [*_by_stride(x, [d for d in range(len(shape)) if d not in dims]), *dims]
+    order = [*_by_stride(x, _batch_first(len(shape), dims)), *dims]
     stored = contiguous_strides(tuple(shape[d] for d in order))
     strides = tuple(stored[order.index(d)] for d in range(len(shape)))
     return TensorSpec(shape, dtype, layout.normal(strides, shape))

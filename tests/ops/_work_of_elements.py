@@ -69,7 +69,7 @@ _PER_ELEMENT: dict[str, Work | tuple[Work, ...]] = {
     # activations
     "relu threshold": CMP,
     "relu6 hardtanh hardshrink": CMP.times(2),
-    "leaky_relu rrelu _prelu_kernel": CMP + MUL,
+    "leaky_relu rrelu rrelu_with_noise _prelu_kernel": CMP + MUL,
     "sigmoid": SIGMOID,
     "silu": SIGMOID + MUL,
     "mish": TR.times(3) + ADD + MUL,

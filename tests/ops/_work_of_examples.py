@@ -70,7 +70,6 @@ _SUMS = {
     "logcumsumexp": W(compares=16, adds=3 * 16, transcendentals=2 * 16),  # 16 times log(exp a + exp b)
     "trace": W(adds=2),
     "col2im": W(adds=2 * 12 * 12),
-    "unfold_backward": W(adds=2 * 3 * 3),
     "_softmax _safe_softmax": _SOFTMAX,
     "_log_softmax": W(compares=8 * 5, adds=48 + 8 * 5 + 48, transcendentals=48 + 8),  # 8 rows of 6
     "_softmax_backward_data": W(multiplies=24 + 24, adds=8 * 2 + 24),  # y (g - sum(g y)), 8 rows of 3
@@ -114,6 +113,7 @@ _PRODUCTS = {
         W(macs=1296 * 12, adds=1296, macs_on_padding=(27 * 18 - 25 * 16) * (2 * 8 * 2)),
         # Transposed: 2 x 4 x 72 inputs onto 3 x 6 places each; the first row's first lies in the cropped part.
         W(macs=2 * 4 * 72 * 18, adds=2 * 6 * 18 * 16, macs_on_padding=1 * 16 * (2 * 4 * 3)),
+        W(macs=2 * 4 * 72 * 27),
         W(macs=2 * 6 * 9 * 12, macs_on_padding=2 * (2 * 6 * 4)),
         W(macs=2 * 3 * (3 * 4 * 7) * 18),
     ),
@@ -131,7 +131,7 @@ _ORDER = {
     "nanmedian": W(compares=24 + 23 + 11 * 5),
     "nanmedian.dim": of_examples(compares=(8 * (3 + 2 + 2), 6 * (4 + 3 + 2))),
     "mode": of_examples(compares=(6 * (5 + 3), 8 * (3 + 2))),
-    "_unique2": W(compares=11 + 5),
+    **dict.fromkeys(("_unique", "_unique2"), W(compares=11 + 5)),
     "unique_consecutive": of_examples(compares=(5, 5)),
     # A value lies in one of six places among five bounds: three comparisons.
     "bucketize.Tensor": of_examples(compares=(24 * 3, 24 * 3)),

@@ -71,6 +71,7 @@ OF_GRADIENTS: dict[str, tuple[Work, ...]] = {
         W(macs=2 * _DEPTHWISE, macs_on_padding=2 * (_DEPTHWISE - _DEPTHWISE_INSIDE)),
         W(macs=2 * (2 * 4 * 72) * (6 * 9), adds=2 * 110 * 6 - 6),
         W(macs=2 * (60 * 6 * 31 * 30) * (4 * 9), adds=60 * 930 * 6 - 6),
+        W(macs=2 * (2 * 4 * 72) * (3 * 9), adds=2 * 182 * 6 - 6),  # transposed, in 2 groups
         W(macs=2 * (2 * 6 * 7) * (4 * 3), adds=14 * 6 - 6),
     ),
     "native_batch_norm_backward": of_examples(
@@ -138,6 +139,17 @@ OF_GRADIENTS: dict[str, tuple[Work, ...]] = {
     ),
     "multilabel_margin_loss_backward": of_examples(W(adds=4 * 24, compares=24, multiplies=20)),
     # 7 and 5 states, in 5 and 4 steps after the first, 6 and 5 in all; 11 steps of 5 classes.
+    # Windows that overlap: each element of (2, 3, 3) is added; else each is copied.
+    "unfold_backward": of_examples(W(adds=18), W()),
+    # 6 results of 0 elements: a mean is divided, and a product multiplied by its gradient, all the same.
+    "_segment_reduce_backward": of_examples(W(), W(divides=6), W(multiplies=6), W(), W()),
+    # For each of 5 outputs: x1^T A, then times x2; g A, then times x2, summed; x1 g, then times x2; x1^T A, times g.
+    "_trilinear": of_examples(
+        W(macs=5 * (3 * 4 * 2 + 3 * 2)),
+        W(multiplies=5 * 24, macs=5 * 24, adds=4 * 12),
+        W(multiplies=5 * 12, macs=5 * 24),
+        W(macs=5 * 24, multiplies=5 * 6, adds=4 * 6),
+    ),
     "_ctc_loss_backward": of_examples(
         W(compares=2, adds=7, transcendentals=4).times(7 * 5 + 5 * 4)
         + W(compares=1, adds=5, transcendentals=3).times(7 * 6 + 5 * 5)

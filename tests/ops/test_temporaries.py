@@ -23,7 +23,8 @@ DRAWN_FROM_VALUES = {
     "aten.linalg_matrix_exp.": "the polynomial's degree, and with it the products, is a matter of the matrices' norms",
     "torchvision.nms.": "how many boxes are kept is a matter of how they overlap",
     "aten.isin.": "how many of the sorted elements stay is a matter of their values",
-    "aten._unique2.": "how many of the sorted elements stay is a matter of their values",
+    "aten._unique": "how many of the sorted elements stay is a matter of their values",
+    "aten.masked_scatter_backward.": "how many elements are selected is a matter of the mask's values",
     ".data": "how many sequences go on at each step stands in the values of batch_sizes",
 }
 BY_THE_BUILD = {

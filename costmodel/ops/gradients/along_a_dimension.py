@@ -1,4 +1,4 @@
-"""Gradients of the softmax family, of dropout and of overlapping windows."""
+"""Gradients of the softmax family, of dropout, of overlapping windows and of segments."""
 
 from __future__ import annotations
 
@@ -53,13 +53,36 @@ def _windows(args: Arguments) -> TensorSpec:
 
 
 def _positions(args: Arguments) -> list[TensorSpec]:
-    """The positions along the dimension that windows reach."""
+    """The positions along the dimension that windows reach, where windows overlap."""
     n = args["grad_in"].shape[args["dim"]]
+    if args["step"] >= args["size"]:
+        return []
     return [TensorSpec(((n - 1) * args["step"] + args["size"],), "int64")] if n else []
 
 
 def _windows_work(call: OpCall) -> Work:
-    return Work(adds=call.args["grad_in"].size)
+    # Windows that do not overlap are copied to where they were.
+    return Work(adds=call.args["grad_in"].size) if call.args["step"] < call.args["size"] else Work()
+
+
+def _segments(args: Arguments) -> TensorSpec:
+    return TensorSpec(args["data"].shape, args["grad"].dtype)
+
+
+def _segments_work(call: OpCall) -> Work:
+    # A sum's gradient is copied to each element; a mean's is divided first. A product's is multiplied by the product,
+    # over each element that is not 0. An extreme's goes to the elements that equal it.
+    results, elements, reduce = call.args["output"].size, call.args["data"].size, call.args["reduce"]
+    if reduce == "mean":
+        return Work(divides=results)
+    if reduce == "prod":
+        return Work(multiplies=results, compares=elements, divides=elements)
+    return Work(compares=elements) if reduce in ("max", "min") else Work()
+
+
+def _segments_temporaries(args: Arguments) -> list[TensorSpec]:
+    names = ("grad", "output", "data", "lengths", "offsets")
+    return list(contiguous(*(name for name in names if args[name] is not None))(args))
 
 
 register(
@@ -83,7 +106,20 @@ register(
     Rule(
         targets=("aten.unfold_backward.default",), kind=always("other"), outputs=_windows, work=_windows_work,
         traffic=every_argument, access=everything, temporaries=_positions, fusible=False,
-        source="windows overlap: each element is added to what is there", free_because=None,
-        examples=(example(TensorSpec((2, 3, 3)), [2, 7], 1, 3, 2),),
+        source="where windows overlap, each element is added to what is there", free_because=None,
+        examples=(
+            example(TensorSpec((2, 3, 3)), [2, 7], 1, 3, 2),
+            example(TensorSpec((2, 3, 2)), [2, 8], 1, 2, 3),
+        ),
+    ),
+    Rule(
+        targets=("aten._segment_reduce_backward.default",), kind=always("other"), outputs=_segments,
+        work=_segments_work, traffic=every_argument, access=everything, temporaries=_segments_temporaries,
+        fusible=False, source="torch.segment_reduce: the derivative in each segment", free_because=None,
+        examples=tuple(
+            example(TensorSpec((2, 3)), TensorSpec((2, 3)), TensorSpec((0, 3)), reduce,
+                    lengths=TensorSpec((2,), "int64"))
+            for reduce in ("sum", "mean", "prod", "max", "min")
+        ),
     ),
 )  # fmt: skip

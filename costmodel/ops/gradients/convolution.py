@@ -8,8 +8,9 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import convolution as forward
 from costmodel.ops import layout
 from costmodel.ops.access import everything
+from costmodel.ops.reduction import sum_casts
 from costmodel.ops.rule import Gradients, Rule, example, moved, register
-from costmodel.ops.temporaries import copy
+from costmodel.ops.temporaries import bytes_besides, copy
 from costmodel.quantities import Traffic, Work
 
 
@@ -56,12 +57,32 @@ def _traffic(call: OpCall) -> Traffic:
 
 def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
     """What arrives, the input and the filters in one memory format: channels last where one of these suggests it."""
+    if forward.is_by_group(args):
+        yield from _by_group(args)
+        return
     given = args["grad_output"], args["input"], args["weight"]
     last = any(map(layout.suggested_channels_last, given[1:]))
     yield from (copy(t) for t in given if not forward.is_in_format(t, channels_last=last))
     _, of_weight, of_bias = args["output_mask"]
     if of_bias and not of_weight:  # the CPU's kernel computes both, and drops one
         yield copy(args["weight"])
+
+
+def _by_group(args: Arguments) -> list[TensorSpec]:
+    """While the last group is computed: contiguous copies of its channels, its bias's sum, and those of the others.
+
+    Source: ``convolution_backward`` in aten/src/ATen/native/Convolution.cpp; a kernel's own results are its workspace.
+    """
+    g, x, w, groups = args["grad_output"], args["input"], args["weight"], args["groups"]
+    last = any(map(layout.suggested_channels_last, (x, w)))
+    whole = [copy(t) for t in (x, w) if not forward.is_in_format(t, channels_last=last)]
+    of_group = sum(t.nbytes // groups for t in (g, x) if t.shape[0] > 1 or not (t is x or t.is_contiguous))
+    outputs = [t for t in _outputs(args) if t is not None]
+    if args["output_mask"][2]:
+        channels = TensorSpec((g.shape[0], g.shape[1] // groups, *g.shape[2:]), g.dtype)
+        summed = sum_casts({"self": channels, "dim": [0, *range(2, len(g.shape))]})
+        of_group += outputs[-1].nbytes + sum(t.nbytes for t in summed)
+    return [*whole, *bytes_besides(sum(t.nbytes for t in outputs), of_group)]
 
 
 _X, _CHANNELS = TensorSpec((2, 4, 9, 8)), TensorSpec((2, 6, 7, 6))
@@ -83,6 +104,8 @@ register(
                     [0, 0], 1, [True, True, True]),
             example(TensorSpec((60, 6, 31, 30)), TensorSpec((60, 4, 33, 32)), TensorSpec((6, 4, 3, 3)), [6], [1, 1],
                     [0, 0], [1, 1], False, [0, 0], 1, [True, True, True]),
+            example(TensorSpec((2, 6, 14, 13)), _X, TensorSpec((4, 3, 3, 3)), [6], [1, 1], [0, 0], [2, 2], True,
+                    [1, 1], 2, [True, True, True]),
             example(TensorSpec((2, 6, 7)), TensorSpec((2, 4, 9)), TensorSpec((6, 4, 3)), [6], [1], [0], [1], False, [0],
                     1, [True, True, True]),
         ),

@@ -27,10 +27,27 @@ def _pull(n: int, order: float) -> Work:
     return difference + Work(transcendentals=n + 1, divides=1, multiplies=2 * n)
 
 
-def _between_all(args: Arguments) -> TensorSpec:
+def _expanded(args: Arguments) -> tuple[TensorSpec, TensorSpec]:
+    """Both sides, expanded to all batches."""
     x, y = args["x1"], args["x2"]
     batch = layout.broadcast([x.shape[:-2], y.shape[:-2]])
-    return TensorSpec((*batch, *x.shape[-2:]), x.dtype)
+    return _of_batch(x, batch), _of_batch(y, batch)
+
+
+def _of_batch(t: TensorSpec, batch: tuple[int, ...]) -> TensorSpec:
+    if t.shape[:-2] == batch:
+        return t
+    given = (1,) * (len(batch) - len(t.shape) + 2) + t.shape[:-2]
+    strides = (0,) * (len(batch) - len(t.shape) + 2) + t.full_strides[:-2]
+    expanded = tuple(s if n == m else 0 for n, m, s in zip(given, batch, strides, strict=True))
+    return TensorSpec((*batch, *t.shape[-2:]), t.dtype, (*expanded, *t.full_strides[-2:]))
+
+
+def _between_all(args: Arguments) -> TensorSpec:
+    x, (left, right) = args["x1"], _expanded(args)
+    if 0 in left.shape or 0 in right.shape[:-1]:  # zeros, of which nothing is expanded
+        return TensorSpec(x.shape, x.dtype, layout.preserved_strides(x.shape, [x]))
+    return TensorSpec(left.shape, x.dtype)
 
 
 def _between_all_work(call: OpCall) -> Work:
@@ -40,9 +57,13 @@ def _between_all_work(call: OpCall) -> Work:
 
 
 def _copies(args: Arguments) -> list[TensorSpec]:
-    """Contiguous copies of all four; torch 2.15 gave the first another name."""
-    given = [t for t in args.values() if type(t) is TensorSpec]
-    return [copy(t) for t in given if not t.is_contiguous]
+    """Contiguous copies of both sides, expanded to all batches, of the distances and of their gradient."""
+    sides = _expanded(args)
+    if 0 in sides[0].shape or 0 in sides[1].shape[:-1]:
+        return []
+    # torch 2.15 gave the gradient another name
+    others = [t for name, t in args.items() if type(t) is TensorSpec and name not in ("x1", "x2")]
+    return [copy(t) for t in (*sides, *others) if not t.is_contiguous]
 
 
 def _pairs(args: Arguments) -> TensorSpec:

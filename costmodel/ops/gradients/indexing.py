@@ -7,9 +7,10 @@ from collections.abc import Callable
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import everything
 from costmodel.ops.movement import copy
-from costmodel.ops.rule import Example, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.rule import Example, Rule, always, every_argument, example, moved, register
 from costmodel.ops.temporaries import contiguous
-from costmodel.quantities import Work
+from costmodel.ops.temporaries import copy as copy_of
+from costmodel.quantities import Traffic, Work
 
 _X, _I = TensorSpec((2, 3, 4)), TensorSpec((2, 3), "int64")
 _MEAN, _MAX = 1, 2
@@ -50,9 +51,18 @@ def _bag_work(call: OpCall) -> Work:
     return Work(adds=added, multiplies=added if weighted else 0, divides=added if args["mode"] == _MEAN else 0)
 
 
+def _bags_found(args: Arguments) -> list[TensorSpec]:
+    """The bag of each index, with one place to spare, where the forward kept none."""
+    indices = args["indices"]
+    return [TensorSpec((indices.size + 1,), indices.dtype)] if indices.size and not args["offset2bag"].size else []
+
+
 def _bag_temporaries(args: Arguments) -> list[TensorSpec]:
-    """The indices sorted, the order that does it, and the bag of each; the gradient made contiguous."""
-    return [*[TensorSpec(args["indices"].shape, "int64")] * 3, *contiguous("grad")(args)]
+    """The indices sorted, the order that does it, the bag and the weight of each; the gradient made contiguous."""
+    found = [] if "offsets" not in args else _bags_found(args)
+    indices, weights = args["indices"], args["per_sample_weights"]
+    sorted_ = [TensorSpec(indices.shape, "int64")] * 3 + ([] if weights is None else [copy_of(weights)])
+    return [*found, *sorted_, *contiguous("grad")(args)]
 
 
 def _bag_weights(args: Arguments) -> TensorSpec:
@@ -65,6 +75,17 @@ def _bag_weights_work(call: OpCall) -> Work:
     return Work(multiplies=features, adds=max(features - 1, 0)).times(n)
 
 
+def _selected(args: Arguments) -> TensorSpec:
+    return TensorSpec(tuple(args["sizes"]), args["grad_output"].dtype)
+
+
+def _selected_traffic(call: OpCall) -> Traffic:
+    # How many elements the mask selects is data: at most as many as there are.
+    (y,), g = call.outputs, call.args["grad_output"]
+    n = min(y.size, g.size)
+    return moved([call.args["mask"]], call.outputs) + Traffic(read=n, read_bytes=n * g.itemsize)
+
+
 _GRADS, _INDICES, _OFFSETS, _BAGS = TensorSpec((3, 4)), TensorSpec((7,), "int64"), TensorSpec((3,), "int64"), (
     TensorSpec((7,), "int64")
 )  # fmt: skip
@@ -73,6 +94,11 @@ register(
     _part("select", example(TensorSpec((2, 4)), [2, 3, 4], 1, 2)),
     _part("slice", example(TensorSpec((2, 2, 4)), [2, 3, 4], 1, 0, 2, 1)),
     _part("diagonal", example(TensorSpec((2, 3)), [2, 3, 4], 0, 1, 2)),
+    copy(
+        "aten.masked_scatter_backward.default", outputs=_selected, traffic=_selected_traffic, access=everything,
+        examples=(example(_X, TensorSpec((2, 3, 4), "bool"), [30]),),
+        source="what the mask selects, one after the other, then zeros; nothing computed",
+    ),
     Rule(
         targets=("aten.embedding_dense_backward.default",), kind=always("embedding"), outputs=_table, work=_table_work,
         traffic=every_argument, access=everything, temporaries=contiguous("grad_output", "indices"), fusible=False,
@@ -97,7 +123,7 @@ register(
     Rule(
         targets=("aten._embedding_bag_per_sample_weights_backward.default",), kind=always("embedding"),
         outputs=_bag_weights, work=_bag_weights_work, traffic=every_argument, access=everything,
-        temporaries=no_temporaries, fusible=False, source="torch.nn.EmbeddingBag: a dot product for each weight",
+        temporaries=_bags_found, fusible=False, source="torch.nn.EmbeddingBag: a dot product for each weight",
         free_because=None,
         examples=(example(_GRADS, TensorSpec((10, 4)), _INDICES, _OFFSETS, _BAGS, 0),),
     ),

@@ -83,6 +83,17 @@ def _batch_norm(args: Arguments) -> Gradients:
     )
 
 
+def _batch_norm_temporaries(args: Arguments) -> list[TensorSpec]:
+    """The sums of what arrives, where it and the input are in no one memory format.
+
+    Source: ``batch_norm_backward_cpu_template`` in aten/src/ATen/native/Normalization.cpp.
+    """
+    x, g = args["input"], args["grad_out"]
+    last = layout.suggested_channels_last(x)
+    fast = last == layout.suggested_channels_last(g) and not any(map(copied_into_format, (x, g)))
+    return [] if fast else [TensorSpec((x.shape[1],), x.dtype)]
+
+
 def _batch_norm_traffic(call: OpCall) -> Traffic:
     # Of the statistics, those of the batch in training, the running ones in evaluation.
     args = call.args
@@ -212,6 +223,7 @@ _ALL = [True, True, True]
 register(
     _rule(
         "aten.native_batch_norm_backward.default", _batch_norm, _batch_norm_work, traffic=_batch_norm_traffic,
+        temporaries=_batch_norm_temporaries,
         source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, section 3",
         examples=(
             example(_X, _X, _C, _C, _C, _C, _C, True, 1e-5, _ALL),
@@ -225,7 +237,7 @@ register(
         outputs=lambda args: _batch_norm(_renamed(args)),
         work=lambda call: _batch_norm_work(OpCall(call.op, _renamed(call.args), call.outputs)),
         traffic=lambda call: _batch_norm_traffic(OpCall(call.op, _renamed(call.args), call.outputs)),
-        access=everything, temporaries=no_temporaries, fusible=False,
+        access=everything, temporaries=_batch_norm_temporaries, fusible=False,
         source="Ioffe & Szegedy, Batch Normalization, arXiv:1502.03167, section 3", free_because=None,
         examples=(example(_X, _X, _C, _C, _C, _C, _C, True, 1e-5, _ALL, TensorSpec((0,), "uint8")),),
     ),
