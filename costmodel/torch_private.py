@@ -46,15 +46,60 @@ at_dispatch_entry = getattr(torch._C, "_RestorePythonTLSSnapshot")  # noqa: B009
 """Inside a dispatch mode: a context with the thread's dispatcher state as it was when the op was called."""
 
 
+_VERSION_COUNTERS = torch._C.DispatchKey.ADInplaceOrView  # 2.6, 2.13, 2.15
+_ABOVE = getattr(torch._C.DispatchKey, "AutocastIPU")  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15
+"""A key above autograd: autocast's for a device that torch no longer supports, so that no kernel has it."""
+_AFTER_ABOVE = torch._C._dispatch_keyset_full_after(_ABOVE)  # 2.6, 2.13, 2.15
+_NEITHER = torch._C.DispatchKeySet(_VERSION_COUNTERS) | torch._C.DispatchKeySet(_ABOVE)  # 2.6, 2.13, 2.15
+
+
 @contextmanager
 def below_autograd() -> Iterator[None]:
     """Ops skip autograd, so composite ones reach a mode whole; and no tensor's version counter changes."""
-    version_counters = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)  # 2.6, 2.13, 2.15
     with (
-        torch._C._ExcludeDispatchKeyGuard(version_counters),  # 2.6, 2.13, 2.15
+        torch._C._ExcludeDispatchKeyGuard(_NEITHER),  # 2.6, 2.13, 2.15
         torch._C._AutoDispatchBelowAutograd(),  # 2.6, 2.13, 2.15
     ):
         yield
+
+
+@contextmanager
+def kernels_above_autograd() -> Iterator[None]:
+    """In this thread, ops meet the kernels of ``register_above_autograd`` before autograd's."""
+    was_excluded = torch._C._dispatch_tls_is_dispatch_key_excluded(_ABOVE)  # 2.6, 2.13, 2.15
+    torch._C._dispatch_tls_set_dispatch_key_excluded(_ABOVE, False)  # 2.6, 2.13, 2.15
+    try:
+        with torch._C._IncludeDispatchKeyGuard(_ABOVE):  # 2.6, 2.13, 2.15
+            yield
+    finally:
+        torch._C._dispatch_tls_set_dispatch_key_excluded(_ABOVE, was_excluded)
+
+
+def without_kernels_above_autograd() -> Any:
+    """A context in which ops go to autograd at once."""
+    return torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_ABOVE))  # 2.6, 2.13, 2.15
+
+
+def register_above_autograd(kernels: Mapping[OpOverload, Callable[..., Any]]) -> list[Any]:
+    """Registers kernels, which run within ``kernels_above_autograd`` alone; as long as what is returned lives.
+
+    A kernel is given the call's dispatch keys first, for ``run_below``.
+    """
+    fallback, aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
+    fallback.fallback(torch.library.fallthrough_kernel, _ABOVE.name)
+    for op, kernel in kernels.items():
+        aten.impl(op, kernel, _ABOVE.name, with_keyset=True)
+    return [fallback, aten]
+
+
+def run_below(op: OpOverload, keys: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What the op does where no kernel above autograd is in its way; ops that it is made of still meet theirs."""
+    return op.redispatch(keys & _AFTER_ABOVE, *args, **kwargs)  # 2.6, 2.13, 2.15
+
+
+def run_for_cpu(op: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Runs the kernel for the CPU, whatever the arguments' device: it must not read their values."""
+    return op._op_dk(torch._C.DispatchKey.CPU, *args, **kwargs)  # 2.6, 2.13, 2.15
 
 
 class DispatchMode(TorchDispatchMode):
@@ -82,6 +127,17 @@ def _register_for_higher_order_ops(kind: type[DispatchMode]) -> None:
     for op in torch._ops._higher_order_ops.values():  # 2.6
         if kind not in op.python_key_table:  # 2.6
             register(op)
+
+
+def onednn_computes(dtype: torch.dtype) -> bool:
+    """Whether oneDNN has recurrent layers in this dtype on this processor, and is not switched off."""
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return False
+    if dtype is torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # 2.6, 2.13, 2.15
+    if dtype is torch.float16:  # which it does for inference alone
+        return not torch.is_grad_enabled() and bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())  # 2.6, 2.13, 2.15
+    return dtype is torch.float32
 
 
 # -- ops ---------------------------------------------------------------------------------------------------------
@@ -131,6 +187,17 @@ def autocast_nesting() -> int:
     """In how many ``with torch.autocast(...)`` blocks this is, whether they turn it on or off."""
     enter_autocast()
     return leave_autocast()
+
+
+def autocast_off(device: str) -> Any:
+    """A context in which autocast on a type of device is off, for what an op with an autocast kernel is made of."""
+    key = {"cpu": torch._C.DispatchKey.AutocastCPU, "cuda": torch._C.DispatchKey.AutocastCUDA}[device]
+    return torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key))  # 2.6, 2.13, 2.15
+
+
+def holders(tensor: torch.Tensor) -> int:
+    """How many references C++ code and Python together hold to a tensor: all of Python's count as one."""
+    return tensor._use_count()  # type: ignore[attr-defined, no-any-return]  # no stub has it; 2.6, 2.13, 2.15
 
 
 def is_nested_class(kind: type) -> bool:

@@ -27,7 +27,7 @@ UNIT: dict[str, tuple[Work, int]] = {
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
-def _step(cell: str, weights: list[TensorSpec], biases: int, parts: bool) -> Work:
+def work_of_steps(cell: str, weights: list[TensorSpec], biases: int, parts: bool) -> Work:
     """One step of one layer in one direction on one sample; ``parts``: of complex numbers.
 
     Shapes of the weights: (gates H, in) and (gates H, h), and with a projection of the state (P, H).
@@ -52,7 +52,7 @@ def _work(cell: str) -> Callable[[OpCall], Work]:
             layer = params[at : at + per_direction]
             # Matrices are weights, vectors are biases.
             weights = [p for p in layer if len(p.shape) == 2]
-            total += _step(cell, weights, biases=len(layer) - len(weights), parts=parts)
+            total += work_of_steps(cell, weights, biases=len(layer) - len(weights), parts=parts)
         if args["train"] and args["dropout"]:
             # What each layer hands to the next is masked and scaled.
             between = (args["num_layers"] - 1) * call.outputs[0].shape[-1]
@@ -109,7 +109,7 @@ def _cell_work(cell: str) -> Callable[[OpCall], Work]:
     def work(call: OpCall) -> Work:
         args = call.args
         biases = sum(args[name] is not None for name in ("b_ih", "b_hh"))
-        return _step(cell, [args["w_ih"], args["w_hh"]], biases, is_complex(call)).times(args["input"].shape[0])
+        return work_of_steps(cell, [args["w_ih"], args["w_hh"]], biases, is_complex(call)).times(args["input"].shape[0])
 
     return work
 

@@ -23,6 +23,7 @@ class Change(Enum):
     GROUP_NORM_GRADIENT_COPIES = "a group norm's gradient copies what is in no memory format", (2, 15), (2, 13)
     POWER_OF_TWO_IN_PLACE = "ldexp has a kernel of its own, which stores no power of two", (2, 13), (2, 6)
     LDL_PIVOTS_CHECKED = "solving with L D L^T checks a copy of its pivots", (2, 13), (2, 6)
+    ONEDNN_KEEPS_LESS = "oneDNN keeps two states fewer for an LSTM's gradient", (2, 13), (2, 6)
     HALF_COMPLEX_OF_BFLOAT16 = "bfloat16 has a complex dtype of its own, bcomplex32", (2, 15), (2, 13)
 
 

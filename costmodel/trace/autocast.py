@@ -55,6 +55,10 @@ _WIDEST = {
 """Ops whose floating arguments are cast to the widest dtype among them, at least autocast's."""
 
 
+_REFUSED = {"cpu": set[str](), "cuda": {"binary_cross_entropy"}}
+"""Ops that autocast does not let run, as their results would overflow."""
+
+
 class Policy(Enum):
     """What autocast does to the arguments of an op."""
 
@@ -62,22 +66,34 @@ class Policy(Enum):
     FLOAT32_BY_DTYPE = 2
     WIDEST = 3
     FLOAT32 = 4
+    REFUSED = 5
 
 
 @cache
-def policies(device: str) -> Mapping[str, Policy]:
+def kernels(device: str) -> Mapping[str, Policy]:
     """By op, for every op of aten with an autocast kernel in this torch: all that are on no list compute in float32."""
     found = ops_with_autocast_kernel(device)
-    names = [name.removeprefix("aten::") for name in found if name.startswith("aten::")] + _RECURRENT
+    names = [name.removeprefix("aten::") for name in found if name.startswith("aten::")]
     return {
-        f"aten.{name if '.' in name else name + '.default'}": (
-            Policy.LOWER if name in _LOWER or name in _RECURRENT
+        _with_overload(name): (
+            Policy.LOWER if name in _LOWER
             else Policy.FLOAT32_BY_DTYPE if name in _FLOAT32_BY_DTYPE[device]
             else Policy.WIDEST if name in _WIDEST[device]
+            else Policy.REFUSED if name in _REFUSED[device]
             else Policy.FLOAT32
         )
         for name in names
     }  # fmt: skip
+
+
+@cache
+def policies(device: str) -> Mapping[str, Policy]:
+    """By op, also for composite ops that arrive whole, below autograd."""
+    return {**kernels(device), **{_with_overload(name): Policy.LOWER for name in _RECURRENT}}
+
+
+def _with_overload(name: str) -> str:
+    return f"aten.{name if '.' in name else name + '.default'}"
 
 
 Cast: TypeAlias = Callable[[torch.Tensor, torch.dtype], torch.Tensor]
@@ -96,10 +112,14 @@ class Autocast:
         """Weights by ``id()``, and what they were cast to in this block."""
         self._ops_seen = 0
 
+    def forget_weights(self) -> None:
+        """The block has ended in which they were cast."""
+        self._weights.clear()
+
     def enter(self, ops: int) -> None:
         """An op is dispatched in a block, after so many of the trace's: where some ran outside, the block is new."""
         if ops != self._ops_seen:
-            self._weights.clear()
+            self.forget_weights()
 
     def leave(self, ops: int) -> None:
         """The op has been answered; so many are recorded now."""
@@ -124,7 +144,9 @@ class Autocast:
     def cast_arguments(
         self, policy: Policy, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], cast: Cast
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """The arguments that torch's autocast kernel passes on."""
+        """The arguments that torch's autocast kernel passes on. Raises ``RuntimeError`` where that refuses the op."""
+        if policy is Policy.REFUSED:
+            raise RuntimeError(f"{func} is unsafe to autocast: use its variant that takes logits")
         if policy is Policy.FLOAT32_BY_DTYPE:
             at = signature(func).names.index("dtype")
             given = kwargs.get("dtype", args[at] if len(args) > at else None)

@@ -88,7 +88,7 @@ class RealCall:
         for name in ("dtype", "input_dtype", "out_dtype", "output_dtype", "acc_dtype", "memory_format"):
             if isinstance(bound.get(name), str):
                 bound[name] = getattr(torch, bound[name])
-        if "batch_sizes" in bound:
+        if isinstance(bound.get("batch_sizes"), torch.Tensor):
             # Of a packed sequence, the values are lengths: never more at a later step, all rows together.
             steps, rows = bound["batch_sizes"].numel(), bound["data"].shape[0]
             lengths = [(rows + steps - 1 - i) // steps for i in range(steps)]

@@ -193,4 +193,14 @@ OF_GRADIENTS: dict[str, tuple[Work, ...]] = {
     "embedding_dense_backward": of_examples(W(adds=24), W(adds=24, divides=24)),
     "_embedding_bag_dense_backward": of_examples(W(adds=28), W(adds=28, divides=28)),
     "_embedding_bag_per_sample_weights_backward": of_examples(W(multiplies=28, adds=21)),
+    # An LSTM's 10 steps of 4 units on 3 features: each weight twice. Of a unit, what the next step made of its output
+    # is added; tanh(c); dc from two sources; three gates by s (1 - s), one by 1 - g g, each times two factors; dc
+    # times f. A bias sums 10 rows.
+    "mkldnn_rnn_layer_backward": of_examples(
+        *[
+            W(macs=10 * 2 * (16 * 3 + 16 * 4), adds=9 * 16)
+            + W(adds=1 + 2 + 4, multiplies=3 + 4 * 3 + 1, transcendentals=1).times(40)
+        ]
+        * 2
+    ),
 }

@@ -34,6 +34,7 @@ def _recurrent() -> dict[str, tuple[Work, ...]]:
             layers.append((projected + projected + W(macs=16 * (6 - 3))).times(20))
         found[f"{cell}.input"] = tuple(layers)
         found[f"{cell}_cell"] = (step.times(2), (step + W(adds=-2 * rows)).times(2))
+    found["mkldnn_rnn_layer"] = STEP["lstm"].times(10), (STEP["lstm"] + W(adds=-2 * 16)).times(10)
     return found
 
 

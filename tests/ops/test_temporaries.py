@@ -34,7 +34,10 @@ BY_THE_BUILD = {
     "quantized_decomposed.": "a reference in Python, in the place of which a compiler puts kernels",
     "aten._fft_": "the copies are those of the library that torch was built with: MKL or pocketFFT",
 }
-NOT_MEASURED = DRAWN_FROM_VALUES | BY_THE_BUILD
+ELSEWHERE = {
+    "aten.mkldnn_rnn_layer": "its sizes are arguments too, and autograd is on: tests/ops/test_recurrent_onednn.py"
+}
+NOT_MEASURED = DRAWN_FROM_VALUES | BY_THE_BUILD | ELSEWHERE
 """Ops whose peak no rule can tell exactly, and why."""
 
 NOT_LARGE = {

@@ -16,6 +16,7 @@ from costmodel.ops.gradients import (
     normalisation,
     padding,
     pooling,
+    recurrent,
     resampling,
     warping,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "normalisation",
     "padding",
     "pooling",
+    "recurrent",
     "resampling",
     "warping",
 ]
