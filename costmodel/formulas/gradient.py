@@ -117,6 +117,11 @@ def free(_: Needs) -> BackwardCost:
     return NOTHING
 
 
+def of_input(cost: BackwardCost, needs: Needs) -> BackwardCost:
+    """The gradient of a layer of one input and no parameters: this cost, where it is asked for at all."""
+    return cost if needs.any_input else NOTHING
+
+
 def times(gradient: Gradient, factor: Count, needs: Needs) -> BackwardCost:
     """A gradient, ``factor`` times."""
     return gradient(needs).times(factor)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from costmodel.formulas._arguments import as_shape, public, require, require_divisible
+from costmodel.formulas._gradients_of_norms import of_channels, of_groups, of_instances
 from costmodel.formulas.cost import LayerCost, total
 from costmodel.quantities import Count, Work, prod
 
@@ -78,6 +80,9 @@ def batch_norm(
     multiplies, 2 divisions, 1 rsqrt; m more for w, m for b; 2 C saved statistics are written. Training
     updates what is tracked: 7 C more operations, 2 C written, and the counter of batches, an add of its own.
     In a batch of 0 there is nothing to compute.
+    backward, per channel, of y = (x - mean) r and d = w g: dx = r (d - mean(d) - y mean(d y)), 9 m + 1 flops and w r;
+    of w sum(g y), of b sum(g), which that shares; with constant statistics dx = w r g, m + 2 flops and w r
+    saved: x; the mean and r of each channel, of the batch's own statistics
     Source: Ioffe & Szegedy, arXiv:1502.03167, algorithms 1 and 2 (step 11).
 
     >>> batch_norm(channels=64, size=(112, 112)).flops
@@ -102,6 +107,9 @@ def batch_norm(
         output_size=tuple(size),
         params=_affine_params(channels=channels, affine=affine, bias=bias),
         buffers=2 * channels + 1 if track_running_stats else 0,
+        gradient=partial(
+            of_channels, channels, prod(shape), affine, affine and bias, training or not track_running_stats
+        ),
     )
 
 
@@ -114,6 +122,9 @@ def layer_norm(
     params = n if affine + n if bias too
     flops = rows (5 n + 2) + N if affine + N if bias too
     memory_access = x + w + b + y
+    backward, of y = (x - mean) r and d = w g: dx = r (d - mean(d) - y mean(d y)), 9 N flops (10 with w); of w sum(g y)
+    and of b sum(g) over the rows
+    saved: x, and the mean and r of each row
 
     Source: Ba et al., arXiv:1607.06450, section 3, eq. 3.
 
@@ -131,6 +142,7 @@ def layer_norm(
         biases=prod(inner) if affine and bias else 0,
         affine=affine,
         bias=affine and bias,
+        reads_bias=True,
     )
 
 
@@ -149,6 +161,7 @@ def group_norm(
     params = C if affine + C if bias too
     flops = 5 N + 2 batch groups + N if affine + N if bias too
     memory_access = x + w + b + y
+    backward, saved: as those of layer_norm, by group instead of row
 
     Source: Wu & He, arXiv:1803.08494, section 3.1, eq. 7.
 
@@ -180,7 +193,9 @@ def _norm_of_groups(
     affine: bool,
     bias: bool,
     spatial_size: tuple[Count, ...] = (),
+    reads_bias: bool = False,
 ) -> LayerCost:
+    """``reads_bias``: whether torch hands the bias to the kernel of the gradients, which has no use for it."""
     elements = prod(shape)
     return LayerCost(
         kind="norm",
@@ -190,6 +205,7 @@ def _norm_of_groups(
         written=elements,
         work=_standardise(elements=group_size).times(groups) + _affine(elements=elements, weight=affine, bias=bias),
         params=weights + biases,
+        gradient=partial(of_groups, groups, group_size, weights, biases, affine, bias, reads_bias),
     )
 
 
@@ -211,6 +227,9 @@ def instance_norm(
     flops = 5 N + 2 batch C + N if affine + N if bias too; 2 N where tracked statistics are used (inference)
     flops of the moving averages, in training and where tracked: their mean over the batch, and the averages
     memory_access = x + w + b + y, + the statistics read where tracked, + written in training
+    backward: that of a batch norm with a channel for each sample and channel, whose gradients of w and b are then added
+    up over the samples: (batch - 1) C adds each
+    saved: as batch_norm, and w and the tracked statistics, copied for each sample
 
     Source: Ulyanov et al., arXiv:1607.08022, section 2, eq. 2; torch.nn.InstanceNorm2d for tracked statistics.
 
@@ -242,4 +261,14 @@ def instance_norm(
         work=kernel.work + averages,
         params=weights,
         buffers=tracked + 1 if track_running_stats else 0,
+        gradient=partial(
+            of_instances,
+            batch,
+            channels,
+            elements,
+            affine,
+            affine and bias,
+            training or not track_running_stats,
+            track_running_stats,
+        ),
     )
