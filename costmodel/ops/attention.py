@@ -67,7 +67,8 @@ def _outputs(args: Arguments) -> TensorSpec:
 
 
 def _cpu_kernel_outputs(args: Arguments) -> tuple[TensorSpec, ...]:
-    q, shape = args["query"], _shape(args)
+    q = args["query"]
+    shape = _shape({**args, "enable_gqa": has(Change.FUSED_GROUPED_QUERIES)})
     y = TensorSpec(shape, q.dtype, layout.preserved_strides(shape, (q,)))
     batch, heads, rows, _ = y.shape
     logsumexp = TensorSpec(

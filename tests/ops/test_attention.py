@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from costmodel.graph import TensorSpec
 from costmodel.ops import RULES
+from costmodel.ops.versions import Change, has
 from costmodel.quantities import Traffic, Work
 from tests.live_memory import allocations, peak
 from tests.ops._asking import positions, record, traffic, work
@@ -60,6 +61,13 @@ def test_grouped_queries_count_by_query_heads_and_move_the_keys_there_are() -> N
     """Two key heads for four query heads: the same arithmetic, half the keys and values read."""
     assert work(TARGET, **qkv(shared_heads=2), enable_gqa=True) == PLAIN
     assert traffic(TARGET, **qkv(shared_heads=2), enable_gqa=True).read == 320 + 224 + 168
+
+
+def test_the_fused_kernel_takes_groups_of_queries_as_they_are() -> None:
+    """Where it can: two key heads for four query heads, without a flag and without copies of the keys."""
+    shared = 2 if has(Change.FUSED_GROUPED_QUERIES) else 4
+    given = {**qkv(shared_heads=shared), "value": torch.rand(2, shared, 7, 8)}
+    assert work("aten._scaled_dot_product_flash_attention_for_cpu.default", **given).macs == 280 * 8 + 280 * 8
 
 
 @given(

@@ -42,10 +42,14 @@ def work_of(args: Arguments) -> Work:
 
 
 def _temporaries(args: Arguments) -> list[TensorSpec]:
-    """The products of the output and its gradient, of which D is the sums; copies of what has gaps."""
-    products = TensorSpec(args["out"].shape, args["out"].dtype)
+    """A copy of the output's gradient, where that is not stored by tokens; copies of what has gaps."""
+    gradient = args["grad_out"]
+    by_tokens = _by_tokens(gradient)
     given = [args[name] for name in ("query", "key", "value")] if has(Change.FUSED_GRADIENT_COPIES) else []
-    return [products, *(copy(t) for t in given if t.strides is not None and t.strides[-1] != 1)]
+    return [
+        *([] if gradient.strides == by_tokens.strides else [by_tokens]),
+        *(copy(t) for t in given if t.strides is not None and t.strides[-1] != 1),
+    ]
 
 
 def _work(call: OpCall) -> Work:
@@ -53,12 +57,15 @@ def _work(call: OpCall) -> Work:
 
 
 _Q, _K, _LSE = TensorSpec((2, 4, 5, 8)), TensorSpec((2, 4, 7, 8)), TensorSpec((2, 4, 5))
+_BY_TOKENS = _by_tokens(_Q)
 
 register(
     Rule(
         targets=("aten._scaled_dot_product_flash_attention_for_cpu_backward.default",), kind=always("attention"),
         outputs=_outputs, work=_work, traffic=every_argument, access=everything, temporaries=_temporaries,
         fusible=False, source="Dao et al., FlashAttention, arXiv:2205.14135, algorithm 4", free_because=None,
-        examples=(example(_Q, _Q, _K, _K, _Q, _LSE, 0.0, False),),
+        examples=(
+            example(_Q, _Q, _K, _K, _Q, _LSE, 0.0, False), example(_BY_TOKENS, _Q, _K, _K, _Q, _LSE, 0.0, False),
+        ),
     ),
 )  # fmt: skip
