@@ -19,6 +19,7 @@ import torch
 from costmodel.torch_private import (
     OpOverload,
     autocast_off,
+    below_autograd,
     enter_autocast,
     holders,
     kernels_above_autograd,
@@ -32,14 +33,30 @@ from costmodel.trace import attention_kernels, recurrent_kernels
 from costmodel.trace.autocast import DEVICES, Autocast, Policy, kernels
 from costmodel.trace.recurrent_steps import packed, padded
 
+
+def _whole(op: OpOverload) -> Callable[..., Any]:
+    """An op that comes apart for meta tensors alone: on a device that has a kernel of its own, autograd leaves it."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if torch.is_grad_enabled():  # differentiated twice, it comes apart there too
+            return NotImplemented
+        with below_autograd():
+            return op(*args, **kwargs)
+
+    return run
+
+
+_MISH = {"aten.mish_backward.default": _whole(torch.ops.aten.mish_backward.default)}
+
 _CHOICES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "cpu": {
+        **_MISH,
         "aten.scaled_dot_product_attention.default": attention_kernels.on_cpu,
         "aten.lstm.input": recurrent_kernels.lstm_on_cpu,
         **{f"aten.{kind}.input": padded(kind) for kind in ("gru", "rnn_tanh", "rnn_relu")},
         **{f"aten.{kind}.data": packed(kind) for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
     },
-    "cuda": {},
+    "cuda": _MISH,
 }
 """By type of device and op: what runs there. ``NotImplemented``: what runs on meta, too."""
 

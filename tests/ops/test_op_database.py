@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests._listed import Key, Listed
-from tests.ops._op_database import DTYPES, database, differences_of, name_of
+from tests.ops._op_database import DTYPES, database, differences_of, is_of_another_processor, name_of
 
 GROUPS = 32
 """Tests that the entries are dealt out to, so that workers share them evenly."""
@@ -36,10 +35,4 @@ def test_each_operator_is_right_or_listed(group: int) -> None:
         for dtype in DTYPES
         for kind, text in differences_of(entry, dtype).items()
     }
-    LISTED.check(found, {name_of(entry) for entry in entries}, _is_of_another_processor)
-
-
-def _is_of_another_processor(key: Key) -> bool:
-    """Where a processor has no instructions for bfloat16, kernels cast; the list is of one that has them."""
-    _, dtype, kind = key
-    return (dtype, kind) == ("bfloat16", "temporaries") and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    LISTED.check(found, {name_of(entry) for entry in entries}, is_of_another_processor)

@@ -231,6 +231,12 @@ def test_a_profile_within_is_as_ever() -> None:
         assert costmodel.profile(model, (5, 2, 3)).ops.equals(expected.ops)
 
 
+def test_a_gradient_that_is_one_kernel_on_devices_is_one_op() -> None:
+    """Mish's comes apart for meta tensors alone."""
+    names = assert_same(nn.Identity, lambda _, device: F.mish(leaf(device, 2, 3)).sum())
+    assert "aten.mish_backward.default" in names
+
+
 def test_without_gradients_an_lstm_keeps_nothing() -> None:
     """Where autograd is off, as in the first run of a checkpoint, oneDNN makes no workspace."""
     with above_autograd("cpu"), Log() as log, torch.no_grad():
