@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from costmodel.formulas._arguments import per_axis, public, require, spatial
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.elementwise import pointwise_kernel
 from costmodel.formulas.geometry import conv_output_size
+from costmodel.formulas.gradient import BackwardCost, Saved, of_input
 from costmodel.quantities import Count, Work, prod
 
 
@@ -26,6 +28,8 @@ def unfold(
 
     flops = 0
     memory_access = x + y, y of batch x channels prod(kernel) x windows
+    backward: fold, so y adds; y read, x written
+    saved: nothing
 
     Source: torch.nn.Unfold; Chellapilla et al., High Performance Convolutional Neural Networks, 2006, section 2.1.
 
@@ -36,7 +40,9 @@ def unfold(
     size = spatial(size)
     out = conv_output_size(size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
     taps = prod(per_axis(kernel, axes=len(size), name="kernel"))
-    return pointwise_kernel("resample", (batch, channels * taps, prod(out)), reads=batch * channels * prod(size))
+    x, y = batch * channels * prod(size), batch * channels * taps * prod(out)
+    gradient = partial(of_input, BackwardCost(read=y, written=x, work=Work(adds=y)))
+    return pointwise_kernel("resample", (batch, channels * taps, prod(out)), reads=x, gradient=gradient)
 
 
 @public
@@ -54,6 +60,8 @@ def fold(
 
     flops = batch channels prod(kernel) windows: each element is added to a sum that begins at 0
     memory_access = x + y, x of batch x channels prod(kernel) x windows
+    backward: unfold; y read, x written
+    saved: nothing
 
     Source: torch.nn.Fold.
 
@@ -72,6 +80,7 @@ def fold(
         read=columns,
         written=prod(shape),
         work=Work(adds=columns),
+        gradient=partial(of_input, BackwardCost(read=prod(shape), written=columns)),
     )
 
 
@@ -81,6 +90,8 @@ def max_unpool(*, channels: Count, size: Sequence[Count], output_size: Sequence[
 
     flops = 0
     memory_access = x + indices, as many as x, + y
+    backward: each value's gradient is read where its index says: indices and as many elements read, x written
+    saved: the indices, 8 bytes each
 
     Source: Zeiler et al., ICCV 2011, section 3.2; torch.nn.MaxUnpool2d.
 
@@ -90,4 +101,6 @@ def max_unpool(*, channels: Count, size: Sequence[Count], output_size: Sequence[
     require(channels=channels, batch=batch)
     size, out = spatial(size), spatial(output_size)
     values = batch * channels * prod(size)
-    return pointwise_kernel("resample", (batch, channels, *out), reads=2 * values)
+    backward = BackwardCost(read=2 * values, written=values, saved=(Saved("input 1", values, 8),))
+    gradient = partial(of_input, backward)
+    return pointwise_kernel("resample", (batch, channels, *out), reads=2 * values, gradient=gradient)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from costmodel.formulas._arguments import (
     holds_everywhere,
@@ -14,8 +15,10 @@ from costmodel.formulas._arguments import (
     spatial,
 )
 from costmodel.formulas._complex_numbers import on_numbers
+from costmodel.formulas._convolution_gradient import ConvolutionKernel, convolution_backward, kept, padding_backward
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.geometry import conv_output_size, padding_of_each_side, taps_inside
+from costmodel.formulas.gradient import BackwardCost
 from costmodel.quantities import Count, Work, prod
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -43,6 +46,9 @@ def conv(
     macs = batch prod(out) c_out (c_in / groups) prod(kernel), taps on padding included
     flops = 2 macs + output elements if bias; complex-valued: each mac is 4, each add 2
     memory_access = x + w + b + y, and a padded copy of x where a kernel of its own pads
+    backward, with g the gradient of y: as many macs each for that of x (g spread over w) and of w (g times x), taps on
+    padding included; b: output elements - c_out adds; one kernel, which reads g once, w for x, and x for w
+    saved: x, or its padded copy; and x for the gradient of x, where a kernel of its own reflects or replicates it
 
     Shapes: x (batch, c_in, *size), w (c_out, c_in / groups, *kernel), y (batch, c_out, *out).
     A kernel of its own pads for reflect, replicate and circular, and for "same" where dilation (kernel - 1) is odd.
@@ -68,18 +74,25 @@ def conv(
         pairs = _pairs_on_padding(size=size, kernel=kernel, stride=stride, sides=sides, dilation=dilation, out=out)
         on_padding = batch * c_out * (c_in // groups) * pairs
     copied_from, copied_to, padded = _padding_copy(size=size, sides=sides, mode=padding_mode)
+    maps = batch * c_in
+    product = Work(macs=batch * prod(out) * filters, macs_on_padding=on_padding)
+    whole = ConvolutionKernel(x=maps * padded, w=filters, b=biases, y=outputs, product=product)
+    if padding_mode == "zeros":
+        padding = BackwardCost(read=maps * copied_to, written=maps * copied_from)
+        saved = (*kept("input", maps * (prod(size) - copied_from)), *kept("padded input", maps * copied_to))
+    else:
+        padding = padding_backward(maps, size, sides, padding_mode)
+        saved = kept("padded input", maps * padded)
     return LayerCost(
         kind=_kind(c_in=c_in, groups=groups, kernel=kernel),
         output_shape=(batch, c_out, *out),
         output_size=out,
-        read=batch * c_in * (copied_from + padded) + filters + biases,
-        written=batch * c_in * copied_to + outputs,
-        work=on_numbers(
-            Work(macs=batch * prod(out) * filters, adds=outputs if bias else 0, macs_on_padding=on_padding),
-            complex_valued=complex_valued,
-        ),
+        read=maps * (copied_from + padded) + filters + biases,
+        written=maps * copied_to + outputs,
+        work=on_numbers(product + Work(adds=outputs if bias else 0), complex_valued=complex_valued),
         params=filters + biases,
         activations=outputs,
+        gradient=None if complex_valued else partial(convolution_backward, whole, padding, saved),
     )
 
 

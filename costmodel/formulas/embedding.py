@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from costmodel.formulas._arguments import as_shape, lesser, public, require, require_one_of
 from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas._norms import vector_norm
 from costmodel.formulas.cost import LayerCost, as_one
+from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
 from costmodel.quantities import Count, Work, prod
 
 
@@ -37,6 +40,8 @@ def embedding(
     shape: Sequence[Count] | Count,
     renormalised: bool = False,
     norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
     complex_valued: bool = False,
 ) -> LayerCost:
     """One row of d = embedding_dim numbers for each index; ``shape`` is that of the n indices.
@@ -45,6 +50,9 @@ def embedding(
     flops = 0; renormalised: R (3 d + 3), R = min(n, num_embeddings)
     memory_access = n + 2 n d: the rows are read and written, the rest of the table is not
     memory_access = n + 2 R d in addition, renormalised
+    backward: each gradient is added to its row: n d adds, scaled by frequency n d divisions too; g and the indices
+    read, the whole table written; sparse: g is the gradient of the rows looked up, nothing moves
+    saved: the indices, 8 bytes each
 
     Renormalised is with ``max_norm``: before the look-up, a kernel scales rows that are too long in the table itself.
     How many are too long, or looked up twice, depends on values: R is the most. Per row: its 2-norm (d multiplies,
@@ -59,12 +67,20 @@ def embedding(
     indices = as_shape(shape)
     require(num_embeddings=num_embeddings, embedding_dim=embedding_dim, shape=indices)
     outputs = prod(indices) * embedding_dim
+    added = Work(adds=outputs, divides=outputs if scale_grad_by_freq else 0)
+    dense = BackwardCost(
+        read=outputs + prod(indices),
+        written=num_embeddings * embedding_dim,
+        work=on_numbers(added, complex_valued=complex_valued),
+    )
+    kept = (Saved("input", prod(indices), 8),)
     looked_up = LayerCost(
         kind="embedding",
         output_shape=(*indices, embedding_dim),
         read=prod(indices) + outputs,
         written=outputs,
         params=num_embeddings * embedding_dim,
+        gradient=partial(_of_weight, BackwardCost(saved=kept) if sparse else replace(dense, saved=kept)),
     )
     if not renormalised:
         return looked_up
@@ -75,7 +91,11 @@ def embedding(
         norm_type=norm_type,
         complex_valued=complex_valued,
     )
-    return as_one("embedding", first, looked_up)
+    return replace(as_one("embedding", first, looked_up), gradient=looked_up.gradient)
+
+
+def _of_weight(cost: BackwardCost, needs: Needs) -> BackwardCost:
+    return cost if needs.weight else NOTHING
 
 
 @public
@@ -91,15 +111,22 @@ def embedding_bag(
     weighted: bool = False,
     renormalised: bool = False,
     norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    padded: bool = False,
 ) -> LayerCost:
     """Bags of indices, their rows of d = embedding_dim numbers reduced by sum, mean or max.
 
     Either ``bag_size`` indices in each, of shape (bags, bag_size), or ``indices`` in all, n, with an offset for each
-    bag (and the end of the last one). No bag is empty, and no index is padding.
+    bag (and the end of the last one). No bag is empty, and no index is padding; ``padded`` is whether one could be, for
+    a ``padding_idx`` is set.
 
     params = num_embeddings d
     flops = (n - bags) d, and one division per output for the mean; weighted: n d multiplies in addition
     memory_access = n + offsets + n d + y, weighted + n; with a bag_size, a kernel writes the offsets, one per bag
+    backward: each row gets its bag's gradient: n d adds, as many divisions for the mean, and multiplies if weighted or
+    scaled by frequency; of the maximum, bags d adds; of the weights of a sum, n dot products with the rows
+    saved: indices, offsets, sizes of bags, 8 bytes each; for mean, max and ``padded`` the bag of each index; for max
+    the index behind each output; the weights
 
     Renormalised (``max_norm``): a kernel before it, as in embedding.
     Source: torch.nn.EmbeddingBag; Joulin et al., arXiv:1607.01759, section 2.
@@ -128,6 +155,18 @@ def embedding_bag(
             multiplies=rows if weighted else 0,
         ),
         params=num_embeddings * embedding_dim,
+        gradient=_BagGradient(
+            table=num_embeddings * embedding_dim,
+            features=embedding_dim,
+            bags=bags,
+            indices=count,
+            offsets=offsets,
+            mode=mode,
+            finds_bags=padded or mode != "sum",
+            weighted=weighted,
+            scaled=weighted or scale_grad_by_freq,
+            makes_offsets=bag_size is not None,
+        ),
     )
     if not renormalised:
         return reduced
@@ -138,4 +177,54 @@ def embedding_bag(
         norm_type=norm_type,
         complex_valued=False,
     )
-    return as_one("embedding", first, reduced)
+    return replace(as_one("embedding", first, reduced), gradient=reduced.gradient)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _BagGradient:
+    """The gradient of the table, and of the weights in it, that the indices have in a sum."""
+
+    table: Count
+    features: Count
+    bags: Count
+    indices: Count
+    offsets: Count
+    mode: str
+    finds_bags: bool
+    """Whether the forward keeps the bag of each index."""
+    weighted: bool
+    scaled: bool
+    makes_offsets: bool
+
+    def __call__(self, needs: Needs) -> BackwardCost:
+        of_weights = self.weighted and needs.input(1 if self.makes_offsets else 2)
+        if not (needs.weight or of_weights):
+            return NOTHING
+        n, d, outputs = self.indices, self.features, self.bags * self.features
+        read = outputs + n + self.offsets + (n if self.finds_bags else 0)
+        cost = BackwardCost(saved=self._saved())
+        if of_weights:
+            dot = Work(multiplies=d, adds=d - 1).times(n)
+            cost += BackwardCost(read=read + self.table, written=n, work=dot)
+        if needs.weight:
+            found = outputs if self.mode == "max" else self.bags
+            read = read + self.bags + found + (n if self.weighted else 0)
+            cost += BackwardCost(read=read, written=self.table, work=self._work())
+        return cost
+
+    def _work(self) -> Work:
+        if self.mode == "max":
+            return Work(adds=self.bags * self.features)
+        n = self.indices * self.features
+        return Work(adds=n, multiplies=n if self.scaled else 0, divides=n if self.mode == "mean" else 0)
+
+    def _saved(self) -> tuple[Saved, ...]:
+        # The bags of the indices are found with one place to spare, the sizes with as many as there are offsets.
+        return (
+            Saved("input 0" if self.weighted or not self.makes_offsets else "input", self.indices, 8),
+            Saved("offsets" if self.makes_offsets else "input 1", self.offsets, 8),
+            *((Saved("bag of each index", self.indices + 1, 8),) if self.finds_bags else ()),
+            Saved("bag sizes", self.offsets, 8),
+            Saved("greatest", self.bags * self.features if self.mode == "max" else self.bags, 8),
+            *((Saved("input 1" if self.makes_offsets else "input 2", self.indices),) if self.weighted else ()),
+        )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
-from costmodel.formulas._arguments import as_shape, public, require
+from costmodel.formulas._arguments import as_shape, lesser, public, require
 from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.gradient import BackwardCost, Needs, Saved
@@ -81,6 +82,10 @@ def bilinear(
     params = in1 in2 out + out if bias
     macs = rows out in2 (in1 + 1); complex-valued: each is 4
     memory_access = x1 + x2 + w + b + y
+    backward, with M = rows in1 in2 out and g the gradient of y: M macs for each of three gradients, each a product of
+    the other three tensors; x1: g A first, M multiplies, then (out - 1) rows in1 adds; x2: x1 A times g, rows in2 out
+    multiplies, (out - 1) rows in2 adds; A: x1 g first, rows in1 out multiplies; b: (rows - 1) out adds
+    saved: x2 for the gradient of x1, x1 for that of x2, both for that of A
 
     Shapes: x1 (*rows, in1), x2 (*rows, in2), w (out, in1, in2), y (*rows, out).
     Source: torch.nn.Bilinear.
@@ -105,7 +110,29 @@ def bilinear(
         ),
         params=weights + biases,
         activations=outputs,
+        gradient=partial(_bilinear_backward, count, in1_features, in2_features, out_features, bias, complex_valued),
     )
+
+
+def _bilinear_backward(
+    rows: Count, n1: Count, n2: Count, out: Count, has_bias: bool, complex_valued: bool, needs: Needs
+) -> BackwardCost:
+    x1, x2, g, w = rows * n1, rows * n2, rows * out, n1 * n2 * out
+    kept1, kept2 = Saved("input 0", x1), Saved("input 1", x2)
+    macs = Work(macs=rows * w)
+    cost = BackwardCost()
+    if needs.input(0):
+        work = macs + Work(multiplies=rows * w, adds=x1 * (out - 1))
+        cost += BackwardCost(read=g + w + x2, written=x1, work=work, saved=(kept2,))
+    if needs.weight:
+        work = macs + Work(multiplies=x1 * out)
+        cost += BackwardCost(read=x1 + g + x2, written=w, work=work, saved=(kept1, kept2))
+    if needs.input(1):
+        work = macs + Work(multiplies=x2 * out, adds=x2 * (out - 1))
+        cost += BackwardCost(read=x1 + w + g, written=x2, work=work, saved=(kept1,))
+    if has_bias and needs.bias:
+        cost += BackwardCost(read=g, written=out, work=Work(adds=g - out))
+    return replace(cost, work=on_numbers(cost.work, complex_valued=complex_valued))
 
 
 @public
@@ -117,6 +144,9 @@ def matmul(
     macs = batch m n k
     flops = 2 macs + batch m n if something is added; complex-valued: each mac is 4, each add 2
     memory_access = batch (m k + k n + m n) + added
+    backward, with g the gradient of y: as many macs each for g b^T (of a) and a^T g (of b); of what is added, where it
+    has fewer elements than y, the sum: batch m n - added adds
+    saved: b for the gradient of a, a for that of b
 
     Shapes: a (*batch, m, k), b (*batch, k, n), y (*batch, m, n).
     Source: the definition.
@@ -138,4 +168,21 @@ def matmul(
             complex_valued=complex_valued,
         ),
         activations=outputs,
+        gradient=partial(_matmul_backward, count * m * k, count * k * n, outputs, k, added, complex_valued),
     )
+
+
+def _matmul_backward(
+    a: Count, b: Count, y: Count, k: Count, added: Count, complex_valued: bool, needs: Needs
+) -> BackwardCost:
+    cost = BackwardCost()
+    product = on_numbers(Work(macs=y * k), complex_valued=complex_valued)
+    if needs.input(0):
+        cost += BackwardCost(read=y + b, written=a, work=product, saved=(Saved("input 1", b),))
+    if needs.input(1):
+        cost += BackwardCost(read=a + y, written=b, work=product, saved=(Saved("input 0", a),))
+    if not (isinstance(added, int) and added == 0) and needs.input(2):
+        summed = lesser(y - added, 1)  # 0 where what is added has the shape of y
+        adds = on_numbers(Work(adds=y - added), complex_valued=complex_valued)
+        cost += BackwardCost(read=summed * y, written=summed * added, work=adds)
+    return cost

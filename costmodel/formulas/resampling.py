@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod as int_prod
 
 from costmodel.formulas._arguments import per_axis, public, require, require_divisible, require_one_of, spatial
+from costmodel.formulas._convolution_gradient import padding_backward
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.elementwise import pointwise_kernel
+from costmodel.formulas.gradient import BackwardCost, of_input
 from costmodel.quantities import Count, Work, prod
 
 TAPS_PER_AXIS = {"nearest": 1, "linear": 2, "bilinear": 2, "trilinear": 2, "bicubic": 4}
+PADDING_MODES = ("constant", "reflect", "replicate", "circular")
 _AXES = {"linear": 1, "bilinear": 2, "trilinear": 3, "bicubic": 2}
 
 
@@ -29,6 +33,9 @@ def upsample(
     flops = outputs (2 t - 1): t multiplies and t - 1 adds; t = 2 linear, 4 bilinear, 8 trilinear, 16 bicubic
     flops = 0 for nearest
     memory_access = x + y
+    backward: each gradient is added to its t neighbours, weighted: t adds and t multiplies, none of these for nearest;
+    y read, x written
+    saved: nothing
 
     The weights of the taps are separable, and made once.
     Source: Keys 1981 (cubic convolution); torch.nn.Upsample.
@@ -47,12 +54,22 @@ def upsample(
     if output_size is None:
         output_size = tuple(n * f for n, f in zip(size, per_axis(factor, axes=axes, name="factor"), strict=True))
     taps = int_prod([TAPS_PER_AXIS[mode]] * axes)
+    weighted = 0 if mode == "nearest" else taps
+    x, y = (batch * channels * prod(s) for s in (size, output_size))
+    given_back = BackwardCost(read=y, written=x, work=Work(multiplies=weighted, adds=taps).times(y))
     return pointwise_kernel(
         "resample",
         (batch, channels, *output_size),
-        per_element=Work() if mode == "nearest" else Work(multiplies=taps, adds=taps - 1),
-        reads=batch * channels * prod(size),
+        per_element=Work(multiplies=weighted, adds=taps - 1),
+        reads=x,
+        gradient=partial(of_input, given_back),
     )
+
+
+def _moved(shape: Sequence[Count]) -> LayerCost:
+    """A copy of all elements to other places; the gradient is copied back."""
+    n = prod(shape)
+    return pointwise_kernel("resample", shape, reads=n, gradient=partial(of_input, BackwardCost(read=n, written=n)))
 
 
 @public
@@ -61,6 +78,8 @@ def pixel_shuffle(*, channels: Count, size: Sequence[Count], factor: Count, batc
 
     flops = 0
     memory_access = 2 batch channels prod(size)
+    backward: the other way round, in one copy
+    saved: nothing
 
     Source: Shi et al., arXiv:1609.05158, section 2.2, eq. 4.
 
@@ -71,7 +90,7 @@ def pixel_shuffle(*, channels: Count, size: Sequence[Count], factor: Count, batc
     require_divisible(channels=channels, by="factor**2", divisor=factor * factor)
     height, width = spatial(size)
     shape = (batch, channels // (factor * factor), height * factor, width * factor)
-    return pointwise_kernel("resample", shape, reads=prod(shape))
+    return _moved(shape)
 
 
 @public
@@ -80,6 +99,8 @@ def pixel_unshuffle(*, channels: Count, size: Sequence[Count], factor: Count, ba
 
     flops = 0
     memory_access = 2 batch channels prod(size)
+    backward: the other way round, in one copy
+    saved: nothing
 
     Source: torch.nn.PixelUnshuffle; Shi et al., arXiv:1609.05158.
 
@@ -90,7 +111,7 @@ def pixel_unshuffle(*, channels: Count, size: Sequence[Count], factor: Count, ba
     require(channels=channels, factor=factor, batch=batch)
     require_divisible(height=height, width=width, by="factor", divisor=factor)
     shape = (batch, channels * factor * factor, height // factor, width // factor)
-    return pointwise_kernel("resample", shape, reads=prod(shape))
+    return _moved(shape)
 
 
 @public
@@ -99,6 +120,8 @@ def channel_shuffle(*, channels: Count, size: Sequence[Count], groups: Count, ba
 
     flops = 0
     memory_access = 2 batch channels prod(size)
+    backward: the other way round, in one copy
+    saved: nothing
 
     Source: Zhang et al., ShuffleNet, arXiv:1707.01083, section 3.1.
 
@@ -108,15 +131,26 @@ def channel_shuffle(*, channels: Count, size: Sequence[Count], groups: Count, ba
     require(channels=channels, groups=groups, batch=batch)
     require_divisible(channels=channels, by="groups", divisor=groups)
     shape = (batch, channels, *size)
-    return pointwise_kernel("resample", shape, reads=prod(shape))
+    return _moved(shape)
 
 
 @public
-def pad(*, channels: Count, size: Sequence[Count], before: Count = 0, after: Count = 0, batch: Count = 1) -> LayerCost:
+def pad(
+    *,
+    channels: Count,
+    size: Sequence[Count],
+    before: Count = 0,
+    after: Count = 0,
+    batch: Count = 1,
+    mode: str = "constant",
+) -> LayerCost:
     """Padding as a kernel of its own, ``before`` and ``after`` each axis (one count, or one per axis).
 
     flops = 0
     memory_access = x + y
+    backward: of a constant, cropped, y read and x written; reflected or replicated, also y adds; circular, which is
+    copies of slices, that many copies back (see padding_backward)
+    saved: x, reflected or replicated; else nothing
 
     Source: torch.nn.functional.pad.
 
@@ -124,8 +158,12 @@ def pad(*, channels: Count, size: Sequence[Count], before: Count = 0, after: Cou
     (1, 3, 225, 225)
     """
     require(channels=channels, batch=batch)
+    require_one_of(mode=mode, choices=PADDING_MODES)
     size = spatial(size)
     befores = per_axis(before, axes=len(size), name="before")
     afters = per_axis(after, axes=len(size), name="after")
     out = tuple(b + n + a for b, n, a in zip(befores, size, afters, strict=True))
-    return pointwise_kernel("resample", (batch, channels, *out), reads=batch * channels * prod(size))
+    gradient = partial(
+        of_input, padding_backward(batch * channels, size, tuple(zip(befores, afters, strict=True)), mode)
+    )
+    return pointwise_kernel("resample", (batch, channels, *out), reads=batch * channels * prod(size), gradient=gradient)

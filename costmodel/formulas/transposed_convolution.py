@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from costmodel.formulas._arguments import per_axis, public, require, require_divisible, spatial
 from costmodel.formulas._complex_numbers import on_numbers
+from costmodel.formulas._convolution_gradient import ConvolutionKernel, convolution_backward
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.geometry import conv_transpose_output_size, taps_inside
+from costmodel.formulas.gradient import NOTHING, Saved
 from costmodel.quantities import Count, Work, prod
 
 
@@ -33,6 +36,8 @@ def conv_transpose(
     macs = batch prod(size) c_in (c_out / groups) prod(kernel), the input's size
     flops = 2 macs + output elements if bias; complex-valued: each mac is 4, each add 2
     memory_access = x + w + b + y
+    backward: as of a convolution, as many macs each for the gradients of x and w; b: output elements - c_out adds
+    saved: x
 
     Shapes: x (batch, c_in, *size), w (c_in, c_out / groups, *kernel), y (batch, c_out, *out).
     ``work.macs_on_padding`` counts the products that land in the cropped border; it needs the kernel as an int.
@@ -67,16 +72,18 @@ def conv_transpose(
             for n, k, s, p, d, o in zip(size, kernel, strides, paddings, dilations, out, strict=True)
         )
         cropped = batch * c_in * (c_out // groups) * (prod(size) * prod(kernel) - kept)
+    inputs = batch * c_in * prod(size)
+    product = Work(macs=batch * prod(size) * filters, macs_on_padding=cropped)
+    whole = ConvolutionKernel(x=inputs, w=filters, b=biases, y=outputs, product=product)
+    gradient = partial(convolution_backward, whole, NOTHING, (Saved("input", inputs),))
     return LayerCost(
         kind="transposed conv",
         output_shape=(batch, c_out, *out),
         output_size=out,
-        read=batch * c_in * prod(size) + filters + biases,
+        read=inputs + filters + biases,
         written=outputs,
-        work=on_numbers(
-            Work(macs=batch * prod(size) * filters, adds=outputs if bias else 0, macs_on_padding=cropped),
-            complex_valued=complex_valued,
-        ),
+        work=on_numbers(product + Work(adds=outputs if bias else 0), complex_valued=complex_valued),
         params=filters + biases,
         activations=outputs,
+        gradient=None if complex_valued else gradient,
     )

@@ -1,0 +1,77 @@
+"""The gradients of convolutions and of the padding before them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from costmodel.formulas._arguments import lesser
+from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
+from costmodel.quantities import Count, Work, prod
+
+INSIDE = ("reflect", "replicate")
+"""Modes of padding with what is inside that have a kernel of their own; circular padding is copies of slices."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvolutionKernel:
+    """What the kernel of a convolution, transposed or not, reads and writes, in elements, and its products."""
+
+    x: Count
+    w: Count
+    b: Count
+    y: Count
+    product: Work
+    """Its multiply-accumulates; the gradient of x takes as many, and so does that of w."""
+
+
+def convolution_backward(
+    forward: ConvolutionKernel, padding: BackwardCost, saved: tuple[Saved, ...], needs: Needs
+) -> BackwardCost:
+    """All gradients that are asked for by one kernel, and that of the padding before it.
+
+    The forward keeps its input for each of the three, for they are one kernel's.
+    """
+    of_bias = needs.bias and not (isinstance(forward.b, int) and forward.b == 0)
+    if not (needs.any_input or needs.weight or of_bias):
+        return NOTHING
+    cost = BackwardCost(read=forward.y, saved=saved)
+    if needs.any_input:
+        cost += BackwardCost(read=forward.w, written=forward.x, work=forward.product) + padding
+    if needs.weight:
+        cost += BackwardCost(read=forward.x, written=forward.w, work=forward.product)
+    if of_bias:
+        cost += BackwardCost(written=forward.b, work=Work(adds=forward.y - forward.b))
+    return cost
+
+
+def kept(name: str, elements: Count) -> tuple[Saved, ...]:
+    """A tensor that is kept, or nothing where it has no elements."""
+    return () if isinstance(elements, int) and elements == 0 else (Saved(name, elements),)
+
+
+def padding_backward(
+    leading: Count, size: tuple[Count, ...], sides: tuple[tuple[Count, Count], ...], mode: str
+) -> BackwardCost:
+    """The gradient of padding ``leading`` maps of this size by (before, after) on each axis.
+
+    Of zeros: cropped. Of what is inside, by reflection or replication: each gradient is added to the element that it
+    was copied from; the input is kept. Of circular padding, which writes the middle, and then each side that has a
+    width: what arrives is copied, and for each side again; the side is copied out, a zero of its size made and copied
+    into the whole, and its gradient written into a whole of zeros; last the middle, sliced from each axis in turn.
+    """
+    padded_size = tuple(before + n + after for n, (before, after) in zip(size, sides, strict=True))
+    x, padded = leading * prod(size), leading * prod(padded_size)
+    if mode == "circular":
+        copies, slabs = 1, 0 * x
+        for extent, widths in zip(padded_size, sides, strict=True):
+            for width in widths:
+                copies = copies + lesser(width, 1)
+                slabs = slabs + padded // extent * width
+        whole = copies * padded
+        return BackwardCost(
+            read=whole + 3 * slabs + (1 + len(size)) * x,
+            written=whole + 3 * slabs + (copies - 1) * padded + (1 + len(size)) * x,
+        )
+    if mode in INSIDE:
+        return BackwardCost(read=padded, written=x, work=Work(adds=padded), saved=kept("input", x))
+    return BackwardCost(read=padded, written=x)
