@@ -120,7 +120,7 @@ OWN: dict[str, dict[str, Any]] = {
     "quantised_conv_transpose": {"how": "static"},
     **{key: {"how": "dynamic"} for key in ("quantised_lstm", "quantised_gru", "quantised_cell")},
     "lp_pool": {"norm_type": 2},  # Euclid's
-    "pad": {"before": 0, "after": 0},
+    "pad": {"before": 0, "after": 0, "mode": "constant"},  # the mode: torch.nn.functional.pad
     # Sandler et al., MobileNetV2, arXiv:1801.04381: t = 6, and ReLU6.
     "inverted_residual": {"expansion": 6, "kernel": 3, "activation": "relu6"},
     "grouped_bottleneck": {"cardinality": 32, "group_width": 4},  # Xie et al., arXiv:1611.05431: 32x4d
