@@ -162,10 +162,11 @@ def _fuse(pricing: Pricing) -> tuple[tuple[Kernel, ...], tuple[Traffic, ...], tu
 
 
 def _reads(op: PricedOp) -> Iterator[TensorSpec]:
-    """The tensors whose values an op reads: all but a destination that it overwrites."""
+    """The tensors whose values an op reads: all but destinations that it overwrites."""
     tensors = unique(t for _, t in op.call.tensors())
-    if op.call.inplace and op.rule is not None and op.traffic.read == sum(t.distinct for t in tensors[1:]):
-        tensors = tensors[1:]
+    if op.call.inplace and op.rule is not None:
+        others = tensors[len(op.call.outputs) :]
+        tensors = others if op.traffic.read == sum(t.distinct for t in others) else tensors
     yield from tensors
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from costmodel.access import AccessMap, Affine, All
@@ -13,7 +13,7 @@ from costmodel.ops.complex_numbers import ABSOLUTE, Arithmetic, by_parts, functi
 from costmodel.ops.elementwise import floating, magnitude, promoted
 from costmodel.ops.movement import in_memory_format
 from costmodel.ops.reduction import complex_norm_work, norm_work
-from costmodel.ops.rule import Example, Outputs, Rule, Torch, always, example, moved, no_temporaries, register
+from costmodel.ops.rule import Example, Outputs, Rule, always, example, moved, no_temporaries, register
 from costmodel.quantities import Traffic, Work
 
 _X, _Y = TensorSpec((2, 3)), TensorSpec((4,))
@@ -45,6 +45,11 @@ def _one(args: Arguments) -> TensorSpec:
 
 def _outputs(one: Callable[[Arguments], TensorSpec]) -> Callable[[Arguments], Outputs]:
     return lambda args: tuple(one(each) for each in of_each(args))
+
+
+def _itself(args: Arguments) -> Outputs:
+    """What an op in place writes into."""
+    return tuple(args["self"])
 
 
 def _in_place(call: OpCall) -> bool:
@@ -156,9 +161,9 @@ def _as_stored(args: Arguments) -> TensorSpec:
     return _like_self(args) if 0 in own.full_strides else own
 
 
-def _largest_copy(args: Arguments) -> list[TensorSpec]:
+def largest_copy(tensors: Iterable[TensorSpec]) -> list[TensorSpec]:
     """One after the other, tensors that are not contiguous are copied."""
-    copies = [TensorSpec(t.shape, t.dtype) for t in args["self"] if not t.is_contiguous]
+    copies = [TensorSpec(t.shape, t.dtype) for t in tensors if not t.is_contiguous]
     return [max(copies, key=lambda t: t.nbytes)] if copies else []
 
 
@@ -186,7 +191,7 @@ def _foreach(
     else:
         arithmetic = Arithmetic(_total(work), _total(of_complex))
 
-    def rule(target: str, outputs: Callable[[Arguments], Outputs] | Torch) -> Rule:
+    def rule(target: str, outputs: Callable[[Arguments], Outputs]) -> Rule:
         return Rule(
             targets=(target,), kind=always("other"), outputs=outputs, work=arithmetic, traffic=_traffic(overwrites),
             access=_access, temporaries=temporaries, fusible=True, free_because=None, examples=(case,),
@@ -195,7 +200,7 @@ def _foreach(
 
     rules = [rule(f"aten._foreach_{name}.{overload}", _outputs(one))]
     if in_place:
-        rules.append(rule(f"aten._foreach_{name}_.{overload}", Torch.META))
+        rules.append(rule(f"aten._foreach_{name}_.{overload}", _itself))
     return rules
 
 
@@ -261,7 +266,9 @@ def _all() -> Iterator[Rule]:
     ):  # fmt: skip
         yield from _foreach("lerp", overload, _per_element(adds=2, multiplies=1), case, _like_self)
     yield from _foreach("norm", "Scalar", _norm, _UNARY, _one, in_place=False, of_complex=_complex_norm)
-    yield from _foreach("max", "default", _greatest, _UNARY, _one, in_place=False, temporaries=_largest_copy)
+    yield from _foreach(
+        "max", "default", _greatest, _UNARY, _one, in_place=False, temporaries=lambda args: largest_copy(args["self"])
+    )
     yield from _foreach("powsum", "Scalar", _power_sum, _UNARY, _one, in_place=False, of_complex=_complex_power_sum)
     yield from _foreach("clone", "default", _per_element(), _UNARY, _cloned, in_place=False)
     yield from _foreach("copy", "default", _per_element(), example(_LIST, _OTHER), _as_stored, overwrites=True)

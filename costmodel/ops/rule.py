@@ -50,6 +50,8 @@ class Rule:
     """The category, one of ``costmodel.ops.KINDS``."""
     outputs: Callable[[Arguments], Outputs | Gradients] | Torch
     """Shapes, dtypes and strides of what it returns (not called for in-place ops, which return their first argument).
+    Of an op that writes into lists and returns nothing: those of its arguments that it writes into; ``META``: of all
+    lists that its schema says are written.
     It raises ``NeedsValuesError`` where they depend on values, ``ValueError`` where the arguments do not fit."""
     work: Callable[[OpCall], Work]
     """Arithmetic, a number being one whatever its dtype: with complex numbers it is counted by parts, unless this is an

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 
-from costmodel.graph import tensors_in
+from costmodel.graph import Arguments, TensorSpec, tensors_in
 from costmodel.ops import RULES
 from costmodel.ops.defaults import default_float
 from costmodel.torch_private import OpOverload
@@ -119,6 +119,23 @@ class Written(CachedOutput):
         log = table.log
         log.events.append((self, given, named, (given[0],), log.module))
         return None if self.returns_nothing else args[0]
+
+
+@dataclass(slots=True, eq=False)
+class WrittenLists(CachedOutput):
+    """Of an op that writes into lists of tensors, which have no values."""
+
+    inplace: ClassVar[bool] = True
+    temporaries: tuple[TensorMeta, ...]
+    written: Callable[[Arguments], tuple[TensorSpec, ...]]
+
+    def answer(self, table: TensorTable, invocation: Invocation) -> Any:
+        """Nothing."""
+        _, _, _, given, named = invocation
+        for meta in self.temporaries:
+            table.record_temporary(meta)
+        log = table.log
+        log.events.append((self, given, named, self.written(self.bind(given, named)), log.module))
 
 
 @dataclass(slots=True, eq=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -40,14 +41,29 @@ class Executor(ABC):
         self.table = table
         self.model_device = model_device
         """The type of device that the model takes its inputs on, wherever the trace has them."""
+        self._saved: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        """Storages from before the first op that were written into, and what they held."""
 
     @abstractmethod
     def answer(self, plan: Plan, how: How, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
         """The answer to a call, whose arguments by name are ``bound``."""
 
-    @abstractmethod
     def close(self) -> None:
-        """Lets go of every tensor."""
+        """Lets go of every tensor, and restores values that may be the user's."""
+        for storage, before in self._saved.values():
+            if storage.nbytes() != before.nbytes():  # an op has resized it
+                storage.resize_(before.nbytes())
+            storage.copy_(before)
+        self._saved.clear()
+
+    def save(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Saves what tensors hold that an op is about to write into, where they are from before the first op."""
+        for tensor in tensors:
+            spec = self.table.spec(tensor)
+            if self.table.log.allocated_at[spec.storage] < 0 and spec.storage not in self._saved:
+                with suppress(RuntimeError):  # sparse tensors, and those made of others, have no storage of their own
+                    storage = tensor.untyped_storage()
+                    self._saved[spec.storage] = storage, storage.clone()
 
     def temporaries(self, plan: Plan, bound: Arguments) -> tuple[TensorMeta, ...]:
         """What the op allocates and frees before it returns."""

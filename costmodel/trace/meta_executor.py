@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +11,16 @@ import torch
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, TensorSpec, tensors_in
 from costmodel.ops import Torch
-from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, Identity, NewTensor, NewTensors, View, Written
+from costmodel.trace.dispatch_cache import (
+    CachedOutput,
+    Dispatch,
+    Identity,
+    NewTensor,
+    NewTensors,
+    View,
+    Written,
+    WrittenLists,
+)
 from costmodel.trace.executor import Direct, Executor, leaves, map_leaves
 from costmodel.trace.plan import How, Plan
 from costmodel.trace.specs import CPU, META, empty_meta
@@ -48,6 +57,8 @@ class MetaExecutor(Executor):
                 return View(plan.op, plan.bind)
             case How.INPLACE:
                 return self._write(plan, call, bound)
+            case How.INPLACE_LISTS:
+                return self._write_lists(plan, call, bound)
             case How.IDENTITY:
                 return Identity(plan.op, plan.bind)
             case How.VALUE:
@@ -60,8 +71,9 @@ class MetaExecutor(Executor):
                 raise AssertionError(how)
 
     def close(self) -> None:
-        """Lets go of every tensor."""
+        """Lets go of every tensor, and restores values that may be the user's."""
         self._on_meta.clear()
+        super().close()
 
     def _by_rule(self, plan: Plan, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
         assert plan.rule is not None
@@ -119,12 +131,27 @@ class MetaExecutor(Executor):
         returns_nothing = plan.signature.returns_nothing
         if lies_on_meta(spec):
             return Written(plan.op, plan.bind, self.temporaries(plan, bound), returns_nothing)
-        if self._is_own(spec) and self._is_constant(call, bound):
-            call.func(*call.args, **call.kwargs)
-        else:
-            self._stale.add(spec.storage)
+        self._carry_out(call, bound, call.args[:1])
         self.record_temporaries(plan, bound)
         return Direct(None if returns_nothing else call.args[0], (spec,), inplace=True)
+
+    def _write_lists(self, plan: Plan, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
+        """Likewise."""
+        specs = plan.written(bound)
+        if all(map(lies_on_meta, specs)):
+            return WrittenLists(plan.op, plan.bind, self.temporaries(plan, bound), plan.written)
+        self._carry_out(call, bound, leaves(plan.signature.written(call.args, call.kwargs)))
+        self.record_temporaries(plan, bound)
+        return Direct(None, specs, inplace=True)
+
+    def _carry_out(self, call: Dispatch, bound: Arguments, written: Iterable[torch.Tensor]) -> None:
+        tensors = list(written)
+        specs = list(map(self.table.spec, tensors))
+        if all(map(self._is_own, specs)) and self._is_constant(call, bound):
+            self.save(tensors)
+            call.func(*call.args, **call.kwargs)
+        else:
+            self._stale.update(spec.storage for spec in specs)
 
     def _by_kernel(self, plan: Plan, call: Dispatch, bound: Arguments) -> Direct:
         func, args, kwargs = call.func, call.args, call.kwargs
@@ -133,6 +160,7 @@ class MetaExecutor(Executor):
             self.observe(plan, call, bound)
             if self._is_placed_on_meta(call):  # by a model on meta: on another device, what it makes has values
                 kwargs = {**kwargs, "device": CPU}
+            self.save(leaves(plan.signature.written(args, kwargs)))
             result = func(*args, **kwargs)
         else:
             if not _DATA_DEPENDENT.isdisjoint(func.tags):
@@ -156,8 +184,9 @@ class MetaExecutor(Executor):
         return Direct(call.func(*call.args, **call.kwargs), ())
 
     def _is_own(self, spec: TensorSpec) -> bool:
-        """Whether the tensor is of this trace alone: an op has made it, or it is a copy of what the user gave."""
-        return self.table.log.allocated_at[spec.storage] >= 0 or spec.storage in self.table.copied_inputs
+        """Whether the tensor is of this trace alone: an op has made it, torch has, or it copies what the user gave."""
+        table, storage = self.table, spec.storage
+        return table.log.allocated_at[storage] >= 0 or storage in table.lifted or storage in table.copied_inputs
 
     def _is_constant(self, call: Dispatch, bound: Arguments) -> bool:
         """Whether all inputs are real, small and up to date, so that the op may be computed."""

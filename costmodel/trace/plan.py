@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from costmodel.graph import Arguments, TensorSpec
+from costmodel.graph import Arguments, TensorSpec, tensors_in
 from costmodel.ops import COMPOSITES, RULES, Composite, Rule, Torch, find, find_sparse
 from costmodel.ops.movement import TO
 from costmodel.ops.rule import no_temporaries
@@ -30,6 +30,8 @@ class How(Enum):
     """By torch's view kernel."""
     INPLACE = auto()
     """Its first argument, which it writes."""
+    INPLACE_LISTS = auto()
+    """Nothing: it writes into the tensors of its first list, and may into those of others."""
     RESIZE = auto()
     """Its first argument, whose memory it changes."""
     KERNEL = auto()
@@ -69,6 +71,12 @@ class Plan:
     def allocates_unused(self) -> bool:
         """Whether further outputs of the core op are allocated, which a composite op does not return."""
         return self.composite is None or self.composite.temporaries is None
+
+    def written(self, bound: Arguments) -> tuple[TensorSpec, ...]:
+        """What an op that writes into lists writes into."""
+        if self.rule is not None and callable(self.rule.outputs):
+            return tuple(tensors_in(self.rule.outputs(bound)))
+        return tuple(tensors_in([bound[name] for name in self.signature.written_names()]))
 
     @property
     def bind(self) -> Bind:
@@ -148,7 +156,7 @@ def _by_rule(rule: Rule, sig: Signature) -> How:
         return How.VALUE
     if rule.outputs is Torch.RESIZED:
         return How.RESIZE
-    return How.INPLACE if sig.is_inplace else How.RULE
+    return _in_place(sig) or How.RULE
 
 
 def _by_torch(func: OpOverload, sig: Signature) -> How:
@@ -158,7 +166,11 @@ def _by_torch(func: OpOverload, sig: Signature) -> How:
         return How.KERNEL
     if sig.is_view:
         return How.VIEW
-    return How.INPLACE if sig.is_inplace else How.KERNEL
+    return _in_place(sig) or How.KERNEL
+
+
+def _in_place(sig: Signature) -> How | None:
+    return How.INPLACE if sig.is_inplace else How.INPLACE_LISTS if sig.writes_lists else None
 
 
 def _without_out(func: OpOverload, sig: Signature) -> str:

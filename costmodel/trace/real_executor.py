@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -25,11 +23,6 @@ class RealExecutor(Executor):
 
     is_real = True
 
-    def __init__(self, table: TensorTable, model_device: str) -> None:
-        super().__init__(table, model_device)
-        self._saved: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
-        """Storages from before the first op that the model wrote into, and what they held."""
-
     def answer(self, plan: Plan, how: How, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
         """The answer to a call."""
         match how:
@@ -38,10 +31,15 @@ class RealExecutor(Executor):
             case How.VIEW:
                 return View(plan.op, plan.bind)
             case How.INPLACE:
-                self._save(call.args[:1])
+                self.save(call.args[:1])
                 self.record_temporaries(plan, bound)
                 call.func(*call.args, **call.kwargs)
                 return Direct(None if plan.signature.returns_nothing else call.args[0], (call.given[0],), inplace=True)
+            case How.INPLACE_LISTS:
+                self.save(leaves(plan.signature.written(call.args, call.kwargs)))
+                self.record_temporaries(plan, bound)
+                call.func(*call.args, **call.kwargs)
+                return Direct(None, plan.written(bound), inplace=True)
             case How.VALUE:
                 return Direct(call.func(*call.args, **call.kwargs), ())
             case How.RULE:
@@ -51,18 +49,10 @@ class RealExecutor(Executor):
                 return Identity(plan.op, plan.bind) if copy is None else self._run(plan, copy, bound)
             case _:
                 self.observe(plan, call, bound)
-                self._save(leaves(plan.signature.written(call.args, call.kwargs)))
+                self.save(leaves(plan.signature.written(call.args, call.kwargs)))
                 self.record_temporaries(plan, bound)
                 result = call.func(*call.args, **call.kwargs)
                 return Direct(result, self.table.adopt(result))
-
-    def close(self) -> None:
-        """Lets go of every tensor, and restores values that are the user's."""
-        for storage, before in self._saved.values():
-            if storage.nbytes() != before.nbytes():  # an op has resized it
-                storage.resize_(before.nbytes())
-            storage.copy_(before)
-        self._saved.clear()
 
     def _run(self, plan: Plan, call: Dispatch, bound: Arguments) -> Direct:
         """Outputs that only the rule knows of are recorded as it says."""
@@ -70,7 +60,7 @@ class RealExecutor(Executor):
         self.observe(plan, call, bound)
         self.record_temporaries(plan, bound)
         if "running_mean" in bound:  # a norm may write its statistics, and its schema does not say so
-            self._save(leaves(call.args[1:]))
+            self.save(leaves(call.args[1:]))
         result = call.func(*call.args, **call.kwargs)
         outputs = table.adopt(result)
         if plan.composite is not None and plan.rule is not None and not isinstance(plan.rule.outputs, Torch):
@@ -79,15 +69,6 @@ class RealExecutor(Executor):
             metas = tuple([meta_with_template(spec) for spec in unused if spec is not None])
             outputs = (*outputs, *table.record_unused(metas, plan.allocates_unused))
         return Direct(result, outputs)
-
-    def _save(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Saves what tensors hold that an op is about to write into, where they are from before the first op."""
-        for tensor in tensors:
-            spec = self.table.spec(tensor)
-            if self.table.log.allocated_at[spec.storage] < 0 and spec.storage not in self._saved:
-                with suppress(RuntimeError):  # sparse tensors, and those made of others, have no storage of their own
-                    storage = tensor.untyped_storage()
-                    self._saved[spec.storage] = storage, storage.clone()
 
 
 def clone_buffers(model: nn.Module, table: TensorTable) -> None:

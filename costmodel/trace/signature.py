@@ -55,7 +55,9 @@ class Signature:
         self._enumerations = tuple(n for n in types if n.endswith("dtype") or n == "memory_format")
         self._omitted = tuple(_OMITTED & types.keys())
         first = arguments[0].alias_info if arguments else None
-        self.is_inplace = first is not None and first.is_write and str(arguments[0].type) == "Tensor"
+        written = str(arguments[0].type) if first is not None and first.is_write else ""
+        self.is_inplace = written == "Tensor"
+        self.writes_lists = written == "List[Tensor]" and not schema.returns
         self.returns_nothing = not schema.returns
         self.returns_list = any(str(r.type).startswith("List") for r in schema.returns)
         self.is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
@@ -106,6 +108,10 @@ class Signature:
         for name in self._omitted:
             del bound[name]
         return bound
+
+    def written_names(self) -> tuple[str, ...]:
+        """The names of the arguments that the op writes into."""
+        return tuple(name for _, name in self._written)
 
     def written(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """The arguments that the op writes into."""

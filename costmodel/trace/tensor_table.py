@@ -61,6 +61,8 @@ class TensorTable:
         """Whether parameters or buffers have no shape yet."""
         self.copied_inputs: set[int] = set()
         """Storages of inputs with values: copies of what the user gave."""
+        self.lifted: set[int] = set()
+        """Storages of tensors that torch has made of Python's numbers, such as an optimizer's counters of its steps."""
         self._held: dict[int, Any] = {}
         """Tensors and packed weights from outside, held so that nothing else takes their place in memory before the
         trace ends."""
@@ -104,6 +106,8 @@ class TensorTable:
             spec = _spec_with_role(tensor, role)
             self.log.add_storage(spec, -1)
             self.log.first_seen_at[spec.storage] = len(self.log.events)
+            if is_lifted:
+                self.lifted.add(spec.storage)
             if is_made_elsewhere(tensor, self.modules, is_lifted=is_lifted):
                 self.log.add_note(note_on(tensor))
             self._watch(tensor, spec)

@@ -11,7 +11,7 @@ import torch
 from torch._ops import OpOverload
 
 from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides
-from costmodel.ops import layout
+from costmodel.ops import RULES, layout
 from costmodel.ops.rule import Example
 
 OMITTED = ("device", "layout", "pin_memory", "generator")
@@ -156,10 +156,14 @@ class RealCall:
         """What a rule's ``work``, ``traffic``, ``kind`` and ``window`` are given."""
         args = self.arguments()
         first = next(iter(args.values()))
-        # An op that writes into a list of tensors returns nothing.
-        specs = (first,) if self.is_inplace and type(first) is TensorSpec else tuple(map(spec_of, outputs))
         namespace, _, rest = self.op.name().partition("::")
         name = f"{namespace}.{rest}" if "." in rest else f"{namespace}.{rest}.default"
+        if not self.is_inplace:
+            specs = tuple(map(spec_of, outputs))
+        elif type(first) is TensorSpec:
+            specs = (first,)
+        else:  # an op that writes into lists of tensors returns nothing, and its rule says which of its arguments
+            specs = tuple(RULES[name].outputs(args))  # type: ignore[operator, arg-type]
         return OpCall(name, args, specs, inplace=self.is_inplace)
 
 

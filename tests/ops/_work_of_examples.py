@@ -217,6 +217,16 @@ _NORMS = {
     "allclose": (W(adds=48, multiplies=24, compares=24),
                  W(adds=6 * (2 + 1 + 1 + 1), multiplies=6 * (2 + 2 + 1), compares=6, transcendentals=12)),
     "linalg_cross": W(multiplies=2 * 6, adds=2 * 3),
+    # Of 10 elements, a weight decay of 0.5 being 1 mul + 1 add, or of AdamW 1 mul; every factor is 0.5.
+    **dict.fromkeys(("_fused_sgd_", "_fused_sgd_.tensor_lr"), W(multiplies=10 * (1 + 2 + 1), adds=10 * (1 + 1 + 1))),
+    **dict.fromkeys(("_fused_adam_", "_fused_adam_.tensor_lr"),
+                    W(multiplies=10 * (1 + 1 + 3 + 1), adds=10 * (1 + 2 + 1 + 1 + 1), compares=10, transcendentals=10,
+                      divides=20)),
+    **dict.fromkeys(("_fused_adamw_", "_fused_adamw_.tensor_lr"),
+                    W(multiplies=10 * (1 + 1 + 3 + 1), adds=10 * (2 + 1 + 1 + 1), compares=10, transcendentals=10,
+                      divides=20)),
+    **dict.fromkeys(("_fused_adagrad_", "_fused_adagrad_.tensor_lr"),
+                    W(multiplies=10 * (1 + 1 + 1), adds=10 * (1 + 1 + 1 + 1), transcendentals=10, divides=10)),
     # Of one tensor: least and greatest of 24, 2 moving averages, a scale, a zero point; see test_counted.
     "_fused_moving_avg_obs_fq_helper": W(multiplies=48 + 2, adds=48 + 6, compares=48 + 46, divides=2),
     "_fake_quantize_learnable_per_tensor_affine": W(multiplies=48, adds=48, compares=48 + 2),

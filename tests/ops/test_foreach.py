@@ -13,7 +13,7 @@ from costmodel.graph import TensorSpec
 from costmodel.ops import RULES
 from costmodel.ops.rule import Example
 from costmodel.quantities import Traffic, Work
-from tests.ops._binding import RealCall, resolve
+from tests.ops._binding import RealCall, resolve, runnable
 
 aten = torch.ops.aten
 X = [torch.rand(2, 3) + 1, torch.rand(4) + 1]
@@ -119,6 +119,60 @@ def of_singles(call: RealCall) -> Work:
         record = real.record(real.copy().run())
         found = found + RULES[record.op].work(record)
     return found
+
+
+FUSED = [t for t in RULES if t.startswith("aten._fused_") and t.split(".")[1].endswith("_") and runnable(t) is not None]
+IN_PLACE = [t for t in RULES if t.startswith("aten._foreach_") and t.split(".")[1].endswith("_")]
+
+
+@pytest.mark.parametrize("target", [*IN_PLACE, *FUSED])
+def test_what_an_op_on_lists_writes(target: str) -> None:
+    """In real torch those arguments get other values, and no others, that the rule says are written."""
+    op = resolve(target)
+    assert op is not None
+    (case,) = RULES[target].examples
+    changed: set[str] = set()
+    for factor, shift in ((-1.5, 0.0), (1.0, 3.25)):  # each function changes one of these, or both
+        call = RealCall.of(op, case)
+        for name, tensor in call.tensors():
+            tensor.mul_(factor).add_(shift if name.startswith("self") else 0)
+        before, after = dict(call.copy().tensors()), dict(call.tensors())
+        record = call.record(call.run())
+        changed |= {name for name, tensor in before.items() if not same(tensor, after[name])}
+    written = {name for name, spec in record.tensors() if any(spec is y for y in record.outputs)}
+    assert changed == written
+    assert record.inplace
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors hold the same values."""
+    return torch.equal(torch.nan_to_num(a, 7), torch.nan_to_num(b, 7))
+
+
+def fused(target: str, **changed: Any) -> tuple[Work, Traffic]:
+    """What the rule says of its example with other settings, which real torch takes."""
+    op = resolve(target)
+    assert op is not None
+    call = RealCall.of(op, RULES[target].examples[0])
+    call.bound |= changed
+    record = call.record(call.copy().run())
+    return RULES[target].work(record), RULES[target].traffic(record)
+
+
+def test_settings_of_a_fused_update() -> None:
+    """Of 10 elements in 2 tensors, by hand: what is switched off is neither computed nor read."""
+    plain = fused("aten._fused_sgd_.default", momentum=0.0, weight_decay=0.0, momentum_buffer_list=[])
+    assert plain == (Work(multiplies=10, adds=10), Traffic(read=20, written=10, read_bytes=80, written_bytes=40))
+    first = fused("aten._fused_sgd_.default", is_first_step=True, weight_decay=0.0)
+    assert first == (Work(multiplies=10, adds=10), Traffic(read=20, written=20, read_bytes=80, written_bytes=80))
+    nesterov = fused("aten._fused_sgd_.default", nesterov=True, dampening=0.0, weight_decay=0.0)
+    assert nesterov[0] == Work(multiplies=30, adds=30)
+    adam = fused("aten._fused_adam_.default", amsgrad=False, max_exp_avg_sqs=[], weight_decay=0.0)
+    assert adam[0] == Work(multiplies=50, adds=50, divides=20, transcendentals=10)
+    assert (adam[1].read, adam[1].written) == (4 * 10 + 2, 3 * 10)
+    scaled = fused("aten._fused_adamw_.default", grad_scale=torch.tensor(2.0), found_inf=torch.tensor(0.0))
+    assert scaled[0] == Work(multiplies=60, adds=50, compares=10, divides=30, transcendentals=10)
+    assert (scaled[1].read, scaled[1].written) == (5 * 10 + 2 + 2, 5 * 10)
 
 
 LISTS = [t for t in RULES if t.startswith("aten._foreach_") and "powsum" not in t and resolve(t) is not None]

@@ -25,7 +25,7 @@ IN_SOME = frozenset(
     f"aten.{op}"
     for op in (
         "_dyn_quant_matmul_4bit.default", "_dyn_quant_pack_4bit_weight.default", "_foreach_clone.default",
-        "_foreach_mm.default", "_foreach_powsum.Scalar", "_fused_rms_norm.default",
+        "_foreach_mm.default", "_foreach_powsum.Scalar", "_fused_adagrad_.tensor_lr", "_fused_rms_norm.default",
         "_fused_rms_norm_backward.default", "_grouped_mm.default",
         "_scaled_grouped_mm.default", "_scaled_grouped_mm_v2.default", "_scaled_mm_v2.default",
         "_weight_int4pack_mm_with_scales_and_zeros.default", "cholesky.default", "hash_tensor.default",
