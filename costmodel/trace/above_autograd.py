@@ -65,7 +65,7 @@ _CHOICES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
 def above_autograd(model_device: str) -> Iterator[None]:
     """In this thread, ops on meta tensors come apart as on a device of this type, and autocast acts on them.
 
-    The dispatch mode that records them must not apply autocast again. Contexts may be nested; within
+    The recorder of the step must not apply autocast again (``applies_autocast=False``). Contexts may be nested; within
     ``below_autograd`` they have no effect.
     """
     _register()
@@ -107,15 +107,18 @@ class _Block:
     """
 
     def __init__(self) -> None:
+        saved: list[torch.Tensor] = []
         enter_autocast()  # so that the block below is not the outermost, in whatever way autocast was turned on
         with (
             without_modes(), without_kernels_above_autograd(), torch.enable_grad(),
+            torch.autograd.graph.saved_tensors_hooks(saved.append, lambda _: None),
             torch.autocast("cpu", torch.bfloat16, cache_enabled=True),
         ):  # fmt: skip
-            product = torch.mm(torch.zeros(1, 1, requires_grad=True), torch.zeros(1, 1, requires_grad=True))
+            weight = torch.zeros(1, 1, requires_grad=True)
+            torch.mm(weight, weight)
         leave_autocast()
-        assert product.grad_fn is not None
-        self._cached: torch.Tensor = getattr(product.grad_fn, "_saved_self")  # noqa: B009  # no stub has it
+        self._cached = saved[0]
+        """What the weight was cast to, of which the cache has one; the product's autograd keeps it no longer."""
 
     def has_ended(self) -> bool:
         """Whether the cache was emptied."""

@@ -110,8 +110,10 @@ def _zeros(mask: torch.Tensor) -> int:
 class PruningRecorder(Recorder):
     """A recorder that notes which elements are zero of tensors that are made of parameters and masks alone."""
 
-    def __init__(self, table: TensorTable, executor: Executor, pruning: Pruning) -> None:
-        super().__init__(table, executor)
+    def __init__(
+        self, table: TensorTable, executor: Executor, pruning: Pruning, *, applies_autocast: bool = True
+    ) -> None:
+        super().__init__(table, executor, applies_autocast=applies_autocast)
         self._masks = pruning.masks
         """Masks, and what is made of them alone."""
         self._weights: dict[TensorSpec, torch.Tensor | None] = {}

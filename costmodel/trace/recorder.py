@@ -39,13 +39,14 @@ _NO_KEYWORDS: Mapping[str, Any] = {}
 class Recorder(DispatchMode):
     """Each op goes one way: its key, then the cached answer or else the op's plan and the executor, then the record."""
 
-    def __init__(self, table: TensorTable, executor: Executor) -> None:
+    def __init__(self, table: TensorTable, executor: Executor, *, applies_autocast: bool = True) -> None:
+        """``applies_autocast`` is false where ``above_autograd`` has cast the arguments already."""
         super().__init__()
         self._table, self._log, self._executor = table, table.log, executor
         self._collected, self._find = table.collected, table.specs.get
         self._cache = dispatch_cache(executor.model_device) if executor.fills_cache else DispatchCache()
         self._plan_of = plans().of
-        self._autocast = Autocast(executor.model_device)
+        self._autocast, self._applies_autocast = Autocast(executor.model_device), applies_autocast
         self._decomposing = False
         self.needs_values: NeedsValuesError | None = None
         """Why this trace cannot say what the model runs, also where the model caught the error."""
@@ -77,10 +78,10 @@ class Recorder(DispatchMode):
             cached = None
         if cached is not None:
             enter_autocast()
-            if not leave_autocast():  # outside of every block
+            if not leave_autocast() or not self._applies_autocast:  # outside of every block
                 return cached.answer(self._table, (func, args, kwargs, given, named))
         plan = self._plan_of(func)
-        if autocast_nesting():
+        if self._applies_autocast and autocast_nesting():
             return self._answer_in_autocast(plan, func, args, kwargs)
         return self._answer(plan, func, args, kwargs)
 

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from costmodel.ops import RULES
+from costmodel.graph import TensorSpec
+from costmodel.ops import find
 from costmodel.trace.above_autograd import above_autograd
+from costmodel.trace.executor import leaves, map_leaves
 from costmodel.trace.signature import plain, signature
 from costmodel.trace.specs import empty_meta, spec_of
+from costmodel.trace.traced_tensor import as_traced, is_on_meta, tensors_on
 
 Op: TypeAlias = tuple[str, str]
 """Its name, and what it was given and returned."""
@@ -22,7 +25,7 @@ _WHERE = ("device", "pin_memory", "layout")
 
 
 class Log(TorchDispatchMode):
-    """Notes every op. Where torch has no kernel for meta tensors, rules say what is returned."""
+    """Notes every op. On meta, rules say what is returned: torch has not all kernels, and some err about dtypes."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch has not annotated it
@@ -32,26 +35,33 @@ class Log(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        on_meta = any(isinstance(a, Tensor) and a.is_meta for a in args)
-        result = by_rule(func, args, kwargs) if on_meta and "rnn_layer" in str(func) else func(*args, **kwargs)
+        on_meta = any(map(is_on_meta, leaves(args)))
+        result = map_leaves(by_rule(func, args, kwargs), as_traced) if on_meta else func(*args, **kwargs)
+        if "convolution_backward" in str(func):
+            args = (*args[:3], *args[4:])  # no bias has the size [0] where autocast's kernel passed it on
         named = {name: described(value) for name, value in kwargs.items() if name not in _WHERE}
         self.ops.append((str(func), f"{described(args)} {named} -> {described(result)}"))
         return result
 
 
 def by_rule(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Tensors on meta, as the op's rule describes them."""
-    given = [spec_of(a) if isinstance(a, Tensor) else a for a in args]
-    outputs = RULES[str(func)].outputs
-    assert callable(outputs)
-    told = outputs(signature(func).bind(given, kwargs))
-    return tuple(empty_meta(t) if t is not None else None for t in (told if isinstance(told, tuple) else (told,)))
+    """Tensors on meta, as the op's rule describes them; else what torch makes."""
+    rule, sig = find(str(func)), signature(func)
+    if rule is None or not callable(rule.outputs) or sig.is_inplace or sig.is_view:
+        with tensors_on(torch.device("meta")):  # some of torch's kernels are in Python, and ask
+            return func(*args, **kwargs)
+    given, named = map_leaves(list(args), spec_of), map_leaves(dict(kwargs), spec_of)
+    told = rule.outputs(sig.bind(given, named))
+    if isinstance(told, TensorSpec):
+        return empty_meta(told)
+    return tuple(empty_meta(t) if t is not None else None for t in told)
 
 
 def described(value: Any) -> Any:
-    """Tensors by shape, strides and dtype; without the strides of empty ones, which torch makes as it likes."""
+    """Tensors by shape, strides and dtype; without strides that say nothing, which torch makes as it likes."""
     if isinstance(value, Tensor):
-        return f"{tuple(value.shape)}{value.stride() if value.numel() else ()}{plain(value.dtype)}"
+        strides = [s for n, s in zip(value.shape, value.stride(), strict=True) if n > 1 and value.numel()]
+        return f"{tuple(value.shape)}{strides}{plain(value.dtype)}"
     if isinstance(value, (list, tuple)):
         return [described(item) for item in value]
     return plain(value)
@@ -74,7 +84,8 @@ def step(
         return tensor
 
     log = Log()
-    with above_autograd("cpu") if device == "meta" else nullcontext(), log:
+    on_cpu = torch.device("cpu")
+    with tensors_on(on_cpu), above_autograd("cpu") if device == "meta" else nullcontext(), log:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), within():
             loss = run(model, device)
         log.ops.append(("backward", ""))
@@ -93,4 +104,4 @@ def assert_same(*args: Any) -> list[str]:
 
 def leaf(device: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """An input that needs a gradient."""
-    return torch.zeros(shape, device=device, dtype=dtype, requires_grad=True)
+    return as_traced(torch.zeros(shape, device=device, dtype=dtype, requires_grad=True))
