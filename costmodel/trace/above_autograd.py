@@ -111,7 +111,7 @@ class _Block:
         enter_autocast()  # so that the block below is not the outermost, in whatever way autocast was turned on
         with (
             without_modes(), without_kernels_above_autograd(), torch.enable_grad(),
-            torch.autograd.graph.saved_tensors_hooks(saved.append, lambda _: None),
+            torch.autograd.graph.saved_tensors_hooks(saved.append, saved.__getitem__),
             torch.autocast("cpu", torch.bfloat16, cache_enabled=True),
         ):  # fmt: skip
             weight = torch.zeros(1, 1, requires_grad=True)
