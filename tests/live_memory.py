@@ -91,6 +91,11 @@ def measured_peak(run: Callable[..., object], inputs: Sequence[torch.Tensor]) ->
     return peak(allocations(lambda: run(*inputs), inputs[0].device)) + sum(given.values())
 
 
+def _is_of_autograd(name: str) -> bool:
+    """Whether an event is a node of a backward pass, or the engine's work around one: neither is an aten op."""
+    return "::" not in name or name.startswith(("autograd::", "torch::autograd::"))
+
+
 def _events(root: Any, device: torch.device) -> Iterator[tuple[int, int, int, int]]:
     """(when, bytes, address, end of the innermost op that asked and is not itself an allocation)."""
     # Depth first, without recursion: a network is one tree of many thousand nodes.
@@ -101,6 +106,6 @@ def _events(root: Any, device: torch.device) -> Iterator[tuple[int, int, int, in
         if type(fields).__name__ == "_ExtraFields_Allocation":
             if fields.device == device:
                 yield node.start_time_ns, fields.alloc_size, fields.ptr, until
-        elif node.name not in _ALLOCATES:
+        elif node.name not in _ALLOCATES and not _is_of_autograd(node.name):
             until = node.end_time_ns
         nodes += [(child, until) for child in node.children]

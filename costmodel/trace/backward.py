@@ -1,4 +1,4 @@
-"""Autograd's engine in the trace of a training step: what runs for which module call, and what the engine adds itself.
+"""Autograd's engine in the trace of a training step: what runs for which module call, and what is the engine's own.
 
 Between the nodes of a backward pass the engine adds up the gradients of tensors that have several uses, and adds to
 ``.grad`` what arrives at a leaf. These ops belong to no module.
@@ -7,33 +7,23 @@ Between the nodes of a backward pass the engine adds up the gradients of tensors
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache, partial
+from functools import partial
 from inspect import currentframe
 from typing import Any
 
 import torch
 
-from costmodel.ops.layout import is_dense
 from costmodel.torch_private import (
     GRADIENT_OF_LEAF,
-    DispatchMode,
-    OpOverload,
     current_node,
     engine_wrapped,
     sequence_number,
     sequence_of,
-    use_counts,
-    without_modes,
 )
 from costmodel.trace.events import EventLog
-from costmodel.trace.executor import Executor
 from costmodel.trace.recomputed import Recomputed
-from costmodel.trace.recorder import Recorder
-from costmodel.trace.tensor_table import TensorTable
-
-_ADD, _ADD_IN_PLACE = torch.ops.aten.add.Tensor, torch.ops.aten.add_.Tensor
 
 
 class _Run:
@@ -80,7 +70,7 @@ class StepLog(EventLog):
         """Index of the module call that an op which runs now belongs to: -1 where it is none's."""
         if not self._runs or self._is_in_call():
             return self._call
-        number = self._running_node()
+        number = self.running_node()
         if number is None:
             return -1
         made_in = bisect_right(self._numbers, number) - 1
@@ -112,11 +102,8 @@ class StepLog(EventLog):
         """Whether a backward pass runs."""
         return bool(self._runs)
 
-    def runs_engine(self) -> bool:
-        """In a backward pass: whether what runs now is none of a node's ops, but the engine's own."""
-        return self._running_node() is None
-
-    def _running_node(self) -> int | None:
+    def running_node(self) -> int | None:
+        """In a backward pass: the sequence number of the node whose op runs now, ``None`` where it is the engine's."""
         node = current_node()
         if node is None:
             return None
@@ -215,58 +202,3 @@ class Backward:
 def _node_of(output: Any) -> Any:
     """Where a backward pass from an output starts, which may be given as an edge of the graph."""
     return output.grad_fn if isinstance(output, torch.Tensor) else output.node
-
-
-class StepRecorder(Recorder):
-    """Records a training step.
-
-    Under a dispatch mode the engine adds gradients up out of place. Without one it adds to the first in place, where
-    it holds the only reference to that, and that is what is recorded. (``can_accumulate_inplace`` in torch's
-    input_buffer.cpp.)
-    """
-
-    _log: StepLog
-
-    def __init__(self, table: TensorTable, executor: Executor) -> None:
-        super().__init__(table, executor)
-        self._only_reference = _only_reference()
-
-    def __torch_dispatch__(
-        self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] = {}
-    ) -> Any:
-        log = self._log
-        if not log.is_in_backward:
-            return super().__torch_dispatch__(func, types, args, kwargs)
-        first, is_engines, is_recomputed = len(log.events), log.runs_engine(), log.is_recomputed()
-        if is_engines and func is _ADD and self._adds_in_place(args[0]):
-            func = _ADD_IN_PLACE
-        result = super().__torch_dispatch__(func, types, args, kwargs)
-        if is_recomputed:
-            log.recomputed.update(range(first, len(log.events)))
-        elif is_engines:
-            log.accumulations.update(range(first, len(log.events)))
-        return result
-
-    def _adds_in_place(self, gradient: torch.Tensor) -> bool:
-        is_plain = gradient.layout is torch.strided and not gradient.is_nested and not torch.is_grad_enabled()
-        return is_plain and use_counts(gradient) == self._only_reference and is_dense(self._table.spec(gradient))
-
-
-@cache
-def _only_reference() -> tuple[int, int]:
-    """The use counts that a dispatch mode sees of a gradient to which the engine holds the only reference."""
-    seen = []
-
-    class Counting(DispatchMode):
-        def __torch_dispatch__(
-            self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] = {}
-        ) -> Any:
-            if func is _ADD:
-                seen.append(use_counts(args[0]))
-            return func(*args, **kwargs)
-
-    x = torch.ones((), requires_grad=True)
-    with without_modes(), Counting(), torch.enable_grad():
-        torch.autograd.grad([x.exp(), x.exp()], x)
-    (found,) = seen
-    return found

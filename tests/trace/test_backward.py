@@ -13,10 +13,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 from costmodel.graph import OpCall, TensorSpec
-from costmodel.trace.backward import Backward, StepLog, StepRecorder
+from costmodel.trace.backward import Backward, StepLog
 from costmodel.trace.calls import Calls
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree
+from costmodel.trace.step_recorder import StepRecorder
 from costmodel.trace.tensor_meta import TensorMeta
 from costmodel.trace.tensor_table import TensorTable
 from costmodel.trace.traced_tensor import as_traced
