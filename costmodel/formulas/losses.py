@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from costmodel.formulas import _tape as tape
 from costmodel.formulas._arguments import public, require_one_of
+from costmodel.formulas._binary_cross_entropy import binary_cross_entropy as probabilities
+from costmodel.formulas._binary_cross_entropy import with_logits
 from costmodel.formulas._complex_numbers import MAGNITUDE, on_numbers
-from costmodel.formulas._kernels import Kernels, Shape, broadcast, require_reduction, shapes_of
-from costmodel.formulas.cost import LayerCost
+from costmodel.formulas._kernels import Kernels, Shape, require_reduction, shapes_of
+from costmodel.formulas._tape import ADD, COMPARE, DIVIDE, FUNCTION, MULTIPLY, Tape, Tensor, defined
+from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work, prod
-
-_ADD, _MULTIPLY, _DIVIDE = Work(adds=1), Work(multiplies=1), Work(divides=1)
-_COMPARE, _FUNCTION = Work(compares=1), Work(transcendentals=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,53 +23,84 @@ class Loss:
     formula: str
     work: Work | None = None
     """Of a term, where one kernel computes the terms and reduces them."""
-    kernels: Callable[[Kernels, Shape, Shape], Shape] | None = None
+    slope: Work = NO_WORK
+    """Of its gradient, by one kernel too."""
+    symmetric: bool = True
+    """Whether that kernel makes the target's gradient as well."""
+    kernels: Callable[[Tape, Tensor, Tensor], Tensor] | None = None
     """Otherwise: runs the kernels on x and t, and returns the terms."""
     complex_kernels: Callable[[Kernels, Shape, Shape], Shape] | None = None
     """The same of complex numbers, where torch takes some; the terms are real."""
 
 
-def _l1(k: Kernels, x: Shape, t: Shape) -> Shape:
-    return k.each(k.each(x, t, work=_ADD))  # the difference; its absolute value, which is no arithmetic
+def _l1(k: Tape, x: Tensor, t: Tensor) -> Tensor:
+    return tape.absolute(k, tape.subtract(k, x, t))
 
 
 def _complex_l1(k: Kernels, x: Shape, t: Shape) -> Shape:
-    return k.each(k.each(x, t, work=on_numbers(_ADD, complex_valued=True)), work=MAGNITUDE)
+    return k.each(k.each(x, t, work=on_numbers(ADD, complex_valued=True)), work=MAGNITUDE)
 
 
-def _kl_div(k: Kernels, x: Shape, t: Shape) -> Shape:
-    product = k.each(t, x, work=_MULTIPLY)
-    own = k.each(t, work=_FUNCTION + _MULTIPLY)  # t log t
-    return k.each(own, product, work=_ADD)
+def _kl_div(k: Tape, x: Tensor, t: Tensor) -> Tensor:
+    product = tape.multiply(k, t, x)
+    return tape.subtract(k, _t_log_t(k, t), product)
 
 
-def _kl_div_log_target(k: Kernels, x: Shape, t: Shape) -> Shape:
-    difference = k.each(t, x, work=_ADD)
-    probability = k.each(t, work=_FUNCTION)
-    return k.each(probability, difference, work=_MULTIPLY)
+def _t_log_t(k: Tape, t: Tensor) -> Tensor:
+    """t log t by one kernel, 0 for t = 0: the gradient of each factor by itself."""
+    y = k.each("t log t", t, work=FUNCTION + MULTIPLY)
+
+    def back(g: Count) -> None:
+        n = t.size
+        k.run(read=g + n, written=n, work=MULTIPLY.times(n))
+        k.run(read=2 * n, written=n, work=DIVIDE.times(n))
+        k.give(t, n, t.shape)
+        k.run(read=g + n, written=n, work=(FUNCTION + MULTIPLY).times(n))
+        # Zero where t is: t <= 0 and t = 0, both, and a choice.
+        k.run(read=n, written=n, work=COMPARE.times(n))
+        k.run(read=n, written=n, work=COMPARE.times(n))
+        k.run(read=2 * n, written=n)
+        k.run(read=2 * n, written=n)
+        k.give(t, n, t.shape)
+
+    k.back(y, t, back, keeps=(t,))
+    return y
 
 
-def _hinge_embedding(k: Kernels, x: Shape, t: Shape) -> Shape:
+def _kl_div_log_target(k: Tape, x: Tensor, t: Tensor) -> Tensor:
+    difference = tape.subtract(k, t, x)
+    return tape.multiply(k, tape.exp(k, t), difference)
+
+
+def _hinge_embedding(k: Tape, x: Tensor, t: Tensor) -> Tensor:
     # Both cases of the definition, each taken or replaced by zeros, and added.
-    zeros = k.made(x)
-    hinge = k.each(k.each(k.made(x), x, work=_ADD), work=_COMPARE)  # margin - x, not below 0
-    apart = k.each(k.each(t, work=_COMPARE), hinge, zeros)
-    alike = k.each(k.each(t, work=_COMPARE), x, zeros)
-    return k.each(apart, alike, work=_ADD)
+    zeros = tape.constant(k, x.shape)
+    hinge = tape.at_least(k, tape.subtract(k, tape.constant(k, x.shape), x))  # margin - x, not below 0
+    apart = tape.where(k, k.each("is alike", t, work=COMPARE, itemsize=1), hinge, zeros)
+    alike = tape.where(k, k.each("is apart", t, work=COMPARE, itemsize=1), x, zeros)
+    return tape.add(k, apart, alike)
 
 
 LOSSES: Mapping[str, Loss] = {
     "l1": Loss(formula="|x - t|", kernels=_l1, complex_kernels=_complex_l1),
-    "mse": Loss(formula="(x - t)^2", work=Work(adds=1, multiplies=1)),
+    "mse": Loss(formula="(x - t)^2", work=Work(adds=1, multiplies=1), slope=Work(adds=1, multiplies=2)),
     # d = |x - t|. Of a definition by cases, each case is computed, and one is taken.
     "smooth_l1": Loss(
         formula="d d / 2 / beta if d < beta, else d - beta / 2",
         work=Work(adds=2, compares=1, multiplies=2, divides=1),
+        slope=Work(adds=1, compares=2, multiplies=1, divides=1),  # -g, g, or g (x - t) / beta
     ),
     "huber": Loss(
-        formula="d d / 2 if d < delta, else delta (d - delta / 2)", work=Work(adds=2, compares=1, multiplies=3)
+        formula="d d / 2 if d < delta, else delta (d - delta / 2)",
+        work=Work(adds=2, compares=1, multiplies=3),
+        slope=Work(adds=1, compares=2, multiplies=1),
     ),
-    "soft_margin": Loss(formula="log(1 + exp(-t x))", work=Work(multiplies=1, transcendentals=2, adds=1)),
+    "soft_margin": Loss(
+        formula="log(1 + exp(-t x))",
+        work=Work(multiplies=1, transcendentals=2, adds=1),
+        slope=Work(multiplies=3, transcendentals=1, adds=1, divides=1),  # -t z g / (1 + z), z = exp(-t x)
+        symmetric=False,
+    ),
     "hinge_embedding": Loss(formula="x if t = 1, else max(margin - x, 0)", kernels=_hinge_embedding),
     "kl_div": Loss(formula="t log t - t x", kernels=_kl_div),
     "kl_div_log_target": Loss(formula="exp(t) (t - x)", kernels=_kl_div_log_target),
@@ -96,6 +128,9 @@ def elementwise_loss(
     kl_div_log_target 3 (1 on t), hinge_embedding 5 (2 on x, 2 on t).
     Of several kernels, each reads its operands and writes its result, so that memory access is 5 N for l1, 8 N for
     kl_div and kl_div_log_target, 22 N for hinge_embedding where nothing is broadcast, and N + 1 more to reduce them.
+    backward: of one kernel (mse, smooth_l1, huber, soft_margin), one for the gradient of x, and one for that of t if it
+    is asked for; of several, the derivative of each; a mean's gradient is divided by N first
+    saved: x and t of one kernel; of several what their derivatives are computed from (l1: x - t; kl_div: t, of x)
     ``reduction``: none, mean, sum, and batchmean for kl_div, a sum divided by the batch. Complex-valued, as torch has
     it, is l1: 6 operations a term, the absolute value being 4.
     Sources: torch.nn.L1Loss, MSELoss, HuberLoss (Huber 1964), SmoothL1Loss (arXiv:1504.08083), SoftMarginLoss,
@@ -109,19 +144,25 @@ def elementwise_loss(
     require_one_of(name=name, choices=tuple(LOSSES))
     require_reduction(reduction, *(["batchmean"] if "kl_div" in name else []))
     x, t = shapes_of(shape=shape, target=shape if target is None else target)
-    row, k = LOSSES[name], Kernels()
-    if complex_valued:
-        if row.complex_kernels is None:
-            raise ValueError(f"name={name!r} has no complex-valued form: that is one of {', '.join(_COMPLEX_VALUED)}")
-        return k.cost(k.reduced(row.complex_kernels(k, x, t), reduction))
+    if not complex_valued:
+        return defined(_elementwise_loss, name, x, t, reduction)
+    kernels, k = LOSSES[name].complex_kernels, Kernels()
+    if kernels is None:
+        raise ValueError(f"name={name!r} has no complex-valued form: that is one of {', '.join(_COMPLEX_VALUED)}")
+    return k.cost(k.reduced(kernels(k, x, t), reduction))
+
+
+def _elementwise_loss(k: Tape, name: str, shape: Shape, target: Shape, reduction: str) -> Tensor:
+    x, t, row = k.input(shape, 0), k.input(target, 1), LOSSES[name]
     if row.kernels is None:
         assert row.work is not None
-        terms = broadcast(x, t)
-        return k.cost(k.loss(x, t, terms=terms, work=row.work.times(prod(terms)), reduction=reduction))
+        return tape.fused_loss(
+            k, x, t, work=row.work, slope=row.slope, reduction=reduction, symmetric=row.symmetric
+        )  # fmt: skip
     if reduction != "batchmean":
-        return k.cost(k.reduced(row.kernels(k, x, t), reduction))
-    total = k.reduced(row.kernels(k, x, t), "sum")
-    return k.cost(k.each(total, work=_DIVIDE) if x else total)  # a single number has no batch
+        return tape.reduced(k, row.kernels(k, x, t), reduction)
+    total = tape.reduced(k, row.kernels(k, x, t), "sum")
+    return tape.times_number(k, total, work=DIVIDE) if shape else total  # a single number has no batch
 
 
 @public
@@ -141,6 +182,9 @@ def binary_cross_entropy(
     memory_access = x + t + weight + pos_weight + y
 
     ``weight`` and ``pos_weight`` are shapes, broadcast to ``shape``.
+    backward: of x, g (x - t) / (x (1 - x)) by one kernel, of t, -g logit(x); of logits, s(x) - t and -x, times g, times
+    the weights, over N in a mean, a kernel each
+    saved: x, t and the weights
     Source: torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss.
 
     >>> binary_cross_entropy(shape=(4, 5), logits=True, reduction="sum").flops  # 6 * 20 + 19
@@ -152,21 +196,9 @@ def binary_cross_entropy(
     if pos_weight is not None and not logits:
         raise ValueError("pos_weight is one of logits: pass logits=True")
     (x,) = shapes_of(shape=shape)
-    weights = shapes_of(**{k: v for k, v in (("weight", weight), ("pos_weight", pos_weight)) if v is not None})
-    terms = broadcast(x, *weights)
-    term = (
-        # (1 - t) x - logsigmoid(x), of which the last is two functions and an addition
-        Work(adds=3, multiplies=1, transcendentals=2)
-        if logits
-        else Work(transcendentals=2, compares=2, multiplies=2, adds=2)
-    )
-    if weight is not None:
-        term = term + _MULTIPLY
-    if pos_weight is not None:
-        term = term + Work(multiplies=2, adds=1)
-    once = Work() if pos_weight is None else Work(adds=prod(weights[-1]))
-    k = Kernels()
-    return k.cost(k.loss(x, x, *weights, terms=terms, work=term.times(prod(terms)) + once, reduction=reduction))
+    (w,) = shapes_of(weight=weight) if weight is not None else (None,)
+    (p,) = shapes_of(pos_weight=pos_weight) if pos_weight is not None else (None,)
+    return defined(with_logits, x, w, p, reduction) if logits else defined(probabilities, x, w, reduction)
 
 
 @public
@@ -185,6 +217,8 @@ def poisson_nll_loss(
     memory_access = 8 N (kernels: exp, product, difference), or 10 N; with ``full`` 25 N more; N + 1 to reduce
 
     That is of equal shapes; ``target`` is the shape of the targets, which is broadcast.
+    backward: the derivative of each kernel: of exp(x) - t x, g exp(x) and -g t, which autograd's engine adds
+    saved: t and exp(x), of means t and x + eps; with ``full``, where the gradient of t is asked for, Stirling's parts
     Source: torch.nn.PoissonNLLLoss.
 
     >>> poisson_nll_loss(shape=10).flops, poisson_nll_loss(shape=10, log_input=False, full=True).flops
@@ -192,20 +226,24 @@ def poisson_nll_loss(
     """
     require_reduction(reduction)
     x, t = shapes_of(shape=shape, target=shape if target is None else target)
-    k = Kernels()
+    return defined(_poisson_nll_loss, x, t, log_input, full, reduction)
+
+
+def _poisson_nll_loss(k: Tape, shape: Shape, target: Shape, log_input: bool, full: bool, reduction: str) -> Tensor:
+    x, t = k.input(shape, 0), k.input(target, 1)
     if log_input:
-        mean, product = k.each(x, work=_FUNCTION), k.each(t, x, work=_MULTIPLY)
+        mean, product = tape.exp(k, x), tape.multiply(k, t, x)
     else:
         mean = x
-        product = k.each(t, k.each(k.each(x, work=_ADD), work=_FUNCTION), work=_MULTIPLY)
-    terms = k.each(mean, product, work=_ADD)
+        product = tape.multiply(k, t, tape.log(k, tape.plus_number(k, x)))
+    terms = tape.subtract(k, mean, product)
     if full:
-        half_log = k.each(k.each(k.each(t, work=_MULTIPLY), work=_FUNCTION), work=_MULTIPLY)
-        t_log_t = k.each(t, k.each(t, work=_FUNCTION), work=_MULTIPLY)
-        stirling = k.each(k.each(t_log_t, t, work=_ADD), half_log, work=_ADD)
-        few = k.each(t, work=_COMPARE)
-        terms = k.each(terms, k.each(stirling, few), work=_ADD)
-    return k.cost(k.reduced(terms, reduction))
+        half_log = tape.times_number(k, tape.log(k, tape.times_number(k, t)))
+        t_log_t = tape.multiply(k, t, tape.log(k, t))
+        stirling = tape.add(k, tape.subtract(k, t_log_t, t), half_log)
+        few = k.each("is few", t, work=COMPARE, itemsize=1)
+        terms = tape.add(k, terms, tape.masked(k, stirling, few))
+    return tape.reduced(k, terms, reduction)
 
 
 @public
@@ -227,7 +265,10 @@ def gaussian_nll_loss(
 
     Kernels: v < 0, whether any is, and a look at that; a copy of v, its maximum with eps, its logarithm; x - t, the
     square, the quotient, the sum, its half. ``target`` and ``var`` are shapes, by default that of x. Of a variance that
-    is a number, a tensor like x is made, in the place of the first three kernels. Complex-valued are x and t: a sum is
+    is a number, a tensor like x is made, in the place of the first three kernels.
+    backward: the derivative of each kernel
+    saved: x - t and max(v, eps)
+    Complex-valued are x and t: a sum is
     2 flops, a product 6, a quotient 11.
     Source: torch.nn.GaussianNLLLoss; Nix & Weigend 1994.
 
@@ -236,20 +277,28 @@ def gaussian_nll_loss(
     """
     require_reduction(reduction)
     x, t, v = shapes_of(shape=shape, target=shape if target is None else target, var=shape if var is None else var)
-    k = Kernels()
+    if complex_valued:
+        return replace(defined(_gaussian_nll_loss, x, t, v, var_is_number, full, reduction, True), gradient=None)
+    return defined(_gaussian_nll_loss, x, t, v, var_is_number, full, reduction, False)
+
+
+def _gaussian_nll_loss(
+    k: Tape, shape: Shape, target: Shape, var: Shape, var_is_number: bool, full: bool, reduction: str, is_complex: bool
+) -> Tensor:
+    x, t = k.input(shape, 0), k.input(target, 1)
     if var_is_number:
-        v = k.each(k.made(x), work=_MULTIPLY)
+        v = k.each("variance", tape.constant(k, shape), work=MULTIPLY)
     else:
-        negative = k.each(v, work=_COMPARE)
-        k.run(read=prod(negative), written=1)  # whether any is
+        v = k.input(var, 2)
+        negative = k.each("is negative", v, work=COMPARE)
+        k.run(read=negative.size, written=1)  # whether any is
         k.run(read=1, written=0)
-    v = k.each(k.each(v), work=_COMPARE)
-    log = k.each(v, work=_FUNCTION)
-    add, multiply, divide = (
-        on_numbers(work, complex_valued=complex_valued) for work in (_ADD, _MULTIPLY, _DIVIDE)
-    )  # fmt: skip
-    square = k.each(k.each(x, t, work=add), work=multiply)
-    terms = k.each(k.each(log, k.each(square, v, work=divide), work=add), work=multiply)
+    v = tape.copy(k, v)
+    k.run(read=v.size, written=v.size, work=COMPARE.times(v.size))  # in place, unseen by autograd
+    log = tape.log(k, v)
+    add, multiply, divide = (on_numbers(work, complex_valued=is_complex) for work in (ADD, MULTIPLY, DIVIDE))
+    square = tape.square(k, tape.subtract(k, x, t, work=add), work=multiply)
+    terms = tape.times_number(k, tape.add(k, log, tape.divide(k, square, v, work=divide), work=add), work=multiply)
     if full:
-        terms = k.each(terms, work=add)
-    return k.cost(k.reduced(terms, reduction, complex_valued=complex_valued))
+        terms = tape.plus_number(k, terms, work=add)
+    return tape.reduced(k, terms, reduction, complex_valued=is_complex)
