@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from costmodel.formulas import _tape as tape
-from costmodel.formulas._kernels import Shape, broadcast
+from costmodel.formulas._kernels import Shape, broadcast, sum_of
 from costmodel.formulas._tape import ADD, DIVIDE, MULTIPLY, Tape, Tensor
 from costmodel.formulas.cost import NO_WORK
 from costmodel.quantities import Count, Work, prod
@@ -36,8 +36,9 @@ def binary_cross_entropy(k: Tape, shape: Shape, weight: Shape | None, reduction:
 
 
 def with_logits(k: Tape, shape: Shape, weight: Shape | None, pos_weight: Shape | None, reduction: str) -> Tensor:
-    """Of logits: of x, g (s(x) - t), with p = pos_weight g ((p t + 1 - t) s(x) - p t); of t, -g x, with p
-    g (logsigmoid(-x) - p logsigmoid(x)).
+    """Of logits: the gradient of x is g (s(x) - t), that of t is -g x.
+
+    With weights p of what is positive, g ((p t + 1 - t) s(x) - p t), and g (logsigmoid(-x) - p logsigmoid(x)).
     """
     x, t = k.input(shape, 0), k.input(shape, 1)
     weights = [] if weight is None else [k.buffer(*weight)]
@@ -52,7 +53,7 @@ def with_logits(k: Tape, shape: Shape, weight: Shape | None, pos_weight: Shape |
     y = k.make(terms if reduction == "none" else (), "loss", x, t)
     done = term.times(prod(terms)) + once
     if reduction != "none":
-        done = done + tape.sum_of(prod(terms), mean=reduction == "mean")
+        done = done + sum_of(prod(terms), mean=reduction == "mean")
     k.run(read=sum(a.stored for a in given), written=y.size, work=done)
 
     def of_input(g: Count) -> None:

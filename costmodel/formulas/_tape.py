@@ -295,6 +295,21 @@ def sqrt(k: Tape, x: Tensor) -> Tensor:
     return y
 
 
+def reciprocal_root(k: Tape, x: Tensor) -> Tensor:
+    """1 / sqrt(x): -g y^3 / 2."""
+    y = k.each("reciprocal root", x, work=FUNCTION)
+
+    def back(g: Count) -> None:
+        n = y.size
+        k.run(read=n, written=n, work=power_of(3).times(n))
+        k.run(read=n, written=n, work=MULTIPLY.times(n))
+        k.run(read=g + n, written=n, work=MULTIPLY.times(n))
+        k.give(x, n, y.shape)
+
+    k.back(y, x, back, keeps=(y,))
+    return y
+
+
 def absolute(k: Tape, x: Tensor) -> Tensor:
     """The absolute value of a real number, which is no arithmetic: g times the sign."""
     y = k.each("absolute", x)
@@ -306,6 +321,19 @@ def absolute(k: Tape, x: Tensor) -> Tensor:
 
     k.back(y, x, back, keeps=(x,))
     return y
+
+
+def power_of(exponent: float) -> Work:
+    """The work of x^c: products where c is a whole number above 0.
+
+    >>> power_of(3).multiplies, power_of(0.75).transcendentals
+    (2, 1)
+    """
+    if exponent == -1:
+        return DIVIDE
+    if exponent < 0 or exponent != int(exponent):
+        return FUNCTION
+    return Work(multiplies=max(int(exponent) - 1, 0))
 
 
 def power(k: Tape, x: Tensor, *, work: Work, slope: Work) -> Tensor:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from costmodel.formulas import _tape as tape
 from costmodel.formulas._arguments import as_shape, public, require
-from costmodel.formulas._norms import vector_norm
-from costmodel.formulas.cost import LayerCost, as_one
-from costmodel.formulas.elementwise import pointwise_kernel
-from costmodel.quantities import Count, Work, prod
+from costmodel.formulas._norms import norm_of
+from costmodel.formulas._tape import Tape, Tensor, defined
+from costmodel.formulas.cost import LayerCost
+from costmodel.quantities import Count
 
 
 @public
@@ -19,6 +20,8 @@ def pairwise_distance(
 
     flops = 2 N + R times the norm of n: 2 n (n multiplies, n - 1 adds, a root) for the 2-norm
     memory_access = 3 N + 2 N + N + R: a difference, eps added, the norm
+    backward: the derivative of the norm, g d / norm of the difference d for the 2-norm, and its sign changed for y
+    saved: x - y + eps, and the result
 
     Source: torch.nn.PairwiseDistance.
 
@@ -27,12 +30,9 @@ def pairwise_distance(
     """
     leading = as_shape(rows)
     require(features=features, rows=leading)
-    x = (*leading, features)
-    result = (*leading, 1) if keepdim else leading
-    norm = vector_norm(of=features, order=norm_type)
-    return as_one(
-        "other",
-        pointwise_kernel("other", x, per_element=Work(adds=1), reads=2 * prod(x)),
-        pointwise_kernel("other", x, per_element=Work(adds=1), reads=prod(x)),
-        pointwise_kernel("other", result, per_element=norm, reads=prod(x)),
-    )
+    return defined(_pairwise_distance, (*leading, features), norm_type, keepdim)
+
+
+def _pairwise_distance(k: Tape, shape: tuple[Count, ...], order: float, keepdim: bool) -> Tensor:
+    difference = tape.plus_number(k, tape.subtract(k, k.input(shape, 0), k.input(shape, 1)))
+    return norm_of(k, difference, order, keepdim=keepdim)

@@ -13,7 +13,7 @@ from costmodel.formulas._complex_numbers import MAGNITUDE, on_numbers
 from costmodel.formulas._kernels import Kernels, Shape, require_reduction, shapes_of
 from costmodel.formulas._tape import ADD, COMPARE, DIVIDE, FUNCTION, MULTIPLY, Tape, Tensor, defined
 from costmodel.formulas.cost import NO_WORK, LayerCost
-from costmodel.quantities import Count, Work, prod
+from costmodel.quantities import Count, Work
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

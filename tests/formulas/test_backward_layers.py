@@ -144,6 +144,40 @@ def test_norms_of_each_sample(kind: str, affine: bool, bias: bool, wanted: dict[
     assert quantities(cost.backward(**wanted)) == found.quantities()
 
 
+@pytest.mark.parametrize("beta", [0.75, 1.0, 2.0, 3.0])
+@pytest.mark.parametrize("size", [(4,), (4, 3)])
+@pytest.mark.parametrize("local_size", [3, 5])
+def test_local_response_norm(local_size: int, size: tuple[int, ...], beta: float) -> None:
+    """Seven kernels, each differentiated."""
+    cost = f.local_response_norm(channels=5, size=size, local_size=local_size, batch=2, beta=beta)
+    found = real(lambda x: F.local_response_norm(x, local_size, beta=beta), [rand(2, 5, *size)], wanted=OF_INPUT)
+    assert quantities(cost.backward()) == found.quantities()
+
+
+@pytest.mark.parametrize("wanted", needs(1, weight=True), ids=str)
+@pytest.mark.parametrize("affine", [True, False])
+def test_rms_norm(affine: bool, wanted: dict[str, Any]) -> None:
+    """The kernels that it is made of where autograd records it."""
+    if not affine and not any(wanted["inputs"]):
+        return
+    cost = f.rms_norm(normalized_shape=(4, 5), rows=(2, 3), affine=affine).backward(**wanted)
+    weights = [rand(4, 5) if affine else None]
+    found = real(lambda x, w: F.rms_norm(x, (4, 5), w), [rand(2, 3, 4, 5)], weights, wanted=wanted)
+    assert quantities(cost) == found.quantities()
+
+
+@pytest.mark.parametrize("wanted", needs(2), ids=str)
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize("order", [0, 0.5, 1, 1.5, 2, 2.5, 3, 4, float("inf")])
+def test_pairwise_distance(order: float, keepdim: bool, wanted: dict[str, Any]) -> None:
+    """Of every order: the derivatives of norms differ."""
+    cost = f.pairwise_distance(features=5, rows=(2, 3), norm_type=order, keepdim=keepdim).backward(**wanted)
+    found = real(
+        lambda x, y: F.pairwise_distance(x, y, order, keepdim=keepdim), [rand(2, 3, 5), rand(2, 3, 5)], wanted=wanted
+    )
+    assert quantities(cost) == found.quantities()
+
+
 CALLS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
     (f.activation, {"name": "gelu", "shape": (2, 8)}),
     (f.activation, {"name": "prelu", "shape": (2, 8), "num_parameters": 8}),
@@ -155,6 +189,9 @@ CALLS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
     (f.layer_norm, {"normalized_shape": 8, "rows": (2, 5)}),
     (f.group_norm, {"channels": 8, "groups": 4, "size": (3, 4)}),
     (f.instance_norm, {"channels": 8, "size": (3, 4), "batch": 2, "affine": True, "track_running_stats": True}),
+    (f.local_response_norm, {"channels": 8, "size": (3, 4), "local_size": 5, "batch": 2}),
+    (f.rms_norm, {"normalized_shape": 8, "rows": (2, 5)}),
+    (f.pairwise_distance, {"features": 8, "rows": (2, 5)}),
 )
 
 
