@@ -11,8 +11,10 @@ from costmodel.measures import shown_in
 LETTERS = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 """What the axes of a size are called, by their number."""
 
-QUANTITIES = ("output_size", *(measure.name for measure in shown_in("layers")))
-"""What is shown of a cost, in this order."""
+QUANTITIES = (
+    "output_size", *(measure.name for measure in shown_in("layers")), "state", "state_bytes", "temporaries",
+)  # fmt: skip
+"""What is shown of a cost, in this order: the last three of an optimizer's."""
 
 
 def is_count(name: str, value: Any) -> bool:

@@ -57,6 +57,12 @@ CALLS: dict[str, dict[str, Any]] = {
     "transformer_encoder": {**TRANSFORMER, "length": 5, "num_layers": 3, "norm": True, "mask": "bool"},
     "transformer_decoder": {**TRANSFORMER, "length": 5, "memory_length": 6, "num_layers": 3, "norm_first": True},
     "transformer": {**TRANSFORMER, "src_length": 5, "tgt_length": 6, "num_encoder_layers": 2, "activation": "gelu"},
+    "sgd": {"elements": (8, 12), "momentum": 0.9, "nesterov": True},
+    "momentum": {"elements": 8, "dampening": 0.5, "implementation": "fused"},
+    "adam": {"elements": (8, 12, 9), "weight_decay": 0.1, "amsgrad": True, "itemsize": 2},
+    "adamw": {"elements": (8, 12), "implementation": "foreach"},
+    "adagrad": {"elements": (8, 12), "maximize": True},
+    "rmsprop": {"elements": (8, 12), "centered": True, "momentum": 0.9},
     "lstm": {**CELLS, "num_layers": 2, "proj_size": 2},
     "gru": {**CELLS, "num_layers": 2, "bidirectional": True},
     "rnn": CELLS,
@@ -154,6 +160,9 @@ def figures(result: Any) -> list[Any]:
     if isinstance(result, f.LayerCost):
         work = [result.macs, result.flops]
         return [*result.output_shape, result.params, result.buffers, result.read, result.written, *work]
+    if isinstance(result, f.OptimizerCost):
+        memory = [result.state, result.state_bytes, result.temporaries]
+        return [result.macs, result.flops, result.read, result.written, *memory]
     if isinstance(result, f.Field):
         return [result.size, result.stride, result.start]
     return list(result) if isinstance(result, tuple) else [result]
@@ -178,7 +187,7 @@ def test_docstring_is_good_enough_to_be_shown(name: str) -> None:
     text = inspect.getdoc(formula) or ""
     assert re.search(r"^Source.*:", text, re.MULTILINE) or name in ("copy", "view", "adaptive_window_elements")
     assert ">>>" in text
-    if inspect.signature(formula).return_annotation in ("LayerCost", "BlockCost"):
+    if inspect.signature(formula).return_annotation in ("LayerCost", "BlockCost", "OptimizerCost"):
         assert re.search(r"^(params|macs|flops|memory_access) = ", text, re.MULTILINE)
     assert {p.kind for p in inspect.signature(formula).parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
 

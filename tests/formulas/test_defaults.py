@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from torch import nn
+from torch import nn, optim
 
 from costmodel import formulas as f
 from tests.formulas.test_carriers import CALLS, figures
@@ -23,6 +23,12 @@ TORCH: dict[str, tuple[Callable[..., Any], ...]] = {
     "conv_transpose_output_size": (nn.ConvTranspose2d,),
     "pool_output_size": (nn.MaxPool2d,),
     "linear": (nn.Linear,),
+    "sgd": (optim.SGD,),
+    "momentum": (optim.SGD,),
+    "adam": (optim.Adam,),
+    "adamw": (optim.AdamW,),
+    "adagrad": (optim.Adagrad,),
+    "rmsprop": (optim.RMSprop,),
     "bilinear": (nn.Bilinear,),
     "batch_norm": (nn.BatchNorm2d,),
     "layer_norm": (nn.LayerNorm,),
@@ -98,6 +104,10 @@ OWN: dict[str, dict[str, Any]] = {
     "depthwise_conv": {"multiplier": 1},
     "depthwise_separable": {"kernel": 3},  # MobileNet
     "matmul": {"batch": (), "added": 0},
+    # An optimizer's parameters of 32 bits, on a CPU; of its betas the second.
+    **{key: {"itemsize": 4, "implementation": "for-loop"} for key in ("sgd", "adagrad", "rmsprop")},
+    **{key: {"itemsize": 4, "implementation": "for-loop", "beta2": 0.999} for key in ("adam", "adamw")},
+    "momentum": {"itemsize": 4, "implementation": "for-loop", "momentum": 0.9},  # the usual one
     "softmax": {"dim": -1},
     "scaled_dot_product_attention": {"dropout_p": 0.0},
     "multi_head_attention": {"inputs": "self"},
