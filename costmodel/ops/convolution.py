@@ -8,11 +8,11 @@ from math import prod
 from typing import TypeAlias
 
 from costmodel.access import AccessMap, Affine, grouped, sliding, transposed
-from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
+from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.composite import Composite, register_composites, without
 from costmodel.ops.rule import Rule, every_argument, example, register
-from costmodel.ops.temporaries import bytes_besides, copy
+from costmodel.ops.temporaries import bytes_besides, copy, is_in_format
 from costmodel.quantities import Work
 
 Axis: TypeAlias = tuple[int, int, int, int, int, int]
@@ -103,16 +103,6 @@ def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
 def is_by_group(args: Arguments) -> bool:
     """Whether the CPU computes one group after the other: oneDNN takes no output padding as large as the stride."""
     return args["groups"] > 1 and args["transposed"] and any(o >= s for _, _, s, _, _, o in _axes(args))
-
-
-def is_in_format(t: TensorSpec, *, channels_last: bool) -> bool:
-    """Whether a tensor is stored channels last, or contiguously.
-
-    A layout that is contiguous as well, with one channel or one position, is channels last too.
-    """
-    if not channels_last:
-        return t.is_contiguous
-    return is_channels_last(t) or (t.is_contiguous and layout.is_either_format(t.shape))
 
 
 def _complex_temporaries(args: Arguments) -> list[TensorSpec]:

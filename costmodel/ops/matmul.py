@@ -127,19 +127,19 @@ def _blas_takes(t: TensorSpec) -> bool:
 
 def _onednn_takes(t: TensorSpec) -> bool:
     """Whether it, or its transpose, is contiguous."""
-    *batch, rows, columns = t.shape
-    return t.is_contiguous or t.full_strides == (*(rows * columns for _ in batch), 1, rows)
+    _, rows, columns = t.shape
+    return t.is_contiguous or t.full_strides == (rows * columns, 1, rows)
 
 
 def _copied_factors(a: TensorSpec, b: TensorSpec) -> list[TensorSpec] | None:
-    """Copies that oneDNN is given of factors in bfloat16; ``None`` where the BLAS does the product."""
+    """Copies that oneDNN is given of batches in bfloat16; ``None`` where the BLAS does the products."""
     if a.dtype != "bfloat16" or prod(a.shape) * b.shape[-1] <= _SMALL_FOR_ONEDNN:
         return None
     return [copy(t) for t in (a, b) if not _onednn_takes(t)]
 
 
 def _unless_blas_takes(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
-    """A copy of each matrix that the BLAS, or oneDNN, cannot take as it is stored.
+    """A copy of each matrix that the BLAS cannot take as it is stored.
 
     Source: ``addmm_impl_cpu_`` and ``addmv_out_cpu`` in aten/src/ATen/native.
     """
@@ -148,8 +148,7 @@ def _unless_blas_takes(*names: str) -> Callable[[Arguments], Iterable[TensorSpec
         given: list[TensorSpec] = [args[name] for name in names]
         if all(t.strides is None for t in given) or any(0 in t.shape for t in given):
             return []
-        copied = _copied_factors(*given) if len(given) == 2 else None
-        return [copy(t) for t in given if not _blas_takes(t)] if copied is None else copied
+        return [copy(t) for t in given if not _blas_takes(t)]
 
     return temporaries
 

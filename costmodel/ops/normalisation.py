@@ -10,6 +10,7 @@ from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
 from costmodel.ops.complex_numbers import FUNCTIONS, by_parts
 from costmodel.ops.composite import Composite, register_composites, without
+from costmodel.ops.reduction import sum_casts
 from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, moved, no_temporaries, register
 from costmodel.ops.temporaries import bytes_besides, contiguous, copied_into_format, in_memory_format
 from costmodel.ops.versions import Change, has
@@ -90,7 +91,7 @@ def _batch_norm_access(call: OpCall, output: int) -> AccessMap:
 
 
 def _inverse_deviation(args: Arguments) -> list[TensorSpec]:
-    """In evaluation, on an input in no memory format: sqrt(variance + eps), made in two steps.
+    """On an input in no memory format: in evaluation sqrt(variance + eps), made in two steps; in training the sums.
 
     Of an empty input the statistics are allocated, in the dtype that sums are taken in.
     """
@@ -99,7 +100,14 @@ def _inverse_deviation(args: Arguments) -> list[TensorSpec]:
         saved = _batch_norm(args)[1]
         wide = TensorSpec((x.shape[1],), "float64" if saved.dtype in ("float32", "float64") else "float32")
         return bytes_besides(2 * saved.nbytes, 2 * wide.nbytes)
-    if _trains(args) or variance is None or not copied_into_format(x):
+    if not copied_into_format(x):
+        return []
+    if _trains(args):
+        casts = sum(t.nbytes for t in sum_casts({"self": x, "dim": [0, *range(2, len(x.shape))]}))
+        saved = _batch_norm(args)[1]
+        live = saved.nbytes * (3 if saved.dtype == x.dtype else 1)
+        return bytes_besides(2 * saved.nbytes, casts + live) if casts else []
+    if variance is None:
         return []
     return [TensorSpec(variance.shape, variance.dtype)] * 2
 

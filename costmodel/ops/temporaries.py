@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from costmodel.graph import Arguments, TensorSpec, is_channels_last
-from costmodel.ops.layout import suggested_channels_last
+from costmodel.ops.layout import is_either_format, suggested_channels_last
 
 
 def contiguous(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
@@ -25,6 +25,29 @@ def contiguous(*names: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
 def in_memory_format(name: str) -> Callable[[Arguments], Iterable[TensorSpec]]:
     """A copy of this argument into the memory format that its strides suggest, unless they are that already."""
     return lambda args: copied_into_format(args[name])
+
+
+def is_in_format(t: TensorSpec, *, channels_last: bool) -> bool:
+    """Whether a tensor is stored channels last, or contiguously.
+
+    A layout that is contiguous as well, with one channel or one position, is channels last too.
+    """
+    if not channels_last:
+        return t.is_contiguous
+    return is_channels_last(t) or (t.is_contiguous and is_either_format(t.shape))
+
+
+def in_format_of(
+    decides: str, *names: str, outputs: Callable[[Arguments], TensorSpec] | None = None
+) -> Callable[[Arguments], Iterable[TensorSpec]]:
+    """Copies of arguments, and of the output where it is given, that are not in the memory format of one argument."""
+
+    def temporaries(args: Arguments) -> list[TensorSpec]:
+        last = suggested_channels_last(args[decides])
+        given = [args[name] for name in names] + ([] if outputs is None else [outputs(args)])
+        return [copy(t) for t in given if not is_in_format(t, channels_last=last)]
+
+    return temporaries
 
 
 def copy(t: TensorSpec) -> TensorSpec:

@@ -102,7 +102,10 @@ class Watch(TorchDispatchMode):
         copies = map_leaves((list(args), dict(kwargs)), copy_as_laid_out)  # before the call, which may write them
         try:
             result = func(*args, **kwargs)
-        except NotImplementedError:  # torch has no such kernel for meta tensors: the rule answers, as in a trace
+        except NotImplementedError:
+            if not any(t.is_meta for t in leaves((args, kwargs))):
+                raise
+            # torch has no such kernel for meta tensors: the rule answers, as in a trace
             result = _answer(plan, bound)
         record = OpCall(plan.op, bound, tuple(map(spec_of, leaves(result))), inplace=plan.how is How.INPLACE)
         if plan.how is not How.UNTRACED:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import everything, pointwise
-from costmodel.ops.elementwise import each, elementwise, per_element
+from costmodel.ops.elementwise import each, elementwise, per_element, promoted
 from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, no_temporaries, register
 from costmodel.quantities import Work
 
@@ -16,11 +16,32 @@ _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
 """1 / (1 + exp(-x))"""
 
 
-def _gradient(name: str, work: Work | Callable[[OpCall], Work], *arguments: object, source: str) -> Rule:
+def _stored_like_input(args: Arguments) -> TensorSpec:
+    """Of kernels whose first operand is the input, in whose order of memory the gradient is."""
+    return layout.elementwise({name: args[name] for name in ("self", "grad_output")})
+
+
+def _stored_like_gradient(args: Arguments) -> TensorSpec:
+    x, g = args["self"], args["grad_output"]
+    return TensorSpec(g.shape, x.dtype, layout.preserved_strides(g.shape, [g]))
+
+
+def _stored_like_slopes(args: Arguments) -> TensorSpec:
+    """In training, the product of the slopes that were drawn and the gradient."""
+    return layout.elementwise({name: args[name] for name in ("noise" if args["training"] else "self", "grad_output")})
+
+
+def _gradient(
+    name: str,
+    work: Work | Callable[[OpCall], Work],
+    *arguments: object,
+    source: str,
+    outputs: Callable[[Arguments], TensorSpec] = promoted,
+) -> Rule:
     """The rule of ``aten.name_backward``; its example is ``name_backward(g, x, *arguments)``."""
     return elementwise(
         f"aten.{name}_backward.default", work=per_element(work) if isinstance(work, Work) else work, kind="activation",
-        source=source, temporaries=no_temporaries, examples=(example(_X, _X, *arguments),),
+        outputs=outputs, source=source, temporaries=no_temporaries, examples=(example(_X, _X, *arguments),),
     )  # fmt: skip
 
 
@@ -52,7 +73,7 @@ def _rrelu_work(call: OpCall) -> Work:
 
 
 def _prelu(args: Arguments) -> Outputs:
-    tensors = [args["grad_output"], args["self"], args["weight"]]
+    tensors = [args["self"], args["weight"], args["grad_output"]]
     shape = layout.broadcast([t.shape for t in tensors])
     strides = layout.elementwise_strides(shape, tensors)
     return (TensorSpec(shape, args["self"].dtype, strides),) * 2
@@ -68,9 +89,10 @@ def _glu_work(call: OpCall) -> Work:
 
 
 register(
-    _gradient("threshold", Work(compares=1), 0.5, source="torch.nn.ReLU and Threshold: x > threshold ? g : 0"),
+    _gradient("threshold", Work(compares=1), 0.5, outputs=_stored_like_input,
+              source="torch.nn.ReLU and Threshold: x > threshold ? g : 0"),
     _gradient("hardtanh", Work(compares=2), -1, 1, source="torch.nn.Hardtanh and ReLU6: g between the bounds"),
-    _gradient("leaky_relu", Work(compares=1, multiplies=1), 0.1, False,
+    _gradient("leaky_relu", Work(compares=1, multiplies=1), 0.1, False, outputs=_stored_like_input,
               source="torch.nn.LeakyReLU: x > 0 ? g : slope g"),
     _gradient("sigmoid", Work(adds=1, multiplies=2), source="torch.nn.Sigmoid: g y (1 - y)"),
     _gradient("tanh", Work(adds=1, multiplies=2), source="torch.nn.Tanh: g (1 - y y)"),
@@ -91,6 +113,7 @@ register(
     _gradient("logit", Work(compares=2, adds=1, multiplies=1, divides=1), 0.1,
               source="torch.logit: g / (x (1 - x)), 0 or NaN beyond the bounds"),
     _gradient("log_sigmoid", Work(compares=1, adds=2, divides=1, multiplies=1), _X,
+              outputs=_stored_like_gradient,
               source="torch.nn.LogSigmoid: g (1 - z / (1 + z)) or g z / (1 + z), z = exp(-|x|) from the forward"),
     elementwise(
         "aten.elu_backward.default", work=_elu_work, kind="activation", temporaries=no_temporaries,
@@ -98,7 +121,7 @@ register(
         examples=(example(_X, 1.0, 1, 1, False, _X), example(_X, 1.67, 1.05, 1, False, _X),
                   example(_X, 0.5, 1, 2.0, False, _X), example(_X, 1.0, 1, 1, True, _X)),
     ),
-    _gradient("rrelu_with_noise", _rrelu_work, _X, 0.1, 0.3, True, False,
+    _gradient("rrelu_with_noise", _rrelu_work, _X, 0.1, 0.3, True, False, outputs=_stored_like_slopes,
               source="torch.nn.RReLU: g times the slope that was drawn"),
     Rule(
         targets=("aten._prelu_kernel_backward.default",), kind=always("activation"), outputs=_prelu,

@@ -10,7 +10,7 @@ from costmodel.ops import layout
 from costmodel.ops.access import everything
 from costmodel.ops.reduction import sum_casts
 from costmodel.ops.rule import Gradients, Rule, example, moved, register
-from costmodel.ops.temporaries import bytes_besides, copy
+from costmodel.ops.temporaries import bytes_besides, copy, is_in_format
 from costmodel.quantities import Traffic, Work
 
 
@@ -62,27 +62,29 @@ def _temporaries(args: Arguments) -> Iterable[TensorSpec]:
         return
     given = args["grad_output"], args["input"], args["weight"]
     last = any(map(layout.suggested_channels_last, given[1:]))
-    yield from (copy(t) for t in given if not forward.is_in_format(t, channels_last=last))
+    yield from (copy(t) for t in given if not is_in_format(t, channels_last=last))
     _, of_weight, of_bias = args["output_mask"]
     if of_bias and not of_weight:  # the CPU's kernel computes both, and drops one
         yield copy(args["weight"])
 
 
 def _by_group(args: Arguments) -> list[TensorSpec]:
-    """While the last group is computed: contiguous copies of its channels, its bias's sum, and those of the others.
+    """While the last group is computed: contiguous copies of its channels, and sums for biases, which live to the end.
 
     Source: ``convolution_backward`` in aten/src/ATen/native/Convolution.cpp; a kernel's own results are its workspace.
     """
     g, x, w, groups = args["grad_output"], args["input"], args["weight"], args["groups"]
     last = any(map(layout.suggested_channels_last, (x, w)))
-    whole = [copy(t) for t in (x, w) if not forward.is_in_format(t, channels_last=last)]
+    whole = [copy(t) for t in (x, w) if not is_in_format(t, channels_last=last)]
     of_group = sum(t.nbytes // groups for t in (g, x) if t.shape[0] > 1 or not (t is x or t.is_contiguous))
     outputs = [t for t in _outputs(args) if t is not None]
-    if args["output_mask"][2]:
+    biases = outputs[-1].nbytes if args["output_mask"][2] else 0
+    if biases:
         channels = TensorSpec((g.shape[0], g.shape[1] // groups, *g.shape[2:]), g.dtype)
         summed = sum_casts({"self": channels, "dim": [0, *range(2, len(g.shape))]})
-        of_group += outputs[-1].nbytes + sum(t.nbytes for t in summed)
-    return [*whole, *bytes_besides(sum(t.nbytes for t in outputs), of_group)]
+        of_group += biases + sum(t.nbytes for t in summed)
+    total = sum(t.nbytes for t in outputs)
+    return [*whole, *bytes_besides(total, of_group, total + biases)]
 
 
 _X, _CHANNELS = TensorSpec((2, 4, 9, 8)), TensorSpec((2, 6, 7, 6))

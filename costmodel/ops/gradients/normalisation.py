@@ -12,6 +12,7 @@ from math import prod
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import everything
+from costmodel.ops.reduction import sum_casts
 from costmodel.ops.rule import (
     Example,
     Gradients,
@@ -23,7 +24,7 @@ from costmodel.ops.rule import (
     no_temporaries,
     register,
 )
-from costmodel.ops.temporaries import contiguous, copied_into_format
+from costmodel.ops.temporaries import contiguous, copied_into_format, in_format_of
 from costmodel.ops.versions import Change, has
 from costmodel.quantities import Traffic, Work
 
@@ -72,26 +73,27 @@ def _batch_norm_work(call: OpCall) -> Work:
 
 
 def _batch_norm(args: Arguments) -> Gradients:
-    x, g, (of_input, of_weight, of_bias) = args["input"], args["grad_out"], args["output_mask"]
+    x, (of_input, of_weight, of_bias) = args["input"], args["output_mask"]
     given = next((args[name] for name in ("weight", "running_mean", "save_mean") if args[name] is not None), x)
     channel = TensorSpec((x.shape[1],), given.dtype)
-    like = x if layout.suggested_channels_last(x) else g
     return (
-        TensorSpec(x.shape, x.dtype, layout.in_format_of(like, x.shape)) if of_input else None,
+        TensorSpec(x.shape, x.dtype, layout.in_format_of(x, x.shape)) if of_input else None,
         channel if of_weight else None,
         channel if of_bias else None,
     )
 
 
 def _batch_norm_temporaries(args: Arguments) -> list[TensorSpec]:
-    """The sums of what arrives, where it and the input are in no one memory format.
+    """The sums of what arrives, and its cast, where it and the input are in no one memory format.
 
     Source: ``batch_norm_backward_cpu_template`` in aten/src/ATen/native/Normalization.cpp.
     """
     x, g = args["input"], args["grad_out"]
     last = layout.suggested_channels_last(x)
     fast = last == layout.suggested_channels_last(g) and not any(map(copied_into_format, (x, g)))
-    return [] if fast else [TensorSpec((x.shape[1],), x.dtype)]
+    if fast:
+        return []
+    return [TensorSpec((x.shape[1],), x.dtype), *sum_casts({"self": g, "dim": [0, *range(2, len(g.shape))]})]
 
 
 def _batch_norm_traffic(call: OpCall) -> Traffic:
@@ -165,11 +167,14 @@ def _group_norm(args: Arguments) -> Gradients:
     )
 
 
+_in_format_of_input = in_format_of("input", "grad_out", "input")
+
+
 def _group_norm_temporaries(args: Arguments) -> list[TensorSpec]:
     """What arrives and the input, in the input's memory format."""
     if not has(Change.GROUP_NORM_GRADIENT_COPIES):
         return []
-    return [t for name in ("grad_out", "input") for t in copied_into_format(args[name])]
+    return list(_in_format_of_input(args))
 
 
 def _rms_norm_work(call: OpCall) -> Work:

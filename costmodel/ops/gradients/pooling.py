@@ -11,8 +11,7 @@ from costmodel.ops import layout
 from costmodel.ops.access import everything
 from costmodel.ops.pooling import adaptive_elements, grid
 from costmodel.ops.rule import Example, Rule, always, example, moved, register
-from costmodel.ops.temporaries import contiguous, in_memory_format
-from costmodel.ops.unpooling import in_rows_or_channels_last
+from costmodel.ops.temporaries import contiguous, in_format_of
 from costmodel.quantities import Traffic, Work
 
 
@@ -79,18 +78,19 @@ def _rule(
 for _axes in (2, 3):
     _x, _y = TensorSpec((2, 3, *(8, 6, 4)[:_axes])), TensorSpec((2, 3, *(4, 3, 2)[:_axes]))
     _i, _two, _one, _no = TensorSpec(_y.shape, "int64"), [2] * _axes, [1] * _axes, [0] * _axes
-    _rows = contiguous("grad_output")
-    _format = in_memory_format("grad_output") if _axes == 2 else _rows
-    _both = in_rows_or_channels_last("grad_output", "indices")
+    _rows, _image = contiguous("grad_output"), _like_input(keeps_format=True)
+    _format = in_format_of("grad_output", "grad_output", outputs=_image) if _axes == 2 else _rows
     register(
         _rule(f"max_pool{_axes}d_with_indices", _max_work,
-              example(_y, _x, _two, _two, _no, _one, False, _i), keeps_format=True, temporaries=_both),
+              example(_y, _x, _two, _two, _no, _one, False, _i), keeps_format=True,
+              temporaries=in_format_of("grad_output", "grad_output", "indices", outputs=_image)),
         _rule(f"avg_pool{_axes}d", _average_work(_axes),
               example(_y, _x, _two, _two, _no, False, True, None), keeps_format=_axes == 2, temporaries=_format),
         _rule(f"_adaptive_avg_pool{_axes}d", _adaptive_average_work(_axes),
               example(_y, _x), keeps_format=_axes == 2, temporaries=_format),
         _rule(f"adaptive_max_pool{_axes}d", _max_work,
-              example(_y, _x, _i), keeps_format=_axes == 2, temporaries=_both if _axes == 2 else _rows),
+              example(_y, _x, _i), keeps_format=_axes == 2,
+              temporaries=in_format_of("self", "grad_output", "indices") if _axes == 2 else _rows),
         _rule(f"fractional_max_pool{_axes}d", _max_work,
               example(_y, _x, _two, list(_y.shape[2:]), _i), keeps_format=False, temporaries=_rows),
     )  # fmt: skip
