@@ -158,7 +158,7 @@ OF_GRADIENTS: dict[str, tuple[Work, ...]] = {
     "_ctc_loss_backward.Tensor": of_examples(W()),  # which depends on the lengths' values
     # 8 heads of 5 x 7 scores of 8 features: 5 products; scaled, times dP - D, scaled; less lse and D; exp; rows of o g.
     "_scaled_dot_product_flash_attention_for_cpu_backward": of_examples(
-        W(macs=5 * 280 * 8, multiplies=3 * 280 + 40 * 8, adds=2 * 280 + 40 * 7, transcendentals=280)
+        *[W(macs=5 * 280 * 8, multiplies=3 * 280 + 40 * 8, adds=2 * 280 + 40 * 7, transcendentals=280)] * 2
     ),
     # 30 pairs of 4 components, or 10 pairs that pull both points: the difference, by the order, and the sum.
     "_cdist_backward": tuple(w.times(30) for w in _pulls(sums=4)),
