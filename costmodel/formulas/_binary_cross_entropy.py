@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from costmodel.formulas import _tape as tape
+from costmodel.formulas import _functions as fn
+from costmodel.formulas._functions import ADD, DIVIDE, MULTIPLY
 from costmodel.formulas._kernels import Shape, broadcast, sum_of
-from costmodel.formulas._tape import ADD, DIVIDE, MULTIPLY, Tape, Tensor
+from costmodel.formulas._tape import Tape, Tensor
 from costmodel.formulas.cost import NO_WORK
 from costmodel.quantities import Count, Work, prod
 
@@ -18,7 +19,7 @@ def binary_cross_entropy(k: Tape, shape: Shape, weight: Shape | None, reduction:
     x, t = k.input(shape, 0), k.input(shape, 1)
     weights = [] if weight is None else [k.buffer(*weight)]
     weighted = MULTIPLY if weights else NO_WORK
-    y = tape.fused_loss(
+    y = fn.fused_loss(
         k, x, t, *weights, reduction=reduction,
         work=Work(transcendentals=2, compares=2, multiplies=2, adds=2) + weighted,
         slope=Work(adds=2, multiplies=2, compares=1, divides=1) + weighted,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from costmodel.formulas._complex_numbers import MAGNITUDE
-from costmodel.formulas._tape import COMPARE, DIVIDE, MULTIPLY, Tape, Tensor, power_of
+from costmodel.formulas._functions import COMPARE, DIVIDE, MULTIPLY, power_of
+from costmodel.formulas._tape import Tape, Tensor
 from costmodel.formulas.cost import NO_WORK
 from costmodel.quantities import Count, Work
 

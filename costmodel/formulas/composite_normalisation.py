@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from costmodel.formulas import _tape as tape
+from costmodel.formulas import _functions as fn
 from costmodel.formulas._arguments import as_shape, public, require
 from costmodel.formulas._complex_numbers import RECIPROCAL_ROOT, on_numbers
 from costmodel.formulas._tape import Tape, Tensor, defined
@@ -60,9 +60,9 @@ def rms_norm(
 
 def _rms_norm(k: Tape, leading: tuple[Count, ...], n: Count, affine: bool) -> Tensor:
     x = k.input((*leading, n))
-    mean = tape.total(k, tape.square(k, x), axis=-1, mean=True, keepdim=True)
-    y = tape.multiply(k, x, tape.reciprocal_root(k, tape.plus_number(k, mean)))
-    return tape.multiply(k, y, k.weight(n)) if affine else y
+    mean = fn.total(k, fn.square(k, x), axis=-1, mean=True, keepdim=True)
+    y = fn.multiply(k, x, fn.reciprocal_root(k, fn.plus_number(k, mean)))
+    return fn.multiply(k, y, k.weight(n)) if affine else y
 
 
 @public
@@ -92,10 +92,10 @@ def local_response_norm(
 def _local_response_norm(k: Tape, shape: tuple[Count, ...], local_size: Count, beta: float) -> Tensor:
     batch, channels, *size = shape
     x = k.input(shape)
-    mean = _mean_of_channels(k, tape.multiply(k, x, x), (batch, channels + local_size - 1, *size), local_size)
-    divisor = tape.plus_number(k, tape.times_number(k, mean))
-    powered = tape.power(k, divisor, work=tape.power_of(beta), slope=tape.power_of(beta - 1))
-    return tape.divide(k, x, powered)
+    mean = _mean_of_channels(k, fn.multiply(k, x, x), (batch, channels + local_size - 1, *size), local_size)
+    divisor = fn.plus_number(k, fn.times_number(k, mean))
+    powered = fn.power(k, divisor, work=fn.power_of(beta), slope=fn.power_of(beta - 1))
+    return fn.divide(k, x, powered)
 
 
 def _mean_of_channels(k: Tape, x: Tensor, padded: tuple[Count, ...], local_size: Count) -> Tensor:

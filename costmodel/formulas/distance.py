@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from costmodel.formulas import _tape as tape
+from costmodel.formulas import _functions as fn
 from costmodel.formulas._arguments import as_shape, public, require
 from costmodel.formulas._norms import norm_of
 from costmodel.formulas._tape import Tape, Tensor, defined
@@ -34,5 +34,5 @@ def pairwise_distance(
 
 
 def _pairwise_distance(k: Tape, shape: tuple[Count, ...], order: float, keepdim: bool) -> Tensor:
-    difference = tape.plus_number(k, tape.subtract(k, k.input(shape, 0), k.input(shape, 1)))
+    difference = fn.plus_number(k, fn.subtract(k, k.input(shape, 0), k.input(shape, 1)))
     return norm_of(k, difference, order, keepdim=keepdim)

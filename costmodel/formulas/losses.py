@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from costmodel.formulas import _tape as tape
+from costmodel.formulas import _functions as fn
 from costmodel.formulas._arguments import public, require_one_of
 from costmodel.formulas._binary_cross_entropy import binary_cross_entropy as probabilities
 from costmodel.formulas._binary_cross_entropy import with_logits
 from costmodel.formulas._complex_numbers import MAGNITUDE, on_numbers
+from costmodel.formulas._functions import ADD, COMPARE, DIVIDE, FUNCTION, MULTIPLY
 from costmodel.formulas._kernels import Kernels, Shape, require_reduction, shapes_of
-from costmodel.formulas._tape import ADD, COMPARE, DIVIDE, FUNCTION, MULTIPLY, Tape, Tensor, defined
+from costmodel.formulas._tape import Tape, Tensor, defined
 from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work
 
@@ -34,7 +35,7 @@ class Loss:
 
 
 def _l1(k: Tape, x: Tensor, t: Tensor) -> Tensor:
-    return tape.absolute(k, tape.subtract(k, x, t))
+    return fn.absolute(k, fn.subtract(k, x, t))
 
 
 def _complex_l1(k: Kernels, x: Shape, t: Shape) -> Shape:
@@ -42,8 +43,8 @@ def _complex_l1(k: Kernels, x: Shape, t: Shape) -> Shape:
 
 
 def _kl_div(k: Tape, x: Tensor, t: Tensor) -> Tensor:
-    product = tape.multiply(k, t, x)
-    return tape.subtract(k, _t_log_t(k, t), product)
+    product = fn.multiply(k, t, x)
+    return fn.subtract(k, _t_log_t(k, t), product)
 
 
 def _t_log_t(k: Tape, t: Tensor) -> Tensor:
@@ -68,17 +69,17 @@ def _t_log_t(k: Tape, t: Tensor) -> Tensor:
 
 
 def _kl_div_log_target(k: Tape, x: Tensor, t: Tensor) -> Tensor:
-    difference = tape.subtract(k, t, x)
-    return tape.multiply(k, tape.exp(k, t), difference)
+    difference = fn.subtract(k, t, x)
+    return fn.multiply(k, fn.exp(k, t), difference)
 
 
 def _hinge_embedding(k: Tape, x: Tensor, t: Tensor) -> Tensor:
     # Both cases of the definition, each taken or replaced by zeros, and added.
-    zeros = tape.constant(k, x.shape)
-    hinge = tape.at_least(k, tape.subtract(k, tape.constant(k, x.shape), x))  # margin - x, not below 0
-    apart = tape.where(k, k.each("is alike", t, work=COMPARE, itemsize=1), hinge, zeros)
-    alike = tape.where(k, k.each("is apart", t, work=COMPARE, itemsize=1), x, zeros)
-    return tape.add(k, apart, alike)
+    zeros = fn.constant(k, x.shape)
+    hinge = fn.at_least(k, fn.subtract(k, fn.constant(k, x.shape), x))  # margin - x, not below 0
+    apart = fn.where(k, k.each("is alike", t, work=COMPARE, itemsize=1), hinge, zeros)
+    alike = fn.where(k, k.each("is apart", t, work=COMPARE, itemsize=1), x, zeros)
+    return fn.add(k, apart, alike)
 
 
 LOSSES: Mapping[str, Loss] = {
@@ -156,13 +157,13 @@ def _elementwise_loss(k: Tape, name: str, shape: Shape, target: Shape, reduction
     x, t, row = k.input(shape, 0), k.input(target, 1), LOSSES[name]
     if row.kernels is None:
         assert row.work is not None
-        return tape.fused_loss(
+        return fn.fused_loss(
             k, x, t, work=row.work, slope=row.slope, reduction=reduction, symmetric=row.symmetric
         )  # fmt: skip
     if reduction != "batchmean":
-        return tape.reduced(k, row.kernels(k, x, t), reduction)
-    total = tape.reduced(k, row.kernels(k, x, t), "sum")
-    return tape.times_number(k, total, work=DIVIDE) if shape else total  # a single number has no batch
+        return fn.reduced(k, row.kernels(k, x, t), reduction)
+    total = fn.reduced(k, row.kernels(k, x, t), "sum")
+    return fn.times_number(k, total, work=DIVIDE) if shape else total  # a single number has no batch
 
 
 @public
@@ -232,18 +233,18 @@ def poisson_nll_loss(
 def _poisson_nll_loss(k: Tape, shape: Shape, target: Shape, log_input: bool, full: bool, reduction: str) -> Tensor:
     x, t = k.input(shape, 0), k.input(target, 1)
     if log_input:
-        mean, product = tape.exp(k, x), tape.multiply(k, t, x)
+        mean, product = fn.exp(k, x), fn.multiply(k, t, x)
     else:
         mean = x
-        product = tape.multiply(k, t, tape.log(k, tape.plus_number(k, x)))
-    terms = tape.subtract(k, mean, product)
+        product = fn.multiply(k, t, fn.log(k, fn.plus_number(k, x)))
+    terms = fn.subtract(k, mean, product)
     if full:
-        half_log = tape.times_number(k, tape.log(k, tape.times_number(k, t)))
-        t_log_t = tape.multiply(k, t, tape.log(k, t))
-        stirling = tape.add(k, tape.subtract(k, t_log_t, t), half_log)
+        half_log = fn.times_number(k, fn.log(k, fn.times_number(k, t)))
+        t_log_t = fn.multiply(k, t, fn.log(k, t))
+        stirling = fn.add(k, fn.subtract(k, t_log_t, t), half_log)
         few = k.each("is few", t, work=COMPARE, itemsize=1)
-        terms = tape.add(k, terms, tape.masked(k, stirling, few))
-    return tape.reduced(k, terms, reduction)
+        terms = fn.add(k, terms, fn.masked(k, stirling, few))
+    return fn.reduced(k, terms, reduction)
 
 
 @public
@@ -287,18 +288,18 @@ def _gaussian_nll_loss(
 ) -> Tensor:
     x, t = k.input(shape, 0), k.input(target, 1)
     if var_is_number:
-        v = k.each("variance", tape.constant(k, shape), work=MULTIPLY)
+        v = k.each("variance", fn.constant(k, shape), work=MULTIPLY)
     else:
         v = k.input(var, 2)
         negative = k.each("is negative", v, work=COMPARE)
         k.run(read=negative.size, written=1)  # whether any is
         k.run(read=1, written=0)
-    v = tape.copy(k, v)
+    v = fn.copy(k, v)
     k.run(read=v.size, written=v.size, work=COMPARE.times(v.size))  # in place, unseen by autograd
-    log = tape.log(k, v)
+    log = fn.log(k, v)
     add, multiply, divide = (on_numbers(work, complex_valued=is_complex) for work in (ADD, MULTIPLY, DIVIDE))
-    square = tape.square(k, tape.subtract(k, x, t, work=add), work=multiply)
-    terms = tape.times_number(k, tape.add(k, log, tape.divide(k, square, v, work=divide), work=add), work=multiply)
+    square = fn.square(k, fn.subtract(k, x, t, work=add), work=multiply)
+    terms = fn.times_number(k, fn.add(k, log, fn.divide(k, square, v, work=divide), work=add), work=multiply)
     if full:
-        terms = tape.plus_number(k, terms, work=add)
-    return tape.reduced(k, terms, reduction, complex_valued=is_complex)
+        terms = fn.plus_number(k, terms, work=add)
+    return fn.reduced(k, terms, reduction, complex_valued=is_complex)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from costmodel.formulas import _functions as fn
 from costmodel.formulas._arguments import public, require
-from costmodel.formulas._kernels import Kernels, Shape, require_reduction, shapes_of, sum_of
-from costmodel.formulas.cost import LayerCost
+from costmodel.formulas._functions import COMPARE, DIVIDE
+from costmodel.formulas._kernels import Shape, require_reduction, shapes_of, sum_of
+from costmodel.formulas._norms import norm_of
+from costmodel.formulas._tape import Tape, Tensor, defined
+from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work, prod
 
-_ADD, _MULTIPLY, _DIVIDE = Work(adds=1), Work(multiplies=1), Work(divides=1)
-_COMPARE, _ROOT = Work(compares=1), Work(transcendentals=1)
+_INT64 = 8
+"""Bytes of the index of a class."""
 
 
 @public
@@ -27,6 +31,8 @@ def margin_ranking_loss(
     memory_access = 12 N: kernels x1 - x2, -t, their product, the sum with the margin, max; N + 1 to reduce
 
     That is of equal shapes; ``other`` and ``target`` are the shapes of x2 and t, which are broadcast.
+    backward: the derivative of each kernel: of x1, -t g where the loss is not 0, of x2 the opposite
+    saved: -t (for the gradients of x1 and x2), x1 - x2 (for that of t), and what max took
     Source: torch.nn.MarginRankingLoss.
 
     >>> margin_ranking_loss(shape=50).flops, margin_ranking_loss(shape=50, reduction="none").memory_access
@@ -36,10 +42,13 @@ def margin_ranking_loss(
     x, y, t = shapes_of(
         shape=shape, other=shape if other is None else other, target=shape if target is None else target
     )
-    k = Kernels()
-    difference = k.each(x, y, work=_ADD)
-    product = k.each(k.each(t), difference, work=_MULTIPLY)
-    return k.cost(k.reduced(k.each(k.each(product, work=_ADD), work=_COMPARE), reduction))
+    return defined(_margin_ranking_loss, x, y, t, reduction)
+
+
+def _margin_ranking_loss(k: Tape, first: Shape, second: Shape, target: Shape, reduction: str) -> Tensor:
+    difference = fn.subtract(k, k.input(first, 0), k.input(second, 1))
+    product = fn.multiply(k, fn.minus_from_number(k, k.input(target, 2), work=NO_WORK), difference)
+    return fn.reduced(k, fn.at_least(k, fn.plus_number(k, product)), reduction)
 
 
 @public
@@ -52,6 +61,8 @@ def cosine_embedding_loss(*, features: Count, rows: Sequence[Count] | Count = ()
     Kernels: a b, a a, b b (7 R F), their sums (3 R F + 3 R), eps added to two of them, the product of these, its root,
     the quotient (12 R); zeros, ones, 1 - cos, cos - margin, its maximum with 0 (9 R), and for each case a comparison
     of the target and a choice (12 R), which are added (3 R). ``rows`` is the number of pairs, or ``()`` for one alone.
+    backward: the derivative of each kernel
+    saved: a, b, their cosine's parts, and what was chosen
     Source: torch.nn.CosineEmbeddingLoss.
 
     >>> cosine_embedding_loss(features=10, rows=15).flops  # 15 * 68, and 15
@@ -60,34 +71,21 @@ def cosine_embedding_loss(*, features: Count, rows: Sequence[Count] | Count = ()
     require_reduction(reduction)
     require(features=features)
     (r,) = shapes_of(rows=rows)
-    vectors, k = (*r, features), Kernels()
-    products = [k.each(vectors, vectors, work=_MULTIPLY), *(k.each(vectors, work=_MULTIPLY) for _ in "ab")]
-    dot, *squares = (k.total(product, axis=-1) for product in products)
-    norms = k.each(*(k.each(square, work=_ADD) for square in squares), work=_MULTIPLY)
-    cosine = k.each(dot, k.each(norms, work=_ROOT), work=_DIVIDE)
-    zeros = k.made(r)
-    alike = k.each(k.made(r), cosine, work=_ADD)
-    apart = k.each(k.each(cosine, work=_ADD), work=_COMPARE)
-    chosen = [k.each(k.each(r, work=_COMPARE), case, zeros) for case in (alike, apart)]
-    return k.cost(k.reduced(k.each(*chosen, work=_ADD), reduction))
+    return defined(_cosine_embedding_loss, (*r, features), reduction)
 
 
-def _distance(k: Kernels, vectors: Shape, p: float) -> Shape:
-    """The p-norm of a - b + eps, along the last axis."""
-    difference = k.each(k.each(vectors, vectors, work=_ADD), work=_ADD)
-    rows, n = vectors[:-1], vectors[-1]
-    if p == 2:
-        norm = Work(multiplies=n, adds=n - 1, transcendentals=1)
-    elif p == 1:
-        norm = Work(adds=n - 1)
-    elif p == float("inf"):
-        norm = Work(compares=n - 1)
-    elif p > 0:
-        norm = Work(transcendentals=n + 1, adds=n - 1)
-    else:
-        raise ValueError(f"p={p}: a norm of an order above 0")
-    k.run(read=prod(difference), written=prod(rows), work=norm.times(prod(rows)))
-    return rows
+def _cosine_embedding_loss(k: Tape, vectors: Shape, reduction: str) -> Tensor:
+    rows = vectors[:-1]
+    a, b, t = k.input(vectors, 0), k.input(vectors, 1), k.input(rows, 2)
+    products = [fn.multiply(k, x, y) for x, y in ((a, b), (a, a), (b, b))]
+    dot, *squares = (fn.total(k, product, axis=-1) for product in products)
+    first, second = (fn.plus_number(k, square) for square in squares)
+    cosine = fn.divide(k, dot, fn.sqrt(k, fn.multiply(k, first, second)))
+    zeros = fn.constant(k, rows)
+    alike = fn.subtract(k, fn.constant(k, rows), cosine)
+    apart = fn.at_least(k, fn.plus_number(k, cosine))
+    chosen = [fn.where(k, k.each("is the other", t, work=COMPARE, itemsize=1), case, zeros) for case in (alike, apart)]
+    return fn.reduced(k, fn.add(k, *chosen), reduction)
 
 
 @public
@@ -107,6 +105,8 @@ def triplet_margin_loss(
     A distance is F differences, eps added to each, and a norm: F products, F - 1 additions and a root for p = 2; F - 1
     additions for 1; F - 1 comparisons for infinity; F + 1 powers and F - 1 additions for any other. ``swap`` takes the
     less of d(a, neg) and d(pos, neg): a third distance and a comparison. ``rows`` is ``()`` for one triplet.
+    backward: the derivative of each kernel: of a distance that of its norm, as in pairwise_distance
+    saved: the differences, the distances, and what max took
     Source: torch.nn.TripletMarginLoss; Balntas et al., BMVC 2016.
 
     >>> triplet_margin_loss(features=7, rows=5).flops  # 5 * 59, and 5
@@ -115,12 +115,22 @@ def triplet_margin_loss(
     require_reduction(reduction)
     require(features=features)
     (r,) = shapes_of(rows=rows)
-    k = Kernels()
-    near, far = _distance(k, (*r, features), p), _distance(k, (*r, features), p)
+    if not p > 0:
+        raise ValueError(f"p={p}: a norm of an order above 0")
+    return defined(_triplet_margin_loss, (*r, features), p, swap, reduction)
+
+
+def _triplet_margin_loss(k: Tape, vectors: Shape, p: float, swap: bool, reduction: str) -> Tensor:
+    anchor, positive, negative = (k.input(vectors, i) for i in range(3))
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        return norm_of(k, fn.plus_number(k, fn.subtract(k, a, b)), p)
+
+    near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
-        far = k.each(far, _distance(k, (*r, features), p), work=_COMPARE)
-    gap = k.each(k.each(near, work=_ADD), far, work=_ADD)
-    return k.cost(k.reduced(k.each(gap, work=_COMPARE), reduction))
+        far = fn.lesser(k, far, distance(positive, negative))
+    gap = fn.subtract(k, fn.plus_number(k, near), far)
+    return fn.reduced(k, fn.at_least(k, gap), reduction)
 
 
 @public
@@ -139,6 +149,9 @@ def multi_margin_loss(
     memory_access = x + t + weight + y
 
     ``batch`` is the number of samples, or ``()`` for one that has no batch dimension.
+    backward: by one kernel, of each class but the target p z^(p - 1) g where z = margin - x_t + x_c is above 0, and of
+    the target minus their sum
+    saved: x and t
     Source: torch.nn.MultiMarginLoss; Crammer & Singer 2001.
 
     >>> multi_margin_loss(classes=10, batch=5).flops  # 5 (9 * 3 + 8 + 1), and 5
@@ -151,11 +164,32 @@ def multi_margin_loss(
     # The sum of one class is no addition, and a single class has no other.
     one = isinstance(classes, int) and classes == 1
     sample = Work(divides=1) if one else term.times(classes - 1) + Work(adds=classes - 2, divides=1)
-    k = Kernels()
-    weights = ((classes,),) if weight else ()
-    return k.cost(
-        k.loss((*n, classes), n, *weights, terms=n, work=sample.times(prod(n)), reduction=reduction)
-    )  # fmt: skip
+    # z = margin - x_t + x of each other class; g, or p z^(p - 1) g, where z > 0, and the target has minus their sum.
+    slope = Work(adds=3, compares=1, multiplies=2 * (p - 1) + (1 if weight else 0)).times(classes - 1)
+    slope = slope + Work(multiplies=classes)
+    return defined(_multi_margin_loss, classes, n, weight, sample, slope, reduction)
+
+
+def _multi_margin_loss(
+    k: Tape, classes: Count, batch: Shape, weight: bool, sample: Work, slope: Work, reduction: str
+) -> Tensor:  # fmt: skip
+    x, t = k.input((*batch, classes), 0), k.input(batch, 1, itemsize=_INT64)
+    weights = [k.buffer(classes)] if weight else []
+    return _of_samples(k, x, t, weights, batch, sample, slope, reduction)
+
+
+def _of_samples(
+    k: Tape, x: Tensor, t: Tensor, others: Sequence[Tensor], batch: Shape, sample: Work, slope: Work, reduction: str
+) -> Tensor:  # fmt: skip
+    """A term of each sample and their mean or sum by one kernel, and one for the gradient, which keeps them all."""
+    y = k.make(batch if reduction == "none" else (), "loss", x)
+    work = sample.times(prod(batch))
+    if reduction != "none":
+        work = work + sum_of(prod(batch), mean=reduction == "mean")
+    given = [w for w in others if w.storage.name is None]
+    k.run(read=sum(a.stored for a in (x, t, *given)), written=y.size, work=work)
+    k.derive(y, x, x, t, *others, once=slope.times(prod(batch)), shape=x.shape)
+    return y
 
 
 @public
@@ -169,6 +203,8 @@ def multilabel_margin_loss(
 
     How many pairs there are depends on the labels: P = floor(C / 2) ceil(C / 2), where half of the classes are labels,
     is the most. A pair is 2 additions and a comparison; P - 1 additions and a division are left for the sample.
+    backward: by one kernel, g and -g for each pair above the margin
+    saved: x, t, and which classes are labels
     Source: torch.nn.MultiLabelMarginLoss.
 
     >>> multilabel_margin_loss(classes=10, batch=5).flops  # 5 * 4 * 25, and 5
@@ -180,11 +216,16 @@ def multilabel_margin_loss(
     pairs = (classes // 2) * (classes - classes // 2)
     one = isinstance(classes, int) and classes == 1
     sample = Work(divides=1) if one else Work(adds=2, compares=1).times(pairs) + sum_of(pairs, mean=True)
-    k = Kernels()
-    k.made((*n, classes))
-    return k.cost(
-        k.loss((*n, classes), (*n, classes), terms=n, work=sample.times(prod(n)), reduction=reduction)
-    )  # fmt: skip
+    slope = Work(adds=2 + 2, compares=1).times(pairs) + Work(multiplies=classes)
+    return defined(_multilabel_margin_loss, classes, n, sample, slope, reduction)
+
+
+def _multilabel_margin_loss(
+    k: Tape, classes: Count, batch: Shape, sample: Work, slope: Work, reduction: str
+) -> Tensor:  # fmt: skip
+    x, t = k.input((*batch, classes), 0), k.input((*batch, classes), 1, itemsize=_INT64)
+    is_label = fn.constant(k, (*batch, classes))
+    return _of_samples(k, x, t, [is_label], batch, sample, slope, reduction)
 
 
 @public
@@ -198,6 +239,8 @@ def multilabel_soft_margin_loss(
 
     Kernels: logsigmoid(x) (3 operations), its product with t; 1 - t, -x, its logsigmoid, their product; the sum, its
     sign; the sum over classes, the quotient. ``batch`` is ``()`` for one sample without a batch dimension.
+    backward: the derivative of each kernel
+    saved: x, -x, t, 1 - t, and exp(-|x|) of both, for the gradient of x
     Source: torch.nn.MultiLabelSoftMarginLoss.
 
     >>> multilabel_soft_margin_loss(classes=10, batch=5).flops  # 5 * 110, and 5
@@ -206,12 +249,16 @@ def multilabel_soft_margin_loss(
     require_reduction(reduction)
     require(classes=classes)
     (n,) = shapes_of(batch=batch)
-    x, k = (*n, classes), Kernels()
-    log_sigmoid = Work(transcendentals=2, adds=1)
-    yes = k.each(x, k.each(x, work=log_sigmoid), work=_MULTIPLY)
-    absent, negated = k.each(x, work=_ADD), k.each(x)
-    no = k.each(absent, k.each(negated, work=log_sigmoid), work=_MULTIPLY)
-    terms = k.each(k.each(yes, no, work=_ADD))
+    return defined(_multilabel_soft_margin_loss, (*n, classes), weight, reduction)
+
+
+def _multilabel_soft_margin_loss(k: Tape, shape: Shape, weight: bool, reduction: str) -> Tensor:
+    x, t = k.input(shape, 0), k.input(shape, 1)
+    yes = fn.multiply(k, t, fn.log_sigmoid(k, x))
+    absent = fn.minus_from_number(k, t)
+    negated = fn.minus_from_number(k, x, work=NO_WORK)
+    no = fn.multiply(k, absent, fn.log_sigmoid(k, negated))
+    terms = fn.minus_from_number(k, fn.add(k, yes, no), work=NO_WORK)
     if weight:
-        terms = k.each(terms, (classes,), work=_MULTIPLY)
-    return k.cost(k.reduced(k.each(k.total(terms, axis=-1), work=_DIVIDE), reduction))
+        terms = fn.multiply(k, terms, k.buffer(shape[-1]))
+    return fn.reduced(k, fn.times_number(k, fn.total(k, terms, axis=-1), work=DIVIDE), reduction)
