@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from costmodel.formulas._arguments import (
     as_shape,
@@ -16,6 +17,7 @@ from costmodel.formulas._arguments import (
 from costmodel.formulas.activation import softmax
 from costmodel.formulas.cost import LayerCost, as_one
 from costmodel.formulas.elementwise import copy, dropout, pointwise_kernel
+from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
 from costmodel.formulas.linear import linear, matmul
 from costmodel.quantities import Count, Work, prod
 
@@ -35,6 +37,7 @@ def scaled_dot_product_attention(
     batch: Count = 1,
     training: bool = False,
     dropout_p: float = 0.0,
+    recompute: bool | None = None,
 ) -> LayerCost:
     """softmax(Q K^T / sqrt(E) + mask) V as one kernel: L queries, S keys, E and Ev wide, b = batch heads.
 
@@ -45,7 +48,14 @@ def scaled_dot_product_attention(
     A bool mask and ``is_causal`` select, which is no arithmetic; the whole L x S is counted also when it is causal, for
     the eager computation masks after it multiplied. With ``kv_heads`` (grouped queries) keys and values are read as
     they are. ``mask`` is None, "bool" or "float", of (L, S) unless ``mask_shape`` says otherwise.
-    Source: Vaswani et al., arXiv:1706.03762, section 3.2.1, eq. 1; kv_heads: Ainslie et al., arXiv:2305.13245.
+
+    backward, with P the weights and D = rowsum(g y): dV = P^T g, dP = g V^T, dS = P (dP - D) / sqrt(E), dQ = dS K,
+    dK = dS^T Q. With ``recompute``, by one kernel, which computes P again from the logarithms of the rows' sums: 5
+    products, macs = b L S (3 E + 2 Ev). Without, from the P that the forward kept: 4, macs = b L S (2 E + 2 Ev). By
+    default as torch does on the CPU: it keeps P with dropout, and where Ev is not E. Of a mask there is no gradient.
+    saved: q, k, v, y, the logarithms and the mask; without ``recompute`` scaled q and k, v, and P, after dropout twice
+    Source: Vaswani et al., arXiv:1706.03762, section 3.2.1, eq. 1; kv_heads: Ainslie et al., arXiv:2305.13245;
+    backward: Dao et al., arXiv:2205.14135, appendix B.4, algorithm 4.
 
     >>> scaled_dot_product_attention(heads=12, queries=197, keys=197, head_dim=64).macs      # ViT-B/16
     59610624
@@ -66,14 +76,79 @@ def scaled_dot_product_attention(
     work = work + Work(macs=scores * (head_dim + width), multiplies=scores, adds=scores if mask == "float" else 0)
     if training and dropout_p > 0:
         work = work + Work(multiplies=2 * scores)
+    rows, of_keys = prod(leading) * heads * queries, prod(leading) * shared * keys
+    dropped = training and dropout_p > 0
+    if recompute and dropped:
+        raise ValueError(f"dropout_p={dropout_p} in training: recompute=True does not draw the same weights again")
+    again = recompute
+    if again is None:
+        again = not dropped and (
+            value_dim is None or same_in_every_configuration(width == head_dim, that="value_dim is head_dim")
+        )
+    sizes = (rows, keys, head_dim, width, of_keys)
+    gradient = partial(_computing_again, *sizes, mask, masked) if again else partial(_keeping_weights, *sizes, dropped)
     return LayerCost(
         kind="attention",
+        # Where P is kept, keys and values that heads share are copied for each of them first.
+        gradient=gradient if again or kv_heads is None else None,
         output_shape=(*leading, heads, queries, width),
         read=prod(leading) * (heads * queries * head_dim + shared * keys * (head_dim + width)) + masked,
         written=outputs,
         work=work,
         activations=outputs,
     )
+
+
+def _computing_again(
+    rows: Count, keys: Count, depth: Count, width: Count, of_keys: Count, mask: str | None, masked: Count, needs: Needs
+) -> BackwardCost:
+    """By one kernel, for all three inputs, whichever is asked for. A bool mask has been made float."""
+    if not any(needs.input(i) for i in range(3)):
+        return NOTHING
+    scores, q, y = rows * keys, rows * depth, rows * width
+    k, v = of_keys * depth, of_keys * width
+    named = ("input 3" if mask == "float" else "mask",)
+    return BackwardCost(
+        read=2 * y + q + k + v + rows + masked,
+        written=q + k + v,
+        work=Work(
+            macs=scores * (3 * depth + 2 * width),
+            # of each score its scale, dP - D, and two products; the mask's sum; of each row D
+            multiplies=3 * scores + y,
+            adds=2 * scores + (0 if mask is None else scores) + y - rows,
+            transcendentals=scores,
+        ),
+        saved=(
+            Saved("input 0", q), Saved("input 1", k), Saved("input 2", v), Saved("output", y),
+            Saved("logarithms of sums", rows), *(Saved(name, masked) for name in named if mask is not None),
+        ),
+    )  # fmt: skip
+
+
+def _keeping_weights(
+    rows: Count, keys: Count, depth: Count, width: Count, of_keys: Count, dropped: bool, needs: Needs
+) -> BackwardCost:
+    """Product by product; q and k were both scaled by the root of the scale. No heads share keys."""
+    of_q, of_k, of_v = (needs.input(i) for i in range(3))
+    scores, q, k, v, y = rows * keys, rows * depth, of_keys * depth, of_keys * width, rows * width
+    cost = NOTHING
+    if of_v:
+        kept = Saved("weights after dropout" if dropped else "weights", scores)
+        cost += BackwardCost(read=scores + y, written=v, work=Work(macs=scores * width), saved=(kept,))
+    if not (of_q or of_k):
+        return cost
+    cost += BackwardCost(read=y + v, written=scores, work=Work(macs=scores * width), saved=(Saved("input 2", v),))
+    if dropped:
+        mask_kept = Saved("dropout", scores)
+        cost += BackwardCost(read=2 * scores, written=scores, work=Work(multiplies=scores), saved=(mask_kept,))
+    slopes = Work(multiplies=2 * scores, adds=2 * scores - rows)
+    cost += BackwardCost(read=2 * scores, written=scores, work=slopes, saved=(Saved("weights", scores),))
+    for wanted, own, other, name in ((of_k, k, q, "scaled queries"), (of_q, q, k, "scaled keys")):
+        if wanted:
+            product = Work(macs=scores * depth)
+            cost += BackwardCost(read=scores + other, written=own, work=product, saved=(Saved(name, other),))
+            cost += BackwardCost(read=own, written=own, work=Work(multiplies=own))
+    return cost
 
 
 @public
