@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -217,6 +218,11 @@ def is_transformed() -> bool:
 def is_view(tensor: torch.Tensor) -> bool:
     """Whether autograd knows the tensor as a view of another."""
     return tensor._is_view()  # 2.6, 2.13, 2.15
+
+
+def import_for_optimizers() -> None:
+    """Imports what torch imports when the first optimizer is made: that may run ops, which are no trace's."""
+    import_module("torch._dynamo")  # 2.6, 2.13, 2.15
 
 
 # -- autograd ----------------------------------------------------------------------------------------------------

@@ -151,7 +151,8 @@ def _update(
     """
     require_one_of(choices=("for-loop", "foreach", "fused"), implementation=implementation)
     sizes = as_shape(elements)
-    require(elements=sizes, itemsize=itemsize)
+    require(elements=sizes, least=0)
+    require(itemsize=itemsize)
     total, tensors = sum(sizes[1:], start=sizes[0]) if sizes else 0, len(sizes)
     counters = tensors if counts else 0
     state = kept * total

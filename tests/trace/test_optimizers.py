@@ -15,11 +15,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import costmodel
 from costmodel.graph import TensorSpec
 from costmodel.ops import find
+from costmodel.torch_private import import_for_optimizers
 from costmodel.trace.forward import Attempt, run
 from costmodel.trace.target import target_of
 from tests.ops._binding import RealCall
 
 MakeOptimizer = Callable[[Iterable[torch.Tensor]], optim.Optimizer]
+
+import_for_optimizers()
 
 ABOVE_AUTOGRAD = Attempt(autograd=True)
 """As a training step is traced."""
