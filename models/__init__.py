@@ -103,7 +103,9 @@ def build(name: str, **arguments: Any) -> nn.Module:
     return _factory(name)(**arguments)
 
 
-def closed_form(name: str, *, batch: Count = 1, mode: str = "eval", **arguments: Any) -> ClosedForm:
+def closed_form(
+    name: str, *, batch: Count = 1, mode: str = "eval", training: bool = False, **arguments: Any
+) -> ClosedForm:
     """What a network costs by arithmetic on its paper's table alone: no module is built, and nothing is traced.
 
     The second derivation of a whole network, beside the trace of `build(name, **arguments)`, which it equals to the
@@ -113,6 +115,9 @@ def closed_form(name: str, *, batch: Count = 1, mode: str = "eval", **arguments:
         name: one of `list_models()`.
         batch: images in the batch.
         mode: which forward, as for `costmodel.profile`; auxiliary classifiers run only in training.
+        training: whether the backward pass counts, too: the forward is in train mode, all parameters are learnt, the
+            image needs no gradient, and there is neither loss nor update. `macs`, `flops` and `memory_access` are then
+            sums of `forward_macs` and `backward_macs` and so on, and `saved_bytes` is what the forward keeps.
         arguments: those of `costmodel.models.NAME`, with the same defaults. `resolution` may also be a pair (height,
             width). `width`, `resolution`, `num_classes`, `batch`, and HybridSN's `window` and `bands`, take NumPy
             arrays too, which are broadcast against each other: one configuration per element. All of these but
@@ -125,12 +130,15 @@ def closed_form(name: str, *, batch: Count = 1, mode: str = "eval", **arguments:
     >>> form = closed_form("mobilenet_v2", width=0.75, resolution=192)
     >>> form.params, form.macs, form.layers.shape
     (2636424, 153941888, (153, 10))
+    >>> training = closed_form("resnet18", batch=2, training=True)
+    >>> training.forward_macs, training.backward_macs, training.saved_bytes
+    (3628146688, 7020265472, 44398080)
     """
     from costmodel.arguments import explained
 
     from .closed import closed_form as derive
 
-    return explained(derive)(_family(name), name, batch=batch, mode=mode, **arguments)
+    return explained(derive)(_family(name), name, batch=batch, mode=mode, training=training, **arguments)
 
 
 def check_closed_form(profile: Profile, name: str, **arguments: Any) -> ClosedFormCheck:

@@ -14,6 +14,7 @@ from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.formulas import gradient as gradients
 from costmodel.formulas._arguments import is_count
+from costmodel.formulas._wiring import Wired, backward_of, in_a_row
 from costmodel.formulas.gradient import BackwardCost, Gradient, Needs
 from costmodel.quantities import Count, Work
 
@@ -219,11 +220,32 @@ class BlockCost(HasTotal):
     """The layers of a block, each under its name, in the order they run; totals are sums over them."""
 
     layers: tuple[tuple[str, LayerCost], ...]
+    wiring: tuple[Wired, ...] | None = field(default=None, compare=False, repr=False)
+    """What each layer takes and makes, views among them; ``None`` where it is not known."""
 
     @property
     def total(self) -> LayerCost:
         """The sum of the layers."""
         return total(layer for _, layer in self.layers)
+
+    def backward(self, *, inputs: bool = True) -> BackwardCost:
+        """The cost of the block's backward pass, and what is kept for it, each tensor once.
+
+        All its parameters are learnt, and batch norms have their batch's own statistics.
+
+        Args:
+            inputs: whether the gradient of the block's input is asked for.
+
+        Raises ``InputError`` for a block whose backward pass has no closed form.
+        """
+        if self.wiring is None:
+            raise InputError("the backward pass of this block has no closed form: ask its layers one by one")
+        return backward_of(self.wiring, inputs=inputs)
+
+    @property
+    def saved_bytes(self) -> Count:
+        """Bytes that its training keeps from the forward to the backward pass, 4 an element of a feature map."""
+        return self.backward().saved_bytes()
 
     def __getitem__(self, name: str) -> LayerCost:
         for own, layer in self.layers:
@@ -232,4 +254,6 @@ class BlockCost(HasTotal):
         raise KeyError(f"no layer {name!r} in this block: it has {', '.join(own for own, _ in self.layers)}")
 
     def __add__(self, other: BlockCost) -> BlockCost:
-        return BlockCost(layers=self.layers + other.layers)
+        one, two = self.wiring, other.wiring
+        wiring = None if one is None or two is None else in_a_row(one, two)
+        return BlockCost(layers=self.layers + other.layers, wiring=wiring)

@@ -59,7 +59,7 @@ def squeeze_excitation_on(
         return y.conv(name, channels, bias=bias) if convolutional else y.linear(name, channels, bias=bias)
 
     y = product(y, names("reduce"), squeeze).act(names(f"reduce_{act}"), act)
-    y = product(y, names("expand"), x.channels).act(names(gate), gate)
+    y = product(y, names("expand"), x.channels).act(names(gate), gate, in_place=False)
     return x.scale(names("scale"), y)
 
 
@@ -207,7 +207,7 @@ def shuffle_unit_v2_on(x: FeatureMap, c_out: Count, *, stride: Count, act: str, 
     """The map after two branches, of c_out / 2 channels each, joined and shuffled."""
     half = c_out // 2
     if same_in_every_configuration(stride == 1, that="stride is 1"):
-        x = side = x.part(names("split"), half)
+        x = side = x.halves(names("split"))
     else:
         side = x.conv_norm_act(names("side_depthwise"), x.channels, 3, stride=stride, groups=x.channels)
         side = side.conv_norm_act(names("side_pointwise"), half, act=act)

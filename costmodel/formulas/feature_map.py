@@ -9,63 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from costmodel.formulas._arguments import same_in_every_configuration
 from costmodel.formulas._fields import Fields
+from costmodel.formulas._wiring import Operand, Wired
 from costmodel.formulas.activation import activation
 from costmodel.formulas.composite_normalisation import local_response_norm
 from costmodel.formulas.convolution import conv
-from costmodel.formulas.cost import BlockCost, HasTotal, LayerCost
+from costmodel.formulas.cost import BlockCost, LayerCost
 from costmodel.formulas.elementwise import add, concat, dropout, multiply, view
-from costmodel.formulas.geometry import Field
+from costmodel.formulas.gradient import BackwardCost, of_input
 from costmodel.formulas.linear import linear
 from costmodel.formulas.normalisation import batch_norm
 from costmodel.formulas.pooling import adaptive_avg_pool, avg_pool, max_pool
 from costmodel.formulas.resampling import channel_shuffle
+from costmodel.formulas.row import Row
 from costmodel.quantities import Count, prod
 
 Names = Callable[[str], str]
 """A block's layers in a network: from the name that the block gives a layer to the one that the network gives it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row(HasTotal):
-    """One layer of a walk."""
-
-    name: str
-    cost: LayerCost
-    fields: tuple[Field, ...] = ()
-    """What an output position sees of the input, per spatial axis; stride None where there is only one position."""
-    runs: bool = True
-    """False for a layer that has parameters and does not run."""
-    adaptive: bool = False
-    """Whether its windows were chosen to give a map of a certain size, and so step unevenly."""
-
-    @property
-    def total(self) -> LayerCost:
-        """The layer's cost."""
-        return self.cost
-
-    @property
-    def kind(self) -> str:
-        """The category: standard conv, depthwise conv, norm, ..."""
-        return self.cost.kind
-
-    @property
-    def receptive_field(self) -> tuple[Count, ...]:
-        """Input positions that an output position sees, per spatial axis."""
-        return tuple(field.size for field in self.fields)
-
-    @property
-    def stride(self) -> tuple[Count | None, ...]:
-        """Input positions between neighbouring output positions, per spatial axis."""
-        return tuple(field.stride for field in self.fields)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether its output is a feature map, each position of which has a field of its own on every axis."""
-        spatial = len(self.output_shape) - 2 == len(self.fields)
-        return spatial and not self.adaptive and all(field.stride is not None for field in self.fields)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,19 +54,22 @@ class Walk:
     style: Style = field(default_factory=Style)
     tracks_fields: bool = False
     """Whether rows have their receptive fields."""
+    is_differentiated: bool = False
+    """Whether rows have what their backward pass is made of, in training."""
     mixes_layers: bool = False
     """Whether a layer may be in some configurations of a sweep only, and count 0 in the others."""
 
     def image(self, channels: Count, *size: Count) -> FeatureMap:
         """The input."""
         fields = Fields.of_input(size) if self.tracks_fields else None
-        return FeatureMap(self, (self.batch, channels, *size), fields)
+        shape = (self.batch, channels, *size)
+        return FeatureMap(self, shape, fields, Operand.fresh(shape, False))
 
     def idle(self) -> Walk:
         """The walk through layers that do not run: their parameters count, their work does not."""
 
         def record(row: Row) -> None:
-            self.record(replace(row, cost=row.cost.parameters_only(), runs=False))
+            self.record(replace(row, cost=row.cost.parameters_only(), runs=False, wired=None))
 
         return replace(self, record=record)
 
@@ -116,6 +82,8 @@ class FeatureMap:
     shape: tuple[Count, ...]
     fields: Fields | None
     """What a position sees of the input; None where the walk does not track it."""
+    operand: Operand
+    """Where it lies, and whether something learnt made it."""
     where: Count = True
     """Which configurations of a sweep have the next layers. A layer that none has is left out."""
 
@@ -209,21 +177,27 @@ class FeatureMap:
     def norm(self, name: str) -> FeatureMap:
         """A batch norm."""
         walk = self.walk
-        cost = batch_norm(channels=self.channels, size=self.size, batch=walk.batch, training=walk.training)
-        return self._after(name, cost)
+        costs = [
+            batch_norm(channels=self.channels, size=self.size, batch=walk.batch, training=training)
+            for training in ((walk.training, True) if walk.is_differentiated else (walk.training,))
+        ]
+        return self._after(name, costs[0], in_training=costs[-1])
 
     def local_response_norm(self, name: str, local_size: int) -> FeatureMap:
         """AlexNet's normalisation, over neighbouring channels."""
         cost = local_response_norm(channels=self.channels, size=self.size, local_size=local_size, batch=self.walk.batch)
         return self._after(name, cost)
 
-    def act(self, name: str, act: str) -> FeatureMap:
-        """An activation by its name in ``ACTIVATIONS``."""
-        return self._after(name, activation(name=act, shape=self.shape))
+    def act(self, name: str, act: str, *, in_place: bool = True) -> FeatureMap:
+        """An activation by its name in ``ACTIVATIONS``; in place where torch has it so."""
+        cost = activation(name=act, shape=self.shape)
+        return self._after(name, cost, overwrites=in_place and act in _IN_PLACE)
 
     def dropout(self, name: str, *, inplace: bool = False) -> FeatureMap:
         """Dropout, which does nothing but in training."""
-        return self._after(name, dropout(shape=self.shape, training=self.walk.training, inplace=inplace))
+        cost = dropout(shape=self.shape, training=self.walk.training, inplace=inplace)
+        is_on = self.walk.training
+        return self._after(name, cost, overwrites=inplace and is_on, views=not is_on)
 
     # -- pooling ------------------------------------------------------------------------------------------------------
 
@@ -264,14 +238,21 @@ class FeatureMap:
     # -- the same elements in another shape ---------------------------------------------------------------------------
 
     def part(self, name: str, channels: Count) -> FeatureMap:
-        """Some of the channels: a view, which moves nothing."""
-        return self._after(name, view(shape=(self.walk.batch, channels, *self.size)))
+        """The first channels: a view, which moves nothing."""
+        shape = (self.walk.batch, channels, *self.size)
+        return self._after(name, view(shape=shape, sliced_from=prod(self.shape)), views=True)
+
+    def halves(self, name: str) -> FeatureMap:
+        """Either half of the channels: views of the map, to which the gradients of both are joined."""
+        cost = view(shape=(self.walk.batch, self.channels // 2, *self.size))
+        joined = BackwardCost(read=prod(self.shape), written=prod(self.shape))
+        return self._after(name, replace(cost, gradient=partial(of_input, joined)), views=True)
 
     def flatten(self, name: str, axes: int | None = None) -> FeatureMap:
         """(batch, channels, *size) as (batch, features), or with only the first spatial axes joined to the channels."""
         joined, kept = (self.size, ()) if axes is None else (self.size[:axes], self.size[axes:])
         cost = view(shape=(self.walk.batch, self.channels * prod(joined), *kept))
-        return self._after(name, cost, lambda fields: fields.after_flatten(joined, axes=len(self.size)))
+        return self._after(name, cost, lambda fields: fields.after_flatten(joined, axes=len(self.size)), views=True)
 
     def shuffle(self, name: str, groups: Count) -> FeatureMap:
         """Channels dealt out over the groups."""
@@ -281,12 +262,12 @@ class FeatureMap:
     # -- where maps meet ----------------------------------------------------------------------------------------------
 
     def add(self, name: str, other: FeatureMap) -> FeatureMap:
-        """The sum with a map of the same shape."""
-        return self._after_maps(name, add(shape=self.shape), other)
+        """The sum with a map of the same shape, in place."""
+        return self._after_maps(name, add(shape=self.shape), other, overwrites=True)
 
     def scale(self, name: str, factors: FeatureMap) -> FeatureMap:
         """The product with one factor per channel. The factors may see all of the input; the map's own fields stay."""
-        return self._after(name, multiply(shape=self.shape, other=factors.shape))
+        return self._after(name, multiply(shape=self.shape, other=factors.shape), others=(factors,))
 
     def concat(self, name: str, *others: FeatureMap) -> FeatureMap:
         """This map and others, joined along channels."""
@@ -299,8 +280,11 @@ class FeatureMap:
         axes = len(self.size)
         return self._after(name, cost, lambda fields: fields.after_window(kernel, stride, padding, axes=axes))
 
-    def _after_maps(self, name: str, cost: LayerCost, *others: FeatureMap) -> FeatureMap:
-        return self._after(name, cost, lambda fields: fields.joined_with(*(x.fields for x in others if x.fields)))
+    def _after_maps(self, name: str, cost: LayerCost, *others: FeatureMap, overwrites: bool = False) -> FeatureMap:
+        def seen(fields: Fields) -> Fields:
+            return fields.joined_with(*(x.fields for x in others if x.fields))
+
+        return self._after(name, cost, seen, others=others, overwrites=overwrites)
 
     def _after(
         self,
@@ -309,33 +293,66 @@ class FeatureMap:
         seen: Callable[[Fields], Fields] | None = None,
         *,
         adaptive: bool = False,
+        others: Sequence[FeatureMap] = (),
+        overwrites: bool = False,
+        views: bool = False,
+        in_training: LayerCost | None = None,
     ) -> FeatureMap:
-        """The map after a layer of this cost, which is recorded. Every layer goes through here."""
+        """The map after a layer of this cost, which is recorded. Every layer goes through here.
+
+        ``others`` are what it takes beside this map, which it may write over, or return a view of; ``in_training`` is
+        its cost there, where that is another.
+        """
         if self.where is False:
             return self
         _require_positions(name, cost)
         fields = self.fields if seen is None or self.fields is None else seen(self.fields)
         here = cost if self.where is True else cost.times(self.where)
-        self.walk.record(Row(name=name, cost=here, fields=fields.axes if fields else (), adaptive=adaptive))
-        return FeatureMap(self.walk, cost.output_shape, fields, self.where)
+        wired, output = None, self.operand
+        if self.walk.is_differentiated:
+            inputs = (self.operand, *(x.operand for x in others))
+            is_learnt = any(x.is_learnt for x in inputs) or not (isinstance(cost.params, int) and cost.params == 0)
+            made = Operand.fresh(cost.output_shape, is_learnt)
+            if overwrites or views:
+                made = replace(made, place=self.operand.place, is_view=views or self.operand.is_view)
+            where = 1 if self.where is True else self.where
+            output = made.where_left_out(self.operand, where)
+            wired = Wired(
+                name=name,
+                cost=in_training or cost,
+                inputs=inputs,
+                output=output,
+                overwrites=overwrites,
+                where=where,
+            )
+        axes = fields.axes if fields else ()
+        self.walk.record(Row(name=name, cost=here, fields=axes, adaptive=adaptive, wired=wired))
+        return FeatureMap(self.walk, cost.output_shape, fields, output, self.where)
 
+
+_IN_PLACE = frozenset({
+    "relu", "relu6", "hardtanh", "threshold", "leaky_relu", "rrelu", "elu", "selu", "celu", "silu", "mish",
+    "hardsigmoid", "hardswish",
+})  # fmt: skip
+"""Activations that torch computes in place where it is asked to."""
 
 IN_BLOCKS = Style(conv_name="{name}", norm_name="{name}_norm", act_name="{name}_{act}")
 """How the blocks of ``costmodel.formulas`` name their layers."""
 
 
 class Block:
-    """A block by itself, at inference: take ``x`` through its layers, then ask for the cost."""
+    """A block by itself: take ``x`` through its layers, then ask for the cost, at inference and of a backward pass."""
 
     def __init__(self, channels: Count, size: Sequence[Count], *, batch: Count = 1, norm: bool = True) -> None:
         self._rows: list[Row] = []
-        walk = Walk(record=self._rows.append, batch=batch, style=replace(IN_BLOCKS, norm=norm))
+        walk = Walk(record=self._rows.append, batch=batch, style=replace(IN_BLOCKS, norm=norm), is_differentiated=True)
         self.x = walk.image(channels, *size)
 
     @property
     def cost(self) -> BlockCost:
         """The layers so far; views, which move nothing, are not listed."""
-        return BlockCost(layers=tuple((row.name, row.cost) for row in self._rows if row.kind != "view"))
+        layers = tuple((row.name, row.cost) for row in self._rows if row.kind != "view")
+        return BlockCost(layers=layers, wiring=tuple(row.wired for row in self._rows if row.wired))
 
 
 def _half(kernel: Count, name: str) -> Count:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, TypeAlias
 
 from costmodel.errors import SignatureError
-from costmodel.formulas.cost import Sum
-from costmodel.formulas.feature_map import Row, Style, Walk
+from costmodel.formulas._wiring import BackwardPass
+from costmodel.formulas.feature_map import Style, Walk
+from costmodel.formulas.row import Row
 from costmodel.quantities import Count
 
 from ._check import ClosedFormCheck, check
-from ._result import TOTALS, ClosedForm
+from ._result import IN_TRAINING, ClosedForm, Totals
 from ._sweep import Sweep
 
-__all__ = ["ClosedForm", "ClosedFormCheck", "Row", "check", "closed_form"]
+__all__ = ["IN_TRAINING", "ClosedForm", "ClosedFormCheck", "Row", "check", "closed_form"]
 
 Network: TypeAlias = Callable[..., object]
 """A network in closed form: takes its layers through a walk; the network's arguments are keywords."""
@@ -29,16 +31,21 @@ STYLE = Style(shuffle_kind="other")
 """A channel shuffle is a module of the networks' own, so the trace lists the copy that it runs as "other"."""
 
 
-def closed_form(family: str, name: str, *, batch: Count = 1, mode: str = "eval", **arguments: Any) -> ClosedForm:
+def closed_form(
+    family: str, name: str, *, batch: Count = 1, mode: str = "eval", training: bool = False, **arguments: Any
+) -> ClosedForm:
     """The closed form of the network `name` of the file `family`; see `costmodel.models.closed_form`."""
     if mode not in ("eval", "train"):
         raise ValueError(f"mode={mode!r} is unknown: choose eval or train")
+    if training:
+        mode = "train"
     network: Network = import_module(f".{family}", __name__).NETWORKS[name]
     chosen = _with_defaults(name, network, arguments) | {"batch": batch}
     sweep = Sweep(chosen)
 
     def walk(record: Callable[[Row], None], values: dict[str, Any], *, tracks_fields: bool) -> None:
         given = dict(values)
+        record = _differentiated(record) if training else record
         network(
             Walk(
                 record=record,
@@ -46,20 +53,26 @@ def closed_form(family: str, name: str, *, batch: Count = 1, mode: str = "eval",
                 training=mode == "train",
                 style=STYLE,
                 tracks_fields=tracks_fields,
+                is_differentiated=training,
                 mixes_layers=True,
             ),
             **given,
         )
 
-    added = Sum()
-    walk(lambda row: added.add(row.cost), sweep.compact, tracks_fields=False)
-    total = added.total()
+    total = Totals()
+    walk(total.add, sweep.compact, tracks_fields=False)
     return ClosedForm(
         name=name,
         arguments=sweep.arguments | {"mode": mode},
         walk=lambda record: walk(record, sweep.arguments, tracks_fields=True),
-        **{quantity: sweep.spread(getattr(total, quantity)) for quantity in TOTALS},
+        **{quantity: sweep.spread(count) for quantity, count in total.counts(training=training).items()},
     )
+
+
+def _differentiated(record: Callable[[Row], None]) -> Callable[[Row], None]:
+    """Records each row with its backward pass; the image needs no gradient."""
+    run = BackwardPass(inputs=False)
+    return lambda row: record(row if row.wired is None else replace(row, backward=run.add(row.wired)))
 
 
 def _with_defaults(name: str, network: Network, arguments: dict[str, Any]) -> dict[str, Any]:

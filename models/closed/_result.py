@@ -8,13 +8,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from costmodel.formulas import Field
-from costmodel.formulas.feature_map import Row
+from costmodel.formulas.cost import Sum
+from costmodel.formulas.row import Row
+from costmodel.quantities import Count
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TOTALS = ("params", "buffers", "macs", "flops", "memory_access", "activations")
 """The quantities that are summed over the layers."""
+
+IN_TRAINING = (
+    "forward_macs",
+    "backward_macs",
+    "forward_flops",
+    "backward_flops",
+    "forward_memory_access",
+    "backward_memory_access",
+    "saved_bytes",
+)
+"""Those of a network in training, beside: there `macs`, `flops` and `memory_access` are the sums of both passes."""
 
 COLUMNS = (
     "name",
@@ -29,6 +42,31 @@ COLUMNS = (
     "stride",
 )
 """The columns of `layers`; they mean what those of `Profile.layers` mean."""
+
+
+class Totals:
+    """The sums over a network's layers, added up as they come."""
+
+    def __init__(self) -> None:
+        self._forward = Sum()
+        self._passes: dict[str, Count] = {}
+
+    def add(self, row: Row) -> None:
+        """One more layer."""
+        self._forward.add(row.cost)
+        if row.backward is not None:
+            for name in IN_TRAINING:
+                self._passes[name] = self._passes.get(name, 0) + getattr(row, name)
+
+    def counts(self, *, training: bool) -> dict[str, Count]:
+        """By name: `TOTALS`, and `IN_TRAINING` in training."""
+        total = self._forward.total()
+        counts = {name: getattr(total, name) for name in TOTALS}
+        if training:
+            counts |= self._passes
+            for name in ("macs", "flops", "memory_access"):
+                counts[name] = counts[name] + counts[f"backward_{name}"]
+        return counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +94,22 @@ class ClosedForm:
     """Output elements of convolutions and matrix products."""
     walk: Callable[[Callable[[Row], None]], None] = field(repr=False)
     """Goes through the network again and calls back with each row."""
+    forward_macs: int | None = None
+    """In training, as all that follow, and ``None`` else: the share of the forward in `macs`."""
+    backward_macs: int | None = None
+    """The share of the backward pass in `macs`; all parameters are learnt, and the image needs no gradient."""
+    forward_flops: int | None = None
+    backward_flops: int | None = None
+    forward_memory_access: int | None = None
+    backward_memory_access: int | None = None
+    saved_bytes: int | None = None
+    """Bytes that the forward keeps for the backward pass, 4 an element of a feature map: each tensor once, the image
+    where a layer keeps it, parameters and buffers apart."""
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a backward pass is counted."""
+        return self.saved_bytes is not None
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -72,11 +126,15 @@ class ClosedForm:
 
     @property
     def layers(self) -> pd.DataFrame:
-        """One row per layer that runs: name, kind, output_shape, params, macs, flops ... (`COLUMNS`)."""
+        """One row per layer that runs: name, kind, output_shape, params, macs ... (`COLUMNS`, and `IN_TRAINING`).
+
+        `saved_bytes` of a layer are those of the tensors that no layer before it keeps.
+        """
         import pandas as pd
 
-        table = [tuple(getattr(row, column) for column in COLUMNS) for row in self.rows]
-        return pd.DataFrame(table, columns=list(COLUMNS))
+        columns = [*COLUMNS, *(IN_TRAINING if self.is_training else ())]
+        table = [tuple(getattr(row, column) for column in columns) for row in self.rows]
+        return pd.DataFrame(table, columns=columns)
 
     def receptive_field(self, layer: str | None = None) -> tuple[Field, ...]:
         """What an output position of a layer sees of the input, per spatial axis: size, stride, start and padding.
@@ -103,7 +161,8 @@ class ClosedForm:
         import numpy as np
         import pandas as pd
 
-        values = {**self.arguments, **{name: getattr(self, name) for name in TOTALS}}
+        totals = (*TOTALS, *(IN_TRAINING if self.is_training else ()))
+        values = {**self.arguments, **{name: getattr(self, name) for name in totals}}
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         shape = np.broadcast_shapes(*(array.shape for array in arrays.values())) if arrays else (1,)
         columns: dict[str, Any] = {}

@@ -46,7 +46,7 @@ def xception_block(x: FeatureMap, name: str, row: Block, *, relu_first: bool) ->
     y = x
     for i, width in enumerate(row.widths, start=1):
         if i > 1 or relu_first:
-            y = y.act(f"{name}.body.relu{i}", "relu")
+            y = y.act(f"{name}.body.relu{i}", "relu", in_place=i > 1)  # the first reads what the shortcut reads
         y = separable_conv(y, f"{name}.body.conv{i}", width)
     if row.stride > 1:
         y = y.max_pool(f"{name}.body.pool", 3, row.stride, padding=1)

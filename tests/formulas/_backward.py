@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import sympy
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from costmodel.formulas import LayerCost
@@ -136,22 +137,46 @@ def real(
         result = function(*arrived)
     output = result[0] if isinstance(result, tuple) else result
     found = Real(kept=_storages(kept, arrived[: len(inputs)], given[len(inputs) :], output))
-    learnt = [t for t in given if t is not None and t.requires_grad]
-    last: list[Any] = []
-    for node in _nodes(output.grad_fn):
-        node.register_hook(lambda *_, node=node: last.append(node))
-    with _Recorder(last) as recorder:
-        torch.autograd.grad(output, learnt, torch.ones_like(output).contiguous(), allow_unused=True)
-    found.ops = recorder.ops
+    found.ops = _ops_of_backward([output], [t for t in given if t is not None and t.requires_grad])
     return found
 
 
+def real_network(network: nn.Module, image: torch.Tensor) -> Real:
+    """The backward pass of all that a network returns, with all its parameters learnt."""
+    kept: list[torch.Tensor] = []
+
+    def keep(t: torch.Tensor) -> torch.Tensor:
+        kept.append(t)
+        return t
+
+    # In a network, what a block is given is no leaf.
+    given = image.clone() if image.requires_grad else image
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        result = network(given)
+    outputs = result if isinstance(result, tuple) else (result,)
+    own = [*network.parameters(), *network.buffers()]
+    found = Real(kept=_storages(kept, [given], own, outputs[0]))
+    learnt = [*network.parameters(), *([image] if image.requires_grad else [])]
+    found.ops = _ops_of_backward(outputs, learnt)
+    return found
+
+
+def _ops_of_backward(outputs: Sequence[torch.Tensor], learnt: Sequence[torch.Tensor]) -> list[OpCall]:
+    last: list[Any] = []
+    for node in dict.fromkeys(node for output in outputs for node in _nodes(output.grad_fn)):
+        node.register_hook(lambda *_, node=node: last.append(node))
+    gradients = [torch.ones_like(output).contiguous() for output in outputs]
+    with _Recorder(last) as recorder:
+        torch.autograd.grad(outputs, learnt, gradients, allow_unused=True)
+    return recorder.ops
+
+
 def _nodes(root: Any) -> list[Any]:
-    found, waiting = [root], [root]
+    found, waiting = {root: None}, [root]
     while waiting:
         for node, _ in waiting.pop().next_functions:
             if node is not None and node not in found:
-                found.append(node)
+                found[node] = None
                 waiting.append(node)
     return [node for node in found if "AccumulateGrad" not in node.name()]
 
