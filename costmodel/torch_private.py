@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -134,11 +135,19 @@ def onednn_computes(dtype: torch.dtype) -> bool:
     """Whether oneDNN has recurrent layers in this dtype on this processor, and is not switched off."""
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
-    if dtype is torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # 2.6, 2.13, 2.15
-    if dtype is torch.float16:  # which it does for inference alone
-        return not torch.is_grad_enabled() and bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())  # 2.6, 2.13, 2.15
-    return dtype is torch.float32
+    if dtype is torch.float16 and torch.is_grad_enabled():
+        return False
+    return _processor_computes(dtype)
+
+
+@cache
+def _processor_computes(dtype: torch.dtype) -> bool:
+    with without_modes():
+        if dtype is torch.bfloat16:
+            return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # 2.6, 2.13, 2.15
+        if dtype is torch.float16:
+            return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())  # 2.6, 2.13, 2.15
+        return dtype is torch.float32
 
 
 # -- ops ---------------------------------------------------------------------------------------------------------

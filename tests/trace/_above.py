@@ -37,9 +37,14 @@ class Log(TorchDispatchMode):
         kwargs = kwargs or {}
         on_meta = any(map(is_on_meta, leaves(args)))
         result = map_leaves(by_rule(func, args, kwargs), as_traced) if on_meta else func(*args, **kwargs)
+        named = {name: described(value) for name, value in kwargs.items() if name not in _WHERE}
+        if str(func) == "aten._to_copy.default" and not named:
+            return result  # to the device alone, which the model's tensors are on
         if "convolution_backward" in str(func):
             args = (*args[:3], *args[4:])  # no bias has the size [0] where autocast's kernel passed it on
-        named = {name: described(value) for name, value in kwargs.items() if name not in _WHERE}
+        if "mkldnn_rnn_layer" in str(func):  # the mode, which torch's kernels ignore
+            at = -1 if str(func) == "aten.mkldnn_rnn_layer.default" else 18
+            args = [a for i, a in enumerate(args) if i != at % len(args)]
         self.ops.append((str(func), f"{described(args)} {named} -> {described(result)}"))
         return result
 
