@@ -149,6 +149,16 @@ def same_in_every_configuration(condition: Count, *, that: str) -> bool:
     return holds
 
 
+def is_one(**named: Count) -> bool:
+    """Whether a size is 1, where a transposed tensor lies in memory as it is, and no copy is made.
+
+    >>> is_one(batch=1), is_one(batch=2)
+    (True, False)
+    """
+    ((name, value),) = named.items()
+    return same_in_every_configuration(value == 1, that=f"{name} is 1")
+
+
 def positive_part(value: Count) -> Count:
     """max(value, 0) as arithmetic: (v + |v|) // 2 is exact, for v + |v| is even.
 

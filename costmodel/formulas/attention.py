@@ -8,16 +8,17 @@ from functools import partial
 
 from costmodel.formulas._arguments import (
     as_shape,
+    is_one,
     public,
     require,
     require_divisible,
     require_one_of,
     same_in_every_configuration,
 )
+from costmodel.formulas._attention_gradients import MultiHead, computing_again, keeping_weights
 from costmodel.formulas.activation import softmax
 from costmodel.formulas.cost import LayerCost, as_one
 from costmodel.formulas.elementwise import copy, dropout, pointwise_kernel
-from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
 from costmodel.formulas.linear import linear, matmul
 from costmodel.quantities import Count, Work, prod
 
@@ -86,7 +87,9 @@ def scaled_dot_product_attention(
             value_dim is None or same_in_every_configuration(width == head_dim, that="value_dim is head_dim")
         )
     sizes = (rows, keys, head_dim, width, of_keys)
-    gradient = partial(_computing_again, *sizes, mask, masked) if again else partial(_keeping_weights, *sizes, dropped)
+    gradient = (
+        partial(computing_again, *sizes, mask, masked) if again else partial(keeping_weights, *sizes, dropped, "both")
+    )
     return LayerCost(
         kind="attention",
         # Where P is kept, keys and values that heads share are copied for each of them first.
@@ -97,58 +100,6 @@ def scaled_dot_product_attention(
         work=work,
         activations=outputs,
     )
-
-
-def _computing_again(
-    rows: Count, keys: Count, depth: Count, width: Count, of_keys: Count, mask: str | None, masked: Count, needs: Needs
-) -> BackwardCost:
-    """By one kernel, for all three inputs, whichever is asked for. A bool mask has been made float."""
-    if not any(needs.input(i) for i in range(3)):
-        return NOTHING
-    scores, q, y = rows * keys, rows * depth, rows * width
-    k, v = of_keys * depth, of_keys * width
-    named = ("input 3" if mask == "float" else "mask",)
-    return BackwardCost(
-        read=2 * y + q + k + v + rows + masked,
-        written=q + k + v,
-        work=Work(
-            macs=scores * (3 * depth + 2 * width),
-            # of each score its scale, dP - D, and two products; the mask's sum; of each row D
-            multiplies=3 * scores + y,
-            adds=2 * scores + (0 if mask is None else scores) + y - rows,
-            transcendentals=scores,
-        ),
-        saved=(
-            Saved("input 0", q), Saved("input 1", k), Saved("input 2", v), Saved("output", y),
-            Saved("logarithms of sums", rows), *(Saved(name, masked) for name in named if mask is not None),
-        ),
-    )  # fmt: skip
-
-
-def _keeping_weights(
-    rows: Count, keys: Count, depth: Count, width: Count, of_keys: Count, dropped: bool, needs: Needs
-) -> BackwardCost:
-    """Product by product; q and k were both scaled by the root of the scale. No heads share keys."""
-    of_q, of_k, of_v = (needs.input(i) for i in range(3))
-    scores, q, k, v, y = rows * keys, rows * depth, of_keys * depth, of_keys * width, rows * width
-    cost = NOTHING
-    if of_v:
-        kept = Saved("weights after dropout" if dropped else "weights", scores)
-        cost += BackwardCost(read=scores + y, written=v, work=Work(macs=scores * width), saved=(kept,))
-    if not (of_q or of_k):
-        return cost
-    cost += BackwardCost(read=y + v, written=scores, work=Work(macs=scores * width), saved=(Saved("input 2", v),))
-    if dropped:
-        mask_kept = Saved("dropout", scores)
-        cost += BackwardCost(read=2 * scores, written=scores, work=Work(multiplies=scores), saved=(mask_kept,))
-    slopes = Work(multiplies=2 * scores, adds=2 * scores - rows)
-    cost += BackwardCost(read=2 * scores, written=scores, work=slopes, saved=(Saved("weights", scores),))
-    for wanted, own, other, name in ((of_k, k, q, "scaled queries"), (of_q, q, k, "scaled keys")):
-        if wanted:
-            product = Work(macs=scores * depth)
-            cost += BackwardCost(read=scores + other, written=own, work=product, saved=(Saved(name, other),))
-            cost += BackwardCost(read=own, written=own, work=Work(multiplies=own))
-    return cost
 
 
 @public
@@ -191,6 +142,10 @@ def multi_head_attention(
     less closely (``always_copied_back``). ``add_bias_kv`` puts a learnt key and value behind the others,
     ``add_zero_attn`` zeros: each is one key more for attention, by copies of keys, values and masks.
     Not covered: the fused inference path.
+    backward: each linear's, that of the scaled dot product (five products, or four of weights that are a result or were
+    dropped), and copies between tokens and heads; the parts of a packed projection, each put into zeros of the size of
+    all; parts of a parameter are joined. Gradients of the inputs in order, of inputs="self" of the one
+    saved: the inputs (copied where the batch comes first), their projections, what the dot product keeps, its result
     Source: Vaswani et al., arXiv:1706.03762, section 3.2.2; torch.nn.functional.multi_head_attention_forward.
 
     >>> multi_head_attention(embed_dim=768, num_heads=12, queries=197, need_weights=False).params        # ViT-B/16
@@ -256,9 +211,8 @@ def multi_head_attention(
                 dropout_p=dropout_p,
             )
         ]
-    in_place = _is_one(queries=queries) or (
-        _is_one(batch=batch)
-        and (_is_one(num_heads=num_heads) or (not always_copied_back and _is_one(head_dim=head_dim)))
+    in_place = is_one(queries=queries) or (
+        is_one(batch=batch) and (is_one(num_heads=num_heads) or (not always_copied_back and is_one(head_dim=head_dim)))
     )
     back = [] if in_place or (transposed_output and not need_weights) else [copy(shape=(queries, batch, embed_dim))]
     out = linear(in_features=embed_dim, out_features=embed_dim, bias=bias, rows=(queries, batch))
@@ -266,13 +220,26 @@ def multi_head_attention(
     kernels = (*masks, *projections, *longer, *core, *back, out, *average)
     whole = as_one("attention", *kernels, params=2 * embed_dim if add_bias_kv else 0)
     shape = (batch, queries, embed_dim) if batch_first else (queries, batch, embed_dim)
-    return replace(whole, output_shape=shape, output_size=())
-
-
-def _is_one(**named: Count) -> bool:
-    """Whether a size is 1, where a transposed tensor lies in memory as it is, and no copy is made."""
-    ((name, value),) = named.items()
-    return same_in_every_configuration(value == 1, that=f"{name} is 1")
+    gradient = MultiHead(
+        embed_dim=embed_dim,
+        heads=num_heads,
+        queries=queries,
+        keys=keys - added,
+        batch=batch,
+        inputs="distinct" if separate else inputs,
+        widths=(embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim),
+        packed=not separate,
+        bias=bias,
+        batch_first=batch_first,
+        is_product=need_weights,
+        dropped=training and dropout_p > 0,
+        mask="float" if one_mask else None,
+        mask_elements=mask_elements,
+        copied_back=bool(back),
+        bias_kv=add_bias_kv,
+        zeros=add_zero_attn,
+    )
+    return replace(whole, output_shape=shape, output_size=(), gradient=gradient)
 
 
 def _in_projections(
@@ -294,7 +261,7 @@ def _in_projections(
     for width, packed, length in plans[inputs]:
         rows = (length, batch)
         yield linear(in_features=width, out_features=packed * embed_dim, bias=bias, rows=rows)
-        if packed > 1 and not (_is_one(batch=batch) and _is_one(length=length)):
+        if packed > 1 and not (is_one(batch=batch) and is_one(length=length)):
             yield copy(shape=(packed, *rows, embed_dim))
 
 
@@ -341,9 +308,9 @@ def _masks(
         return kernels, prod(shape)
     spread = (batch * heads, 1, keys)
     padding = prod(spread)
-    if _is_one(batch=batch):
+    if is_one(batch=batch):
         padding = keys  # expanded over the heads by a view
-    elif not _is_one(num_heads=heads):
+    elif not is_one(num_heads=heads):
         # Expanded over the heads of each sample: read once, written for each of them.
         kernels.append(pointwise_kernel("attention", spread, reads=batch * keys))
     if attn_mask is None:

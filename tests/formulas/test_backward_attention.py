@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -81,3 +83,102 @@ def test_arrays_and_symbols(recompute: bool) -> None:
     """Backward passes are functions of counts, whatever those are."""
     arguments = {**SIZES, "mask": "float", "recompute": recompute}
     assert_same_on_arrays_and_symbols(f.scaled_dot_product_attention, arguments, {"inputs": True})
+
+
+FLAGS = ("inputs", "weight", "bias")
+
+
+def multi_head(
+    kind: str, *, sizes: tuple[int, int, int, int, int], need_weights: bool, wanted: dict[str, Any], **options: Any
+) -> tuple[Any, Any]:
+    """Its backward pass in closed form, and as torch runs it."""
+    queries, keys, batch, width, heads = sizes
+    dropout = options.pop("dropout", 0.0)
+    module = nn.MultiheadAttention(width, heads, dropout=dropout, **options)
+    first = options.get("batch_first", False)
+    shapes = [(batch, n, width) if first else (n, batch, width) for n in (queries, keys, keys)]
+    count = {"self": 1, "shared_key_value": 2, "distinct": 3}[kind]
+    names = [name for name, _ in module.named_parameters()]
+    weights, biases = ([n for n in names if ("bias" in n and "bias_" not in n) == flag] for flag in (False, True))
+    parameters = dict(module.named_parameters())
+
+    def run(*given: Any) -> Any:
+        x, own = given[:count], dict(zip([*weights, *biases], given[count:], strict=True))
+        q, k, v = {1: (x[0],) * 3, 2: (x[0], x[-1], x[-1]), 3: x}[count]
+        return torch.func.functional_call(module, own, (q, k, v), {"need_weights": need_weights})
+
+    found = real(
+        run, [rand(*shape) for shape in shapes[:count]], [parameters[n].detach() for n in weights],
+        [parameters[n].detach() for n in biases], wanted=wanted,
+    )  # fmt: skip
+    cost = f.multi_head_attention(
+        embed_dim=width, num_heads=heads, queries=queries, keys=queries if kind == "self" else keys, batch=batch,
+        inputs=kind, need_weights=need_weights, transposed_output=not dropout, training=True, dropout_p=dropout,
+        **options,
+    )  # fmt: skip
+    return quantities(cost.backward(**wanted)), found.quantities()
+
+
+@pytest.mark.parametrize("wanted", [
+    {"inputs": True, "weight": True, "bias": True}, {"inputs": False, "weight": True, "bias": True},
+    {"inputs": True, "weight": False, "bias": False}, {"inputs": False, "weight": False, "bias": True},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(("need_weights", "dropout"), [(True, 0.0), (False, 0.0), (True, 0.1), (False, 0.1)])
+@pytest.mark.parametrize("kind", ["self", "shared_key_value", "distinct"])
+def test_multi_head_attention(
+    kind: str, need_weights: bool, dropout: float, batch_first: bool, wanted: dict[str, Any]
+) -> None:
+    """Projections, the dot product by one kernel or by products, and the copies between tokens and heads."""
+    closed, found = multi_head(
+        kind, sizes=(5, 7, 2, 8, 4), need_weights=need_weights, dropout=dropout, batch_first=batch_first,
+        wanted=wanted,
+    )  # fmt: skip
+    assert closed == found
+
+
+@pytest.mark.parametrize(
+    "options", [{"bias": False}, {"add_bias_kv": True}, {"add_zero_attn": True},
+                {"add_bias_kv": True, "add_zero_attn": True}], ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("kind", ["self", "shared_key_value", "distinct"])
+def test_multi_head_attention_with_options(kind: str, need_weights: bool, options: dict[str, Any]) -> None:
+    """Keys and values behind the others have gradients of their own."""
+    wanted = {"inputs": True, "weight": True, "bias": True}
+    closed, found = multi_head(kind, sizes=(5, 7, 2, 8, 4), need_weights=need_weights, wanted=wanted, **options)
+    assert closed == found
+
+
+@pytest.mark.parametrize(
+    "sizes", [(5, 7, 1, 8, 4), (1, 7, 2, 8, 4), (5, 1, 2, 8, 4), (5, 7, 2, 8, 1), (5, 7, 2, 4, 4), (1, 1, 1, 8, 4)],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("kind", ["self", "shared_key_value", "distinct"])
+def test_sizes_of_one_need_no_copies(kind: str, need_weights: bool, batch_first: bool, sizes: tuple[int, ...]) -> None:
+    """Where one token, one sample, one head or one feature is all there is, transposed tensors lie as they are."""
+    wanted = {"inputs": True, "weight": True, "bias": True}
+    closed, found = multi_head(kind, sizes=sizes, need_weights=need_weights, batch_first=batch_first, wanted=wanted)  # type: ignore[arg-type]  # five sizes
+    assert closed == found
+
+
+@pytest.mark.parametrize("options", [
+    {"need_weights": False}, {"need_weights": True, "batch_first": True},
+    {"inputs": "distinct", "training": True, "dropout_p": 0.1, "need_weights": False, "add_bias_kv": True},
+], ids=str)  # fmt: skip
+def test_multi_head_attention_of_arrays_and_symbols(options: dict[str, Any]) -> None:
+    """Whether a size is 1 is asked of ints alone."""
+    arguments = {"embed_dim": 8, "num_heads": 4, "queries": 5, "keys": 7, "batch": 2, **options}
+    assert_same_on_arrays_and_symbols(f.multi_head_attention, arguments, {"inputs": True})
+
+
+def test_layers_with_gradients_can_be_pickled() -> None:
+    """Results travel between processes, their gradients with them."""
+    for layer in (
+        f.multi_head_attention(embed_dim=8, num_heads=4, queries=5), f.scaled_dot_product_attention(**SIZES),
+        f.cross_entropy(classes=3), f.batch_norm(channels=3), f.activation(name="prelu", shape=3),
+    ):  # fmt: skip
+        again = pickle.loads(pickle.dumps(layer))
+        assert quantities(again.backward()) == quantities(layer.backward())
