@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -25,6 +25,7 @@ _ALLOCATES = frozenset(
 ) | {"[memory]"}  # fmt: skip
 CPU = torch.device("cpu")
 _RUN = "a run"
+_NUMBER_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,20 @@ class Allocation:
     """When it was freed; ``None`` where it still lives at the end."""
 
 
-def allocations(run: Callable[[], object], device: torch.device = CPU) -> list[Allocation]:
-    """Everything that counts of what a run without autograd allocates on a device."""
-    (result,), (found,) = allocations_of([run], device)
+def allocations(run: Callable[[], object], device: torch.device = CPU, *, numbers: bool = True) -> list[Allocation]:
+    """Everything that counts of what a run without autograd allocates on a device.
+
+    Without ``numbers``: but for what no op has asked for, which are Python numbers that torch makes tensors of, and
+    states of random generators; and but for the casts of those numbers.
+    """
+    (result,), (found,) = allocations_of([run], device, numbers=numbers)
     if isinstance(result, Exception):
         raise result
     return found
 
 
 def allocations_of(
-    runs: Sequence[Callable[[], Any]], device: torch.device = CPU
+    runs: Sequence[Callable[[], Any]], device: torch.device = CPU, *, numbers: bool = True
 ) -> tuple[list[Any], list[list[Allocation]]]:
     """What each of several runs returns, an error that it raises included, and what it allocates."""
     results = []
@@ -58,21 +63,22 @@ def allocations_of(
                 except Exception as error:
                     results.append(error)
     roots = recorded.profiler.kineto_results.experimental_event_tree()
-    return results, [_allocated(root, device) for root in roots if root.name == _RUN]
+    return results, [_allocated(root, device, numbers=numbers) for root in roots if root.name == _RUN]
 
 
-def _allocated(root: Any, device: torch.device) -> list[Allocation]:
+def _allocated(root: Any, device: torch.device, *, numbers: bool) -> list[Allocation]:
     """From the events below one: what is freed, and what still lives at its end."""
-    asked: dict[int, tuple[int, int, int]] = {}  # by address: when, bytes, end of the op that asked
+    asked: dict[int, _Event] = {}  # by address
     found = []
-    for when, nbytes, address, until in sorted(_events(root, device)):
-        if nbytes > 0:
-            asked[address] = when, nbytes, until
-        elif address in asked:
-            begin, nbytes, until = asked.pop(address)
-            if when > until:
-                found.append(Allocation(nbytes, begin, when))
-    return [*found, *(Allocation(nbytes, begin, None) for begin, nbytes, _ in asked.values())]
+    for event in sorted(_events(root, device)):
+        if event.nbytes > 0:
+            asked[event.address] = event
+        elif event.address in asked:
+            begun = asked.pop(event.address)
+            if event.when > begun.until and (numbers or not begun.is_number):
+                found.append(Allocation(begun.nbytes, begun.when, event.when))
+    left = [event for event in asked.values() if numbers or not event.is_number]
+    return [*found, *(Allocation(event.nbytes, event.when, None) for event in left)]
 
 
 def peak(found: Sequence[Allocation]) -> int:
@@ -96,16 +102,32 @@ def _is_of_autograd(name: str) -> bool:
     return "::" not in name or name.startswith(("autograd::", "torch::autograd::"))
 
 
-def _events(root: Any, device: torch.device) -> Iterator[tuple[int, int, int, int]]:
-    """(when, bytes, address, end of the innermost op that asked and is not itself an allocation)."""
+class _Event(NamedTuple):
+    """An allocation, or a deallocation, which has negative bytes."""
+
+    when: int
+    nbytes: int
+    address: int
+    until: int
+    """The end of the innermost op that asked and is not itself an allocation."""
+    is_number: bool
+
+
+_CAST = ("aten::to", "aten::_to_copy", "aten::empty_strided")
+
+
+def _events(root: Any, device: torch.device) -> Iterator[_Event]:
     # Depth first, without recursion: a network is one tree of many thousand nodes.
-    nodes = [(child, -1) for child in root.children]
+    nodes: list[tuple[Any, int, tuple[str, ...]]] = [(child, -1, ()) for child in root.children]
     while nodes:
-        node, until = nodes.pop()
+        node, until, ops = nodes.pop()
         fields = node.extra_fields
         if type(fields).__name__ == "_ExtraFields_Allocation":
             if fields.device == device:
-                yield node.start_time_ns, fields.alloc_size, fields.ptr, until
-        elif node.name not in _ALLOCATES and not _is_of_autograd(node.name):
-            until = node.end_time_ns
-        nodes += [(child, until) for child in node.children]
+                is_cast = ops[-3:] == _CAST and len(ops) > len(_CAST) and fields.alloc_size <= _NUMBER_BYTES
+                yield _Event(node.start_time_ns, fields.alloc_size, fields.ptr, until, not ops or is_cast)
+        elif not _is_of_autograd(node.name):
+            ops = (*ops, node.name)
+            if node.name not in _ALLOCATES:
+                until = node.end_time_ns
+        nodes += [(child, until, ops) for child in node.children]

@@ -48,11 +48,21 @@ def _whole(op: OpOverload) -> Callable[..., Any]:
 
 _MISH = {"aten.mish_backward.default": _whole(torch.ops.aten.mish_backward.default)}
 
+
+def _mish_gradient(gradient: torch.Tensor, x: torch.Tensor) -> Any:
+    """One op on devices that have a kernel for it; on others it is made of several above autograd."""
+    if torch.is_grad_enabled():
+        return NotImplemented  # its own gradient is of several on every device
+    with without_kernels_above_autograd(), below_autograd():
+        return torch.ops.aten.mish_backward.default(gradient, x)
+
+
 _CHOICES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "cpu": {
         **_MISH,
         "aten.scaled_dot_product_attention.default": attention_kernels.on_cpu,
         "aten.lstm.input": recurrent_kernels.lstm_on_cpu,
+        "aten.mish_backward.default": _mish_gradient,
         **{f"aten.{kind}.input": padded(kind) for kind in ("gru", "rnn_tanh", "rnn_relu")},
         **{f"aten.{kind}.data": packed(kind) for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
     },

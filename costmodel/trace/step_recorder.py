@@ -50,12 +50,12 @@ _IN_PLACE: dict[OpOverload, tuple[str, OpOverload]] = {
 
 
 class StepRecorder(Recorder):
-    """Records a training step."""
+    """Records a training step, inside ``above_autograd``, which applies autocast."""
 
     _log: StepLog
 
     def __init__(self, table: TensorTable, executor: Executor) -> None:
-        super().__init__(table, executor)
+        super().__init__(table, executor, applies_autocast=False)
         self._only_reference = _only_reference()
         self._node: int | None = None
         """The node whose ops were recorded last."""

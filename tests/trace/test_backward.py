@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 from costmodel.graph import OpCall, TensorSpec
+from costmodel.trace.above_autograd import above_autograd
 from costmodel.trace.backward import Backward, StepLog
 from costmodel.trace.calls import Calls
 from costmodel.trace.meta_executor import MetaExecutor
@@ -50,7 +51,7 @@ class Traced:
         modules, _ = register_module_tree(model, table)
         table.add_input(x, ())
         calls = Calls(table, lambda module, given, called: None, modules, real=False)
-        with calls, Backward(self.log), StepRecorder(table, MetaExecutor(table, "cpu")):
+        with calls, Backward(self.log), above_autograd("cpu"), StepRecorder(table, MetaExecutor(table, "cpu")):
             y = model(x)
             self.backward_begins = len(self.log.events)
             after(y)

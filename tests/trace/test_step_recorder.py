@@ -58,6 +58,7 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], Any]] = {
     "binary_cross_entropy": lambda x: F.binary_cross_entropy_with_logits(x, x.detach()),
     "its mean of weights": lambda x: F.binary_cross_entropy_with_logits(x, x.detach(), weight=x.detach()),
     "its positive weights": lambda x: F.binary_cross_entropy_with_logits(x, x.detach(), pos_weight=x[0].detach()),
+    "mish": F.mish,
     "a function of the user's": lambda x: _OwnScatter.apply(x),  # type: ignore[no-untyped-call]
 }
 
