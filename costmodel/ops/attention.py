@@ -15,7 +15,7 @@ from costmodel.quantities import Traffic, Work
 
 
 def _mask(args: Arguments) -> TensorSpec | None:
-    mask: TensorSpec | None = args["attn_mask"]
+    mask: TensorSpec | None = args.get("attn_mask", args.get("attn_bias"))
     return mask
 
 
@@ -140,7 +140,8 @@ def _copied_for_products(t: TensorSpec, batch: tuple[int, ...]) -> int:
     return 0 if are_one(batch, (*missing, *own)) else prod(batch) * t.shape[-2] * t.shape[-1]
 
 
-def _work(call: OpCall) -> Work:
+def work_of(call: OpCall) -> Work:
+    """Two products and a softmax, whichever op does them."""
     # softmax(q k^T / sqrt(E) + mask) v. All L x S scores count, also those that a causal mask discards: the
     # definition computes and masks them; a kernel that skips blocks does less. Masking by a boolean (is_causal
     # too) is a selection; a floating-point mask is added.
@@ -157,7 +158,8 @@ def _work(call: OpCall) -> Work:
     )
 
 
-def _traffic(call: OpCall) -> Traffic:
+def traffic_of(call: OpCall) -> Traffic:
+    """The arguments and the result."""
     # The log-sum-exp that a kernel saves is for the backward pass alone.
     return moved((t for _, t in call.tensors()), call.outputs[:1])
 
@@ -187,8 +189,9 @@ _PAPER = "Vaswani et al., Attention Is All You Need, arXiv:1706.03762, section 3
 
 register(
     Rule(
-        targets=("aten.scaled_dot_product_attention.default",), kind=always("attention"), outputs=_outputs, work=_work,
-        traffic=_traffic, access=_access, temporaries=_temporaries, fusible=False, source=_PAPER, free_because=None,
+        targets=("aten.scaled_dot_product_attention.default",), kind=always("attention"), outputs=_outputs,
+        work=work_of, traffic=traffic_of, access=_access, temporaries=_temporaries, fusible=False, source=_PAPER,
+        free_because=None,
         examples=(
             example(_Q, _K, _K), example(_Q, _K, _K, None, 0.0, True), example(_Q, _K, TensorSpec((2, 4, 7, 3))),
             example(_Q, _K, _K, TensorSpec((5, 7))), example(_Q, _K, _K, TensorSpec((2, 1, 5, 7), "bool"), scale=1.0),
@@ -199,7 +202,7 @@ register(
     ),
     Rule(
         targets=("aten._scaled_dot_product_flash_attention_for_cpu.default",), kind=always("attention"),
-        outputs=_cpu_kernel_outputs, work=_work, traffic=_traffic, access=_access,
+        outputs=_cpu_kernel_outputs, work=work_of, traffic=traffic_of, access=_access,
         temporaries=_layout_of_fused_kernel, fusible=False, source=_PAPER,
         free_because=None, examples=(example(_Q, _K, _K), example(_Q, _K, _K, attn_mask=TensorSpec((5, 7)))),
     ),

@@ -146,6 +146,20 @@ def register_quantised(*rules: Rule) -> None:
     RULES.changes += 1  # caches of answers look there
 
 
+GPU_RULES = Registry()
+"""Rules of ops that no CPU runs."""
+
+
+def register_for_gpus(*rules: Rule) -> None:
+    """Adds rules of ops that no CPU runs; a target that has one already is an error."""
+    for rule in rules:
+        for target in rule.targets:
+            if target in GPU_RULES or target in RULES:
+                raise ValueError(f"{target!r} has a rule already; an op has one rule")
+            GPU_RULES[target] = rule
+    RULES.changes += 1  # caches of answers look there
+
+
 def _or_uncounted(bound_because: Callable[[OpCall], str | None] | None) -> Callable[[OpCall], str | None]:
     def because(call: OpCall) -> str | None:
         tensors = [*(t for _, t in call.tensors()), *call.outputs]
@@ -158,7 +172,7 @@ def _or_uncounted(bound_because: Callable[[OpCall], str | None] | None) -> Calla
 
 def find(op: str) -> Rule | None:
     """The rule of an op by its full name, if there is one, for dense tensors."""
-    rule = RULES.get(op) or QUANTISED_RULES.get(op)
+    rule = RULES.get(op) or QUANTISED_RULES.get(op) or GPU_RULES.get(op)
     if rule is None:
         from costmodel.ops.third_party import load  # which imports this file
 

@@ -46,6 +46,13 @@ def _whole(op: OpOverload) -> Callable[..., Any]:
     return run
 
 
+def _dropout_on_cuda(x: torch.Tensor, p: float, train: bool) -> Any:
+    """One kernel, which keeps a byte an element: which were kept."""
+    if not train or not 0 < p < 1 or not x.numel():
+        return NotImplemented
+    return torch.native_dropout(x, p, train)[0]
+
+
 _MISH = {"aten.mish_backward.default": _whole(torch.ops.aten.mish_backward.default)}
 
 
@@ -66,7 +73,11 @@ _CHOICES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
         **{f"aten.{kind}.input": padded(kind) for kind in ("gru", "rnn_tanh", "rnn_relu")},
         **{f"aten.{kind}.data": packed(kind) for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
     },
-    "cuda": _MISH,
+    "cuda": {
+        **_MISH,
+        "aten.scaled_dot_product_attention.default": attention_kernels.on_cuda,
+        "aten.dropout.default": _dropout_on_cuda,
+    },
 }
 """By type of device and op: what runs there. ``NotImplemented``: what runs on meta, too."""
 

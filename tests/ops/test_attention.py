@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costmodel.graph import TensorSpec
-from costmodel.ops import RULES
+from costmodel.graph import OpCall, TensorSpec
+from costmodel.ops import RULES, find
 from costmodel.ops.versions import Change, has
 from costmodel.quantities import Traffic, Work
 from tests.live_memory import allocations, peak
@@ -161,3 +161,27 @@ def test_shapes_that_do_not_fit_are_an_error() -> None:
     wrong = {"query": TensorSpec((2, 5, 8)), "key": TensorSpec((2, 7, 9)), "value": TensorSpec((2, 7, 9))}
     with pytest.raises(ValueError, match=r"got \(2, 5, 8\), \(2, 7, 9\) and \(2, 7, 9\)"):
         outputs(wrong)
+
+
+@pytest.mark.parametrize("kernel", ["flash", "efficient", "cudnn"])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_fused_attention_of_a_gpu(kernel: str, dropout: float) -> None:
+    """5 queries of 8 features on 7 keys, 2 samples of 4 heads: 280 scores; their gradients are five products.
+
+    Dropout masks and scales the weights, and in the backward the weights and their gradient once more.
+    """
+    q, k, lse = TensorSpec((2, 4, 5, 8)), TensorSpec((2, 4, 7, 8)), TensorSpec((2, 4, 5))
+    op = f"aten._scaled_dot_product_{kernel}_attention"
+    arguments = {"query": q, "key": k, "value": k, "dropout_p": dropout}
+    forward, backward = find(f"{op}.default"), find(f"{op}_backward.default")
+    assert forward is not None
+    assert backward is not None
+    rows = Work(compares=6, adds=7 + 6, transcendentals=7, divides=7).times(40)
+    scaled = 3 if dropout else 1
+    expected = Work(macs=280 * (8 + 8), multiplies=280 * scaled) + rows
+    assert forward.work(OpCall(f"{op}.default", arguments, (q, lse))) == expected
+    gradient = OpCall(f"{op}_backward.default", {"grad_out": q, **arguments, "out": q, "logsumexp": lse}, (q, k, k))
+    # s (q k) - logsumexp, exp; s P (dP - D); D of 40 rows of 8.
+    expected = Work(macs=280 * (3 * 8 + 2 * 8), multiplies=3 * 280, adds=2 * 280, transcendentals=280)
+    expected += Work(multiplies=8, adds=7).times(40) + Work(multiplies=4 * 280 if dropout else 0)
+    assert backward.work(gradient) == expected

@@ -190,6 +190,53 @@ def test_recurrent_cells(cell: type[nn.Module]) -> None:
     assert_same(lambda: cell(3, 4), run)
 
 
+# -- on a GPU ------------------------------------------------------------------------------------------------------
+
+FLASH = "aten._scaled_dot_product_flash_attention.default"
+EFFICIENT = "aten._scaled_dot_product_efficient_attention.default"
+HALF = torch.bfloat16
+ON_CUDA: dict[str, tuple[Callable[[nn.Module, str], Tensor], str | None]] = {
+    "single precision": (attention(Q, KV), EFFICIENT),
+    "half": (attention(Q, KV, dtype=HALF), FLASH),
+    "half, dropout": (attention(Q, KV, dtype=HALF, dropout_p=0.1), FLASH),
+    "half, causal": (attention(Q, Q, dtype=HALF, is_causal=True), FLASH),
+    "half, causal, of other keys": (attention(Q, KV, dtype=HALF, is_causal=True), EFFICIENT),
+    "half, mask": (attention(Q, KV, lambda d: torch.ones(5, 7, dtype=torch.bool, device=d), dtype=HALF), EFFICIENT),
+    "half, odd width": (attention((2, 4, 5, 6), (2, 4, 7, 6), dtype=HALF), FLASH),
+    "half, wider than 256": (attention((2, 4, 5, 264), (2, 4, 7, 264), dtype=HALF), EFFICIENT),
+    "half, groups": (attention(Q, (2, 2, 7, 8), dtype=HALF, enable_gqa=True), FLASH),
+    "single precision, odd width": (attention((2, 4, 5, 6), (2, 4, 7, 6)), None),
+    "single precision, groups": (attention(Q, (2, 2, 7, 8), enable_gqa=True), None),
+    "double precision": (attention(Q, KV, dtype=torch.float64), None),
+    "three dimensions": (attention((4, 5, 8), (4, 7, 8), dtype=HALF), None),
+}
+
+
+@pytest.mark.parametrize("which", ON_CUDA)
+def test_attention_on_a_gpu(which: str) -> None:
+    """By the conditions of torch's sdp_utils.cpp, for a GPU since Ampere: fused kernels, else matrix products."""
+    run, expected = ON_CUDA[which]
+    with above_autograd("cuda"), Log() as log:
+        run(nn.Identity(), "meta").backward()  # type: ignore[no-untyped-call]  # torch has not annotated it
+    fused = [name for name, _ in log.ops if name in (FLASH, EFFICIENT)]
+    assert fused == ([] if expected is None else [expected])
+    gradients = [name for name, _ in log.ops if name.endswith("attention_backward.default")]
+    assert len(gradients) == len(fused)
+
+
+def test_dropout_on_a_gpu() -> None:
+    """One kernel that keeps a byte an element, where the CPU keeps the factor of each."""
+
+    def kept(device: str) -> int:
+        saved: list[Tensor] = []
+        x = leaf("meta", 100)
+        with above_autograd(device), torch.autograd.graph.saved_tensors_hooks(saved.append, saved.__getitem__):
+            F.dropout(x * 1, 0.5)
+        return sum(t.nbytes for t in saved if t.nbytes > 8)
+
+    assert (kept("cuda"), kept("cpu")) == (100, 400)
+
+
 # -- the context ---------------------------------------------------------------------------------------------------
 
 
