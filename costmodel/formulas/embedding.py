@@ -113,6 +113,7 @@ def embedding_bag(
     norm_type: float = 2,
     scale_grad_by_freq: bool = False,
     padded: bool = False,
+    sparse: bool = False,
 ) -> LayerCost:
     """Bags of indices, their rows of d = embedding_dim numbers reduced by sum, mean or max.
 
@@ -124,7 +125,8 @@ def embedding_bag(
     flops = (n - bags) d, and one division per output for the mean; weighted: n d multiplies in addition
     memory_access = n + offsets + n d + y, weighted + n; with a bag_size, a kernel writes the offsets, one per bag
     backward: each row gets its bag's gradient: n d adds, as many divisions for the mean, and multiplies if weighted or
-    scaled by frequency; of the maximum, bags d adds; of the weights of a sum, n dot products with the rows
+    scaled by frequency; of the maximum, bags d adds; of the weights of a sum, n dot products with the rows; a sparse
+    gradient has no closed form
     saved: indices, offsets, sizes of bags, 8 bytes each; for mean, max and ``padded`` the bag of each index; for max
     the index behind each output; the weights
 
@@ -155,7 +157,9 @@ def embedding_bag(
             multiplies=rows if weighted else 0,
         ),
         params=num_embeddings * embedding_dim,
-        gradient=_BagGradient(
+        gradient=None
+        if sparse
+        else _BagGradient(
             table=num_embeddings * embedding_dim,
             features=embedding_dim,
             bags=bags,

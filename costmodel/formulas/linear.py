@@ -110,13 +110,20 @@ def bilinear(
         ),
         params=weights + biases,
         activations=outputs,
-        gradient=partial(_bilinear_backward, count, in1_features, in2_features, out_features, bias, complex_valued),
+        gradient=partial(_bilinear_backward, leading, in1_features, in2_features, out_features, bias, complex_valued),
     )
 
 
 def _bilinear_backward(
-    rows: Count, n1: Count, n2: Count, out: Count, has_bias: bool, complex_valued: bool, needs: Needs
+    leading: tuple[Count, ...],
+    n1: Count,
+    n2: Count,
+    out: Count,
+    has_bias: bool,
+    complex_valued: bool,
+    needs: Needs,
 ) -> BackwardCost:
+    rows = prod(leading)
     x1, x2, g, w = rows * n1, rows * n2, rows * out, n1 * n2 * out
     kept1, kept2 = Saved("input 0", x1), Saved("input 1", x2)
     macs = Work(macs=rows * w)
@@ -130,7 +137,7 @@ def _bilinear_backward(
     if needs.input(1):
         work = macs + Work(multiplies=x2 * out, adds=x2 * (out - 1))
         cost += BackwardCost(read=x1 + w + g, written=x2, work=work, saved=(kept1,))
-    if has_bias and needs.bias:
+    if has_bias and needs.bias and leading:  # of a bare vector, what arrives is the bias's gradient as it is
         cost += BackwardCost(read=g, written=out, work=Work(adds=g - out))
     return replace(cost, work=on_numbers(cost.work, complex_valued=complex_valued))
 

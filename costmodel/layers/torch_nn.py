@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.formulas.cost import as_one
+from costmodel.formulas.gradient import BackwardCost, Needs, Saved
 from costmodel.graph import is_channels_last
 from costmodel.layers.registry import Call, Formula, add
 
@@ -86,7 +88,15 @@ def _bilinear(call: Call) -> LayerCost:
         in1_features=call["in1_features"], in2_features=call["in2_features"], out_features=call["out_features"],
         bias=call["bias"], rows=call.shape[:-1], complex_valued=call.complex_valued,
     )  # fmt: skip
-    return replace(cost, read=cost.read - call.given_again)
+    if not call.given_again:
+        return cost
+    return replace(cost, read=cost.read - call.given_again, gradient=partial(_of_one_tensor, cost.backward))
+
+
+def _of_one_tensor(backward: Callable[..., BackwardCost], needs: Needs) -> BackwardCost:
+    """Of a bilinear layer both of whose inputs are one tensor, which is kept once."""
+    cost = backward(inputs=needs.any_input, weight=needs.weight, bias=needs.bias)
+    return replace(cost, saved=tuple(Saved("input", kept.elements) for kept in cost.saved[:1]))
 
 
 add(nn.Linear, hyper="in_features out_features", optional_params="weight bias", formula=_linear)

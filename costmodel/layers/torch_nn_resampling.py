@@ -52,22 +52,26 @@ add(nn.PixelUnshuffle, hyper="downscale_factor", formula=_shuffled(f.pixel_unshu
 add(nn.ChannelShuffle, hyper="groups", formula=_channel_shuffle)
 
 
-def _pad(call: Call) -> LayerCost:
-    sides = call["padding"]  # from the last axis to the first: before, after, before, after ...
-    axes = len(sides) // 2
-    leading, size = call.shape[:-axes], call.shape[-axes:]
-    cost = f.pad(
-        channels=prod(leading), size=size, before=tuple(reversed(sides[::2])), after=tuple(reversed(sides[1::2]))
-    )
-    return replace(cost, output_shape=(*leading, *cost.output_size))
+def _pad(mode: str) -> Formula:
+    def cost_of(call: Call) -> LayerCost:
+        sides = call["padding"]  # from the last axis to the first: before, after, before, after ...
+        axes = len(sides) // 2
+        leading, size = call.shape[:-axes], call.shape[-axes:]
+        before, after = tuple(reversed(sides[::2])), tuple(reversed(sides[1::2]))
+        cost = f.pad(channels=prod(leading), size=size, before=before, after=after, mode=mode)
+        return replace(cost, output_shape=(*leading, *cost.output_size))
+
+    return cost_of
 
 
-add(
-    nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d,
-    nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d, nn.ReplicationPad1d, nn.ReplicationPad2d,
-    nn.ReplicationPad3d, nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d, hyper="padding", formula=_pad,
-    kind="resample",
-)  # fmt: skip
+_PADS: dict[str, tuple[type[nn.Module], ...]] = {
+    "constant": (nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d),
+    "reflect": (nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
+    "replicate": (nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d),
+    "circular": (nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d),
+}
+for _mode, _types in _PADS.items():
+    add(*_types, hyper="padding", formula=_pad(_mode), kind="resample")
 
 _WINDOW = "kernel_size stride padding dilation"
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
+from costmodel.formulas.gradient import BackwardCost, Needs
 from costmodel.graph import tensors_in
 from costmodel.layers.registry import Call, Formula, add
 from costmodel.torch_private import RECURRENT_WEIGHTS
@@ -86,12 +88,24 @@ def _embedding(call: Call) -> LayerCost:
     cost = f.embedding(
         num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], shape=x.shape,
         renormalised=call["max_norm"] is not None, norm_type=call["norm_type"], complex_valued=is_complex,
+        scale_grad_by_freq=call["scale_grad_by_freq"], sparse=call["sparse"],
     )  # fmt: skip
-    return replace(cost, read=cost.read - (x.size - x.distinct))
+    repeated = x.size - x.distinct
+    if not repeated:
+        return cost
+    return replace(cost, read=cost.read - repeated, gradient=partial(_of_distinct, cost.backward, repeated))
+
+
+def _of_distinct(backward: Callable[..., BackwardCost], repeated: int, needs: Needs) -> BackwardCost:
+    """Of expanded indices, so many of which share memory with others."""
+    cost = backward(weight=needs.weight)
+    kept = tuple(replace(k, elements=k.elements - repeated) for k in cost.saved)
+    return replace(cost, read=max(cost.read - repeated, 0), saved=kept)
 
 
 add(
-    nn.Embedding, hyper="num_embeddings embedding_dim max_norm norm_type", optional_params="weight",
+    nn.Embedding, hyper="num_embeddings embedding_dim max_norm norm_type scale_grad_by_freq sparse",
+    optional_params="weight",
     formula=_embedding, takes_expanded=True,
 )  # fmt: skip
 
@@ -114,10 +128,13 @@ def _embedding_bag(call: Call) -> LayerCost | None:
     return f.embedding_bag(
         num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], mode=call["mode"], **sizes,
         weighted=weights is not None, renormalised=call["max_norm"] is not None, norm_type=call["norm_type"],
+        scale_grad_by_freq=call["scale_grad_by_freq"], padded=call["padding_idx"] is not None, sparse=call["sparse"],
     )  # fmt: skip
 
 
 add(
-    nn.EmbeddingBag, hyper="num_embeddings embedding_dim mode max_norm norm_type include_last_offset",
+    nn.EmbeddingBag,
+    hyper="num_embeddings embedding_dim mode max_norm norm_type include_last_offset scale_grad_by_freq padding_idx "
+    "sparse",
     optional_params="weight", formula=_embedding_bag,
 )  # fmt: skip
