@@ -115,9 +115,10 @@ def closed_form(
         name: one of `list_models()`.
         batch: images in the batch.
         mode: which forward, as for `costmodel.profile`; auxiliary classifiers run only in training.
-        training: whether the backward pass counts, too: the forward is in train mode, all parameters are learnt, the
-            image needs no gradient, and there is neither loss nor update. `macs`, `flops` and `memory_access` are then
-            sums of `forward_macs` and `backward_macs` and so on, and `saved_bytes` is what the forward keeps.
+        training: whether the backward pass counts, too: the forward is in train mode, as autograd runs it (max pools
+            write indices), all parameters are learnt, the image needs no gradient, and there is neither loss nor
+            update. `macs`, `flops` and `memory_access` are then sums of `forward_macs` and `backward_macs` and so on,
+            and `saved_bytes` is what the forward keeps.
         arguments: those of `costmodel.models.NAME`, with the same defaults. `resolution` may also be a pair (height,
             width). `width`, `resolution`, `num_classes`, `batch`, and HybridSN's `window` and `bands`, take NumPy
             arrays too, which are broadcast against each other: one configuration per element. All of these but

@@ -14,7 +14,7 @@ from functools import partial
 from costmodel.formulas._arguments import same_in_every_configuration
 from costmodel.formulas._fields import Fields
 from costmodel.formulas._wiring import Operand, Wired
-from costmodel.formulas.activation import activation
+from costmodel.formulas.activation import ACTIVATIONS, activation
 from costmodel.formulas.composite_normalisation import local_response_norm
 from costmodel.formulas.convolution import conv
 from costmodel.formulas.cost import BlockCost, LayerCost
@@ -58,6 +58,11 @@ class Walk:
     """Whether rows have what their backward pass is made of, in training."""
     mixes_layers: bool = False
     """Whether a layer may be in some configurations of a sweep only, and count 0 in the others."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the forward is one that autograd records, which writes what the backward pass needs."""
+        return self.training and self.is_differentiated
 
     def image(self, channels: Count, *size: Count) -> FeatureMap:
         """The input."""
@@ -190,13 +195,18 @@ class FeatureMap:
 
     def act(self, name: str, act: str, *, in_place: bool = True) -> FeatureMap:
         """An activation by its name in ``ACTIVATIONS``; in place where torch has it so."""
-        cost = activation(name=act, shape=self.shape)
-        return self._after(name, cost, overwrites=in_place and act in _IN_PLACE)
+        cost, overwrites = activation(name=act, shape=self.shape), in_place and act in _IN_PLACE
+        if self.walk.is_trained and overwrites and "input" in ACTIVATIONS[act].keeps:
+            n = prod(self.shape)
+            cost = replace(cost, read=cost.read + n, written=cost.written + n)  # of what it writes over, a copy is kept
+        return self._after(name, cost, overwrites=overwrites)
 
     def dropout(self, name: str, *, inplace: bool = False) -> FeatureMap:
         """Dropout, which does nothing but in training."""
         cost = dropout(shape=self.shape, training=self.walk.training, inplace=inplace)
         is_on = self.walk.training
+        if self.walk.is_trained:  # autograd on the CPU has no one kernel for it
+            cost = dropout(shape=self.shape, training=True, inplace=True)
         return self._after(name, cost, overwrites=inplace and is_on, views=not is_on)
 
     # -- pooling ------------------------------------------------------------------------------------------------------
@@ -212,6 +222,7 @@ class FeatureMap:
             stride=stride,
             padding=padding,
             ceil_mode=ceil_mode,
+            return_indices=self.walk.is_trained,
             batch=self.walk.batch,
         )
         return self._after_window(name, cost, kernel, stride, padding)

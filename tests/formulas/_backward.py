@@ -35,18 +35,20 @@ class Real:
     """What one backward pass ran and kept."""
 
     ops: list[OpCall] = field(default_factory=list)
+    forward: list[OpCall] = field(default_factory=list)
+    """The ops of the forward, where it was recorded."""
     kept: dict[str, int] = field(default_factory=dict)
     """Bytes of the storages that autograd kept: ``"input 0"``, ``"output"``, or a number for what the layer made."""
 
     @property
     def work(self) -> Work:
         """Of all ops, by their rules."""
-        return sum((_rule(op).work(op) for op in self.ops), Work())
+        return work_of(self.ops)
 
     @property
     def traffic(self) -> Traffic:
         """Likewise."""
-        return sum((_rule(op).traffic(op) for op in self.ops), Traffic())
+        return traffic_of(self.ops)
 
     def quantities(self) -> Quantities:
         """What a closed form says of a backward pass; bytes of what the layer made itself in one figure."""
@@ -59,6 +61,16 @@ class Real:
         }  # fmt: skip
 
 
+def work_of(ops: Sequence[OpCall]) -> Work:
+    """The arithmetic of ops, by their rules."""
+    return sum((_rule(op).work(op) for op in ops), Work())
+
+
+def traffic_of(ops: Sequence[OpCall]) -> Traffic:
+    """Their traffic, likewise."""
+    return sum((_rule(op).traffic(op) for op in ops), Traffic())
+
+
 def _rule(op: OpCall) -> Any:
     rule = find(op.op)
     assert rule is not None, f"no rule for {op.op}"
@@ -66,9 +78,12 @@ def _rule(op: OpCall) -> Any:
 
 
 class _Recorder(TorchDispatchMode):
-    """Records the ops of autograd's nodes, and not those with which the engine adds up gradients between them."""
+    """Records the ops of autograd's nodes, and not those with which the engine adds up gradients between them.
 
-    def __init__(self, last: list[Any]) -> None:
+    ``last`` are the nodes that have run; ``None``: it records a forward.
+    """
+
+    def __init__(self, last: list[Any] | None) -> None:
         super().__init__()
         self.ops: list[OpCall] = []
         self._last = last
@@ -90,7 +105,7 @@ class _Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         node = torch._C._current_autograd_node()
-        if node is not None and node not in self._last:
+        if self._last is None or (node is not None and node not in self._last):
             schema = func._schema.arguments
             given = dict(zip((a.name for a in schema), args, strict=False)) | dict(kwargs)
             bound = {
@@ -151,11 +166,11 @@ def real_network(network: nn.Module, image: torch.Tensor) -> Real:
 
     # In a network, what a block is given is no leaf.
     given = image.clone() if image.requires_grad else image
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), _Recorder(None) as forward:
         result = network(given)
     outputs = result if isinstance(result, tuple) else (result,)
     own = [*network.parameters(), *network.buffers()]
-    found = Real(kept=_storages(kept, [given], own, outputs[0]))
+    found = Real(forward=forward.ops, kept=_storages(kept, [given], own, outputs[0]))
     learnt = [*network.parameters(), *([image] if image.requires_grad else [])]
     found.ops = _ops_of_backward(outputs, learnt)
     return found
