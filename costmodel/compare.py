@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from costmodel.arguments import short
 from costmodel.errors import InputError
-from costmodel.measures import MEASURES, Number
+from costmodel.measures import MEASURES, STEP_MEASURES, STEP_TOTALS, Number, step_total
 from costmodel.profile import Profile, profile
 from costmodel.rendering import Report
+from costmodel.training import TrainingStep
 from costmodel.views.cells import inputs
 
 if TYPE_CHECKING:
@@ -96,6 +97,72 @@ class Comparison(Report):
         return figures.ratios(self, quantity, ax)
 
 
+@dataclass(frozen=True, eq=False)
+class StepComparison(Report):
+    """Training steps of several models, by name."""
+
+    view: ClassVar[str] = "step comparison"
+
+    steps: Mapping[str, TrainingStep]
+    baseline: str | None = None
+    """The model that ratios are relative to."""
+
+    def __post_init__(self) -> None:
+        given = self.steps
+        if not (isinstance(given, Mapping) and given and all(isinstance(s, TrainingStep) for s in given.values())):
+            raise InputError(f"a comparison is of TrainingSteps by name, at least one, not {short(given)}")
+        if self.baseline is not None and self.baseline not in list(given):
+            raise InputError(f"the baseline {short(self.baseline)} is not among the models: {', '.join(given)}")
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per model, named by the index: totals, memory at the peak by category, ratios, what it was given."""
+        import pandas as pd
+
+        totals = [*STEP_TOTALS, *(name for name in STEP_MEASURES if name not in STEP_TOTALS)]
+        columns: dict[str, list[Any]] = {name: self.totals(name) for name in totals}
+        for category in next(iter(self.steps.values())).memory["category"]:
+            columns[f"peak_{category.replace(' ', '_')}"] = [_held(step, category) for step in self.steps.values()]
+        columns["is_exact"] = [step.is_exact for step in self.steps.values()]
+        if self.baseline is not None:
+            columns |= {f"{name}_ratio": self.ratios(name) for name in totals}
+        columns["input"] = list(self.inputs.values())
+        columns |= {
+            name: [getattr(s, name) for s in self.steps.values()] for name in ("optimizer", "autocast", "steps")
+        }
+        return pd.DataFrame(columns, index=pd.Index(list(self.steps), name="model"))
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What each model was given: shape and dtype of each input."""
+        return {name: inputs(step.forward) for name, step in self.steps.items()}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Where the steps were not made the same way, so that their costs differ for that reason, too."""
+        optimizers = {name: step.optimizer or "no optimizer" for name, step in self.steps.items()}
+        casts = {name: step.autocast or "no autocast" for name, step in self.steps.items()}
+        compared = (
+            ("the inputs differ", self.inputs), ("the optimizers differ", optimizers), ("autocast differs", casts)
+        )  # fmt: skip
+        return tuple(f"{what}: {_by_value(given)}" for what, given in compared if len(set(given.values())) > 1)
+
+    def totals(self, name: str) -> list[Number]:
+        """Each model's total: one of ``costmodel.measures.STEP_TOTALS`` or ``STEP_MEASURES``."""
+        return [step_total(step, name) for step in self.steps.values()]
+
+    def ratios(self, name: str) -> list[float]:
+        """Each model's total over the baseline's (or the first model's); not a number where that is 0."""
+        base = step_total(self.steps[self.baseline or next(iter(self.steps))], name)
+        return [total / base if base else float("nan") for total in self.totals(name)]
+
+
+def _held(step: TrainingStep, category: str) -> int:
+    """Bytes of a category of memory at the peak."""
+    table = step.memory
+    return int(table.loc[table["category"] == category, "bytes"].sum())
+
+
 def _by_value(given: Mapping[str, str]) -> str:
     """Each value with the models that have it; of the most frequent one, last, the models are not listed."""
     having: dict[str, list[str]] = {}
@@ -108,6 +175,13 @@ def _by_value(given: Mapping[str, str]) -> str:
     return "; ".join(parts)
 
 
+@overload
+def compare(  # type: ignore[overload-overlap]  # what is given as Any may be a TrainingStep
+    models: Mapping[str, TrainingStep], *, baseline: str | None = None
+) -> StepComparison: ...
+
+
+@overload
 def compare(
     models: Mapping[str, Any] | Iterable[str],
     inputs: Any = None,
@@ -115,12 +189,22 @@ def compare(
     *,
     progress: Progress = lambda names: names,
     **options: Any,
-) -> Comparison:
+) -> Comparison: ...
+
+
+def compare(
+    models: Mapping[str, Any] | Iterable[str],
+    inputs: Any = None,
+    baseline: str | None = None,
+    *,
+    progress: Progress = lambda names: names,
+    **options: Any,
+) -> Comparison | StepComparison:
     """Profiles several models for comparison.
 
     Args:
         models: a dict of name to model (a module, a spec string as ``costmodel.load`` takes it, or its ``Profile``), or
-            a list of spec strings.
+            a list of spec strings; or a dict of name to ``TrainingStep``, which makes a ``StepComparison``.
         inputs: as for ``profile``, for all of them; ``None`` asks each model what it takes. Where those differ,
             ``Comparison.warnings`` and every view say so.
         baseline: the name of the model that ratios are relative to.
@@ -141,6 +225,12 @@ def compare(
         raise InputError("nothing to compare: give a dict of name to model, or a list of spec strings")
     if baseline is not None and baseline not in list(by_name):
         raise InputError(f"the baseline {baseline!r} is not among the models: {', '.join(by_name)}")
+
+    steps = [isinstance(model, TrainingStep) for model in by_name.values()]
+    if any(steps):
+        if not all(steps) or inputs is not None or options:
+            raise InputError("training steps are compared with each other, as they are: without inputs and options")
+        return StepComparison({name: replace(step, name=name) for name, step in by_name.items()}, baseline)
 
     def profiled(model: Any) -> Profile:
         return model if isinstance(model, Profile) else profile(model, inputs, **options)

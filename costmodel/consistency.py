@@ -12,6 +12,8 @@ from costmodel.graph import Graph, TensorSpec, tensors_in
 
 if TYPE_CHECKING:
     from costmodel.profile import Profile
+    from costmodel.step_record import StepRecord
+    from costmodel.training import TrainingStep
 
 LARGEST = 2**63 - 1
 """The most elements, and the most bytes, that torch can count."""
@@ -105,6 +107,40 @@ def compute_everything(p: Profile) -> None:
             _ = layer.is_exact, layer.activations, layer.inputs, layer.outputs
         _ = p.fusion, p.fusion.traffic, p.peak, p.layer_memory, p.guidelines(), p.local_receptive_field, p.coverage
         _ = list(tensors_in(p.graph.outputs)), p.shared_parameters
+
+
+def require_consistent_step(record: StepRecord) -> None:
+    """Raises ``ValueError`` where what makes a graph a training step contradicts the graph."""
+    for wrong in _step(record):
+        raise ValueError(wrong)
+
+
+def _step(record: StepRecord) -> Iterator[str]:
+    graph = record.graph
+    ops, storages, calls = len(graph.ops), len(graph.storages), len(graph.calls)
+    starts = [start for _, start in record.phases]
+    if starts != sorted(starts) or (starts and not 0 == starts[0] <= starts[-1] <= ops):
+        yield f"the phases begin at ops {starts}, and there are {ops}"
+    for i, kept in enumerate(record.saved):
+        if not (-1 <= kept.call < calls and kept.storage < storages and kept.nbytes <= LARGEST):
+            yield f"saved tensor {i} is of call {kept.call} and storage {kept.storage}; there are {calls}, {storages}"
+    for what, found, there in (
+        ("gradients", record.gradients, storages), ("state", record.state, storages),
+        ("accumulations", record.accumulations, ops), ("recomputed", record.recomputed, ops),
+        ("original", {*record.original, *record.original.values()}, calls),
+    ):  # fmt: skip
+        if found and max(found) >= there:
+            yield f"{what} names {max(found)}, and there are {there}"
+
+
+def compute_every_part(step: TrainingStep) -> None:
+    """Computes what tables and views of a training step are made of; raises ``ValueError`` for what cannot be."""
+    for name in ("forward", "loss", "backward", "update"):
+        with _named(f"the {name} phase"):
+            compute_everything(getattr(step, name))
+    with _named("the training step"):
+        _ = step.layers, step.memory, step.curve, step.peak, step.live, step.coverage, step.crosscheck()
+        _require_counts(step.macs, step.flops, step.memory_access, step.saved_bytes, step.peak_memory)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Two profiles of a model, before and after a change: how its totals changed, and which layers caused that."""
+"""A model, or a training step of it, before and after a change: which totals changed, and which layers caused that."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import ClassVar
 
 from costmodel.arguments import short
 from costmodel.errors import InputError
-from costmodel.measures import Number, of_layers, shown_in
+from costmodel.measures import STEP_TOTALS, Number, of_layers, shown_in, step_total
 from costmodel.profile import Profile
 from costmodel.rendering import Rendered
+from costmodel.training import TrainingStep
+
+OF_A_LAYER = ("params", "forward_macs", "backward_macs", "saved_bytes")
+"""The measures of a layer of a training step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +36,30 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Difference(Rendered):
-    """What changed from ``old`` to ``new``."""
+    """What changed from ``old`` to ``new``: two profiles, or two training steps."""
 
     view: ClassVar[str] = "difference"
 
-    old: Profile
-    new: Profile
+    old: Profile | TrainingStep
+    new: Profile | TrainingStep
 
     def __post_init__(self) -> None:
         for side in (self.old, self.new):
-            if not isinstance(side, Profile):
-                raise InputError(f"a difference is of two Profiles, not {short(side)}")
+            if not isinstance(side, Profile | TrainingStep):
+                raise InputError(f"a difference is of two Profiles, or of two TrainingSteps, not {short(side)}")
+        if type(self.old) is not type(self.new):
+            raise InputError("a difference is of two Profiles, or of two TrainingSteps, not of one of each")
+
+    @property
+    def of_steps(self) -> bool:
+        """Whether the two are training steps."""
+        return isinstance(self.new, TrainingStep)
 
     @property
     def totals(self) -> dict[str, tuple[Number, Number]]:
         """Each total before and after, of the measures that tables of totals show."""
-        both = {m.name: (self.old.total(m.name), self.new.total(m.name)) for m in shown_in("totals")}
+        names = STEP_TOTALS if self.of_steps else [m.name for m in shown_in("totals")]
+        both = {name: (_total(self.old, name), _total(self.new, name)) for name in names}
         return {name: (was, now) for name, (was, now) in both.items() if was is not None and now is not None}
 
     @cached_property
@@ -57,7 +69,8 @@ class Difference(Rendered):
         A layer is the same one where it has the same name (and is called the same time, if several).
         """
         before, after = _by_name(self.old), _by_name(self.new)
-        nothing: dict[str, Number] = dict.fromkeys((measure.name for measure in of_layers()), 0)
+        names = OF_A_LAYER if self.of_steps else [measure.name for measure in of_layers()]
+        nothing: dict[str, Number] = dict.fromkeys(names, 0)
         changes = []
         for key in dict.fromkeys((*before, *after)):
             was, now = before.get(key), after.get(key)
@@ -67,6 +80,11 @@ class Difference(Rendered):
                 label = name if nth == 1 else f"{name} (call {nth})"
                 changes.append(Change(label, what, was or nothing, now or nothing))
         return tuple(sorted(changes, key=self._weight, reverse=True))
+
+    @property
+    def shown(self) -> list[str]:
+        """The measures that the table of changed layers shows."""
+        return list(OF_A_LAYER) if self.of_steps else [measure.name for measure in of_layers("changes")]
 
     def grown(self, limit: Fraction) -> list[str]:
         """The totals that grew by more than a share of their old value."""
@@ -86,12 +104,21 @@ class Difference(Rendered):
         return max(shares, default=Fraction(0))
 
 
-def _by_name(p: Profile) -> dict[tuple[str, int], dict[str, Number]]:
+def _total(side: Profile | TrainingStep, name: str) -> Number | None:
+    return side.total(name) if isinstance(side, Profile) else step_total(side, name)
+
+
+def _by_name(side: Profile | TrainingStep) -> dict[tuple[str, int], dict[str, Number]]:
     """The figures of each layer, by its name and the number of the call of that name."""
-    columns = {measure.name: p.figures(measure.name) for measure in of_layers()}
+    if isinstance(side, Profile):
+        layers = [layer.name for layer in side.pricing.layers]
+        columns = {measure.name: side.figures(measure.name) for measure in of_layers()}
+    else:
+        table = side.layers
+        layers, columns = table["name"].tolist(), {name: table[name].tolist() for name in OF_A_LAYER}
     found: dict[tuple[str, int], dict[str, Number]] = {}
     calls: dict[str, int] = {}
-    for i, layer in enumerate(p.pricing.layers):
-        nth = calls[layer.name] = calls.get(layer.name, 0) + 1
-        found[layer.name, nth] = {name: column[i] for name, column in columns.items()}
+    for i, layer in enumerate(layers):
+        nth = calls[layer] = calls.get(layer, 0) + 1
+        found[layer, nth] = {name: column[i] for name, column in columns.items()}
     return found

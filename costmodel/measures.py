@@ -69,8 +69,9 @@ class Measure:
     """The unit's symbol, if it takes an SI prefix: with ``B``, 1,234 bytes are printed as ``1.23 kB``."""
     short: str = ""
     """A shorter title, for heads of narrow columns."""
-    of_model: Callable[[Profile], Number] | None = None
-    """Computes a model's total, if that is not the sum over layers, or cheaper to get."""
+    of_model: Callable[[Any], Number] | None = None
+    """Computes a model's total, if that is not the sum over layers, or cheaper to get: of its ``Profile``, and for one
+    of ``STEP_MEASURES`` of its ``TrainingStep``."""
     of_parameter: Callable[[TensorSpec, bool], Number] | None = None
     """For a quantity of parameters: computes it for one, given whether any op of the run reads that. Totals and modules
     then sum over distinct parameters, including those of modules that did not run."""
@@ -88,8 +89,11 @@ class Measure:
         assert self.of_layer is not None
         return self._checked(self.of_layer, layer, layer.name, layer.type)
 
-    def total(self, p: Profile) -> Number | None:
-        """The total of a model; ``None`` if the measure does not add up and has no ``of_model``."""
+    def total(self, p: Any) -> Number | None:
+        """The total of a profile, or of a training step.
+
+        ``None`` if the measure does not add up and has no ``of_model``.
+        """
         if self.of_model is not None:
             return self._checked(self.of_model, p, p.name, "the model")
         if self.of_parameter is not None:
@@ -240,6 +244,56 @@ _TABLE = (
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in _TABLE}
 """Every measure by its name, in the order of tables."""
 
+
+def _of_step(name: str, title: str, unit: str, means: str, of_step: Callable[[Any], Number]) -> Measure:
+    symbol = "B" if unit == "bytes" else unit
+    return Measure(
+        name=name, title=title, unit=unit, symbol=symbol, means=means, additive=False, of_layer=None, of_model=of_step,
+        places=_DATA_ONLY,
+    )  # fmt: skip
+
+
+_STEP_TABLE = (
+    _of_step(
+        "training_macs", "training MACs", "MACs",
+        "multiply-accumulates of the whole step", lambda s: s.macs,
+    ),
+    _of_step(
+        "training_flops", "training FLOPs", "FLOPs",
+        "arithmetic operations of the whole step", lambda s: s.flops,
+    ),
+    _of_step(
+        "training_memory_access_bytes", "training memory access", "bytes",
+        "bytes read and written in the whole step, every op a kernel of its own", lambda s: s.memory_access_bytes,
+    ),
+    _of_step(
+        "forward_macs", "forward MACs", "MACs",
+        "multiply-accumulates of the forward pass", lambda s: s.forward.macs,
+    ),
+    _of_step(
+        "backward_macs", "backward MACs", "MACs",
+        "multiply-accumulates of the backward pass", lambda s: s.backward.macs,
+    ),
+    _of_step(
+        "saved_bytes", "saved activations", "bytes",
+        "bytes that autograd keeps at the end of the forward pass, parameters and buffers apart",
+        lambda s: s.saved_bytes,
+    ),
+    _of_step(
+        "training_peak", "training peak", "bytes",
+        "the most bytes that are live at once over the step, everything included", lambda s: s.peak_memory,
+    ),
+)  # fmt: skip
+
+STEP_MEASURES: dict[str, Measure] = {measure.name: measure for measure in _STEP_TABLE}
+"""The measures that a training step has and a profile of one forward has not, in the order of tables."""
+
+STEP_TOTALS = (
+    "params", "trainable_params", "training_macs", "training_flops", "training_memory_access_bytes", "saved_bytes",
+    "training_peak",
+)  # fmt: skip
+"""The totals of a training step that tables of totals show."""
+
 RANKED_BY = ("macs", "memory_access")
 """The default sort order: by the first, then by the second. Shares are shares of the first."""
 
@@ -281,6 +335,18 @@ def named(name: str) -> Measure:
     return MEASURES[name]
 
 
+def step_total(step: Any, name: str) -> Number:
+    """A total of a ``TrainingStep``: one of ``STEP_TOTALS`` or ``STEP_MEASURES``."""
+    measure = STEP_MEASURES.get(name)
+    total: Number = getattr(step, name) if measure is None else measure.total(step) or 0
+    return total
+
+
+def find(name: str) -> Measure | None:
+    """The measure of that name, of a forward or of a training step; ``None`` if there is none."""
+    return MEASURES.get(name) or STEP_MEASURES.get(name)
+
+
 def register_measure(measure: Measure) -> None:
     """Adds a measure: from now on every table, total and view has it, also of profiles that exist already.
 
@@ -292,8 +358,12 @@ def register_measure(measure: Measure) -> None:
     name = measure.name
     if not isinstance(name, str) or not name.isidentifier() or iskeyword(name):
         raise CostModelError(f"a measure cannot be called {name!r}: its name must be an identifier, such as 'energy'")
-    if name in MEASURES:
-        remedy = "" if name in _BUILT_IN else f", or remove that with costmodel.unregister_measure({name!r})"
+    if find(name) is not None:
+        remedy = (
+            ""
+            if name in _BUILT_IN or name in STEP_MEASURES
+            else f", or remove that with costmodel.unregister_measure({name!r})"
+        )
         raise CostModelError(f"a measure is called {name!r} already: choose another name{remedy}")
     if name in _OTHER_COLUMNS or name.endswith("_ratio"):
         raise CostModelError(f"a measure cannot be called {name!r}: tables have another column of that name")

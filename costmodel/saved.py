@@ -1,31 +1,46 @@
-"""Profiles read back from the JSON that ``costmodel.views.json`` writes."""
+"""Profiles and training steps read back from the JSON that ``costmodel.views`` writes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-from costmodel.consistency import compute_everything, require_consistent
+from costmodel.consistency import compute_every_part, compute_everything, require_consistent, require_consistent_step
 from costmodel.errors import ConvertError
 from costmodel.files import as_path
 from costmodel.formulas import LayerCost
-from costmodel.graph import Graph, LayerSpec, ModuleCall, ModuleInfo, Note, OpCall, Records, Sparse, Storage, TensorSpec
+from costmodel.graph import (
+    Graph,
+    LayerSpec,
+    ModuleCall,
+    ModuleInfo,
+    Note,
+    OpCall,
+    Records,
+    Sparse,
+    Storage,
+    TensorSpec,
+    WantedGradients,
+)
 from costmodel.profile import Profile
 from costmodel.quantities import Work
 from costmodel.schema import validator
+from costmodel.step_record import SavedTensor, StepRecord
+from costmodel.training import TrainingStep
 from costmodel.views.json import NESTED, VERSION, schema
+from costmodel.views.training.json import INDICES, SETTINGS
 
 
-def read_json(path: str | Path) -> Profile:
-    """The profile that ``Profile.save("x.json")`` or ``Profile.to_json`` wrote.
+def read_json(path: str | Path) -> Profile | TrainingStep:
+    """The profile, or the training step, that ``save("x.json")`` or ``to_json`` wrote.
 
     Figures are computed anew from what ran. Rules, closed forms and measures of your own must be registered first.
-    Raises ``ConvertError`` for a file that is not a profile, is damaged, or of an unknown version: what is read has
-    every table and view.
+    Raises ``ConvertError`` for a file that is neither, is damaged, or of an unknown version: what is read has every
+    table and view.
     """
     path = as_path(path)
     try:
@@ -35,33 +50,63 @@ def read_json(path: str | Path) -> Profile:
     return parse(text, str(path))
 
 
-def parse(text: str, where: str = "the text") -> Profile:
-    """The profile that a JSON text holds."""
+def parse(text: str, where: str = "the text") -> Profile | TrainingStep:
+    """The profile, or the training step, that a JSON text holds."""
     try:
         found = json.loads(text, parse_constant=_refuse)
     except ValueError as error:
         raise ConvertError(f"{where} is not JSON: {error}") from error
     except RecursionError as error:
         raise ConvertError(f"{where} is no profile: it is nested too deeply to be read") from error
-    if not isinstance(found, dict) or found.get("format") != "costmodel-profile":
-        raise ConvertError(f"{where} is JSON, and not a profile saved by costmodel (Profile.save('x.json'))")
+    read = _FORMATS.get(str(found.get("format"))) if isinstance(found, dict) else None
+    if read is None:
+        raise ConvertError(
+            f"{where} is JSON, and not a profile saved by costmodel, nor a training step (Profile.save('x.json'))"
+        )
     if found.get("version") != VERSION:
         raise ConvertError(
             f"{where} has version {short(found.get('version'))} of the format; this costmodel reads version "
             f"{VERSION}. Save it again with this costmodel, or read it with the one that wrote it"
         )
+    of, build = read
     try:
-        wrong = _validator()(found)
+        wrong = _validator(of)(found)
         if wrong is not None:
             raise ValueError(f"by its schema, the document{wrong}")
-        reader = _Reader(found["graph"])
-        p = Profile(reader.graph(found), found["name"])
-        require_consistent(p.graph, reader.tensors)
-        compute_everything(p)
+        return build(found)
     except Exception as error:  # a rule or a closed form may raise any, given arguments that no op was called with
         reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-        raise ConvertError(f"{where} is damaged: {reason}. Save the profile again") from error
+        raise ConvertError(f"{where} is damaged: {reason}. Save it again") from error
+
+
+def _profile(found: dict[str, Any]) -> Profile:
+    reader = _Reader(found["graph"])
+    p = Profile(reader.graph(found), found["name"])
+    require_consistent(p.graph, reader.tensors)
+    compute_everything(p)
     return p
+
+
+def _step(found: dict[str, Any]) -> TrainingStep:
+    reader = _Reader(found["graph"])
+    graph, parts = reader.graph({"mode": "train", **found}), found["step"]
+    require_consistent(graph, reader.tensors)
+    phases = [(phase, start) for phase, start in parts["phases"]]
+    indices: dict[str, Any] = {name: frozenset(parts[name]) for name in INDICES}
+    settings: dict[str, Any] = {name: found[name] for name in SETTINGS}
+    saved = [SavedTensor(*kept) for kept in parts["saved"]]
+    record = StepRecord(graph, phases, saved, **indices, original=dict(parts["original"]), **settings)
+    require_consistent_step(record)
+    step = TrainingStep(record, found["name"])
+    compute_every_part(step)
+    return step
+
+
+_FORMATS: Mapping[str, tuple[str, Callable[[dict[str, Any]], Profile | TrainingStep]]] = {
+    "costmodel-profile": ("profile", _profile),
+    "costmodel-training-step": ("training", _step),
+}
+"""For each format its schema, and what makes a result of it."""
 
 
 def _refuse(constant: str) -> None:
@@ -69,8 +114,8 @@ def _refuse(constant: str) -> None:
 
 
 @cache
-def _validator() -> Callable[[Any], str | None]:
-    return validator(schema())
+def _validator(of: str) -> Callable[[Any], str | None]:
+    return validator(schema(of))
 
 
 class _Reader:
@@ -120,7 +165,9 @@ class _Reader:
         layer = c["layer"]
         if layer is not None:
             hyper = {k: self.value(v) for k, v in layer["hyper"].items()}
-            layer = LayerSpec(layer["key"], hyper, layer["kind"], layer.get("is_composite", False))
+            layer = LayerSpec(
+                layer["key"], hyper, layer["kind"], layer.get("is_composite", False), _wanted(layer.get("gradients"))
+            )
         plain = {k: v for k, v in c.items() if k not in NESTED}
         return ModuleCall(
             **plain, args=self.value(c["args"]), kwargs=self.value(c["kwargs"]), outputs=self.value(c["outputs"]),
@@ -151,6 +198,13 @@ class _Reader:
         if what == "other":
             return inside
         raise ValueError(f"unknown value {what!r}")
+
+
+def _wanted(gradients: list[Any] | None) -> WantedGradients | None:
+    if gradients is None:
+        return None
+    of_inputs, of_weights, of_biases = gradients
+    return tuple(of_inputs), of_weights, of_biases
 
 
 def _cost(parts: dict[str, Any], work: dict[str, Any]) -> LayerCost:

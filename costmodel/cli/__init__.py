@@ -22,6 +22,7 @@ from costmodel.cli import (
     notes,
     profile,
     roofline,
+    train,
 )
 from costmodel.cli.console import discard, install_ascii_fallback, print_error
 from costmodel.errors import CostModelError
@@ -41,8 +42,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (
-    profile.profile, compare.compare, diff.diff, check.check, explain.explain, models.models, guidelines.guidelines,
-    roofline.roofline, calibrate.calibrate, notes.notes,
+    profile.profile, compare.compare, train.train, diff.diff, check.check, explain.explain, models.models,
+    guidelines.guidelines, roofline.roofline, calibrate.calibrate, notes.notes,
 ):  # fmt: skip
     app.command(epilog=EPILOG)(_command)
 

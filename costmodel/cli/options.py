@@ -12,6 +12,7 @@ from costmodel.errors import InputError
 
 if TYPE_CHECKING:
     from costmodel.profile import Profile
+    from costmodel.training import TrainingStep
 
 
 def _names(incomplete: str) -> list[str]:
@@ -51,6 +52,30 @@ Dtype = Annotated[
         metavar="DTYPE",
         help="Price the model and its floating inputs as if of this dtype, such as bfloat16.",
     ),
+]
+Optimizer = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="The optimizer: sgd, momentum, adam, adamw, adagrad or rmsprop; none for no update."
+    ),
+]
+Loss = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FUNCTION",
+        help="What is differentiated, of the model's output: package.module:function or path/to/file.py:function (that "
+        "code is run). Default: the output's loss, where it has one, or the sum of its floating tensors.",
+    ),
+]
+Autocast = Annotated[
+    str | None, typer.Option(metavar="DTYPE", help="Autocast forward and loss to bfloat16 or float16.")
+]
+Batch = Annotated[int | None, typer.Option("--batch", "-b", help="Samples in a batch, of every input.", min=1)]
+Steps = Annotated[
+    int, typer.Option(help="Forward and backward passes whose gradients are added up before the update.", min=1)
+]
+Step = Annotated[
+    bool, typer.Option("--step", help="Training steps, as of `costmodel train`, instead of single forwards.")
 ]
 Train = Annotated[bool, typer.Option("--train", help="Profile the training-mode forward pass.")]
 
@@ -115,18 +140,75 @@ def is_saved(model: str) -> bool:
     return model.endswith(".json") and ":" not in model
 
 
+def is_saved_step(path: str) -> bool:
+    """Whether a model argument names a saved training step: its file's first line says so."""
+    if not is_saved(path):
+        return False
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            return "costmodel-training-step" in file.read(200)
+    except (OSError, ValueError):
+        return False  # whoever reads it says what is wrong
+
+
 def profiled(
     model: str, inputs: list[str] | None, *, train: bool = False, strict: bool = False, dtype: str | None = None
 ) -> Profile:
     """The profile that a model argument names: of a spec, or read from a file."""
     from costmodel.profile import profile, require_exact
     from costmodel.saved import read_json
+    from costmodel.training import TrainingStep
 
     if is_saved(model):
         if inputs or train or dtype:
             raise InputError(f"{model} is a saved profile: its inputs, mode and dtype are fixed")
         p = read_json(model)
+        if isinstance(p, TrainingStep):
+            raise InputError(f"{model} is a saved training step, not a profile: add --step, or use `costmodel train`")
         if strict:
             require_exact(p)
         return p
     return profile(model, read_inputs(inputs), mode="train" if train else "eval", strict=strict, dtype=dtype)
+
+
+def stepped(
+    model: str,
+    inputs: list[str] | None,
+    *,
+    batch: int | None = None,
+    optimizer: str = "adamw",
+    loss: str | None = None,
+    autocast: str | None = None,
+    dtype: str | None = None,
+    steps: int = 1,
+    strict: bool = False,
+) -> TrainingStep:
+    """The training step that a model argument names: of a spec, or read from a file."""
+    from costmodel.load import function
+    from costmodel.saved import read_json
+    from costmodel.training import TrainingStep, training_step
+
+    if is_saved(model):
+        step = read_json(model)
+        if not isinstance(step, TrainingStep):
+            raise InputError(f"{model} is a saved profile of one forward: name the model itself for a training step")
+        if inputs or batch or loss or autocast or dtype:
+            raise InputError(f"{model} is a saved training step: its inputs, batch, loss and dtypes are fixed")
+        return step
+    given = read_inputs(inputs)
+    if batch is not None:
+        from costmodel.batches import with_batch
+        from costmodel.profile import profile
+
+        given = with_batch(profile(model, given, mode="train", dtype=dtype).graph, batch)
+    return training_step(
+        model, given, optimizer=None if optimizer == "none" else optimizer,
+        loss=None if loss is None else function(loss), autocast=autocast, dtype=dtype, steps=steps, strict=strict,
+    )  # fmt: skip
+
+
+def require_step(step: bool, **options: Any) -> None:
+    """Raises ``InputError`` for options of a training step where none is asked for."""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given and not step:
+        raise InputError(f"{' and '.join(given)} say how a training step is made: add --step")

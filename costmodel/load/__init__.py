@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from costmodel.errors import ForwardError, LoadError, NeedsValuesError
 from costmodel.load.building import Context, is_model
-from costmodel.load.code import from_file, from_module
+from costmodel.load.code import from_file, from_module, function
 from costmodel.load.libraries import from_timm, from_torchvision, own
 from costmodel.load.saved import from_saved
 from costmodel.load.spec import EXAMPLES, Spec, parse
@@ -21,7 +21,7 @@ from costmodel.machine import available_memory
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["EXAMPLES", "Spec", "apply", "load", "parse"]
+__all__ = ["EXAMPLES", "Spec", "apply", "function", "load", "parse"]
 
 Result = TypeVar("Result")
 

@@ -1,20 +1,46 @@
-"""Models that a factory makes, in a file or a module of the user's. Both run that code."""
+"""Models that a factory makes, and functions, in a file or a module of the user's. Both run that code."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from costmodel.errors import LoadError
 from costmodel.load.building import Context, as_load_error, call_factory, importable, summary
-from costmodel.load.spec import Spec, hint, how_to_name
+from costmodel.load.spec import Spec, hint, how_to_name, parse
 
 
 def from_file(spec: Spec, text: str, _: Context) -> Any:
     """``path/to/file.py:factory``: the file may import what lies beside it."""
+    return call_factory(_in_file(spec, text), spec, text)
+
+
+def from_module(spec: Spec, text: str, _: Context) -> Any:
+    """``package.module:factory``."""
+    return call_factory(_in_module(spec, text), spec, text)
+
+
+def function(text: str) -> Callable[..., Any]:
+    """The function that ``path/to/file.py:function`` or ``package.module:function`` names, or what a call of it makes.
+
+    Raises ``LoadError`` for a text that names no function.
+    """
+    spec = parse(text)
+    if spec.scheme not in ("file", "module"):
+        raise LoadError(f"{text!r} names no function: write package.module:function or path/to/file.py:function")
+    found = _in_file(spec, text) if spec.scheme == "file" else _in_module(spec, text)
+    if "(" in text:
+        found = call_factory(found, spec, text)
+    if not callable(found):
+        raise LoadError(f"{text!r} is {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]  # what a file holds has no type
+
+
+def _in_file(spec: Spec, text: str) -> Any:
     path = Path(spec.where).expanduser().resolve()
     if not path.is_file():
         raise LoadError(f"{text!r}: there is no file {path}")
@@ -26,11 +52,10 @@ def from_file(spec: Spec, text: str, _: Context) -> Any:
     sys.modules[name] = module  # dataclasses and pickles look their module up
     with as_load_error(text), importable(path.parent):
         source.loader.exec_module(module)
-    return call_factory(_attribute(module, spec, text), spec, text)
+    return _attribute(module, spec, text)
 
 
-def from_module(spec: Spec, text: str, _: Context) -> Any:
-    """``package.module:factory``."""
+def _in_module(spec: Spec, text: str) -> Any:
     with importable(Path.cwd()):
         try:
             module = importlib.import_module(spec.where)
@@ -41,7 +66,7 @@ def from_module(spec: Spec, text: str, _: Context) -> Any:
             raise LoadError(f"{text!r}: no module is called {spec.where!r}{close}") from error
         except Exception as error:
             raise LoadError(f"{text!r}: importing {spec.where} failed: {summary(error)}") from error
-    return call_factory(_attribute(module, spec, text), spec, text)
+    return _attribute(module, spec, text)
 
 
 def _attribute(module: Any, spec: Spec, text: str) -> Any:

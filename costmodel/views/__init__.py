@@ -92,6 +92,12 @@ def _text() -> Any:
     return text
 
 
+def _training(form: str) -> Any:
+    from importlib import import_module
+
+    return import_module(f"costmodel.views.training.{form}")
+
+
 VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
     "profile": {
         "text": lambda: _text().profile,
@@ -129,6 +135,26 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
     },
     "guidelines": {"text": lambda: _guidelines().markdown, "markdown": lambda: _guidelines().markdown},
     "roofline": {"text": lambda: _roofline().markdown, "markdown": lambda: _roofline().markdown},
+    "training": {
+        "text": lambda: _training("text").step,
+        "markdown": lambda: _training("markdown").step,
+        "html": lambda: _training("page").step,
+        "fragment": lambda: _training("page").fragment,
+        "json": lambda: _training("json").step,
+        "csv": lambda: _training("tables").comma_separated,
+        "latex": lambda: _training("tables").booktabs,
+        "figures": lambda: _training("figures").of_step,
+    },
+    "step comparison": {
+        "text": lambda: _training("comparison").text,
+        "markdown": lambda: _training("comparison").markdown,
+        "html": lambda: _training("comparison").page,
+        "fragment": lambda: _training("comparison").fragment,
+        "json": lambda: _training("comparison").written,
+        "csv": lambda: _training("comparison").comma_separated,
+        "latex": lambda: _training("comparison").booktabs,
+        "figures": lambda: _training("comparison").of_comparison,
+    },
 }
 """For each kind of result the formats that it has, and what writes each. A new kind of result is a new row."""
 

@@ -9,6 +9,7 @@ from costmodel.views import units
 
 if TYPE_CHECKING:
     from costmodel.profile import Profile
+    from costmodel.training import TrainingStep
 
 
 def inputs(p: Profile) -> str:
@@ -40,7 +41,7 @@ def beyond_the_peak(p: Profile) -> str | None:
     )
 
 
-def is_exact(p: Profile, measure: Measure) -> bool:
+def is_exact(p: Profile | TrainingStep, measure: Measure) -> bool:
     """Whether a total is more than a lower bound."""
     return p.is_exact or not measure.needs_rules
 

@@ -7,6 +7,7 @@ fills both in and hands the figure to plotly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 Figure = dict[str, Any]
@@ -261,6 +262,84 @@ def mix() -> Figure:
             yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
         ),
     }  # fmt: skip
+
+
+def step_memory(categories: Sequence[str]) -> Figure:
+    """Bytes that are live while each op of a training step runs, stacked by category, with a mark at the peak."""
+    stack = [
+        {
+            "type": "scatter", "mode": "lines", "x": "@step.index", "y": f"@step.{category}", "stackgroup": "memory",
+            "line": {"shape": "hvh", "width": 0}, "fillcolor": f"@step.color of {category}", "hoverinfo": "skip",
+        }
+        for category in categories
+    ]  # fmt: skip
+    return {
+        "data": [
+            *stack,
+            {
+                "type": "scatter", "mode": "lines", "x": "@step.index", "y": "@step.total", "line": {"width": 0},
+                "customdata": "@step.hover", "hovertemplate": _HOVER,
+            },
+            {
+                "type": "scatter", "mode": "markers+text", "x": "@step.peak_at", "y": "@step.peak",
+                "text": "@step.peak_text", "textposition": "@step.peak_side", "textfont": {"color": "$text"},
+                "marker": {"size": 9, "color": "$text", "line": {"width": 2, "color": "$surface"}},
+                "hoverinfo": "skip",
+            },
+        ],
+        "layout": _layout(
+            400, hovermode="x",
+            xaxis=_axis("operation, in order of execution", showgrid=False, range="@step.range_x",
+                        showspikes=True, spikemode="across", spikethickness=1, spikedash="solid", spikecolor="$text"),
+            yaxis=_axis("", tickformat="~s", ticksuffix="B", range="@step.range_y"),
+            shapes="@step.lines", annotations="@step.phases",
+        ),
+    }  # fmt: skip
+
+
+def keepers() -> Figure:
+    """The layers for which autograd keeps most."""
+    return {
+        "data": [
+            {
+                "type": "bar", "orientation": "h",
+                "x": "@keepers.bytes", "y": "@keepers.row", "text": "@keepers.text", "textposition": "outside",
+                "cliponaxis": False, "marker": {"color": "@keepers.color"},
+                "customdata": "@keepers.hover", "hovertemplate": _HOVER,
+            }
+        ],
+        "layout": _layout(
+            "@keepers.height", margin={"l": 8, "r": 8, "t": 4, "b": 4}, bargap=0.35,
+            xaxis=_axis(visible=False, range="@keepers.range"),
+            yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"},
+                        tickvals="@keepers.row", ticktext="@keepers.name", zeroline=False),
+        ),
+    }  # fmt: skip
+
+
+def passes() -> Figure:
+    """MACs of the forward and of the backward pass, by kind of layer."""
+
+    def bars(which: str, text: str | None, opacity: float) -> dict[str, Any]:
+        return {
+            "type": "bar", "orientation": "h", "x": f"@passes.{which}", "y": "@passes.kind", "text": text,
+            "textposition": "outside", "cliponaxis": False, "opacity": opacity,
+            "marker": {"color": "@passes.color"}, "customdata": "@passes.hover", "hovertemplate": _HOVER,
+        }  # fmt: skip
+
+    return {
+        "data": [bars("forward", None, 0.5), bars("backward", "@passes.text", 1)],
+        "layout": _layout(
+            "@passes.height", margin={"l": 8, "r": 8, "t": 4, "b": 4}, barmode="group", bargap=0.3, bargroupgap=0.08,
+            xaxis=_axis(visible=False, range="@passes.range"),
+            yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
+        ),
+    }  # fmt: skip
+
+
+def of_step(categories: Sequence[str]) -> dict[str, Figure]:
+    """The charts of a training step."""
+    return {"step-memory": step_memory(categories), "keepers": keepers(), "by-kind": passes()}
 
 
 def of_profile() -> dict[str, Figure]:

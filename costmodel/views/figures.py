@@ -69,18 +69,18 @@ def of_comparison(c: Comparison) -> dict[str, tuple[str, Figure]]:
 
 def layers(p: Profile, quantity: str = SHARED, ax: Axes | None = None) -> Figure:
     """A quantity of each layer, in order of execution, coloured by kind."""
-    ax = _axes(ax, 8.0, 3.2)
+    ax = axes(ax, 8.0, 3.2)
     values, kinds = _column(p, quantity), [layer.kind for layer in p.pricing.layers]
     for kind in palette.KINDS:
         at = [i for i, k in enumerate(kinds) if k == kind or (kind == "other" and k not in palette.KINDS)]
         if any(values[i] for i in at):
             ax.bar([i + 1 for i in at], [values[i] for i in at], color=palette.of_kind(kind), label=kind, width=0.9)
     ax.set_xlabel("layer, in order of execution")
-    _title(ax, f"{p.name}: {units.name(quantity)} of each layer")
-    _scale(ax, "y", units.head(quantity))
+    set_title(ax, f"{p.name}: {units.name(quantity)} of each layer")
+    set_scale(ax, "y", units.head(quantity))
     if ax.has_data():
         ax.legend(frameon=False, fontsize="small", ncols=3, loc="lower right", bbox_to_anchor=(1, 0.99), borderpad=0)
-    return _figure(ax)
+    return figure_of(ax)
 
 
 def kinds(p: Profile, quantity: str = SHARED, ax: Axes | None = None) -> Figure:
@@ -89,16 +89,16 @@ def kinds(p: Profile, quantity: str = SHARED, ax: Axes | None = None) -> Figure:
     for layer, value in zip(p.pricing.layers, _column(p, quantity, additive=True), strict=True):
         by[layer.kind] = by.get(layer.kind, 0) + value
     ranked = sorted(((k, v) for k, v in by.items() if v), key=lambda item: -item[1])
-    ax = _axes(ax, 6.0, 0.9 + 0.36 * max(len(ranked), 1))
+    ax = axes(ax, 6.0, 0.9 + 0.36 * max(len(ranked), 1))
     names = [kind for kind, _ in ranked]
     bars = ax.barh(names, [v for _, v in ranked], color=[palette.of_kind(k) for k in names], height=0.65)
     whole = sum(by.values())
     ax.bar_label(bars, [f" {units.share(v, whole)}" for _, v in ranked], fontsize="small")
     ax.invert_yaxis()
     ax.margins(x=0.12)
-    _title(ax, f"{p.name}: {units.name(quantity)} by kind of layer")
-    _scale(ax, "x", units.head(quantity))
-    return _figure(ax)
+    set_title(ax, f"{p.name}: {units.name(quantity)} by kind of layer")
+    set_scale(ax, "x", units.head(quantity))
+    return figure_of(ax)
 
 
 def receptive_field(p: Profile, ax: Axes | None = None) -> Figure:
@@ -106,7 +106,7 @@ def receptive_field(p: Profile, ax: Axes | None = None) -> Figure:
 
     Layers that see the whole input, behind a global pool or in a gate, are left out.
     """
-    ax = _axes(ax, 8.0, 3.2)
+    ax = axes(ax, 8.0, 3.2)
     table = p.layers
     rows = zip(table["receptive_field"].tolist(), table["stride"].tolist(), strict=True)
     fields = [
@@ -124,13 +124,13 @@ def receptive_field(p: Profile, ax: Axes | None = None) -> Figure:
     ax.set_xlabel("layer, in order of execution")
     ax.set_ylabel("input positions")
     ax.set_ylim(bottom=0)
-    _title(ax, f"{p.name}: receptive field")
-    return _figure(ax)
+    set_title(ax, f"{p.name}: receptive field")
+    return figure_of(ax)
 
 
 def memory(p: Profile, ax: Axes | None = None) -> Figure:
     """Bytes of live activations while each op runs, with the peak."""
-    ax = _axes(ax, 8.0, 3.2)
+    ax = axes(ax, 8.0, 3.2)
     peak = p.peak
     at = range(1, len(peak.curve) + 1)
     ax.fill_between(at, peak.curve, step="mid", color=palette.of_model(0), alpha=0.18, linewidth=0)
@@ -146,15 +146,15 @@ def memory(p: Profile, ax: Axes | None = None) -> Figure:
         ax.margins(y=0.16)
     ax.set_xlabel("op, in order of execution")
     ax.set_ylim(bottom=0)
-    _title(ax, f"{p.name}: live activations")
-    _scale(ax, "y", "bytes")
-    return _figure(ax)
+    set_title(ax, f"{p.name}: live activations")
+    set_scale(ax, "y", "bytes")
+    return figure_of(ax)
 
 
 def roofline(p: Profile, device: str, ax: Axes | None = None, math: str = "float32") -> Figure:
     """What a device can attain on each layer; an area is the layer's least time."""
     roof = p.roofline(device, math)
-    ax = _axes(ax, 6.4, 4.2)
+    ax = axes(ax, 6.4, 4.2)
     shown = [layer for layer in roof.layers if layer.intensity > 0]
     longest = max((layer.time for layer in shown), default=1.0) or 1.0
     xs = [layer.intensity for layer in shown] or [roof.ridge]
@@ -174,20 +174,20 @@ def roofline(p: Profile, device: str, ax: Axes | None = None, math: str = "float
     ax.set_xlabel("arithmetic intensity (FLOPs per byte)")
     ax.set_ylabel("attainable FLOP/s")
     bound = f"{roof.peak_name} at {units.si(roof.peak, 'FLOP/s')}: at least {units.seconds(roof.time)}"
-    _title(ax, f"{p.name} on {roof.device.title}\na lower bound, {bound}")
+    set_title(ax, f"{p.name} on {roof.device.title}\na lower bound, {bound}")
     if shown:
         legend = ax.legend(frameon=False, fontsize="small", loc="lower right")
         for handle in legend.legend_handles:
             if handle is not None and hasattr(handle, "set_sizes"):
                 handle.set_sizes([28])
-    return _figure(ax)
+    return figure_of(ax)
 
 
 def scatter(c: Comparison, ax: Axes | None = None) -> Figure:
     """Parameters against MACs, an area being the memory access, with the Pareto front of both."""
     across, up, area_of = TRADE_OFF
     models = list(c.profiles)
-    ax = _axes(ax, *((6.4, 4.6) if len(models) <= 10 else (9.0, 6.2)))
+    ax = axes(ax, *((6.4, 4.6) if len(models) <= 10 else (9.0, 6.2)))
     # A logarithmic axis has no zero.
     points = [(max(x or 0, 1), max(y or 0, 1)) for x, y in zip(c.totals(across), c.totals(up), strict=True)]
     sizes = [size or 0 for size in c.totals(area_of)]
@@ -204,16 +204,16 @@ def scatter(c: Comparison, ax: Axes | None = None) -> Figure:
     steps = [(front[0][0], top), *front, (right, front[-1][1])]
     ax.step([x for x, _ in steps], [y for _, y in steps], where="post", color="0.45", linestyle=":", zorder=1)
     ax.set(xlim=(left, right), ylim=(bottom, top))
-    _scale(ax, "x", units.head(across))
-    _scale(ax, "y", units.head(up))
-    _title(ax, f"parameters against {units.name(up)}; area: {units.name(area_of)}")
+    set_scale(ax, "x", units.head(across))
+    set_scale(ax, "y", units.head(up))
+    set_title(ax, f"parameters against {units.name(up)}; area: {units.name(area_of)}")
     _label(ax, models, points, [area**0.5 / 2 for area in areas])
-    return _figure(ax)
+    return figure_of(ax)
 
 
 def _label(ax: Axes, names: Sequence[str], points: Sequence[tuple[Number, Number]], radii: Sequence[float]) -> None:
     """Names beside their dots, where they cover least."""
-    figure = _figure(ax)
+    figure = figure_of(ax)
     figure.draw_without_rendering()  # only then is it settled where the axes lie
     scale = 72 / figure.dpi
     size, frame = 8.0, ax.get_window_extent()
@@ -234,7 +234,7 @@ def ratios(c: Comparison, quantity: str = SHARED, ax: Axes | None = None) -> Fig
     """A quantity of each model as a ratio to the baseline, or to the first model where there is none."""
     names = list(c.profiles)
     base = c.baseline or names[0]
-    ax = _axes(ax, 6.0, 0.9 + 0.36 * len(names))
+    ax = axes(ax, 6.0, 0.9 + 0.36 * len(names))
     values = [0.0 if isnan(value) else value for value in c.ratios(quantity)]
     lengths = [v - 1 if v else 0.0 for v in values]
     colors = [palette.of_model(i) for i in range(len(names))]
@@ -247,8 +247,8 @@ def ratios(c: Comparison, quantity: str = SHARED, ax: Axes | None = None) -> Fig
     ax.margins(x=0.2)
     ax.xaxis.set_major_formatter("{x:g}×")
     ax.xaxis.set_minor_formatter("")  # within less than a decade matplotlib would label these, as 2 × 10⁻¹
-    _title(ax, f"{units.name(quantity)}, ratio to {base}")
-    return _figure(ax)
+    set_title(ax, f"{units.name(quantity)}, ratio to {base}")
+    return figure_of(ax)
 
 
 def pareto(points: Sequence[tuple[Number, Number]]) -> list[tuple[Number, Number]]:
@@ -271,7 +271,8 @@ def _column(p: Profile, quantity: str, *, additive: bool = False) -> list[Number
     return p.figures(quantity)
 
 
-def _axes(ax: Axes | None, width: float, height: float) -> Axes:
+def axes(ax: Axes | None, width: float, height: float) -> Axes:
+    """The axes to draw into: those given, or new ones of that size in inches."""
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -285,18 +286,21 @@ def _axes(ax: Axes | None, width: float, height: float) -> Axes:
     return ax
 
 
-def _figure(ax: Axes) -> Figure:
+def figure_of(ax: Axes) -> Figure:
+    """The figure that axes belong to."""
     figure: Any = ax.get_figure(root=True)
     assert figure is not None
     return figure  # type: ignore[no-any-return]  # matplotlib's stubs differ by version
 
 
-def _title(ax: Axes, text: str) -> None:
+def set_title(ax: Axes, text: str) -> None:
+    """Puts a title above the axes."""
     # A name is not a formula, though it may hold dollar signs.
     ax.set_title(text, loc="left", fontsize="medium", parse_math=False)
 
 
-def _scale(ax: Axes, axis: str, label: str) -> None:
+def set_scale(ax: Axes, axis: str, label: str) -> None:
+    """Labels an axis, and its figures with SI prefixes."""
     from matplotlib.ticker import EngFormatter
 
     which = ax.xaxis if axis == "x" else ax.yaxis

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from fractions import Fraction
 from importlib.resources import files
@@ -15,54 +15,64 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.formulas import LayerCost
 from costmodel.graph import Graph, ModuleCall, TensorSpec
-from costmodel.measures import MEASURES, Number
+from costmodel.measures import MEASURES, Measure, Number
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from costmodel.compare import Comparison
+    from costmodel.crosscheck import CrossCheck
     from costmodel.profile import Profile
+    from costmodel.training import TrainingStep
 
 VERSION = 1
 """The version of the format; raised for any change that a reader of this version would misread."""
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of the format."""
-    text = files("costmodel.views").joinpath("profile.schema.json").read_text("utf-8")
+def schema(of: str = "profile") -> dict[str, Any]:
+    """The JSON Schema of a ``"profile"``, or of a ``"training"`` step, which shares definitions with it."""
+    text = files("costmodel.views").joinpath(f"{of}.schema.json").read_text("utf-8")
     loaded: dict[str, Any] = json.loads(text)
+    if of != "profile":
+        loaded["$defs"] = schema()["$defs"] | loaded["$defs"]
     return loaded
 
 
 def profile(p: Profile) -> str:
-    """The profile, one line per part, so that a line diff shows which part changed."""
-    return "{\n" + ",\n".join(f"{json.dumps(k)}: {_compact(v)}" for k, v in document(p).items()) + "\n}\n"
+    """The profile, one line per part."""
+    return by_lines(document(p))
+
+
+def by_lines(document: dict[str, Any]) -> str:
+    """A document with one line per part, so that a line diff shows which part changed."""
+    return "{\n" + ",\n".join(f"{json.dumps(k)}: {compact(v)}" for k, v in document.items()) + "\n}\n"
 
 
 def comparison(c: Comparison) -> str:
     """The totals of several models, one line per model."""
     models = [
         {
-            "name": name, "inputs": _inputs(p), "mode": p.mode, "totals": _totals(p), "is_exact": p.is_exact,
+            "name": name, "inputs": inputs(p), "mode": p.mode, "totals": _totals(p), "is_exact": p.is_exact,
             "crosscheck": p.crosscheck().ok,
         }
         for name, p in c.profiles.items()
     ]  # fmt: skip
-    lines = ",\n".join(map(_compact, models))
+    lines = ",\n".join(map(compact, models))
     head = (
-        f'"format":"costmodel-comparison","version":{VERSION},"baseline":{_compact(c.baseline)},'
-        f'"warnings":{_compact(c.warnings)},'
-        f'"measures":{_compact(_measures())}'
+        f'"format":"costmodel-comparison","version":{VERSION},"baseline":{compact(c.baseline)},'
+        f'"warnings":{compact(c.warnings)},'
+        f'"measures":{compact(explained(MEASURES.values()))}'
     )
     return f'{{{head},"models":[\n{lines}\n]}}\n'
 
 
-def _compact(value: Any) -> str:
+def compact(value: Any) -> str:
+    """Any part of a document, in one line."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def document(p: Profile) -> dict[str, Any]:
     """The profile as plain lists and dicts."""
-    check = p.crosscheck()
-    rows = p.layers.to_dict("records")
     return {
         "format": "costmodel-profile",
         "version": VERSION,
@@ -71,41 +81,51 @@ def document(p: Profile) -> dict[str, Any]:
         "mode": p.mode,
         "execution": p.execution,
         "is_exact": p.is_exact,
-        "inputs": _inputs(p),
-        "measures": _measures(),
+        "inputs": inputs(p),
+        "measures": explained(MEASURES.values()),
         "totals": _totals(p),
-        "layers": [{str(k): _shown(v) for k, v in row.items()} for row in rows],
-        "coverage": _coverage(p),
-        "crosscheck": {
-            "ok": check.ok,
-            "checked": check.checked,
-            "traced_only": list(check.traced_only),
-            "mismatches": [
-                {"name": c.name, "type": c.type, "quantity": c.quantity,
-                 "closed_form": _shown(c.closed_form), "traced": _shown(c.traced)}
-                for c in check.mismatches
-            ],
-        },
-        "graph": _Writer().graph(p.graph),
+        "layers": records(p.layers),
+        "coverage": coverage(p),
+        "crosscheck": verdict(p.crosscheck()),
+        "graph": GraphWriter().graph(p.graph),
+    }
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table."""
+    return [{str(k): shown(v) for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def verdict(check: CrossCheck) -> dict[str, Any]:
+    """A cross-check: what was compared, and what differs."""
+    return {
+        "ok": check.ok,
+        "checked": check.checked,
+        "traced_only": list(check.traced_only),
+        "mismatches": [
+            {"name": c.name, "type": c.type, "quantity": c.quantity,
+             "closed_form": shown(c.closed_form), "traced": shown(c.traced)}
+            for c in check.mismatches
+        ],
     }  # fmt: skip
 
 
-def _coverage(p: Profile) -> dict[str, Any]:
-    coverage = asdict(p.coverage)
-    if not coverage["bounds"]:
-        del coverage["bounds"]
-    return coverage
+def coverage(p: Profile | TrainingStep) -> dict[str, Any]:
+    """Which operations were counted, free and without a rule."""
+    found = asdict(p.coverage)
+    if not found["bounds"]:
+        del found["bounds"]
+    return found
 
 
-def _inputs(p: Profile) -> list[dict[str, Any]]:
+def inputs(p: Profile) -> list[dict[str, Any]]:
+    """Shape and dtype of each input."""
     return [{"shape": list(t.shape), "dtype": t.dtype} for t in p.inputs]
 
 
-def _measures() -> dict[str, dict[str, Any]]:
-    """What the figures are: the names of totals and of the columns of layers, explained."""
-    return {
-        m.name: {"title": m.title, "unit": m.unit, "means": m.means, "additive": m.additive} for m in MEASURES.values()
-    }
+def explained(measures: Iterable[Measure]) -> dict[str, dict[str, Any]]:
+    """What figures are: the names of totals and of the columns of layers."""
+    return {m.name: {"title": m.title, "unit": m.unit, "means": m.means, "additive": m.additive} for m in measures}
 
 
 def _totals(p: Profile) -> dict[str, Number]:
@@ -113,14 +133,14 @@ def _totals(p: Profile) -> dict[str, Number]:
     return {name: total for name, total in totals.items() if total is not None}
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
     """Tuples are lists, and a fraction, which is the stride of what was upsampled, stays exact: "1/2"."""
     if isinstance(value, tuple):
-        return [_shown(v) for v in value]
+        return [shown(v) for v in value]
     return str(value) if isinstance(value, Fraction) else value
 
 
-class _Writer:
+class GraphWriter:
     """Writes a graph. Tensors go into one table: two uses of one tensor stay two uses of one."""
 
     def __init__(self) -> None:
@@ -129,23 +149,24 @@ class _Writer:
         self.specs: list[TensorSpec] = []
 
     def graph(self, g: Graph) -> dict[str, Any]:
+        """A graph as plain lists and dicts."""
         body = {
             "reason": g.reason,
             "modules": [
-                {"name": m.name, "type": m.type, "parameters": [self.tensor(t) for t in m.parameters],
-                 "buffers": [self.tensor(t) for t in m.buffers], "aliases": list(m.aliases)}
+                {"name": m.name, "type": m.type, "parameters": [self._tensor(t) for t in m.parameters],
+                 "buffers": [self._tensor(t) for t in m.buffers], "aliases": list(m.aliases)}
                 for m in g.modules.values()
             ],
-            "calls": [self.call(c) for c in g.calls],
+            "calls": [self._call(c) for c in g.calls],
             "ops": [
-                {"op": o.op, "args": {k: self.value(v) for k, v in o.args.items()},
-                 "outputs": [self.tensor(t) for t in o.outputs], "module": o.module, "inplace": o.inplace}
+                {"op": o.op, "args": {k: self._value(v) for k, v in o.args.items()},
+                 "outputs": [self._tensor(t) for t in o.outputs], "module": o.module, "inplace": o.inplace}
                 for o in g.ops
             ],
             "storages": [[s.nbytes, s.role, s.allocated_at, s.freed_after] for s in g.storages],
-            "inputs": self.value(g.inputs),
-            "kwargs": self.value(g.kwargs),
-            "outputs": self.value(g.outputs),
+            "inputs": self._value(g.inputs),
+            "kwargs": self._value(g.kwargs),
+            "outputs": self._value(g.outputs),
         }  # fmt: skip
         frozen = [i for i, t in enumerate(self.specs) if t.role == "parameter" and not t.trainable]
         notes = [[note.where, note.why] for note in g.notes]
@@ -161,20 +182,23 @@ class _Writer:
         }  # fmt: skip
         return {"tensors": self.tensors, **{key: value for key, value in optional.items() if value}, **body}
 
-    def call(self, c: ModuleCall) -> dict[str, Any]:
+    def _call(self, c: ModuleCall) -> dict[str, Any]:
         layer: dict[str, Any] | None = None
         if c.layer is not None:
-            hyper = {k: self.value(v) for k, v in c.layer.hyper.items()}
+            hyper = {k: self._value(v) for k, v in c.layer.hyper.items()}
             layer = {"key": c.layer.key, "hyper": hyper, "kind": c.layer.kind}
             if c.layer.is_composite:
                 layer["is_composite"] = True
+            if c.layer.gradients is not None:
+                of_inputs, *others = c.layer.gradients
+                layer["gradients"] = [list(of_inputs), *others]
         plain = {f.name: getattr(c, f.name) for f in fields(c) if f.name not in NESTED}
         return {
-            **plain, "args": self.value(c.args), "kwargs": self.value(c.kwargs), "outputs": self.value(c.outputs),
+            **plain, "args": self._value(c.args), "kwargs": self._value(c.kwargs), "outputs": self._value(c.outputs),
             "layer": layer,
         }  # fmt: skip
 
-    def tensor(self, t: TensorSpec) -> int:
+    def _tensor(self, t: TensorSpec) -> int:
         if id(t) not in self.indices:
             self.indices[id(t)] = len(self.tensors)
             self.specs.append(t)
@@ -182,7 +206,7 @@ class _Writer:
             self.tensors.append([list(t.shape), t.dtype, strides, t.storage, t.role, t.name])
         return self.indices[id(t)]
 
-    def value(self, value: Any) -> Any:
+    def _value(self, value: Any) -> Any:
         """Scalars and lists as they are; all else as an object with one key that says what it is."""
         if value is None or isinstance(value, (bool, str)):
             return value
@@ -191,19 +215,19 @@ class _Writer:
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else {"float": repr(float(value))}
         if isinstance(value, TensorSpec):
-            return {"tensor": self.tensor(value)}
+            return {"tensor": self._tensor(value)}
         if isinstance(value, tuple):
-            return {"tuple": [self.value(v) for v in value]}
+            return {"tuple": [self._value(v) for v in value]}
         if isinstance(value, list):
-            return [self.value(v) for v in value]
+            return [self._value(v) for v in value]
         if isinstance(value, Mapping):
-            return {"dict": [[self.value(k), self.value(v)] for k, v in value.items()]}
+            return {"dict": [[self._value(k), self._value(v)] for k, v in value.items()]}
         if isinstance(value, complex):
             return {"complex": [repr(value.real), repr(value.imag)]}
         if isinstance(value, LayerCost):
             # A gradient is a function, which no file holds: read back, its layer's backward pass is traced only.
             names = [f.name for f in fields(value) if f.name not in ("work", "gradient")]
-            parts = {name: self.value(getattr(value, name)) for name in names}
+            parts = {name: self._value(getattr(value, name)) for name in names}
             return {"cost": {**parts, "work": asdict(value.work)}}
         return {"other": f"<{type(value).__name__}>"}
 

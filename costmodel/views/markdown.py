@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from costmodel.errors import InputError
-from costmodel.measures import MEASURES, RANKED_BY, Measure, add, of_layers, shown_in
+from costmodel.measures import RANKED_BY, Measure, add, find, of_layers, shown_in
 from costmodel.views import units
 from costmodel.views.cells import beyond_the_peak, inputs, is_exact, layer_cells, total_cell, whole_field
 
@@ -279,11 +279,14 @@ def difference(d: Difference, *, top: int = 20, limit: Fraction | None = None) -
     over = d.grown(limit) if limit is not None else []
     same = len(set(d.totals["params"])) == 1
     old, new = escape(d.old.name), escape(d.new.name)
-    title = f"### Costs of {new}" if old == new else f"### Costs: {old} → {new}"
+    what = "Training step" if d.of_steps else "Costs"
+    title = f"### {what} of {new}" if old == new else f"### {what}: {old} → {new}"
     rows = []
     for total, (was, now) in d.totals.items():
-        before = units.cell(total, was, exact=is_exact(d.old, MEASURES[total]))
-        after = units.cell(total, now, exact=is_exact(d.new, MEASURES[total]))
+        measure = find(total)
+        assert measure is not None
+        before = units.cell(total, was, exact=is_exact(d.old, measure))
+        after = units.cell(total, now, exact=is_exact(d.new, measure))
         change = units.change(was, now) + (" ❌" if total in over else "")
         rows.append([units.head(total), before, after, units.signed(total, now - was), change])
     parts = [title, table(["", "before", "after", "difference", "change"], rows)]
@@ -294,7 +297,7 @@ def difference(d: Difference, *, top: int = 20, limit: Fraction | None = None) -
         parts.append("No layer changed." if same else "No layer changed; parameters that no layer uses did.")
     else:
         listed = d.layers[:top]
-        names = [measure.name for measure in of_layers("changes")]
+        names = d.shown
         cells = [[escape(c.name), c.what, *(units.signed(n, c.difference(n)) for n in names)] for c in listed]
         caused = table(["layer", "", *map(units.head, names)], cells, left=2)
         more = len(d.layers) - len(listed)

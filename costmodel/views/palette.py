@@ -12,6 +12,13 @@ KINDS = {
 """Kinds of layer, in the order of legends: Okabe and Ito's palette for what does the arithmetic, and muted tones of
 Tol's for the rest."""
 
+MEMORY = {
+    "parameters": "#0072B2", "buffers": "#882255", "optimizer state": "#CC79A7", "inputs": "#8C8C32",
+    "gradients": "#E69F00", "saved activations": "#009E73", "temporaries": "#9AA5B1",
+}  # fmt: skip
+"""What memory holds in a training step, in the order of stacks: what stays all the time lies below what comes and
+goes."""
+
 MODELS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#5D4BB3", "#8C8C32", "#882255", "#44AA99",
 )  # fmt: skip

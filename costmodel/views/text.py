@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from costmodel.crosscheck import CrossCheck
     from costmodel.models.closed import ClosedFormCheck
     from costmodel.profile import Profile
+    from costmodel.training import TrainingStep
 
 ROWS = 60
 """The most rows that a table has if no depth is asked for."""
@@ -176,7 +177,7 @@ _REMARKS: Mapping[str, Callable[[Profile], str]] = {
 """What the head says about a total besides its digits."""
 
 
-def verdict_parts(p: Profile, check: CrossCheck) -> list[RenderableType]:
+def verdict_parts(p: Profile | TrainingStep, check: CrossCheck) -> list[RenderableType]:
     """Whether the figures are to be trusted: coverage, cross-check, and how the model was read."""
     from rich.text import Text
 

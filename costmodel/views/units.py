@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from costmodel.errors import InputError
-from costmodel.measures import MEASURES, Number
+from costmodel.measures import Number, find
 
 _STEPS = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 _SMALL_STEPS = ((1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
@@ -109,7 +109,8 @@ def name(quantity: str) -> str:
     >>> name("macs"), name("params"), name("output_shape")
     ('MACs', 'params', 'output shape')
     """
-    return MEASURES[quantity].title if quantity in MEASURES else quantity.replace("_", " ")
+    measure = find(quantity)
+    return quantity.replace("_", " ") if measure is None else measure.title
 
 
 def head(quantity: str) -> str:
@@ -128,7 +129,7 @@ def noun(quantity: str) -> str:
     >>> noun("memory_access"), noun("peak_memory"), noun("macs"), noun("trainable_params")
     ('elements', 'bytes', '', '')
     """
-    measure = MEASURES.get(quantity)
+    measure = find(quantity)
     return "" if measure is None or measure.unit in measure.title.split() else measure.unit
 
 
@@ -138,7 +139,9 @@ def cell(quantity: str, value: Number | None, *, exact: bool = True) -> str:
     >>> cell("macs", 4089184256), cell("memory_access_bytes", 1234, exact=False), cell("macs", None)
     ('4.09 G', '≥ 1.23 kB', '–')
     """
-    return "–" if value is None else si(value, MEASURES[quantity].symbol if noun(quantity) else "", exact=exact)
+    measure = find(quantity)
+    symbol = measure.symbol if measure is not None and noun(quantity) else ""
+    return "–" if value is None else si(value, symbol, exact=exact)
 
 
 def figure(quantity: str, value: Number, *, exact: bool = True) -> str:
@@ -147,8 +150,9 @@ def figure(quantity: str, value: Number, *, exact: bool = True) -> str:
     >>> figure("macs", 4089184256), figure("params", 25557032), figure("memory_access", 3, exact=False)
     ('4.09 GMACs', '25.6 M params', '≥ 3 elements')
     """
-    measure = MEASURES[quantity]
-    return si(value, measure.symbol or f" {measure.unit}", exact=exact)
+    measure = find(quantity)
+    unit = "" if measure is None else measure.symbol or f" {measure.unit}"
+    return si(value, unit, exact=exact)
 
 
 def every_digit(quantity: str, value: Number, *, exact: bool = True) -> str:

@@ -19,8 +19,11 @@ from costmodel.rendering import Rendered, Report
 def results() -> dict[str, Rendered]:
     """One result of each kind, by the name of its view."""
     p = costmodel.profile(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1, 3, 16, 16))
+    step = costmodel.training_step(nn.Linear(3, 2), (4, 3), optimizer="sgd")
     made = (
         p,
+        step,
+        costmodel.compare({"a": step, "b": step}),
         costmodel.compare({"a": p, "b": p}),
         p.crosscheck(),
         Difference(p, p),
@@ -41,10 +44,10 @@ def test_every_row_is_of_a_result_and_works(view: str, results: dict[str, Render
 
 
 def test_a_result_has_the_methods_of_its_formats_and_no_other(results: dict[str, Rendered]) -> None:
-    """Profiles and comparisons, of models and of formulas, are reports; the others are Markdown and text."""
+    """Profiles, training steps and comparisons, of formulas too, are reports; the others are Markdown and text."""
     methods = {f"to_{form}" for form in ("markdown", "html", "json", "csv", "latex")} | {"save", "_repr_html_"}
     offered = {view: {name for name in methods if hasattr(result, name)} for view, result in results.items()}
-    reports = {"profile", "comparison", "formulas"}
+    reports = {"profile", "comparison", "formulas", "training", "step comparison"}
     assert all(offered.pop(view) == methods for view in reports)
     assert all(names == {"to_markdown"} for names in offered.values())
     assert {view for view, result in results.items() if isinstance(result, Report)} == reports
@@ -80,7 +83,7 @@ def test_a_row_is_all_that_a_new_result_needs(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_a_result_that_was_looked_at_is_pickled(results: dict[str, Rendered]) -> None:
-    """Whatever a profile has computed for its views, it pickles and reads back equal."""
-    for view in ("profile", "comparison"):
+    """Whatever a profile or a step has computed for its views, it pickles and reads back equal."""
+    for view in ("profile", "comparison", "training", "step comparison"):
         again = pickle.loads(pickle.dumps(results[view]))
         assert str(again) == str(results[view])

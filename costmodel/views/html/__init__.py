@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from costmodel.compare import Comparison
     from costmodel.profile import Profile
 
-_SCRIPTS = ("page.js", "format.js", "columns.js", "charts.js", "table.js", "tree.js", "start.js")
+_SCRIPTS = {
+    "profile": ("page.js", "format.js", "columns.js", "charts.js", "sorting.js", "table.js", "tree.js", "start.js"),
+    "training": ("page.js", "format.js", "charts.js", "sorting.js", "training.js"),
+}
+"""The scripts of each kind of page, in order."""
 
 
 def profile(p: Profile) -> str:
@@ -116,7 +120,7 @@ def _environment() -> Environment:
     environment.globals |= {
         # Only what the library itself ships is marked as safe.
         "style": lambda: Markup((static / "report.css").read_text("utf-8")),
-        "scripts": lambda: Markup("\n".join((static / name).read_text("utf-8") for name in _SCRIPTS)),
+        "scripts": lambda of: Markup("\n".join((static / name).read_text("utf-8") for name in _SCRIPTS[of])),
         "plotly": lambda: Markup(charts.library()),
     }
     environment.filters |= {"si": units.si, "grouped": units.grouped, "shape": units.shape, "extent": units.extent}

@@ -52,6 +52,8 @@ class Summary:
     """Of the deepest feature map whose field is local; empty where there is none, or attention behind it."""
     whole_field: str | None
     """Why the field is the whole input, where attention makes it so."""
+    compared: str = "output shape, parameters, MACs, FLOPs and memory access"
+    """What the cross-check compares."""
 
     @property
     def by_key(self) -> dict[str, Figure]:

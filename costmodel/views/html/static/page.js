@@ -40,3 +40,7 @@ function setTheme(name) {
 byId("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
 DARK.addEventListener("change", () => (nameTheme(), change({})));
 nameTheme();
+// Paper is light, and wants the charts as wide as it is.
+let before = null;
+addEventListener("beforeprint", () => { before = document.documentElement.dataset.theme || null; setTheme("light"); });
+addEventListener("afterprint", () => { before === null ? delete document.documentElement.dataset.theme : setTheme(before); nameTheme(); change({}); });

@@ -85,9 +85,5 @@ if (byId("total-table")) {
   byId("baseline-select").addEventListener("change", (e) => change({ baseline: Number(e.target.value) }));
   state.baseline = Number(byId("baseline-select").value);
 }
-// Paper is light, and wants the charts as wide as it is.
-let before = null;
-addEventListener("beforeprint", () => { before = document.documentElement.dataset.theme || null; setTheme("light"); });
-addEventListener("afterprint", () => { before === null ? delete document.documentElement.dataset.theme : setTheme(before); nameTheme(); change({}); });
 change({ model: 0, quantity: document.querySelector("#quantity input:checked").value });
 document.documentElement.dataset.ready = "yes";

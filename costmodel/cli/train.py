@@ -1,0 +1,76 @@
+"""``costmodel train``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from costmodel.cli import console
+from costmodel.cli.options import (
+    Autocast,
+    Batch,
+    Csv,
+    Dtype,
+    Inputs,
+    Json,
+    Loss,
+    Markdown,
+    Model,
+    Optimizer,
+    Save,
+    Steps,
+    Strict,
+    stepped,
+)
+from costmodel.cli.output import save_all, wrote_format
+from costmodel.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+
+def train(
+    model: Model,
+    inputs: Inputs = None,
+    batch: Batch = None,
+    optimizer: Optimizer = "adamw",
+    loss: Loss = None,
+    autocast: Autocast = None,
+    dtype: Dtype = None,
+    steps: Steps = 1,
+    device: Annotated[
+        str | None,
+        typer.Option(help="A device: the step's least time on it, whether it fits, and the largest batch that does."),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="BYTES", help="Whether the step fits, and the largest batch: 24GB.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="With --device: what a step takes, for its utilisation (MFU, HFU).", min=0)
+    ] = None,
+    top: Annotated[int, typer.Option(help="Layers to list.", min=1)] = 10,
+    strict: Strict = False,
+    save: Save = None,
+    json: Json = False,
+    csv: Csv = False,
+    markdown: Markdown = False,
+) -> None:
+    """Show what a training step costs, and whether it fits: forward, loss, backward and update.
+
+    Memory is that of a step after the first, when the optimizer's state is there.
+    """
+    from costmodel.views.training import answers, text
+
+    if seconds is not None and device is None:
+        raise InputError("--seconds needs --device: utilisation is a share of what a device could do in that time")
+    step = stepped(
+        model, inputs, batch=batch, optimizer=optimizer, loss=loss, autocast=autocast, dtype=dtype, steps=steps,
+        strict=strict,
+    )  # fmt: skip
+    if not wrote_format(step, json=json, csv=csv, markdown=markdown):
+        console.show([
+            *text.parts(step, top=top, width=console.width()),
+            *answers.parts(step, device=device, memory=memory, seconds=seconds),
+        ])  # fmt: skip
+    save_all(step, save)

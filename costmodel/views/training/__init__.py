@@ -1,0 +1,1 @@
+"""A training step as text, page and figures: one file per format."""
