@@ -38,6 +38,7 @@ try:
     from costmodel.profile import Profile, profile
     from costmodel.quantities import Convention, Traffic, Work
     from costmodel.saved import read_json
+    from costmodel.training import TrainingStep, training_step
     from costmodel.version import __version__ as __version__
 finally:
     if _collects:
@@ -64,6 +65,7 @@ __all__ = [
     "NeedsValuesError",
     "Profile",
     "Traffic",
+    "TrainingStep",
     "UnknownOpError",
     "Value",
     "Work",
@@ -79,6 +81,7 @@ __all__ = [
     "register_layer",
     "register_measure",
     "register_op",
+    "training_step",
     "unregister_measure",
 ]
 

@@ -118,7 +118,7 @@ def check(pricing: Pricing) -> CrossCheck:
         if any(op.call.op == LAYER_OP for op in layer.ops):
             declared.append(layer.name)
             continue
-        cost = _closed_form(pricing, layer)
+        cost = closed_form(pricing, layer)
         if layer.module is not None and cost is not None:
             checked += 1
             comparisons.extend(_compare(layer, cost))
@@ -144,7 +144,8 @@ def _first_op(layer: TracedLayer) -> int:
     return layer.ops[0].call.index if layer.module is None else layer.module.first_op
 
 
-def _closed_form(pricing: Pricing, layer: TracedLayer) -> LayerCost | None:
+def closed_form(pricing: Pricing, layer: TracedLayer) -> LayerCost | None:
+    """The cost of a layer by its formula; ``None`` where none covers it."""
     from costmodel import layers as closed
 
     if layer.module is None or layer.module.layer is None or _has_sparse(layer):

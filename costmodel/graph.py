@@ -252,6 +252,10 @@ def is_sparse(call: OpCall) -> bool:
     return any(t.sparse for t in call.outputs) or any(t.sparse for _, t in call.tensors())
 
 
+WantedGradients: TypeAlias = tuple[tuple[bool, ...], bool, bool]
+"""Whether a layer's backward pass computes the gradient of each of its inputs, of its weights and of its biases."""
+
+
 @dataclass(slots=True, eq=False)
 class LayerSpec:
     """What a closed form may know of a layer: its type's key and its hyper-parameters."""
@@ -262,6 +266,8 @@ class LayerSpec:
     """Its category, one of ``ops.KINDS``, where its biggest op does not say it."""
     is_composite: bool = False
     """Whether it is made of layers that have closed forms of their own, and are listed each by itself."""
+    gradients: WantedGradients | None = None
+    """In a training step: what is asked for; ``None`` where it is not the same for all weights or biases."""
 
 
 @dataclass(slots=True, eq=False)

@@ -60,10 +60,12 @@ def train(
 
     Memory is that of a step after the first, when the optimizer's state is there.
     """
+    from costmodel.training.answers import bytes_of
     from costmodel.views.training import answers, text
 
     if seconds is not None and device is None:
         raise InputError("--seconds needs --device: utilisation is a share of what a device could do in that time")
+    room = None if memory is None else (memory, bytes_of(memory))
     step = stepped(
         model, inputs, batch=batch, optimizer=optimizer, loss=loss, autocast=autocast, dtype=dtype, steps=steps,
         strict=strict,
@@ -71,6 +73,6 @@ def train(
     if not wrote_format(step, json=json, csv=csv, markdown=markdown):
         console.show([
             *text.parts(step, top=top, width=console.width()),
-            *answers.parts(step, device=device, memory=memory, seconds=seconds),
+            *answers.parts(step, device=device, memory=room, seconds=seconds),
         ])  # fmt: skip
     save_all(step, save)

@@ -17,7 +17,7 @@ from costmodel.machine import available_memory
 from costmodel.ops import versions
 from costmodel.trace.calls import Capture
 from costmodel.trace.failure import Failure
-from costmodel.trace.forward import Attempt, MakeExecutor, Mode, run
+from costmodel.trace.forward import Attempt, MakeExecutor, Mode, Program, run
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.real_executor import RealExecutor
 from costmodel.trace.target import Target, target_of
@@ -38,12 +38,14 @@ def trace(
     dtype: Any = None,
     capture: Capture = lambda module, given, called: None,
     executor: MakeExecutor = MetaExecutor,
+    program: Program | None = None,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``, or of one call where it is a method or a function.
 
-    With a ``dtype``, the model and its floating inputs are taken to be of that. ``capture`` reads off each module that
-    was called what the closed forms may know of it. Raises ``ForwardError`` where the model's forward fails,
-    ``NeedsValuesError`` with ``execution="meta"`` where it reads a tensor's value.
+    A ``program`` runs more than that, such as a training step. With a ``dtype``, the model and its floating inputs are
+    taken to be of that. ``capture`` reads off each module that was called what the closed forms may know of it. Raises
+    ``ForwardError`` where the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it reads a
+    tensor's value.
     """
     target = target_of(model)
     if mode not in ("eval", "train"):
@@ -64,23 +66,23 @@ def trace(
 
     if execution == "real":
         try:
-            return attempt(Attempt(RealExecutor, reason="asked for"))
+            return attempt(Attempt(RealExecutor, reason="asked for", program=program))
         except Failure as failure:
             raise failure.error() from failure.cause
     try:
-        return attempt(Attempt(executor))
+        return attempt(Attempt(executor, program=program))
     except Failure as failure:
         first = failure
     if first.wants_values and first.could_have_values:
         try:
-            return attempt(Attempt(executor, integers_are_zeros=True))
+            return attempt(Attempt(executor, integers_are_zeros=True, program=program))
         except Failure as failure:
             first = failure
     why_not = "" if execution == "meta" else _why_no_real_run(target, first)
     if execution == "meta" or why_not:
         raise first.error(why_not) from first.cause
     try:
-        return attempt(Attempt(RealExecutor, reason=first.reason))
+        return attempt(Attempt(RealExecutor, reason=first.reason, program=program))
     except Failure as failure:
         # Where it fails for real as it did before, rules say better why than torch's kernels.
         told = first if first.is_confirmed_by(failure) else failure

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import torch
+from torch import nn
 
 from costmodel.errors import CostModelError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
@@ -25,7 +26,7 @@ from costmodel.trace.isolation import one_at_a_time, plain_eager, rng_restored, 
 from costmodel.trace.lazy import materialised
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree
-from costmodel.trace.pruned import PruningRecorder, pruning_of
+from costmodel.trace.pruned import Pruning, PruningRecorder, pruning_of
 from costmodel.trace.real_executor import clone_buffers
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.snapshot import restored
@@ -41,6 +42,28 @@ MakeExecutor: TypeAlias = Callable[[TensorTable, str], Executor]
 """Takes the trace's tensors and the type of device that the model is on."""
 
 
+class Program(Protocol):
+    """What a trace runs around a forward, where that is more than the forward alone."""
+
+    def log(self) -> EventLog:
+        """The log of the trace's events."""
+
+    def table(self, log: EventLog) -> TensorTable:
+        """The table of the trace's tensors. A program is asked for one first, in each attempt."""
+
+    def prepare(self, modules: Sequence[nn.Module], table: TensorTable, device: torch.device, *, real: bool) -> None:
+        """Changes the model, which is restored at the end."""
+
+    def capture(self, capture: Capture) -> Capture:
+        """What is read off each module that was called."""
+
+    def recorder(self, table: TensorTable, executor: Executor) -> Recorder:
+        """What records the ops."""
+
+    def run(self, forward: Callable[[], Any]) -> Any:
+        """Runs it all; returns what the forward returns, records in the place of tensors."""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One way to run a forward."""
@@ -52,6 +75,8 @@ class Attempt:
     """Whether autograd records the forward, which may then differentiate. Composite ops fall apart above it."""
     reason: str = ""
     """Why it is made with real tensors."""
+    program: Program | None = None
+    """What is run, if more than a forward."""
 
 
 @one_at_a_time()
@@ -60,8 +85,9 @@ def run(
 ) -> Graph:
     """The ops and module calls of one forward. Raises ``Failure`` where it fails, ``InputError`` for its arguments."""
     model = target.module
-    log = EventLog()
-    table = TensorTable(log)
+    program = attempt.program
+    log = EventLog() if program is None else program.log()
+    table = TensorTable(log) if program is None else program.table(log)
     modules, tensors = register_module_tree(model, table)
     table.modules = modules
     kinds = set(map(type, modules))
@@ -77,7 +103,7 @@ def run(
         plain_eager(kinds),
         tensors_on(device),
         default_float_is(DTYPE_NAME[torch.get_default_dtype()]),
-        nullcontext() if attempt.autograd else torch.no_grad(),
+        torch.enable_grad() if program is not None else nullcontext() if attempt.autograd else torch.no_grad(),
         training_mode(model, modules, mode == "train"),
         materialised(modules, table, real=real),
     ):
@@ -85,7 +111,12 @@ def run(
             cast_model(modules, table, dtype, real=real)
         if real:
             clone_buffers(model, table)
-        pruning = pruning_of(modules, table)
+        pruning = None
+        if program is None:
+            pruning = pruning_of(modules, table)
+        else:
+            program.prepare(modules, table, device, real=real)
+            capture = program.capture(capture)
         given = RealInputs(device) if real else MetaInputs(device, attempt.integers_are_zeros)
         try:
             args, kwargs = arguments(inputs, given.make, given.keep, own, target.forward, dtype)
@@ -101,25 +132,28 @@ def run(
         )  # fmt: skip
         # A real run may hand the modules' dictionaries on, to replicas on other devices.
         calls = Calls(table, capture, modules, real=real)
-        recorder = PruningRecorder(table, executor, pruning) if pruning else Recorder(table, executor)
+        recorder = _recorder(table, executor, pruning, program)
         output = None
         try:
             if autocast_nesting():
                 torch.clear_autocast_cache()  # casts that a real run made in the same block are none of this trace's
             unseen = UnseenCalls(table, real, modules)
-            autograd = nullcontext() if attempt.autograd else below_autograd()
-            with calls, unseen, autograd, reads_noted(recorder.note_need), recorder:
+            autograd = nullcontext() if attempt.autograd or program is not None else below_autograd()
+
+            def forward(args: Any = args, kwargs: Any = kwargs) -> Any:
                 if target.method is None:
-                    output = model(*args, **kwargs)
-                else:
-                    output = calls.enclose(model, target.method, args, kwargs)
+                    return model(*args, **kwargs)
+                return calls.enclose(model, target.method, args, kwargs)
+
+            with calls, unseen, autograd, reads_noted(recorder.note_need), recorder:
+                output = forward() if program is None else program.run(forward)
             if recorder.needs_values is not None:
                 raise recorder.needs_values
             if isinstance(output, (Generator, Coroutine)):
                 log.add_note(
                     f"the forward returns a {type(output).__name__}, of which nothing has run: have it consumed"
                 )
-            graph.outputs = map_tensors(output, table.spec)
+            graph.outputs = map_tensors(output, table.spec) if program is None else output
         except Exception as error:
             if isinstance(error, CostModelError) and not isinstance(error, NeedsValuesError):
                 raise
@@ -133,3 +167,9 @@ def run(
             table.forget()
             del output, args, kwargs, given
     return graph
+
+
+def _recorder(table: TensorTable, executor: Executor, pruning: Pruning | None, program: Program | None) -> Recorder:
+    if program is not None:
+        return program.recorder(table, executor)
+    return PruningRecorder(table, executor, pruning) if pruning else Recorder(table, executor)

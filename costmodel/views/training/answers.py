@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costmodel.devices import device as named
 from costmodel.views import grid, units
 from costmodel.views.analyses import peaks
 from costmodel.views.training import words
@@ -16,51 +15,63 @@ if TYPE_CHECKING:
 
 
 def parts(
-    s: TrainingStep, *, device: str | None = None, memory: str | None = None, seconds: float | None = None
+    s: TrainingStep, *, device: str | None = None, memory: tuple[str, int] | None = None, seconds: float | None = None
 ) -> list[RenderableType]:
-    """The answers as lines for a console: arithmetic per sample, and those about a device or a size of memory."""
+    """The answers as lines for a console.
+
+    Args:
+        s: the step.
+        device: its name; then with the step's least time on it, and whether it fits into its memory.
+        memory: a size of memory, as it was written and in bytes; then with whether the step fits.
+        seconds: what a step takes on the device; then with its utilisation.
+    """
     from rich.text import Text
 
-    shown: list[RenderableType] = ["", *per_sample(s)]
+    shown: list[RenderableType] = ["", *arithmetic(s)]
     if device is not None:
         roof = s.roofline(device)
-        shown += ["", Text(f"on {roof.device.title}", style="bold"), *_time(s, device, seconds), *_fits(s, device)]
+        shown += ["", Text(f"on {roof.device.title}", style="bold"), *_time(s, device, seconds)]
+        if roof.device.memory is not None:
+            shown += _fits(s, roof.device.memory)
         shown.append(grid.dim(peaks(roof)))
     if memory is not None:
-        shown += ["", Text(f"in {memory} of memory", style="bold"), *_fits(s, memory)]
+        shown += ["", Text(f"in {memory[0]} of memory", style="bold"), *_fits(s, memory[1])]
     return shown
 
 
-def per_sample(s: TrainingStep) -> list[str]:
-    """Arithmetic for each sample and token, and the estimate that people use for it."""
-    said = []
-    if s.batch:
-        said.append(f"{units.si(s.flops_per_sample, 'FLOPs', exact=s.is_exact)} per sample")
-    if s.flops_per_token is not None:
-        said.append(f"{units.si(s.flops_per_token, 'FLOPs', exact=s.is_exact)} per token")
-    return [", ".join(said)] if said else []
+def arithmetic(s: TrainingStep) -> list[str]:
+    """Arithmetic for each sample and token, and beside the estimate of 6 x params x tokens."""
+    each = [("sample", s.flops_per_sample), ("token", s.flops_per_token)]
+    said = [f"{units.si(n, 'FLOPs', exact=s.is_exact)} per {what}" for what, n in each if n is not None]
+    lines = [", ".join(said)] if said else []
+    estimate = s.six_nd
+    if estimate is not None:
+        share = units.share(estimate.flops, s.flops)
+        lines.append(f"6 x params x tokens is {units.si(estimate.flops, 'FLOPs')}, {share} of the step's:")
+        lines += [f"  {units.signed('flops', n)}  {why}" for why, n in estimate.differences.items() if n]
+    return lines
 
 
 def _time(s: TrainingStep, device: str, seconds: float | None) -> list[str]:
     roof = s.roofline(device)
     fused = f"{units.seconds(roof.fused_time)} with elementwise operations fused"
-    lines = [f"at least {units.seconds(roof.time)} a step with every operation a kernel of its own, {fused}"]
+    lines = [f"at least {units.seconds(roof.time)} a step, {fused}"]
     if seconds:
         mfu, hfu = (f"{100 * share:.1f}%" for share in (s.mfu(seconds, device), s.hfu(seconds, device)))
         lines.append(f"in {units.seconds(seconds)} a step: MFU {mfu}, HFU {hfu}")
     return lines
 
 
-def _fits(s: TrainingStep, memory: str) -> list[RenderableType]:
+def _fits(s: TrainingStep, size: int) -> list[RenderableType]:
     from rich.text import Text
 
-    try:
-        size = named(memory).memory
-    except Exception:
-        size = units.parse(memory, "B")
-    if size is None:
-        return []
     fits = s.peak_memory <= size
     mark = ("✓ ", "green") if fits else ("✗ ", "red")
     said = f"{'fits' if fits else 'does not fit'}: {words.amount(s, s.peak_memory)} of {units.si(size, 'B')}"
-    return [Text.assemble(mark, said)]
+    lines: list[RenderableType] = [Text.assemble(mark, said)]
+    if s.again is not None and s.batch:
+        batch = s.largest_batch(size)
+        lines.append(
+            f"  the largest batch that fits: {units.grouped(batch)}" if batch else "  not even one sample fits"
+        )
+    return lines

@@ -1,0 +1,230 @@
+"""Traces one training step: forward, loss, backward and update run as they are, on twins of the model's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from costmodel.errors import InputError
+from costmodel.graph import CapturedLayer, LayerSpec, WantedGradients
+from costmodel.step_record import Phase, SavedTensor, StepRecord
+from costmodel.trace import trace
+from costmodel.trace.above_autograd import above_autograd
+from costmodel.trace.backward import Backward, StepLog
+from costmodel.trace.calls import Capture
+from costmodel.trace.events import EventLog
+from costmodel.trace.executor import Executor, leaves
+from costmodel.trace.recorder import Recorder
+from costmodel.trace.specs import map_tensors
+from costmodel.trace.step_recorder import StepRecorder
+from costmodel.trace.storage_table import StorageTable
+from costmodel.trace.tensor_table import TensorTable
+from costmodel.trace.twins import learnt, replace_parameters
+
+Loss: TypeAlias = Callable[[Any], Any]
+"""Takes what the forward returns, and returns a tensor of one element, or several such tensors."""
+MakeOptimizer: TypeAlias = Callable[[Iterable[torch.Tensor]], torch.optim.Optimizer]
+
+
+def trace_step(
+    model: nn.Module | Callable[..., Any],
+    inputs: Any,
+    *,
+    loss: Loss,
+    optimizer: MakeOptimizer | None,
+    autocast: torch.dtype | None = None,
+    steps: int = 1,
+    set_to_none: bool = True,
+    **options: Any,
+) -> StepRecord:
+    """The record of one training step. The loss's name is the caller's to add.
+
+    Args:
+        model: as ``trace`` takes it.
+        inputs: likewise.
+        loss: what is differentiated, of the forward's output.
+        optimizer: makes one for the parameters that require a gradient; ``None``: no update.
+        autocast: the dtype of an autocast block around forward and loss.
+        steps: forward and backward passes before the update.
+        set_to_none: whether gradients are freed before the step; else they are filled with zeros.
+        **options: ``execution``, ``dtype`` and ``capture``, of ``trace``.
+    """
+    program = StepProgram(loss, optimizer, autocast, steps, set_to_none)
+    graph = trace(model, inputs, mode="train", program=program, **options)
+    return StepRecord(
+        graph,
+        program.phases,
+        program.saved,
+        frozenset(program.gradients),
+        frozenset(program.state),
+        frozenset(program.events.accumulations),
+        frozenset(program.events.recomputed),
+        dict(program.events.original),
+        optimizer=program.optimizer,
+        autocast="" if autocast is None else str(autocast).removeprefix("torch."),
+        steps=steps,
+    )
+
+
+class StepProgram:
+    """The phases of a step, and what is noted between them.
+
+    It is run once for each attempt of a trace, and then has the notes of the last.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        optimizer: MakeOptimizer | None,
+        autocast: torch.dtype | None,
+        steps: int,
+        set_to_none: bool,
+    ) -> None:
+        self._loss, self._make_optimizer, self._autocast = loss, optimizer, autocast
+        self._steps, self._set_to_none = steps, set_to_none
+
+    # -- what a trace asks for ----------------------------------------------------------------------------------------
+
+    def log(self) -> StepLog:
+        """A log that tells, in a backward pass, what belongs to which module call."""
+        self.events = StepLog()
+        return self.events
+
+    def table(self, log: EventLog) -> StorageTable:
+        """A table of the storages' lives."""
+        self.phases: list[tuple[Phase, int]] = []
+        self.saved: list[SavedTensor] = []
+        self.gradients: set[int] = set()
+        self.state: set[int] = set()
+        self.optimizer = ""
+        self._log, self._table = log, StorageTable(log)
+        return self._table
+
+    def prepare(self, modules: Sequence[nn.Module], table: TensorTable, device: torch.device, *, real: bool) -> None:
+        """Puts twins in the place of parameters."""
+        replace_parameters(modules, table, real=real)
+        self._modules, self._real = modules, real
+        self._device_type = "cpu" if device.type == "meta" else device.type
+
+    def capture(self, capture: Capture) -> Capture:
+        """Notes which gradients each layer is asked for."""
+
+        def with_gradients(module: nn.Module, given: Any, called: Any) -> CapturedLayer | None:
+            captured = capture(module, given, called)
+            if captured is None:
+                return None
+            to_spec, found = captured
+            return partial(_with_gradients, to_spec, _wanted(module, called)), found
+
+        return with_gradients
+
+    def recorder(self, table: TensorTable, executor: Executor) -> Recorder:
+        """Records the ops."""
+        return StepRecorder(table, executor)
+
+    def run(self, forward: Callable[[], Any]) -> Any:
+        """The step, and the first update before it, in which the optimizer makes its state."""
+        record: Any = None
+        with Backward(self.events), self._above():
+            for _ in range(self._steps):
+                record = self._forward_and_backward(forward)
+        parameters = list(learnt(self._modules))
+        self._note_gradients(parameters)
+        if self._make_optimizer is not None:
+            self._begin("first update")
+            optimizer = self._make_optimizer(parameters)
+            optimizer.step()
+            self._note_state(optimizer)
+            self._begin("update")
+            optimizer.step()
+            self.optimizer = _title(optimizer)
+        for parameter in parameters:
+            parameter.grad = None
+        return record
+
+    def _above(self) -> AbstractContextManager[None]:
+        """What a device decides above autograd, where no device does."""
+        return nullcontext() if self._real else above_autograd(self._device_type)
+
+    # -- the phases ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, phase: Phase) -> None:
+        self._table.drop_collected()
+        self.phases.append((phase, len(self._log.events)))
+
+    def _forward_and_backward(self, forward: Callable[[], Any]) -> Any:
+        autocast = nullcontext() if self._autocast is None else torch.autocast(self._device_type, self._autocast)
+        with ExitStack() as block:
+            block.enter_context(autocast)
+            block.enter_context(torch.autograd.graph.saved_tensors_hooks(self._note_saved, lambda kept: kept))
+            self._begin("forward")
+            output = forward()
+            record = map_tensors(output, self._table.spec)
+            self._begin("loss")
+            losses = _losses(self._loss(output))
+            del output
+        self._begin("backward")
+        torch.autograd.backward(losses)
+        return record
+
+    def _note_saved(self, tensor: torch.Tensor) -> torch.Tensor:
+        spec = self._table.spec(tensor)
+        self.saved.append(SavedTensor(self._log.module, spec.storage, spec.distinct_bytes))
+        return tensor
+
+    def _note_gradients(self, parameters: Iterable[torch.Tensor]) -> None:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                self.gradients.add(self._table.spec(parameter.grad).storage)
+
+    def _note_state(self, optimizer: torch.optim.Optimizer) -> None:
+        for of_parameter in optimizer.state.values():
+            for tensor in leaves(of_parameter):
+                self.state.add(self._table.spec(tensor).storage)
+
+
+def _title(optimizer: torch.optim.Optimizer) -> str:
+    """``AdamW``; ``SGD with momentum``, which is what most mean by SGD."""
+    name = type(optimizer).__name__
+    return f"{name} with momentum" if name == "SGD" and optimizer.defaults.get("momentum") else name
+
+
+def _losses(found: Any) -> list[torch.Tensor]:
+    losses = list(leaves(found))
+    for loss in losses:
+        if loss.numel() != 1:
+            raise InputError(
+                f"a loss has one element, and that of this model has shape {tuple(loss.shape)}: pass "
+                f"loss=lambda output: ... that returns a tensor of one element, such as output.mean()"
+            )
+    if not any(loss.requires_grad for loss in losses):
+        raise InputError(
+            "no gradient leads from the loss to a parameter: all are frozen (requires_grad=False), or the loss is "
+            "computed from tensors that the model has detached"
+        )
+    return [loss for loss in losses if loss.requires_grad]
+
+
+# -- which gradients a layer is asked for -----------------------------------------------------------------------------
+
+
+def _wanted(module: nn.Module, called: tuple[Any, Mapping[str, Any] | None]) -> WantedGradients | None:
+    """``None`` where some weights or some biases of a layer are frozen and others are not."""
+    weights: set[bool] = set()
+    biases: set[bool] = set()
+    for name, parameter in module.named_parameters():
+        (biases if "bias" in name.rpartition(".")[2] else weights).add(parameter.requires_grad)
+    if len(weights) > 1 or len(biases) > 1:
+        return None
+    given = tuple(tensor.requires_grad for tensor in leaves(called))
+    return given, any(weights), any(biases)
+
+
+def _with_gradients(to_spec: Callable[[Any], LayerSpec], wanted: WantedGradients | None, found: Any) -> LayerSpec:
+    return replace(to_spec(found), gradients=wanted)

@@ -1,0 +1,60 @@
+"""Twins: tensors of the trace's own that stand for parameters, so that nothing of a training step reaches the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import nn
+
+from costmodel.torch_private import no_torch_function, registered_on
+from costmodel.trace.tensor_table import LAZY, TensorTable
+from costmodel.trace.traced_tensor import TracedTensor
+from costmodel.trace.wrapped import is_wrapper
+
+
+class TracedParameter(TracedTensor):
+    """A parameter on meta, for those who ask: ``isinstance(x, torch.nn.Parameter)``."""
+
+    _is_param = True
+    __torch_function__ = no_torch_function
+
+
+def replace_parameters(modules: Iterable[nn.Module], table: TensorTable, *, real: bool) -> None:
+    """Gives modules twins of their parameters, which require a gradient where those do; ``restored`` puts them back.
+
+    Shared parameters have one twin. On meta a twin has no values, in a real run it is a copy. Lazy parameters, which
+    are of the trace already, and those of classes that are made of other tensors, stay as they are.
+    """
+    twins: dict[int, torch.Tensor] = {}
+    for module in modules:
+        parameters = registered_on(module)[0]
+        for name, parameter in parameters.items():
+            if parameter is None or type(parameter) in LAZY or is_wrapper(type(parameter)):
+                continue
+            if id(parameter) not in twins:
+                twins[id(parameter)] = _twin(parameter, table, real)
+            parameters[name] = twins[id(parameter)]
+
+
+def _twin(parameter: torch.Tensor, table: TensorTable, real: bool) -> torch.Tensor:
+    spec = table.spec(parameter)
+    twin: torch.Tensor
+    if real:
+        twin = nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
+    else:
+        twin = torch.empty_strided(parameter.shape, parameter.stride(), dtype=parameter.dtype, device="meta")
+        twin.__class__ = TracedParameter
+        twin.requires_grad_(parameter.requires_grad)
+    table.bind(twin, spec)
+    return twin
+
+
+def learnt(modules: Iterable[nn.Module]) -> Iterator[torch.Tensor]:
+    """The parameters that require a gradient, each once."""
+    seen: set[int] = set()
+    for module in modules:
+        for parameter in registered_on(module)[0].values():
+            if parameter is not None and parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield parameter

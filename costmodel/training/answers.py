@@ -1,0 +1,129 @@
+"""What people ask of a training step: utilisation, arithmetic per token, the largest batch that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from costmodel.arguments import short
+from costmodel.devices import device as named
+from costmodel.devices import device_names
+from costmodel.errors import InputError
+from costmodel.views import units
+
+if TYPE_CHECKING:
+    from costmodel.training.step import TrainingStep
+
+
+@dataclass(frozen=True)
+class SixND:
+    """The estimate 6 N D of a step's arithmetic (Kaplan et al. 2020, arXiv:2001.08361), and how it differs."""
+
+    flops: int
+    """6 x parameters x tokens."""
+    differences: Mapping[str, int]
+    """What leads from there to the step's FLOPs, without a remainder, by reason."""
+
+
+def tokens(step: TrainingStep) -> int | None:
+    """The tokens of one forward pass: elements of the first input of integers that has a batch and positions."""
+    found = (t.size for t in step.forward.inputs if "int" in t.dtype and len(t.shape) >= 2)
+    return next(found, None)
+
+
+def six_nd(step: TrainingStep) -> SixND | None:
+    """The estimate, and where it and the step part."""
+    given = tokens(step)
+    if given is None:
+        return None
+    total = given * step.steps
+    looked_up = sum(p.size for x in step.forward.pricing.layers if x.kind == "embedding" for p in x.new_parameters)
+    estimate = 6 * step.params * total
+    attention = 2 * sum(
+        int(op.work.macs) for op in step.whole.pricing.ops if op.kind in ("attention", "matmul") and _of_activations(op)
+    )
+    rest = step.flops - estimate + 6 * looked_up * total - attention
+    return SixND(
+        estimate,
+        {
+            "embeddings are looked up, not multiplied": -6 * looked_up * total,
+            "products of activations, as of attention": attention,
+            "all else: norms, activations, softmax, loss, update; parameters used more or less often": rest,
+        },
+    )
+
+
+def _of_activations(op: Any) -> bool:
+    return not any(t.role == "parameter" for _, t in op.call.tensors())
+
+
+def utilisation(step: TrainingStep, macs: int, seconds: float, device: str) -> float:
+    """Two FLOPs per MAC, as a share of what the device could do in that time at the peak of the step's main dtype.
+
+    Source: Chowdhery et al. 2022, PaLM, arXiv:2204.02311, appendix B.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise InputError(f"seconds={short(seconds)}: the time of a step is a number above 0")
+    roof = step.roofline(device)
+    return 2 * macs / (seconds * roof.peak)
+
+
+def bytes_of(memory: int | str) -> int:
+    """A size of memory: a number of bytes, ``"24GB"``, or what a device has."""
+    if isinstance(memory, str) and memory in device_names():
+        size = named(memory).memory
+        if size is None:
+            raise InputError(f"{memory} has no memory of one size: give bytes, such as '8GB'")
+        return size
+    if isinstance(memory, str):
+        return units.parse(memory, "B")
+    if type(memory) is not int or memory < 0:
+        raise InputError(f"memory={short(memory)}: give bytes, a text such as '24GB', or a device's name")
+    return memory
+
+
+def traced_again(step: TrainingStep) -> Callable[[Any], TrainingStep]:
+    """What traces the step with other inputs."""
+    if step.again is None:
+        raise InputError("this training step was read from a file: trace the model for another batch")
+    return step.again
+
+
+def largest_batch(step: TrainingStep, memory: int | str) -> int:
+    """The greatest batch that fits: guessed by the line through two peaks, narrowed down, and traced on both sides.
+
+    The peak is a maximum of functions that grow with the batch: below a batch that fits, all fit.
+    """
+    size = bytes_of(memory)
+    peaks: dict[int, int] = {}
+
+    def peak(batch: int) -> int:
+        if batch not in peaks:
+            peaks[batch] = step.peak_memory if batch == step.batch else step.with_batch(batch).peak_memory
+        return peaks[batch]
+
+    if peak(1) > size:
+        return 0
+    fits, too_large = 1, 0
+    guess = max(step.batch or 1, 2)
+    while not too_large or too_large - fits > 1:
+        if peak(guess) <= size:
+            fits = max(fits, guess)
+        else:
+            too_large = guess if not too_large else min(too_large, guess)
+        guess = _next(peaks, fits, too_large, size)
+    return fits
+
+
+def _next(peaks: Mapping[int, int], fits: int, too_large: int, size: int) -> int:
+    """The next batch to try: where a line through the two nearest known peaks meets the size."""
+    known = sorted(peaks, key=lambda batch: abs(peaks[batch] - size))[:2]
+    low, high = min(known), max(known)
+    slope = peaks[high] - peaks[low]
+    guess = low + (size - peaks[low]) * (high - low) // slope if slope > 0 else 2 * fits
+    if not too_large:
+        return max(fits + 1, guess)
+    if guess in (fits, too_large):
+        guess = fits + 1 if guess == fits else too_large - 1
+    return min(max(guess, fits + 1), too_large - 1) if too_large - fits > 1 else fits

@@ -1,0 +1,154 @@
+"""Each layer of a training step: its forward, its backward, and what autograd keeps for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from costmodel.graph import TensorSpec
+from costmodel.ops.movement import TO
+from costmodel.pricing import PricedOp, Pricing, TracedLayer
+from costmodel.quantities import Traffic, Work
+from costmodel.step_record import StepRecord
+from costmodel.training.phases import leaf_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAYER_COLUMNS = {
+    "name": "qualified name of the module; module/op for an op that ran outside any leaf",
+    "type": "class of the module, or the op's full name",
+    "kind": "category, one of ops.KINDS",
+    "params": "elements of distinct parameters, each counted in the first layer that has it",
+    "trainable_params": "those of them that require a gradient",
+    "forward_macs": "multiply-accumulates of the forward pass",
+    "backward_macs": "multiply-accumulates of the backward pass, without what is computed again",
+    "forward_flops": "arithmetic operations of the forward pass",
+    "backward_flops": "arithmetic operations of the backward pass, without what is computed again",
+    "forward_memory_access": "elements read and written in the forward pass",
+    "backward_memory_access": "elements read and written in the backward pass, without what is computed again",
+    "saved_bytes": "bytes that autograd keeps for it, parameters and buffers apart; what another layer keeps as well "
+    "counts in both",
+}
+"""The columns of ``TrainingStep.layers``."""
+
+_OWN = ("parameter", "buffer")
+
+
+@dataclass(eq=False)
+class StepLayer:
+    """One layer of the forward, or an op of the backward pass that belongs to no leaf module."""
+
+    name: str
+    type: str
+    kind: str
+    forward: TracedLayer | None
+    backward: list[PricedOp] = field(default_factory=list)
+    saved: dict[int, int] = field(default_factory=dict)
+    """Bytes that autograd keeps for it of each storage."""
+
+    @cached_property
+    def backward_work(self) -> Work:
+        """The arithmetic of its backward pass."""
+        return sum((op.work for op in self.backward), Work())
+
+    @cached_property
+    def backward_traffic(self) -> Traffic:
+        """The memory traffic of its backward pass."""
+        return sum((op.traffic for op in self.backward), Traffic())
+
+    compared_traffic: int = 0
+    """Elements that its backward pass moves, as a closed form has them.
+
+    A cast is autocast's. A gradient that comes from outside of every layer, such as that of a sum, may be expanded: it
+    is then taken to be as large as any other.
+    """
+
+    @property
+    def makes_for_backward(self) -> bool:
+        """Whether its forward makes a tensor that it does not return, for the backward pass alone: a mask, indices."""
+        if self.forward is None or self.forward.module is None:
+            return False
+        returned = {t.storage for t in (*self.forward.inputs, *self.forward.outputs)}
+        made = {t.storage for op in self.forward.ops for t in op.call.outputs}
+        return bool((made & self.saved.keys()) - returned)
+
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes that autograd keeps for it."""
+        return sum(self.saved.values())
+
+
+def _dense_traffic(op: PricedOp, outside: set[int]) -> int:
+    """Elements that an op moves, or would if each tensor on these storages lay in memory whole."""
+    tensors = {n: t for n, t in op.call.args.items() if isinstance(t, TensorSpec) and t.storage in outside}
+    expanded = [name for name, t in tensors.items() if t.strides is not None and 0 in t.strides]
+    if op.rule is None or not expanded:
+        return int(op.traffic.elements)
+    dense = {name: replace(tensors[name], strides=None) for name in expanded}
+    return int(op.rule.traffic(replace(op.call, args={**op.call.args, **dense})).elements)
+
+
+def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
+    """Every layer of the forward, in order, then the ops of the backward pass that belong to none.
+
+    What the engine adds up is no layer's, and what is computed again is the forward's.
+    """
+    graph = record.graph
+    pricing = Pricing(graph)
+    found = [StepLayer(x.name, x.type, x.kind, x) for x in forward.layers]
+    by_call = {x.forward.module.index: x for x in found if x.forward is not None and x.forward.module is not None}
+    others: dict[str, StepLayer] = {}
+    of_none = (graph.ops[i] for i in record.ops_of("backward") if leaf_of(graph, graph.ops[i].module) < 0)
+    outside = {t.storage for op in of_none for t in op.outputs}
+    for i in record.ops_of("backward"):
+        if i in record.accumulations or i in record.recomputed:
+            continue
+        op = pricing.ops[i]
+        leaf = leaf_of(graph, op.call.module)
+        layer = by_call.get(record.original.get(leaf, leaf))
+        if layer is None:
+            name = f"{pricing.module_name(op.call)}/{op.call.op.split('.')[1]}".lstrip("/")
+            layer = others.setdefault(name, StepLayer(name, op.call.op, op.kind, None))
+        layer.backward.append(op)
+        if op.call.op != TO:
+            layer.compared_traffic += _dense_traffic(op, outside)
+    for kept in record.saved:
+        storage, leaf = graph.storages[kept.storage], leaf_of(graph, kept.call)
+        layer = by_call.get(leaf)
+        if layer is not None and storage.role not in _OWN:
+            # Several views of one storage take no more than the storage, and a part of it no more than the part.
+            known = layer.saved.get(kept.storage, 0)
+            layer.saved[kept.storage] = min(known + kept.nbytes, storage.nbytes)
+    return (*found, *others.values())
+
+
+def saved_bytes(record: StepRecord, role: str | None = None) -> int:
+    """Bytes of the distinct storages that autograd keeps, of one role or of all but parameters and buffers."""
+    storages = record.graph.storages
+    kept = [storages[i] for i in {x.storage for x in record.saved}]
+    return sum(s.nbytes for s in kept if (s.role == role if role is not None else s.role not in _OWN))
+
+
+def recomputed_macs(record: StepRecord) -> int:
+    """Multiply-accumulates that a backward pass does to compute a part of the forward again."""
+    ops = Pricing(record.graph).ops if record.recomputed else ()
+    return sum(int(ops[i].work.macs) for i in record.recomputed)
+
+
+def table(layers: tuple[StepLayer, ...]) -> pd.DataFrame:
+    """A row per layer, with a column for each of ``LAYER_COLUMNS``."""
+    import pandas as pd
+
+    rows = []
+    for x in layers:
+        before, after, moved = x.forward, x.backward_work, x.backward_traffic
+        params = () if before is None else before.new_parameters
+        work, traffic = (Work(), Traffic()) if before is None else (before.work, before.traffic)
+        rows.append((
+            x.name, x.type, x.kind, sum(p.size for p in params), sum(p.size for p in params if p.trainable),
+            int(work.macs), int(after.macs), int(work.flops), int(after.flops), int(traffic.elements),
+            int(moved.elements), x.saved_bytes,
+        ))  # fmt: skip
+    return pd.DataFrame(rows, columns=list(LAYER_COLUMNS))
