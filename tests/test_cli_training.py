@@ -38,7 +38,7 @@ def test_train_shows_phases_memory_and_verdicts(net: str) -> None:
     shown = run("train", net, "--input", "4,3,8,8")
     for phase in ("forward", "backward", "update", "whole step"):
         assert re.search(rf"^{phase} ", shown, re.MULTILINE), phase
-    assert "one training step with AdamW on 4 samples" in shown
+    assert "one training step with adamw on 4 samples" in shown
     assert re.search(rf"^parameters +{4 * PARAMS / 1e3:.1f} kB", shown, re.MULTILINE)
     assert "layers derived twice" in shown
 
@@ -56,9 +56,9 @@ def test_a_batch_replaces_that_of_the_inputs(net: str) -> None:
     ("options", "optimizer", "state"),
     [
         (("--optimizer", "none"), "", 0),
-        (("--optimizer", "sgd"), "SGD", 0),
-        (("--optimizer", "momentum"), "SGD", 4 * PARAMS),
-        (("--optimizer", "adam"), "Adam", 8 * PARAMS),
+        (("--optimizer", "sgd"), "sgd", 0),
+        (("--optimizer", "momentum"), "momentum", 4 * PARAMS),
+        (("--optimizer", "adam"), "adam", 8 * PARAMS),
     ],
 )
 def test_the_optimizer_is_chosen(net: str, options: tuple[str, ...], optimizer: str, state: int) -> None:

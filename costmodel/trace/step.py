@@ -43,7 +43,7 @@ def trace_step(
     set_to_none: bool = True,
     **options: Any,
 ) -> StepRecord:
-    """The record of one training step. The loss's name is the caller's to add.
+    """The record of one training step. The loss's name and the optimizer's are the caller's to add.
 
     Args:
         model: as ``trace`` takes it.
@@ -66,7 +66,6 @@ def trace_step(
         frozenset(program.events.accumulations),
         frozenset(program.events.recomputed),
         dict(program.events.original),
-        optimizer=program.optimizer,
         autocast="" if autocast is None else str(autocast).removeprefix("torch."),
         steps=steps,
     )
@@ -102,7 +101,6 @@ class StepProgram:
         self.saved: list[SavedTensor] = []
         self.gradients: set[int] = set()
         self.state: set[int] = set()
-        self.optimizer = ""
         self._log, self._table = log, StorageTable(log)
         return self._table
 
@@ -143,7 +141,6 @@ class StepProgram:
             self._note_state(optimizer)
             self._begin("update")
             optimizer.step()
-            self.optimizer = _title(optimizer)
         for parameter in parameters:
             parameter.grad = None
         return record
@@ -187,12 +184,6 @@ class StepProgram:
         for of_parameter in optimizer.state.values():
             for tensor in leaves(of_parameter):
                 self.state.add(self._table.spec(tensor).storage)
-
-
-def _title(optimizer: torch.optim.Optimizer) -> str:
-    """``AdamW``; ``SGD with momentum``, which is what most mean by SGD."""
-    name = type(optimizer).__name__
-    return f"{name} with momentum" if name == "SGD" and optimizer.defaults.get("momentum") else name
 
 
 def _losses(found: Any) -> list[torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from costmodel.arguments import short
@@ -106,24 +107,34 @@ def largest_batch(step: TrainingStep, memory: int | str) -> int:
     if peak(1) > size:
         return 0
     fits, too_large = 1, 0
-    guess = max(step.batch or 1, 2)
-    while not too_large or too_large - fits > 1:
+    for tries in count():
+        if too_large - fits == 1:
+            return fits
+        # The line is exact once the peak stays at one op; halving ends the search where it wanders.
+        guess = _next(peaks, fits, too_large, size) if tries < _LINES else _halved(fits, too_large)
         if peak(guess) <= size:
-            fits = max(fits, guess)
+            fits = guess
         else:
-            too_large = guess if not too_large else min(too_large, guess)
-        guess = _next(peaks, fits, too_large, size)
-    return fits
+            too_large = guess
+    raise AssertionError("a search without an end")
+
+
+_LINES = 8
+"""Guesses by a line, before the interval is halved."""
+
+
+def _halved(fits: int, too_large: int) -> int:
+    return (fits + too_large) // 2 if too_large else 2 * fits
 
 
 def _next(peaks: Mapping[int, int], fits: int, too_large: int, size: int) -> int:
-    """The next batch to try: where a line through the two nearest known peaks meets the size."""
+    """A batch between the two: where a line through the two known peaks that are nearest meets the size."""
     known = sorted(peaks, key=lambda batch: abs(peaks[batch] - size))[:2]
     low, high = min(known), max(known)
     slope = peaks[high] - peaks[low]
-    guess = low + (size - peaks[low]) * (high - low) // slope if slope > 0 else 2 * fits
-    if not too_large:
-        return max(fits + 1, guess)
-    if guess in (fits, too_large):
-        guess = fits + 1 if guess == fits else too_large - 1
-    return min(max(guess, fits + 1), too_large - 1) if too_large - fits > 1 else fits
+    if slope <= 0:
+        return _halved(fits, too_large)
+    guess = low + (size - peaks[low]) * (high - low) // slope
+    if guess == fits:  # it is the answer, if the next one is too large
+        guess = fits + 1
+    return max(guess, fits + 1) if not too_large else min(max(guess, fits + 1), too_large - 1)

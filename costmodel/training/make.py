@@ -22,16 +22,6 @@ if TYPE_CHECKING:
 
 Loss: TypeAlias = "Callable[[Any], Any]"
 
-OPTIMIZERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "sgd": ("SGD", {"lr": 0.1}),
-    "momentum": ("SGD", {"lr": 0.1, "momentum": 0.9}),
-    "adam": ("Adam", {}),
-    "adamw": ("AdamW", {}),
-    "adagrad": ("Adagrad", {}),
-    "rmsprop": ("RMSprop", {}),
-}
-"""The optimizers that have a name here: the class in ``torch.optim``, and arguments that decide what it computes."""
-
 
 def training_step(
     model: nn.Module | Callable[..., Any] | str,
@@ -72,18 +62,21 @@ def training_step(
     """
     from costmodel import layers as closed
     from costmodel.trace.step import trace_step
+    from costmodel.training.optimizers import resolve
 
     if type(steps) is not int or steps < 1:
         raise InputError(
             f"steps={short(steps)}: a step has one forward and backward pass, or several: give an int from 1"
         )
-    make, cast = _optimizer(optimizer), None if autocast is None else _autocast(autocast)
+    optimizer_name, make = resolve(optimizer)
+    cast = None if autocast is None else _autocast(autocast)
 
     def traced(inputs: Any, module: nn.Module | Callable[..., Any]) -> StepRecord:
         record = trace_step(
             module, inputs, loss=loss or _default_loss, optimizer=make, autocast=cast, steps=steps,
             execution=execution, dtype=dtype, capture=closed.capture,
         )  # fmt: skip
+        record.optimizer = optimizer_name
         record.loss = "" if loss is None else getattr(loss, "__name__", type(loss).__name__)
         return record
 
@@ -115,20 +108,6 @@ def _default_loss(output: Any) -> Any:
     if not floating:
         raise InputError("the output has no floating tensor to differentiate: pass loss=lambda output: ...")
     return reduce(add, [tensor.sum() for tensor in floating])
-
-
-def _optimizer(given: Any) -> Callable[[Iterable[Tensor]], Optimizer] | None:
-    if given is None or callable(given):
-        return given  # type: ignore[no-any-return]  # what is callable makes an optimizer, or raises
-    if not isinstance(given, str) or given.lower() not in OPTIMIZERS:
-        raise InputError(
-            f"optimizer={short(given)}: the names are {', '.join(OPTIMIZERS)}; any other is given as a class of "
-            f"torch.optim, or as functools.partial of one; None is no update"
-        )
-    from torch import optim
-
-    name, arguments = OPTIMIZERS[given.lower()]
-    return partial(getattr(optim, name), **arguments)
 
 
 def _autocast(given: Any) -> Any:
