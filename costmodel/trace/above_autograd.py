@@ -34,26 +34,11 @@ from costmodel.trace.autocast import DEVICES, Autocast, Policy, kernels
 from costmodel.trace.recurrent_steps import packed, padded
 
 
-def _whole(op: OpOverload) -> Callable[..., Any]:
-    """An op that comes apart for meta tensors alone: on a device that has a kernel of its own, autograd leaves it."""
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        if torch.is_grad_enabled():  # differentiated twice, it comes apart there too
-            return NotImplemented
-        with below_autograd():
-            return op(*args, **kwargs)
-
-    return run
-
-
 def _dropout_on_cuda(x: torch.Tensor, p: float, train: bool) -> Any:
     """One kernel, which keeps a byte an element: which were kept."""
     if not train or not 0 < p < 1 or not x.numel():
         return NotImplemented
     return torch.native_dropout(x, p, train)[0]
-
-
-_MISH = {"aten.mish_backward.default": _whole(torch.ops.aten.mish_backward.default)}
 
 
 def _mish_gradient(gradient: torch.Tensor, x: torch.Tensor) -> Any:
@@ -64,12 +49,13 @@ def _mish_gradient(gradient: torch.Tensor, x: torch.Tensor) -> Any:
         return torch.ops.aten.mish_backward.default(gradient, x)
 
 
+_MISH = {"aten.mish_backward.default": _mish_gradient}
+
 _CHOICES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "cpu": {
         **_MISH,
         "aten.scaled_dot_product_attention.default": attention_kernels.on_cpu,
         "aten.lstm.input": recurrent_kernels.lstm_on_cpu,
-        "aten.mish_backward.default": _mish_gradient,
         **{f"aten.{kind}.input": padded(kind) for kind in ("gru", "rnn_tanh", "rnn_relu")},
         **{f"aten.{kind}.data": packed(kind) for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
     },

@@ -18,7 +18,10 @@ from tests.ops._binding import LAYOUTS, RealCall, resolve, runnable, spec_of
 OURS = {target: rule for target, rule in RULES.items() if rule.source != "the user"}
 """Without those of third parties, which other tests register and test."""
 DISTINCT = list({id(rule): rule for rule in OURS.values()}.values())
-TIMM = [line for line in (Path(__file__).parent / "timm_ops.txt").read_text().split() if line.startswith("aten.")]
+BACKWARD, TIMM = (
+    [word for word in (Path(__file__).parent / name).read_text().split() if word.startswith("aten.")]
+    for name in ("backward_ops.txt", "timm_ops.txt")
+)
 
 
 IN_SOME = frozenset(
@@ -75,6 +78,12 @@ def test_no_target_has_two_rules() -> None:
 @pytest.mark.parametrize("target", TIMM)
 def test_every_op_of_timm_has_a_rule(target: str) -> None:
     """All aten ops that the 1,371 models of timm 1.0.31 run are priced."""
+    assert target in RULES
+
+
+@pytest.mark.parametrize("target", BACKWARD)
+def test_every_op_of_backward_passes_has_a_rule(target: str) -> None:
+    """All aten ops that the backward passes of 185 networks run are counted."""
     assert target in RULES
 
 
