@@ -132,7 +132,7 @@ class MultiHead:
 
     @property
     def _all_keys(self) -> Count:
-        return self.keys + self.bias_kv + self.zeros
+        return self.keys + int(self.bias_kv) + int(self.zeros)
 
     def _core(self, flows: tuple[bool, ...]) -> BackwardCost:
         """From what is attended to queries, keys and values as they were projected."""
@@ -169,7 +169,7 @@ class MultiHead:
             else:
                 apart = not (single or is_one(length=length)) and index != 1  # those of keys are stored transposed
             if apart and not is_one(depth=depth):
-                cost += _copy(size if index == 0 else n * (self.keys + self.bias_kv) * e)
+                cost += _copy(size if index == 0 else n * (self.keys + int(self.bias_kv)) * e)
         return cost
 
     def _projected(self, flows: tuple[bool, ...], *, fused: bool) -> Iterator[Saved]:

@@ -38,6 +38,8 @@ class Tensor:
     """Whether its gradient is asked for, or that of something it is computed from."""
     arrived: Count | None = None
     """Elements of the gradient that has arrived, an expanded one's counted once; ``None``: none has."""
+    is_part: bool = False
+    """Whether it is a part of its storage."""
 
     @property
     def size(self) -> Count:
@@ -47,7 +49,7 @@ class Tensor:
     @property
     def stored(self) -> Count:
         """Elements that a kernel reads: those of an expanded tensor once."""
-        return self.storage.elements
+        return self.size if self.is_part else self.storage.elements
 
 
 Back: TypeAlias = Callable[[Count], None]

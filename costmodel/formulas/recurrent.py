@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from costmodel.formulas._arguments import public, require, require_one_of
 from costmodel.formulas._complex_numbers import TANH, on_numbers
+from costmodel.formulas._recurrent_gradients import Recurrent, of_cell
 from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work
 
@@ -18,6 +20,7 @@ def _sigmoids(count: Count) -> Work:
 
 def _recurrent(
     *,
+    kind: str,
     gates: int,
     cell: Work,
     tanhs: int,
@@ -61,6 +64,23 @@ def _recurrent(
     kept = cells * batch * (shown + (hidden_size if states == 2 else 0))
     outputs = steps * directions * shown
     leading = (batch, length) if batch_first else (length, batch)
+    gradient = None
+    if isinstance(num_layers, int) and not complex_valued:
+        gradient = Recurrent(
+            cell=kind,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            shown=shown,
+            projected=projected,
+            num_layers=num_layers,
+            bias=bias,
+            directions=directions,
+            length=length,
+            batch=batch,
+            batch_first=batch_first,
+            hx_given=hx_given,
+            dropped=training and dropout > 0,
+        )
     return LayerCost(
         kind="recurrent",
         output_shape=(*leading, directions * shown),
@@ -74,6 +94,7 @@ def _recurrent(
             Work(transcendentals=tanhs * hidden_size * steps * cells), complex_valued=complex_valued, function=TANH
         ),
         params=weights + biases,
+        gradient=gradient,
     )
 
 
@@ -103,6 +124,10 @@ def lstm(
 
     Per cell and step: 4 sums of halves, 8 biases, 3 sigmoids of 3, 2 tanh, 3 multiplies, 1 add.
     Complex-valued: each mac is 4, a sum 2 flops, a product 6, a sigmoid 18, a tanh 9.
+    backward, by oneDNN a layer and direction at once, all gradients whichever are asked for: macs = 2 T batch
+    4 H (I + H), 23 operations a cell and step besides; with a projection step by step, each kernel's derivative
+    saved: x, the states before, all that is shown, the last states, and oneDNN's workspace (in single precision; of
+    release 3.12); step by step x, and of each step its states, gates and tanh(c)
     Source: Hochreiter & Schmidhuber 1997; Sak et al., arXiv:1402.1128 (projection); torch.nn.LSTM for two biases.
 
     >>> lstm(input_size=10, hidden_size=20, num_layers=2, length=5, batch=3).params
@@ -110,6 +135,7 @@ def lstm(
     """
     h = hidden_size
     return _recurrent(
+        kind="lstm",
         gates=4,
         cell=_sigmoids(3 * h) + Work(multiplies=3 * h, adds=h),
         tanhs=2,
@@ -155,6 +181,9 @@ def gru(
 
     Per cell and step: 3 sums of halves, 6 biases, 2 sigmoids of 3, 1 tanh, r times its half, h' = (1 - z) n + z h of 4.
     Complex-valued: each mac is 4, a sum 2 flops, a product 6, a sigmoid 18, a tanh 9.
+    backward, step by step, the derivative of each kernel: of both products two, for what they multiply and the weights;
+    those of the input all steps at once
+    saved: x, and of each step its state, its gates, n, h - n and the state's part of n
     Source: Cho et al., arXiv:1406.1078, section 2.3; torch.nn.GRU for the place of r.
 
     >>> gru(input_size=10, hidden_size=20, length=5, batch=3).params
@@ -162,6 +191,7 @@ def gru(
     """
     h = hidden_size
     return _recurrent(
+        kind="gru",
         gates=3,
         cell=_sigmoids(2 * h) + Work(multiplies=3 * h, adds=2 * h),
         tanhs=1,
@@ -207,6 +237,8 @@ def rnn(
     memory_access = x + h0 + weights + y + h_n, and h0 again where it is made, not given
 
     Complex-valued, with tanh: each mac is 4, a sum 2 flops, a tanh 9.
+    backward: step by step, as in gru
+    saved: x, the state before, and each step's state
     Source: Elman 1990; torch.nn.RNN.
 
     >>> rnn(input_size=10, hidden_size=20, length=5, batch=3).macs
@@ -215,6 +247,7 @@ def rnn(
     require_one_of(nonlinearity=nonlinearity, choices=("tanh", "relu"))
     rectified = nonlinearity == "relu"
     return _recurrent(
+        kind=nonlinearity,
         gates=1,
         cell=Work(compares=hidden_size) if rectified else NO_WORK,
         tanhs=0 if rectified else 1,
@@ -236,7 +269,14 @@ def rnn(
 
 
 def _cell(
-    layer: Callable[..., LayerCost], *, hidden_size: Count, batch: Count, states: int, hx_given: bool, **options: Any
+    layer: Callable[..., LayerCost],
+    kind: str,
+    *,
+    hidden_size: Count,
+    batch: Count,
+    states: int,
+    hx_given: bool,
+    **options: Any,
 ) -> LayerCost:
     """One step of one layer: its states are its output. Zeros for a state that is not given serve for all states."""
     step = layer(hidden_size=hidden_size, length=1, batch=batch, **options)
@@ -246,6 +286,9 @@ def _cell(
         output_shape=(batch, hidden_size),
         read=batch * options["input_size"] + (states * state if hx_given else state) + step.params,
         written=states * state + (0 if hx_given else state),
+        gradient=None
+        if options["complex_valued"]
+        else partial(of_cell, kind, options["input_size"], hidden_size, batch, options["bias"], hx_given),
     )
 
 
@@ -266,6 +309,7 @@ def lstm_cell(
     flops = 2 macs + batch H (27 with biases, 19 without)
     memory_access = x + h + c + weights + h' + c'; where no state is given, one of zeros is written and read for both
 
+    backward, saved: the derivative of each kernel of the step, and what those take
     Source: torch.nn.LSTMCell; a step of lstm.
 
     >>> lstm_cell(input_size=10, hidden_size=20, batch=3).macs                                # 3 x 4 x 20 x 30
@@ -273,6 +317,7 @@ def lstm_cell(
     """
     return _cell(
         lstm,
+        "lstm",
         input_size=input_size,
         hidden_size=hidden_size,
         batch=batch,
@@ -300,6 +345,7 @@ def gru_cell(
     flops = 2 macs + batch H (21 with biases, 15 without)
     memory_access = x + h + weights + h'; a state that is not given is written as zeros first
 
+    backward, saved: the derivative of each kernel of the step, and what those take
     Source: torch.nn.GRUCell; a step of gru.
 
     >>> gru_cell(input_size=10, hidden_size=20, batch=3, hx_given=True).memory_access         # 30 + 60 + 1920 + 60
@@ -307,6 +353,7 @@ def gru_cell(
     """
     return _cell(
         gru,
+        "gru",
         input_size=input_size,
         hidden_size=hidden_size,
         batch=batch,
@@ -335,6 +382,7 @@ def rnn_cell(
     flops = 2 macs + batch H (4 with biases, 2 without)
     memory_access = x + h + weights + h'; a state that is not given is written as zeros first
 
+    backward, saved: the derivative of each kernel of the step, and what those take
     Source: torch.nn.RNNCell; a step of rnn.
 
     >>> rnn_cell(input_size=10, hidden_size=20, batch=3, bias=False).flops                    # 2 x 3 x 600 + 2 x 60
@@ -342,6 +390,7 @@ def rnn_cell(
     """
     return _cell(
         rnn,
+        nonlinearity,
         input_size=input_size,
         hidden_size=hidden_size,
         batch=batch,
