@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from costmodel.crosscheck import closed_form
 from costmodel.graph import TensorSpec
 from costmodel.ops.movement import TO
 from costmodel.pricing import PricedOp, Pricing, TracedLayer
@@ -80,6 +81,12 @@ class StepLayer:
         return sum(self.saved.values())
 
 
+def _kind(forward: Pricing, layer: TracedLayer) -> str:
+    """The kind that a layer has by its formula: autograd takes some layers apart, as a linear one into a product."""
+    cost = closed_form(forward, layer)
+    return layer.kind if cost is None else cost.kind
+
+
 def _dense_traffic(op: PricedOp, outside: set[int]) -> int:
     """Elements that an op moves, or would if each tensor on these storages lay in memory whole."""
     tensors = {n: t for n, t in op.call.args.items() if isinstance(t, TensorSpec) and t.storage in outside}
@@ -97,7 +104,7 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
     """
     graph = record.graph
     pricing = Pricing(graph)
-    found = [StepLayer(x.name, x.type, x.kind, x) for x in forward.layers]
+    found = [StepLayer(x.name, x.type, _kind(forward, x), x) for x in forward.layers]
     by_call = {x.forward.module.index: x for x in found if x.forward is not None and x.forward.module is not None}
     others: dict[str, StepLayer] = {}
     of_none = (graph.ops[i] for i in record.ops_of("backward") if leaf_of(graph, graph.ops[i].module) < 0)

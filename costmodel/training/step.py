@@ -41,7 +41,8 @@ class TrainingStep(Report):
     """Traces the step with other inputs; ``None`` where it was read from a file."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "again": None}  # a model of the user's may not be picklable
+        # Neither what was computed, which is computed anew, nor the user's model, which may not be picklable.
+        return {"record": self.record, "name": self.name, "again": None}
 
     # -- phases -------------------------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ def test_no_line_is_wider_than_the_terminal(deep: TrainingStep, width: int) -> N
     """The width is respected; where columns have no room, they are named."""
     shown = text.step(deep, width)
     assert max(map(len, shown.split("\n"))) <= width
-    assert ("columns left out" in shown) == (width < 80)
+    assert ("columns left out" in shown) == (width < 120)
 
 
 def test_a_text_fits_eighty_columns_by_itself(deep: TrainingStep) -> None:
