@@ -205,11 +205,6 @@ def autocast_off(device: str) -> Any:
     return torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key))  # 2.6, 2.13, 2.15
 
 
-def holders(tensor: torch.Tensor) -> int:
-    """How many references C++ code and Python together hold to a tensor: all of Python's count as one."""
-    return tensor._use_count()  # type: ignore[attr-defined, no-any-return]  # no stub has it; 2.6, 2.13, 2.15
-
-
 def is_nested_class(kind: type) -> bool:
     """Whether a class of tensors is that of jagged ones, which are imported with the first."""
     return kind.__module__ == "torch.nested._internal.nested_tensor"  # 2.6, 2.13, 2.15

@@ -7,6 +7,7 @@ kernels for a dispatch key that no other tensors have, which a thread is given w
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,7 +22,6 @@ from costmodel.torch_private import (
     autocast_off,
     below_autograd,
     enter_autocast,
-    holders,
     kernels_above_autograd,
     leave_autocast,
     register_above_autograd,
@@ -89,8 +89,8 @@ class _State:
     """What kernels know of the trace."""
 
     autocast: Autocast
-    block: _Block | None = None
-    """The block of autocast in which weights were cast."""
+    block: weakref.ref[torch.Tensor] | None = None
+    """What lives as long as the block of autocast in which weights were cast."""
     device: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,38 +98,30 @@ class _State:
 
     def cast_arguments(self, policy: Policy, op: OpOverload, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """The arguments that the op's autocast kernel passes on; weights are cast once in a block."""
-        if self.block is None or self.block.has_ended():
-            self.autocast.forget_weights()
-            self.block = _Block()
+        if self.block is None or self.block() is None:
+            self.block = _block(self.autocast.forget_weights)
         return self.autocast.cast_arguments(policy, op, args, kwargs, torch.Tensor.to)
 
 
 _STATE: ContextVar[_State] = ContextVar("what kernels above autograd know of the trace")
 
 
-class _Block:
-    """The outermost block of autocast: when torch ends it, it empties its cache of weights.
+def _block(at_end: Callable[[], None]) -> weakref.ref[torch.Tensor]:
+    """What lives as long as the outermost block of autocast: torch ends it by emptying its cache of weights.
 
-    So one is put there, and lives for as long as the block.
+    So one is put there, and ``at_end`` is called when it is freed.
     """
-
-    def __init__(self) -> None:
-        saved: list[torch.Tensor] = []
-        enter_autocast()  # so that the block below is not the outermost, in whatever way autocast was turned on
-        with (
-            without_modes(), without_kernels_above_autograd(), torch.enable_grad(),
-            torch.autograd.graph.saved_tensors_hooks(saved.append, saved.__getitem__),
-            torch.autocast("cpu", torch.bfloat16, cache_enabled=True),
-        ):  # fmt: skip
-            weight = torch.zeros(1, 1, requires_grad=True)
-            torch.mm(weight, weight)
-        leave_autocast()
-        self._cached = saved[0]
-        """What the weight was cast to, of which the cache has one; the product's autograd keeps it no longer."""
-
-    def has_ended(self) -> bool:
-        """Whether the cache was emptied."""
-        return holders(self._cached) == 1
+    saved: list[torch.Tensor] = []
+    enter_autocast()  # so that the block below is not the outermost, in whatever way autocast was turned on
+    with (
+        without_modes(), without_kernels_above_autograd(), torch.enable_grad(),
+        torch.autograd.graph.saved_tensors_hooks(saved.append, saved.__getitem__),
+        torch.autocast("cpu", torch.bfloat16, cache_enabled=True),
+    ):  # fmt: skip
+        weight = torch.zeros(1, 1, requires_grad=True)
+        torch.mm(weight, weight)
+    leave_autocast()
+    return weakref.ref(saved[0], lambda _: at_end())
 
 
 @cache
