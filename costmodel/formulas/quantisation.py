@@ -32,7 +32,8 @@ def at_run_time(count: Count, *, times: Count = 1) -> Work:
 
 
 def _more(cost: LayerCost, work: Work) -> LayerCost:
-    return replace(cost, work=cost.work + work)
+    """The layer on quantised numbers, which does more than that on real ones, and has no backward pass."""
+    return replace(cost, work=cost.work + work, gradient=None)
 
 
 @public
@@ -223,7 +224,7 @@ def quantised_activation(*, name: str, shape: Sequence[Count] | Count, dim: int 
     require_one_of(name=name, choices=QUANTISED_ACTIVATIONS)
     cost = activation(name=name, shape=shape, dim=dim)
     if name == "relu6":
-        return cost
+        return _more(cost, NO_WORK)
     n = prod(as_shape(shape))
     return _more(cost, to_numbers(2 * n if name == "prelu" else n) + to_integers(n))
 

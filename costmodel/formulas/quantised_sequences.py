@@ -48,6 +48,7 @@ def _layers(
         bidirectional=bidirectional, batch_first=batch_first, hx_given=hx_given, training=training,
         dropout=dropout,
     )  # fmt: skip
+    cost = replace(cost, gradient=None)  # quantised numbers have none
     directions = 2 if bidirectional else 1
     cells = num_layers * directions
     if formula is lstm and not hx_given:  # one tensor of zeros is both states
@@ -165,7 +166,7 @@ def quantised_cell(
         work += _products(gates=gates, hidden=hidden_size, features=input_size, rows=batch, steps=1, cells=1)
     made = 0 if hx_given else state  # one tensor of zeros is both states of an LSTM
     return replace(
-        one, output_shape=(batch, hidden_size), work=work, written=states + made,
+        one, output_shape=(batch, hidden_size), work=work, written=states + made, gradient=None,
         read=one.read - (0 if hx_given else states - state),
     )  # fmt: skip
 
@@ -184,7 +185,7 @@ def quantised_embedding(*, num_embeddings: Count, embedding_dim: Count, shape: S
     24
     """
     cost = embedding(num_embeddings=num_embeddings, embedding_dim=embedding_dim, shape=shape)
-    return replace(cost, work=to_numbers(prod(cost.output_shape)))
+    return replace(cost, work=to_numbers(prod(cost.output_shape)), gradient=None)
 
 
 @public

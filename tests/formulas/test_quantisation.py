@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from costmodel import formulas as f
+from costmodel.errors import InputError
 from costmodel.quantities import Work
+from tests.formulas.test_carriers import CALLS
 
 SMALL = st.integers(1, 4)
 
@@ -157,3 +160,10 @@ def test_element_by_element(n: int) -> None:
     more = back.work + Work(adds=n)
     assert f.quantised_conv(**conv, added=True).work == f.quantised_conv(**conv).work + more
     assert f.quantised_conv(**conv).work == f.conv(**conv).work + there.work
+
+
+@pytest.mark.parametrize("name", [name for name in f.CATALOG if name.startswith(("quantise", "dequantise"))])
+def test_quantised_numbers_have_no_gradient(name: str) -> None:
+    """A quantised layer is derived from the layer on real numbers, without its backward pass."""
+    with pytest.raises(InputError, match=r"the backward pass of this layer \(.*\) has no closed form"):
+        f.CATALOG[name](**CALLS[name]).backward()
