@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from costmodel.formulas.gradient import NOTHING, BackwardCost, Saved
+from costmodel.formulas.gradient import NOTHING, BackwardCost, Saved, around_a_view
 from costmodel.quantities import Count, prod
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class BackwardPass:
         needed = tuple(self._inputs or operand.is_learnt for operand in layer.inputs)
         cost = layer.cost.backward(inputs=needed)
         if layer.overwrites and layer.inputs[0].is_view and any(needed):
-            cost += _in_the_whole(layer, needed[0])
+            whole: Count = sum(prod(storage.shape) * share for storage, share in layer.inputs[0].place)
+            cost += around_a_view(view=prod(layer.cost.output_shape), whole=whole, inputs=needed[0])
         saved = tuple(kept for each in cost.saved for kept in self._keep(each, layer))
         if not isinstance(layer.where, int):
             cost = replace(cost, saved=()).times(layer.where)
@@ -103,20 +104,6 @@ class BackwardPass:
                 continue
             self._kept[storage] = before + new
             yield Saved(f"{layer.name}: {saved.tensor}", prod(storage.shape) * new, saved.itemsize)
-
-
-def _in_the_whole(layer: Wired, needed: bool) -> BackwardCost:
-    """What autograd copies around the gradient of a layer that writes over a view.
-
-    The gradient of the view is copied into zeros of the whole, and that copied again; then the view's part is copied
-    out for the layer's own gradient, which is copied back.
-    """
-    view = prod(layer.cost.output_shape)
-    whole: Count = 0
-    for storage, share in layer.inputs[0].place:
-        whole = whole + prod(storage.shape) * share
-    back = view if needed else 0
-    return BackwardCost(read=view + whole + view + back, written=whole + view + whole + view + back)
 
 
 def in_a_row(first: tuple[Wired, ...], second: tuple[Wired, ...]) -> tuple[Wired, ...]:

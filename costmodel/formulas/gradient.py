@@ -122,6 +122,16 @@ def of_input(cost: BackwardCost, needs: Needs) -> BackwardCost:
     return cost if needs.any_input else NOTHING
 
 
+def around_a_view(*, view: Count, whole: Count, inputs: bool = True) -> BackwardCost:
+    """What autograd copies around the gradient of a layer that writes over a view, in elements of it and of the whole.
+
+    The gradient of the view is copied into zeros of the whole, and that copied again; then the view's part is copied
+    out for the layer's own gradient, and that copied back where the gradient of what was written over is asked for.
+    """
+    back = view if inputs else 0
+    return BackwardCost(read=view + whole + view + back, written=whole + view + whole + view + back)
+
+
 def times(gradient: Gradient, factor: Count, needs: Needs) -> BackwardCost:
     """A gradient, ``factor`` times."""
     return gradient(needs).times(factor)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from costmodel.crosscheck import CrossCheck, QuantityCheck, check, closed_form
-from costmodel.formulas.gradient import Needs
-from costmodel.pricing import Pricing
+from costmodel.formulas.gradient import Needs, around_a_view
+from costmodel.pricing import Pricing, TracedLayer
 from costmodel.profile import Coverage
 from costmodel.training.layers import StepLayer
 
@@ -34,6 +34,10 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
         return
     inputs, weight, bias = layer.module.layer.gradients
     derived = cost.gradient(Needs(inputs=inputs if len(inputs) > 1 else any(inputs), weight=weight, bias=bias))
+    if any(inputs) and _writes_over_a_view(forward, layer):
+        given = layer.inputs[0]
+        whole = forward.graph.storages[given.storage].nbytes // given.itemsize
+        derived += around_a_view(view=given.size, whole=whole, inputs=inputs[0])
     itemsize = next((t.itemsize for t in layer.inputs), 4)
     for quantity, by_formula, traced in (
         ("backward macs", derived.macs, x.backward_work.macs),
@@ -42,3 +46,12 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
         ("saved bytes", derived.saved_bytes(itemsize), x.saved_bytes),
     ):
         yield QuantityCheck(layer.name, layer.type, quantity, by_formula, traced, bool(by_formula == traced))
+
+
+def _writes_over_a_view(forward: Pricing, layer: TracedLayer) -> bool:
+    """Whether a layer writes its output over its input, and that is a view of a tensor of another op."""
+    given = layer.inputs[0]
+    if not any(op.call.inplace and any(y.storage == given.storage for y in op.call.outputs) for op in layer.ops):
+        return False
+    maker = next((op for op in forward.graph.ops if any(y is given for y in op.outputs)), None)
+    return maker is not None and not maker.inplace and any(t.storage == given.storage for _, t in maker.tensors())
