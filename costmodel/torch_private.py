@@ -229,6 +229,20 @@ def import_for_optimizers() -> None:
     import_module("torch._dynamo")  # 2.6, 2.13, 2.15
 
 
+@contextmanager
+def foreach_takes(kind: type) -> Iterator[None]:
+    """In the block, optimizers treat parameters of this class as they treat torch's own.
+
+    On a GPU they update lists of all tensors, unless a parameter is of a class that they do not know.
+    """
+    known = import_module("torch.optim.optimizer")._foreach_supported_types  # 2.6, 2.13, 2.15
+    known.append(kind)
+    try:
+        yield
+    finally:
+        known.remove(kind)
+
+
 # -- autograd ----------------------------------------------------------------------------------------------------
 
 sequence_number: Callable[[], int] = getattr(torch.autograd, "_get_sequence_nr")  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15

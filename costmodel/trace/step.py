@@ -14,18 +14,20 @@ from torch import nn
 from costmodel.errors import InputError
 from costmodel.graph import CapturedLayer, LayerSpec, WantedGradients
 from costmodel.step_record import Phase, SavedTensor, StepRecord
+from costmodel.torch_private import foreach_takes, import_for_optimizers
 from costmodel.trace import trace
 from costmodel.trace.above_autograd import above_autograd
 from costmodel.trace.backward import Backward, StepLog
 from costmodel.trace.calls import Capture
 from costmodel.trace.events import EventLog
 from costmodel.trace.executor import Executor, leaves
+from costmodel.trace.first_update import make_state
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import map_tensors
 from costmodel.trace.step_recorder import StepRecorder
 from costmodel.trace.storage_table import StorageTable
 from costmodel.trace.tensor_table import TensorTable
-from costmodel.trace.twins import learnt, replace_parameters
+from costmodel.trace.twins import TracedParameter, learnt, replace_parameters
 
 Loss: TypeAlias = Callable[[Any], Any]
 """Takes what the forward returns, and returns a tensor of one element, or several such tensors."""
@@ -56,6 +58,8 @@ def trace_step(
         **options: ``execution``, ``dtype`` and ``capture``, of ``trace``.
     """
     program = StepProgram(loss, optimizer, autocast, steps, set_to_none)
+    if optimizer is not None:
+        import_for_optimizers()
     graph = trace(model, inputs, mode="train", program=program, **options)
     return StepRecord(
         graph,
@@ -135,12 +139,13 @@ class StepProgram:
         parameters = list(learnt(self._modules))
         self._note_gradients(parameters)
         if self._make_optimizer is not None:
-            self._begin("first update")
-            optimizer = self._make_optimizer(parameters)
-            optimizer.step()
-            self._note_state(optimizer)
-            self._begin("update")
-            optimizer.step()
+            with foreach_takes(TracedParameter):
+                self._begin("first update")
+                optimizer = self._make_optimizer(parameters)
+                make_state(optimizer)
+                self._note_state(optimizer)
+                self._begin("update")
+                optimizer.step()
         for parameter in parameters:
             parameter.grad = None
         return record

@@ -273,8 +273,8 @@ class TensorTable:
         """A new record for a tensor on the storage of another, or for that other under a new shape."""
         spec = _spec_with_role(tensor, base.role, base.name)
         spec.storage = base.storage
-        if not lies_on_meta(base):  # an input with values
-            spec.meta = _meta_of(spec, "constant")
+        assert isinstance(base.meta, TensorMeta)
+        spec.meta = _meta_of(spec, base.meta.role if lies_on_meta(base) else "constant")
         self._users[spec.storage] = self._users.get(spec.storage, 1) + 1
         self._watch(as_traced(tensor), spec)
         return spec

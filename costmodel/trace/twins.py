@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from costmodel.torch_private import no_torch_function, registered_on
+from costmodel.trace.tensor_meta import TENSOR_METAS
 from costmodel.trace.tensor_table import LAZY, TensorTable
 from costmodel.trace.traced_tensor import TracedTensor
 from costmodel.trace.wrapped import is_wrapper
@@ -46,6 +47,8 @@ def _twin(parameter: torch.Tensor, table: TensorTable, real: bool) -> torch.Tens
         twin = torch.empty_strided(parameter.shape, parameter.stride(), dtype=parameter.dtype, device="meta")
         twin.__class__ = TracedParameter
         twin.requires_grad_(parameter.requires_grad)
+        # Ops on it are cached as ops on any tensor without values.
+        spec.meta = TENSOR_METAS[spec.shape, spec.dtype, spec.sparse or spec.strides, "activation"]
     table.bind(twin, spec)
     return twin
 

@@ -16,7 +16,6 @@ from costmodel.arguments import short
 from costmodel.errors import CostModelError, InputError
 from costmodel.formulas import OptimizerCost
 from costmodel.graph import TensorSpec
-from costmodel.torch_private import import_for_optimizers
 from costmodel.trace.traced_tensor import as_traced, tensors_on
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[torch.Tensor]], Optimizer]
@@ -102,8 +101,6 @@ def _needs_closure(kind: type[Optimizer]) -> bool:
 
 
 def _checked(name: str, make: MakeOptimizer) -> MakeOptimizer:
-    import_for_optimizers()
-
     def made(parameters: Iterable[torch.Tensor]) -> Optimizer:
         try:
             optimizer = make(parameters)
