@@ -94,6 +94,8 @@ class Blocks(nn.Module):
                 x = self.shared(x.float())
         with bfloat16():
             x = self.shared(x)
+        with bfloat16():
+            x = self.shared(x)
         with bfloat16(cache_enabled=False):
             x = self.shared(self.shared(x))
         return self.shared(x.float())
@@ -103,9 +105,9 @@ def test_weights_are_cast_once_in_a_block() -> None:
     """The outermost block's end forgets them, whether or not an op runs before the next; a cache may be off."""
     names = assert_same(Blocks, lambda model, device: model(leaf(device, 2, 4)).sum())
     forward = names[: names.index("backward")]
-    # Weight and bias: once in the first block, once in the second, twice in the last; and inputs that are not bfloat16:
-    # of the first product, and in each block; four times the input is cast up.
-    assert forward.count("aten._to_copy.default") == 2 * (1 + 1 + 2) + 2 + 2
+    # Weight and bias: once in each of the first three blocks, twice in the last. The input: to bfloat16 for the first
+    # product, and to single precision where autocast is off, and back after it.
+    assert forward.count("aten._to_copy.default") == 2 * (1 + 1 + 1 + 2) + 1 + 2 + 1
 
 
 def test_turned_on_without_a_block() -> None:
