@@ -25,6 +25,8 @@ class SavedTensor:
     """Index into ``Graph.storages``."""
     nbytes: int
     """Of the tensor: its storage may be larger."""
+    phase: Phase
+    """In a backward pass, a forward that is computed again keeps tensors too."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +61,15 @@ class StepRecord:
         ends = [start for _, start in self.phases[1:]] + [len(self.graph.ops)]
         for (phase, start), end in zip(self.phases, ends, strict=True):
             yield phase, range(start, end)
+
+    def kept_by_forward(self) -> Iterator[SavedTensor]:
+        """What autograd keeps at the end of the (first) forward: not of the loss, nor of a forward computed again."""
+        span = next((span for phase, span in self.spans() if phase == "forward"), range(0))
+        for kept in self.saved:
+            storage = self.graph.storages[kept.storage]
+            is_alive = storage.freed_after is None or storage.freed_after >= span.stop
+            if kept.phase == "forward" and storage.allocated_at < span.stop and is_alive:
+                yield kept
 
     def ops_of(self, phase: Phase) -> list[int]:
         """The indices of a phase's ops, of all passes."""

@@ -177,7 +177,7 @@ class StepProgram:
 
     def _note_saved(self, tensor: torch.Tensor) -> torch.Tensor:
         spec = self._table.spec(tensor)
-        self.saved.append(SavedTensor(self._log.module, spec.storage, spec.distinct_bytes))
+        self.saved.append(SavedTensor(self._log.module, spec.storage, spec.distinct_bytes, self.phases[-1][0]))
         return tensor
 
     def _note_gradients(self, parameters: Iterable[torch.Tensor]) -> None:

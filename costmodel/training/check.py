@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from costmodel.crosscheck import CrossCheck, QuantityCheck, check, closed_form
 from costmodel.formulas.gradient import Needs, around_a_view
+from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.profile import Coverage
 from costmodel.training.layers import StepLayer
@@ -27,12 +28,16 @@ def step_check(forward: Pricing, layers: tuple[StepLayer, ...], coverage: Covera
 
 def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
     layer = x.forward
-    if layer is None or layer.module is None or layer.module.layer is None or layer.module.layer.gradients is None:
+    if layer is None or layer.module is None:
+        return
+    differentiated = (x.again or layer.module).layer
+    wanted = None if differentiated is None else differentiated.gradients
+    if wanted is None:
         return
     cost = closed_form(forward, layer)
     if cost is None or cost.gradient is None:
         return
-    inputs, weight, bias = layer.module.layer.gradients
+    inputs, weight, bias = wanted
     derived = cost.gradient(Needs(inputs=inputs if len(inputs) > 1 else any(inputs), weight=weight, bias=bias))
     if any(inputs) and _writes_over_a_view(forward, layer):
         given = layer.inputs[0]
@@ -45,6 +50,8 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
         ("backward memory access", derived.memory_access, x.compared_traffic),
         ("saved bytes", derived.saved_bytes(itemsize), x.saved_bytes),
     ):
+        if quantity == "saved bytes" and (x.again is not None or any(op.call.op == TO for op in layer.ops)):
+            continue  # it is kept when the forward runs again; or as autocast has cast it
         yield QuantityCheck(layer.name, layer.type, quantity, by_formula, traced, bool(by_formula == traced))
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from costmodel.crosscheck import closed_form
-from costmodel.graph import TensorSpec
+from costmodel.graph import ModuleCall, TensorSpec
 from costmodel.ops.movement import TO
 from costmodel.pricing import PricedOp, Pricing, TracedLayer
 from costmodel.quantities import Traffic, Work
@@ -48,6 +48,8 @@ class StepLayer:
     backward: list[PricedOp] = field(default_factory=list)
     saved: dict[int, int] = field(default_factory=dict)
     """Bytes that autograd keeps for it of each storage."""
+    again: ModuleCall | None = None
+    """The call that computes its forward again in the backward pass, and is what autograd differentiates."""
 
     @cached_property
     def backward_work(self) -> Work:
@@ -121,6 +123,9 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
         layer.backward.append(op)
         if op.call.op != TO:
             layer.compared_traffic += _dense_traffic(op, outside)
+    for again, original in record.original.items():
+        if original in by_call:
+            by_call[original].again = graph.calls[again]
     for kept in record.saved:
         storage, leaf = graph.storages[kept.storage], leaf_of(graph, kept.call)
         layer = by_call.get(leaf)
@@ -132,9 +137,12 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
 
 
 def saved_bytes(record: StepRecord, role: str | None = None) -> int:
-    """Bytes of the distinct storages that autograd keeps, of one role or of all but parameters and buffers."""
+    """Bytes of the distinct storages that autograd keeps at the end of the forward.
+
+    Of those with one role, or of all but parameters and buffers.
+    """
     storages = record.graph.storages
-    kept = [storages[i] for i in {x.storage for x in record.saved}]
+    kept = [storages[i] for i in {x.storage for x in record.kept_by_forward()}]
     return sum(s.nbytes for s in kept if (s.role == role if role is not None else s.role not in _OWN))
 
 

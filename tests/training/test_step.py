@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import costmodel
@@ -220,3 +221,45 @@ def test_nonsense_is_refused(options: dict[str, Any], says: str) -> None:
     """What cannot be a step is an InputError that says what would be."""
     with pytest.raises(InputError, match=says):
         costmodel.training_step(nn.Linear(4, 2), (3, 4), **options)
+
+
+def test_saved_bytes_are_the_forwards() -> None:
+    """What a loss keeps, and what a second pass keeps anew, is not what the forward keeps."""
+    model = nn.Sequential(nn.Linear(8, 4), nn.Tanh())
+    alone = costmodel.training_step(model, (2, 8)).saved_bytes
+    assert alone == 2 * 8 * 4 + 2 * 4 * 4  # the input and tanh's output
+    assert costmodel.training_step(model, (2, 8), loss=lambda y: y.exp().sum()).saved_bytes == alone
+    assert costmodel.training_step(model, (2, 8), steps=3).saved_bytes == alone
+
+
+class Checkpointed(nn.Module):
+    """Two layers, computed again in the backward pass."""
+
+    def __init__(self, *, use_reentrant: bool) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.inner = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+        self.use_reentrant = use_reentrant
+
+    def forward(self, x: Tensor) -> Any:
+        """The second and third are of the checkpoint."""
+        return checkpoint(self.inner, self.first(x), use_reentrant=self.use_reentrant)
+
+
+@pytest.mark.parametrize(("use_reentrant", "again"), [(False, 2 * 8 * 16), (True, 2 * (8 * 16 + 16 * 4))])
+def test_checkpoints(*, use_reentrant: bool, again: int) -> None:
+    """What is computed again is said apart: all of it, or up to the last tensor that the backward pass needs."""
+    step = costmodel.training_step(Checkpointed(use_reentrant=use_reentrant), (2, 8))
+    assert step.recomputed_macs == again
+    once = 2 * (8 * 8 + 8 * 16 + 16 * 4)
+    assert step.backward.macs - again == 2 * once - 2 * 8 * 8
+    assert step.saved_bytes == 2 * 8 * 4 * 2  # the model's input and the checkpoint's
+    assert step.crosscheck().ok
+
+
+def test_layers_under_autocast_are_derived_twice() -> None:
+    """All but what is kept of them, which autocast has cast."""
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    found = costmodel.training_step(model, (2, 8), autocast="bfloat16").crosscheck()
+    assert found.ok
+    assert found.checked == 3

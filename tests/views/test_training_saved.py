@@ -92,7 +92,7 @@ def test_the_schema_can_fail(step: TrainingStep, where: tuple[str, ...], wrong: 
 @pytest.mark.parametrize(
     ("key", "wrong", "says"),
     [
-        ("saved", [[0, 10**6, 4]], "saved tensor 0 is of call 0 and storage 1000000"),
+        ("saved", [[0, 10**6, 4, "forward"]], "saved tensor 0 is of call 0 and storage 1000000"),
         ("phases", [["forward", 3], ["backward", 1]], "the phases begin at ops"),
         ("gradients", [10**6], "gradients names 1000000"),
         ("recomputed", [10**6], "recomputed names 1000000"),

@@ -68,7 +68,7 @@ def _phase(p: Profile) -> dict[str, int]:
 def _record(record: StepRecord) -> dict[str, Any]:
     return {
         "phases": [list(phase) for phase in record.phases],
-        "saved": [[kept.call, kept.storage, kept.nbytes] for kept in record.saved],
+        "saved": [[kept.call, kept.storage, kept.nbytes, kept.phase] for kept in record.saved],
         **{name: sorted(getattr(record, name)) for name in INDICES},
         "original": [list(pair) for pair in sorted(record.original.items())],
     }
