@@ -21,7 +21,6 @@ from costmodel.trace.backward import Backward, StepLog
 from costmodel.trace.calls import Capture
 from costmodel.trace.events import EventLog
 from costmodel.trace.executor import Executor, leaves
-from costmodel.trace.first_update import make_state
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.specs import map_tensors
 from costmodel.trace.step_recorder import StepRecorder
@@ -142,7 +141,7 @@ class StepProgram:
             with foreach_takes(TracedParameter):
                 self._begin("first update")
                 optimizer = self._make_optimizer(parameters)
-                make_state(optimizer)
+                optimizer.step()
                 self._note_state(optimizer)
                 self._begin("update")
                 optimizer.step()

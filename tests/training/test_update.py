@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from itertools import accumulate
-from typing import Any
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from torch import nn, optim
 from costmodel.graph import OpCall
 from costmodel.ops import find
 from costmodel.quantities import Traffic, Work
-from costmodel.step_record import StepRecord
+from costmodel.step_record import Phase, StepRecord
 from costmodel.torch_private import foreach_takes
 from costmodel.trace.step import trace_step
 from costmodel.trace.traced_tensor import tensors_on
@@ -129,9 +128,9 @@ def test_the_peak_is_a_real_updates(name: str) -> None:
     assert made_at_most(traced(name)) == peak(held)
 
 
-def made_at_most(record: StepRecord) -> int:
-    """The most bytes at once of tensors that the update makes."""
-    (span,) = (span for phase, span in record.spans() if phase == "update")
+def made_at_most(record: StepRecord, which: Phase = "update") -> int:
+    """The most bytes at once of tensors that an update makes."""
+    (span,) = (span for phase, span in record.spans() if phase == which)
     change: dict[int, int] = {}
     for storage in record.graph.storages:
         if storage.allocated_at in span and storage.nbytes > 8:
@@ -141,25 +140,20 @@ def made_at_most(record: StepRecord) -> int:
     return max(accumulate(change[i] for i in sorted(change)), default=0)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [partial(optim.Adam, lr=torch.tensor(0.1)), partial(optim.AdamW, lr=torch.tensor(0.1), fused=True),
-     partial(optim.Adam, weight_decay=0.1, foreach=False)],
-)  # fmt: skip
-def test_settings_without_lists(make: MakeOptimizer) -> None:
-    """Where an optimizer takes no lists, its first update is made as the second is; and the settings stay."""
+@pytest.mark.parametrize("name", NAMES)
+def test_the_peak_is_a_real_first_updates(name: str) -> None:
+    """The most that an optimizer holds as it is made and makes its first update, its state included."""
+    model, shape = network(name)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    loss(model(torch.rand(shape))).backward()
     kept: list[optim.Optimizer] = []
 
-    def making(parameters: Any) -> optim.Optimizer:
-        kept.append(make(parameters))
-        return kept[-1]
+    def first() -> None:
+        kept.append(dict(CASES)[name](parameters))
+        kept[0].step()
 
-    model, shape = network("")
-    record = trace_step(model, shape, loss=loss, optimizer=making)
-    optimizer = make(list(model.parameters()))
-    assert record.graph.execution == "meta"
-    assert [group["foreach"] for group in kept[0].param_groups] == [g["foreach"] for g in optimizer.param_groups]
-    assert not [call for call in update_of(record) if "_foreach" in call.op and "_foreach_add_.Scalar" not in call.op]
+    held = [made for made in allocations(first) if made.nbytes > 8]
+    assert made_at_most(traced(name), "first update") == peak(held)
 
 
 def test_an_optimizer_that_needs_values() -> None:
