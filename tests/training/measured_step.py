@@ -46,8 +46,12 @@ def measured_step(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     make_optimizer: Callable[[Iterable[torch.Tensor]], torch.optim.Optimizer] | None = None,
+    passes: int = 1,
 ) -> int:
-    """The most bytes that are live at once in a step: parameters, buffers, state and inputs with it."""
+    """The most bytes that are live at once in a step: parameters, buffers, state and inputs with it.
+
+    With several ``passes``, their gradients are added up before the update.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = None if make_optimizer is None else make_optimizer(parameters)
 
@@ -56,7 +60,8 @@ def measured_step(
 
     def step() -> None:
         with torch.enable_grad():
-            forward_and_loss().backward()  # type: ignore[no-untyped-call]
+            for _ in range(passes):
+                forward_and_loss().backward()  # type: ignore[no-untyped-call]
         if optimizer is not None:
             optimizer.step()
 

@@ -79,6 +79,16 @@ def test_an_optimizers_step_takes_what_a_real_one_takes(name: str, make: Callabl
     assert told.peak_memory == measured_step(network.model, network.args, {}, OPTIMIZERS[name])
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
+def test_gradients_of_two_passes_take_what_they_really_take(name: str) -> None:
+    """In the second pass each gradient lives beside the one that it is added to, and in the first it does not."""
+    network, optimizer = NETWORKS[name](), OPTIMIZERS["momentum"]
+    network.model.train()
+    told = costmodel.training_step(network.model, network.args, loss=total, optimizer=optimizer, steps=2)
+    assert told.peak_memory == measured_step(network.model, network.args, {}, optimizer, passes=2)
+    assert told.peak_memory > step(network, optimizer).peak_memory
+
+
 class Checkpointed(nn.Module):
     """Stages of a ResNet, each within a checkpoint."""
 
