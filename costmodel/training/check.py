@@ -12,15 +12,19 @@ from costmodel.pricing import Pricing, TracedLayer
 from costmodel.profile import Coverage
 from costmodel.training.layers import StepLayer
 
+_OF_OTHER_KERNELS = frozenset({"Bilinear", "CircularPad1d", "CircularPad2d", "CircularPad3d"})
+"""Types of layers that are one kernel without autograd, and several under it."""
+
 
 def step_check(forward: Pricing, layers: tuple[StepLayer, ...], coverage: Coverage) -> CrossCheck:
     """The cross-check of the forward, and of the backward pass of every layer whose closed form has one.
 
     A closed form of a forward is that of the forward alone. Where autograd has the layer make something for the
-    backward pass, as the indices of a max pooling, the forward moves more: there its traffic is not compared.
+    backward pass, as the indices of a max pooling, or has other kernels for it, the forward moves more: there its
+    traffic is not compared.
     """
     found = check(forward)
-    moves_more = {layer.name for layer in layers if layer.makes_for_backward}
+    moves_more = {layer.name for layer in layers if layer.makes_for_backward or layer.type in _OF_OTHER_KERNELS}
     alike = (c for c in found.comparisons if c.quantity != "memory_access" or c.name not in moves_more)
     backward = (comparison for layer in layers for comparison in _backward(forward, layer))
     return replace(found, comparisons=(*alike, *backward), unknown=coverage.unknown, bounds=coverage.bounds)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from costmodel.crosscheck import closed_form
-from costmodel.graph import ModuleCall, TensorSpec
+from costmodel.graph import ModuleCall, TensorSpec, contiguous_strides
 from costmodel.ops.movement import TO
 from costmodel.pricing import PricedOp, Pricing, TracedLayer
 from costmodel.quantities import Traffic, Work
@@ -89,14 +89,22 @@ def _kind(forward: Pricing, layer: TracedLayer) -> str:
     return layer.kind if cost is None else cost.kind
 
 
-def _dense_traffic(op: PricedOp, outside: set[int]) -> int:
-    """Elements that an op moves, or would if each tensor on these storages lay in memory whole."""
+def _dense_traffic(op: PricedOp, outside: set[int], output: TensorSpec | None) -> int:
+    """Elements that an op moves, or would if the gradient of ``output`` on these storages lay in memory whole."""
     tensors = {n: t for n, t in op.call.args.items() if isinstance(t, TensorSpec) and t.storage in outside}
     expanded = [name for name, t in tensors.items() if t.strides is not None and 0 in t.strides]
     if op.rule is None or not expanded:
         return int(op.traffic.elements)
-    dense = {name: replace(tensors[name], strides=None) for name in expanded}
+    dense = {name: _as_whole_as(tensors[name], output) for name in expanded}
     return int(op.rule.traffic(replace(op.call, args={**op.call.args, **dense})).elements)
+
+
+def _as_whole_as(gradient: TensorSpec, output: TensorSpec | None) -> TensorSpec:
+    """A gradient, expanded only where the layer itself has expanded that of its output, as the mean of a map does."""
+    if output is None or len(output.shape) != len(gradient.shape):
+        return replace(gradient, strides=None)
+    pairs = zip(gradient.shape, output.shape, contiguous_strides(gradient.shape), strict=True)
+    return replace(gradient, strides=tuple(0 if m == 1 != n else stride for n, m, stride in pairs))
 
 
 def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
@@ -122,7 +130,8 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
             layer = others.setdefault(name, StepLayer(name, op.call.op, op.kind, None))
         layer.backward.append(op)
         if op.call.op != TO:
-            layer.compared_traffic += _dense_traffic(op, outside)
+            outputs = () if layer.forward is None else layer.forward.outputs
+            layer.compared_traffic += _dense_traffic(op, outside, outputs[0] if outputs else None)
     for again, original in record.original.items():
         if original in by_call:
             by_call[original].again = graph.calls[again]

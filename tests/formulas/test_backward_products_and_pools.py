@@ -37,6 +37,15 @@ class Case:
         """The inputs."""
         return [t if isinstance(t, torch.Tensor) else torch.randn(t) for t in self.inputs]
 
+    @property
+    def spare(self) -> int:
+        """Bytes of places to spare, one in each of some tensors that the CPU's kernel of bags makes."""
+        if self.formula is not f.embedding_bag:
+            return 0
+        given = self.arguments
+        finds_bags = given.get("mode", "mean") != "sum" or given.get("padded", False)
+        return 8 * (finds_bags + given.get("include_last_offset", False))
+
     def needs(self) -> list[Any]:
         """What can be asked for: no gradient of whole numbers."""
         floats = [t.is_floating_point() for t in self.tensors]
@@ -321,6 +330,8 @@ def test_a_layer_s_backward_is_torch_s(name: str) -> None:
     weights, biases = ([torch.randn(shape) for shape in shapes] for shapes in (case.weights, case.biases))
     for wanted in case.needs():
         expected = real(case.function, case.tensors, weights, biases, wanted=wanted).quantities()
+        if case.spare:
+            expected["kept"]["made"] -= case.spare
         assert quantities(cost.backward(**wanted)) == expected, wanted
 
 
