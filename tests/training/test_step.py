@@ -198,6 +198,42 @@ def test_six_nd_leads_to_the_steps_flops() -> None:
     assert costmodel.training_step(nn.Linear(2, 2), (1, 2)).six_nd is None
 
 
+class Checkpointed(nn.Module):
+    """Two layers whose forward runs again in the backward pass."""
+
+    def __init__(self, *, use_reentrant: bool) -> None:
+        super().__init__()
+        self.inside = nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64))
+        self.use_reentrant = use_reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = checkpoint(self.inside, x, use_reentrant=self.use_reentrant)
+        return made
+
+
+@pytest.mark.parametrize(("use_reentrant", "again"), [(True, 2 * 8 * 64 * 256), (False, 8 * 64 * 256)])
+def test_a_checkpoint_computes_again(use_reentrant: bool, again: int) -> None:
+    """Both products the old way; the new one stops where nothing more is kept. MFU leaves it out; the wings agree."""
+    step = costmodel.training_step(nn.Sequential(nn.Linear(64, 64), Checkpointed(use_reentrant=use_reentrant)), (8, 64))
+    plain = costmodel.training_step(nn.Sequential(nn.Linear(64, 64), Checkpointed(use_reentrant=False).inside), (8, 64))
+    assert step.recomputed_macs == again
+    assert step.macs == plain.macs + again
+    assert step.saved_bytes < plain.saved_bytes
+    assert step.mfu(1e-3, "h100") == plain.mfu(1e-3, "h100") < step.hfu(1e-3, "h100")
+    assert step.crosscheck().ok
+    assert (step.crosscheck().rows["quantity"] == "backward macs").sum() == 4
+
+
+def test_autocast_halves_what_is_kept() -> None:
+    """In bfloat16 products keep half the bytes, and casts of their weights; the wings agree in what is computed."""
+    plain = costmodel.training_step("resnet18", (64, 3, 64, 64))
+    cast = costmodel.training_step("resnet18", (64, 3, 64, 64), autocast="bfloat16")
+    assert cast.autocast == "bfloat16"
+    assert cast.macs == plain.macs
+    assert cast.saved_bytes < plain.saved_bytes
+    assert cast.crosscheck().ok
+
+
 def test_a_step_pickles() -> None:
     """Without what could trace it again."""
     step = costmodel.training_step(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), (2, 4))
