@@ -54,7 +54,7 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
         ("backward memory access", derived.memory_access, x.compared_traffic),
         ("saved bytes", derived.saved_bytes(itemsize), x.saved_bytes),
     ):
-        if quantity == "saved bytes" and (x.again is not None or any(op.call.op == TO for op in layer.ops)):
+        if quantity == "saved bytes" and (x.again is not None or _is_mixed(layer)):
             continue  # it is kept when the forward runs again; or as autocast has cast it
         yield QuantityCheck(layer.name, layer.type, quantity, by_formula, traced, bool(by_formula == traced))
 
@@ -66,3 +66,9 @@ def _writes_over_a_view(forward: Pricing, layer: TracedLayer) -> bool:
         return False
     maker = next((op for op in forward.graph.ops if any(y is given for y in op.outputs)), None)
     return maker is not None and not maker.inplace and any(t.storage == given.storage for _, t in maker.tensors())
+
+
+def _is_mixed(layer: TracedLayer) -> bool:
+    """Whether a layer computes in several floating dtypes, as under autocast: a formula has one for all it keeps."""
+    dtypes = {t.dtype for t in (*layer.inputs, *layer.parameters) if "float" in t.dtype}
+    return len(dtypes) > 1 or any(op.call.op == TO for op in layer.ops)

@@ -198,7 +198,7 @@ def test_six_nd_leads_to_the_steps_flops() -> None:
     assert costmodel.training_step(nn.Linear(2, 2), (1, 2)).six_nd is None
 
 
-class Checkpointed(nn.Module):
+class RunsAgain(nn.Module):
     """Two layers whose forward runs again in the backward pass."""
 
     def __init__(self, *, use_reentrant: bool) -> None:
@@ -214,8 +214,8 @@ class Checkpointed(nn.Module):
 @pytest.mark.parametrize(("use_reentrant", "again"), [(True, 2 * 8 * 64 * 256), (False, 8 * 64 * 256)])
 def test_a_checkpoint_computes_again(use_reentrant: bool, again: int) -> None:
     """Both products the old way; the new one stops where nothing more is kept. MFU leaves it out; the wings agree."""
-    step = costmodel.training_step(nn.Sequential(nn.Linear(64, 64), Checkpointed(use_reentrant=use_reentrant)), (8, 64))
-    plain = costmodel.training_step(nn.Sequential(nn.Linear(64, 64), Checkpointed(use_reentrant=False).inside), (8, 64))
+    step = costmodel.training_step(nn.Sequential(nn.Linear(64, 64), RunsAgain(use_reentrant=use_reentrant)), (8, 64))
+    plain = costmodel.training_step(nn.Sequential(nn.Linear(64, 64), RunsAgain(use_reentrant=False).inside), (8, 64))
     assert step.recomputed_macs == again
     assert step.macs == plain.macs + again
     assert step.saved_bytes < plain.saved_bytes
