@@ -68,6 +68,10 @@ def _noise_temporaries(copies: int) -> Callable[[Arguments], list[TensorSpec]]:
     return lambda args: list(contiguous("self")(args)) * copies if args["training"] else []
 
 
+def _noise_access(call: OpCall, output: int) -> AccessMap:
+    return {"self": tuple(map(Affine, range(len(call.args["self"].shape))))}
+
+
 def _noise_traffic(call: OpCall) -> Traffic:
     # In training the slopes that were drawn are written beside the result; else nothing is drawn.
     args = call.args
@@ -135,7 +139,7 @@ register(
     *(
         Rule(
             targets=(f"aten.{name}.default",), kind=always("activation"), outputs=_contiguous,
-            work=each(compares=1, multiplies=1), traffic=_noise_traffic, access=pointwise,
+            work=each(compares=1, multiplies=1), traffic=_noise_traffic, access=_noise_access,
             temporaries=_noise_temporaries(copies), fusible=True,
             source="torch.nn.RReLU: x > 0 ? x : slope x; the slopes are drawn and stored", free_because=None,
             examples=(example(_X, _X, training=True), example(_X, _X)),

@@ -8,7 +8,6 @@ from math import prod
 from costmodel.access import AccessMap, Affine, All, AxisMap
 from costmodel.graph import Arguments, OpCall, TensorSpec, contiguous_strides
 from costmodel.ops import layout
-from costmodel.ops.access import everything
 from costmodel.ops.matmul import batch_copies, rows_copied
 from costmodel.ops.rule import Rule, always, every_argument, example, register
 from costmodel.ops.temporaries import are_one, bytes_besides
@@ -127,6 +126,18 @@ def _trilinear_work(call: OpCall) -> Work:
     return (left + right).times(positions) + Work(adds=max(adds, 0))
 
 
+def _trilinear_access(call: OpCall, output: int) -> AccessMap:
+    args = call.args
+    kept = [d for d in range(len(args["i1"].shape) + len(args["expand1"])) if d not in args["sumdim"]]
+    access: dict[str, tuple[AxisMap, ...]] = {}
+    for n in "123":
+        t: TensorSpec = args[f"i{n}"]
+        dims = [d for d in range(len(t.shape) + len(args[f"expand{n}"])) if d not in args[f"expand{n}"]]
+        own = zip(dims, t.shape, strict=True)
+        access[f"i{n}"] = tuple(Affine(kept.index(d)) if d in kept and size > 1 else All() for d, size in own)
+    return access
+
+
 def _trilinear_temporaries(args: Arguments) -> list[TensorSpec]:
     """At one position: the first product with its copies, then both products."""
     if any(0 in args[name].shape for name in ("i1", "i2", "i3")):
@@ -149,7 +160,7 @@ register(
     ),
     Rule(
         targets=("aten._trilinear.default",), kind=always("linear"), outputs=_trilinear, work=_trilinear_work,
-        traffic=every_argument, access=everything, temporaries=_trilinear_temporaries, fusible=False,
+        traffic=every_argument, access=_trilinear_access, temporaries=_trilinear_temporaries, fusible=False,
         source="torch.nn.Bilinear, y_bo = sum_ij x1_bi A_oij x2_bj, and its three gradients", free_because=None,
         examples=(
             example(_ROWS, _WEIGHT, _FEATURES, [1, 3], [0], [1, 2], [2, 3]),

@@ -12,6 +12,7 @@ from costmodel.ops import (
     RULES,
     activation,
     attention,
+    bilinear,
     convolution,
     matmul,
     normalisation,
@@ -24,7 +25,7 @@ from tests.ops._asking import positions, touches
 from tests.ops._binding import RealCall, resolve, runnable
 
 MODULES = [
-    activation, attention, convolution, matmul, normalisation, pooling, recurrent, resampling, warping,
+    activation, attention, bilinear, convolution, matmul, normalisation, pooling, recurrent, resampling, warping,
 ]  # fmt: skip
 OURS = {module.__name__ for module in MODULES}
 
