@@ -34,7 +34,8 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
     layer = x.forward
     if layer is None or layer.module is None:
         return
-    differentiated = (x.again or layer.module).layer
+    # A call that a checkpoint has stopped says nothing; then the first one ran with gradients.
+    differentiated = (x.again.layer if x.again is not None else None) or layer.module.layer
     wanted = None if differentiated is None else differentiated.gradients
     if wanted is None:
         return
