@@ -198,7 +198,7 @@ class MultiHead:
         }
         cost, parts, fused = NOTHING, plans[self.inputs], self._is_fused
         learnt = needs.weight or (needs.bias and self.bias)
-        if self.bias_kv and needs.weight:
+        if self.bias_kv and needs.weight and not is_one(batch=n):
             summed = BackwardCost(read=n * e, written=e, work=Work(adds=(n - 1) * e))
             cost += summed.times(2)
         by_token = not (is_one(heads=self.heads) or is_one(depth=e // self.heads))

@@ -167,7 +167,6 @@ def at_least(k: Tape, x: Tensor) -> Tensor:
     y = k.each("maximum", x, work=COMPARE)
 
     def back(g: Count) -> None:
-        k.run(read=0, written=1)  # the zero
         k.run(read=x.size, written=x.size, work=COMPARE.times(x.size))
         k.run(read=g + x.size + 1, written=x.size)
         k.give(x, x.size, x.shape)
@@ -200,7 +199,6 @@ def where(k: Tape, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     for x in (a, b):
 
         def back(g: Count, x: Tensor = x) -> None:
-            k.run(read=0, written=1)
             k.run(read=condition.stored + g + 1, written=y.size)
             k.give(x, y.size, y.shape)
 

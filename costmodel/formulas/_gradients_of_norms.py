@@ -6,6 +6,7 @@ dx = r (d - mean(d) - y mean(d y)). The gradient of w is the sum of g y, that of
 
 from __future__ import annotations
 
+from costmodel.formulas._arguments import is_one
 from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
 from costmodel.quantities import Count, Work
 
@@ -25,24 +26,23 @@ def of_channels(
 ) -> BackwardCost:
     """Batch normalisation: w and b have an element for each channel."""
     of_input, of_weight, of_bias = needs.any_input, weight and needs.weight, bias and needs.bias
-    if not (of_input or of_weight or of_bias):
+    if not (of_input or of_weight or of_bias) or (isinstance(elements, int) and elements == 0):
         return NOTHING
     work = Work()
-    if not (isinstance(elements, int) and elements == 0):
-        n = elements // channels
-        products = _normalised(n) + Work(multiplies=n, adds=n - 1)
-        weighted = Work(multiplies=1 if weight else 0)  # w r, once for a channel
-        if own_statistics:
-            # w is one for the channel, so that the sums of d are those of g.
-            work += products if of_input or of_weight else Work()
-            work += Work(adds=n - 1) if of_input or of_bias else Work()
-            work += _dx(n) + weighted if of_input else Work()
-        else:
-            work += Work(adds=1, transcendentals=1) if of_input or of_weight else Work()  # r
-            work += Work(multiplies=n) + weighted if of_input else Work()
-            work += products if of_weight else Work()
-            work += Work(adds=n - 1) if of_bias else Work()
-        work = work.times(channels)
+    n = elements // channels
+    products = _normalised(n) + Work(multiplies=n, adds=n - 1)
+    weighted = Work(multiplies=1 if weight else 0)  # w r, once for a channel
+    if own_statistics:
+        # w is one for the channel, so that the sums of d are those of g.
+        work += products if of_input or of_weight else Work()
+        work += Work(adds=n - 1) if of_input or of_bias else Work()
+        work += _dx(n) + weighted if of_input else Work()
+    else:
+        work += Work(adds=1, transcendentals=1) if of_input or of_weight else Work()  # r
+        work += Work(multiplies=n) + weighted if of_input else Work()
+        work += products if of_weight else Work()
+        work += Work(adds=n - 1) if of_bias else Work()
+    work = work.times(channels)
     statistics = (Saved("statistics", 2 * channels),) if own_statistics else ()
     return BackwardCost(
         read=2 * elements + (channels if weight else 0) + 2 * channels,
@@ -76,6 +76,8 @@ def of_groups(
         work += Work(multiplies=elements, adds=elements - weights)
     if of_bias:
         work += Work(adds=elements - biases)
+    if isinstance(elements, int) and elements == 0:
+        work = Work()  # sums of nothing are no arithmetic
     return BackwardCost(
         read=2 * elements + 2 * groups + weights + (biases if reads_bias else 0),
         written=(elements if of_input else 0) + (weights if of_weight else 0) + (biases if of_bias else 0),
@@ -100,7 +102,7 @@ def of_instances(
     if not cost.saved:
         return cost
     for summed in (weight and needs.weight, bias and needs.bias):
-        if summed:
+        if summed and not is_one(batch=batch):
             cost += BackwardCost(read=rows, written=channels, work=Work(adds=rows - channels))
     repeated = (1 if weight else 0) + (2 if tracked else 0)
     return cost + BackwardCost(saved=(Saved("parameters for each sample", repeated * rows),) if repeated else ())

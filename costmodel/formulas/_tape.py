@@ -149,7 +149,9 @@ class Tape:
         if not x.wanted:
             return
         if not _same(x.shape, shape):
-            self.run(read=elements, written=x.size, work=Work(adds=prod(shape) - x.size))
+            size = prod(shape)
+            adds = 0 if isinstance(size, int) and size == 0 else size - x.size  # the sum of nothing is no arithmetic
+            self.run(read=elements, written=x.size, work=Work(adds=adds))
             elements = x.size
         x.arrived = elements if x.arrived is None else x.size
 

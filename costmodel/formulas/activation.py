@@ -218,16 +218,18 @@ def activation(
             work=slope.times(elements),
             saved=tuple(Saved(kept, elements) for kept in row.keeps),
         )
-        gradient = partial(_prelu_backward, backward, weights) if name == "prelu" else partial(of_input, backward)
+        gradient = (
+            partial(_prelu_backward, backward, weights, len(shape)) if name == "prelu" else partial(of_input, backward)
+        )
     return replace(layer, params=weights, gradient=gradient)
 
 
-def _prelu_backward(kernel: BackwardCost, weights: Count, needs: Needs) -> BackwardCost:
+def _prelu_backward(kernel: BackwardCost, weights: Count, axes: int, needs: Needs) -> BackwardCost:
     if not (needs.any_input or needs.weight):
         return NOTHING
     cost = kernel + BackwardCost(read=weights)
-    if needs.weight:
-        elements = kernel.saved[0].elements
+    elements = kernel.saved[0].elements
+    if needs.weight and not (axes < 2 and isinstance(elements, int) and elements == 1):  # one is its own sum
         cost += BackwardCost(read=elements, written=weights, work=Work(adds=elements - weights))
     return cost
 

@@ -290,7 +290,7 @@ def ctc_loss(
     ``zero_infinity``.
     backward: as many states from the end, 13 operations each, joined with the forward's and collected by class, 9; each
     class of each step 6
-    saved: log-probabilities, targets, losses, and the forward's states
+    saved: log-probabilities, targets, losses, the forward's states, and lengths that are tensors
     Targets lie one after the other, or in rows of ``padded_to``.
     Source: Graves et al., ICML 2006, section 4.1, equations 6 to 8; torch.nn.CTCLoss.
 
@@ -331,6 +331,7 @@ def _ctc_loss(
     lengths_in_tensors: bool, zero_infinity: bool, reduction: str, batched: bool,
 ) -> Tensor:  # fmt: skip
     batch, given = len(lengths), 2 * len(lengths) if lengths_in_tensors else 0
+    of_lengths = [k.input((batch,), i, itemsize=_INT64) for i in (2, 3)] if lengths_in_tensors else []
     x, targets = k.input((steps, batch, classes), 0), k.input((labels,), 1, itemsize=_INT64)
     losses = k.make((batch,), "losses", x)
     alphas = k.make((batch, steps, 2 * _greatest([s for _, s in lengths]) + 1), "states")
@@ -347,12 +348,13 @@ def _ctc_loss(
         k.run(read=g + x.size + labels + given + batch + alphas.size, written=x.size, work=slopes)
         k.give(x, x.size, x.shape)
 
-    k.back(raw, x, back, keeps=(x, targets, raw, alphas))
+    k.back(raw, x, back, keeps=(x, targets, raw, alphas, *of_lengths))
     if zero_infinity:
         zero, infinite = fn.constant(k, ()), k.each("is infinite", losses, work=COMPARE, itemsize=1)
         losses = fn.where(k, infinite, zero, losses)
     if reduction == "mean":
-        of_labels = k.each("labels", k.buffer(batch), work=COMPARE)
+        itemsize = _INT64 if lengths_in_tensors else None
+        of_labels = k.each("labels", k.buffer(batch), work=COMPARE, itemsize=itemsize)
         losses = fn.divide(k, losses, of_labels)
     y = fn.reduced(k, losses, reduction)
     return y if batched else fn.view(k, y, ())

@@ -81,7 +81,10 @@ class LayerCost:
         Raises ``InputError`` for a layer whose backward pass has no closed form.
         """
         if self.gradient is None:
-            raise InputError(f"the backward pass of this layer ({self.kind}) has no closed form")
+            raise InputError(
+                f"the backward pass of this layer ({self.kind}) has no closed form: quantised layers have no gradient, "
+                "those of complex numbers are traced only, and of a sum of layers ask each (LayerCost.backward)"
+            )
         return self.gradient(Needs(inputs=inputs, weight=weight, bias=bias))
 
     def __add__(self, other: LayerCost) -> LayerCost:

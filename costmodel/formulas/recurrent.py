@@ -245,12 +245,12 @@ def rnn(
     9000
     """
     require_one_of(nonlinearity=nonlinearity, choices=("tanh", "relu"))
-    rectified = nonlinearity == "relu"
+    cell, tanhs = (Work(compares=hidden_size), 0) if nonlinearity == "relu" else (NO_WORK, 1)
     return _recurrent(
         kind=nonlinearity,
         gates=1,
-        cell=Work(compares=hidden_size) if rectified else NO_WORK,
-        tanhs=0 if rectified else 1,
+        cell=cell,
+        tanhs=tanhs,
         input_size=input_size,
         hidden_size=hidden_size,
         proj_size=0,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from costmodel.crosscheck import closed_form
-from costmodel.graph import ModuleCall, TensorSpec, contiguous_strides
+from costmodel.graph import ModuleCall, TensorSpec
 from costmodel.ops.movement import TO
 from costmodel.pricing import PricedOp, Pricing, TracedLayer
 from costmodel.quantities import Traffic, Work
@@ -89,22 +90,39 @@ def _kind(forward: Pricing, layer: TracedLayer) -> str:
     return layer.kind if cost is None else cost.kind
 
 
-def _dense_traffic(op: PricedOp, outside: set[int], output: TensorSpec | None) -> int:
-    """Elements that an op moves, or would if the gradient of ``output`` on these storages lay in memory whole."""
-    tensors = {n: t for n, t in op.call.args.items() if isinstance(t, TensorSpec) and t.storage in outside}
-    expanded = [name for name, t in tensors.items() if t.strides is not None and 0 in t.strides]
-    if op.rule is None or not expanded:
-        return int(op.traffic.elements)
-    dense = {name: _as_whole_as(tensors[name], output) for name in expanded}
-    return int(op.rule.traffic(replace(op.call, args={**op.call.args, **dense})).elements)
+class _Outside:
+    """Tensors that come from outside of every layer, and their views, as if each lay in memory whole."""
+
+    def __init__(self) -> None:
+        self._whole: dict[int, TensorSpec] = {}
+        self._storages: set[int] = set()
+
+    def come(self, tensors: Iterable[TensorSpec]) -> None:
+        """More of them."""
+        for t in tensors:
+            self._whole[id(t)] = replace(t, strides=None)
+            self._storages.add(t.storage)
+
+    def traffic(self, op: PricedOp) -> int:
+        """Elements that an op of a layer moves, or would."""
+        own = {n: t for n, t in op.call.args.items() if isinstance(t, TensorSpec) and id(t) in self._whole}
+        whole = {name: self._whole[id(t)] for name, t in own.items()}
+        for y in op.call.outputs:
+            if whole and y.storage in self._storages:
+                # What a layer expands is stored once; any other view of a whole tensor is whole.
+                first = next(iter(whole.values()))
+                self._whole[id(y)] = (
+                    _expanded(first, y) if op.call.op == "aten.expand.default" else replace(y, strides=None)
+                )
+        if op.rule is None or all(t.strides is None or 0 not in t.strides for t in own.values()):
+            return int(op.traffic.elements)
+        return int(op.rule.traffic(replace(op.call, args={**op.call.args, **whole})).elements)
 
 
-def _as_whole_as(gradient: TensorSpec, output: TensorSpec | None) -> TensorSpec:
-    """A gradient, expanded only where the layer itself has expanded that of its output, as the mean of a map does."""
-    if output is None or len(output.shape) != len(gradient.shape):
-        return replace(gradient, strides=None)
-    pairs = zip(gradient.shape, output.shape, contiguous_strides(gradient.shape), strict=True)
-    return replace(gradient, strides=tuple(0 if m == 1 != n else stride for n, m, stride in pairs))
+def _expanded(x: TensorSpec, y: TensorSpec) -> TensorSpec:
+    """What a tensor in memory becomes by being expanded."""
+    sizes = (1,) * (len(y.shape) - len(x.shape)) + x.shape
+    return replace(y, strides=tuple(1 if n == m else 0 for n, m in zip(sizes, y.shape, strict=True)))
 
 
 def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
@@ -118,7 +136,9 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
     by_call = {x.forward.module.index: x for x in found if x.forward is not None and x.forward.module is not None}
     others: dict[str, StepLayer] = {}
     of_none = (graph.ops[i] for i in record.ops_of("backward") if leaf_of(graph, graph.ops[i].module) < 0)
-    outside = {t.storage for op in of_none for t in op.outputs}
+    outside = _Outside()
+    for call in of_none:
+        outside.come(call.outputs)
     for i in record.ops_of("backward"):
         if i in record.accumulations or i in record.recomputed:
             continue
@@ -130,8 +150,7 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
             layer = others.setdefault(name, StepLayer(name, op.call.op, op.kind, None))
         layer.backward.append(op)
         if op.call.op != TO:
-            outputs = () if layer.forward is None else layer.forward.outputs
-            layer.compared_traffic += _dense_traffic(op, outside, outputs[0] if outputs else None)
+            layer.compared_traffic += outside.traffic(op)
     for again, original in record.original.items():
         if original in by_call:
             by_call[original].again = graph.calls[again]

@@ -105,7 +105,9 @@ class _Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         node = torch._C._current_autograd_node()
-        if self._last is None or (node is not None and node not in self._last):
+        # A number becomes a tensor by an op only where a mode looks on.
+        is_number = func is torch.ops.aten.scalar_tensor.default
+        if not is_number and (self._last is None or (node is not None and node not in self._last)):
             schema = func._schema.arguments
             given = dict(zip((a.name for a in schema), args, strict=False)) | dict(kwargs)
             bound = {

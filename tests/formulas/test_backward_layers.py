@@ -144,6 +144,26 @@ def test_norms_of_each_sample(kind: str, affine: bool, bias: bool, wanted: dict[
     assert quantities(cost.backward(**wanted)) == found.quantities()
 
 
+@pytest.mark.parametrize("tracked", [False, True])
+def test_instance_norm_of_one_sample(tracked: bool) -> None:
+    """What is repeated once is not added up."""
+    cost = f.instance_norm(channels=6, size=(4, 5), affine=True, track_running_stats=tracked, training=True)
+    found = real(
+        lambda x, w, b, mean, var: F.instance_norm(x, mean, var, w, b, True),
+        [rand(1, 6, 4, 5)], [rand(6)], [rand(6)], [rand(6), rand(6)] if tracked else [None, None], wanted=OF_INPUT,
+    )  # fmt: skip
+    assert quantities(cost.backward()) == found.quantities()
+
+
+def test_layers_of_no_elements() -> None:
+    """Sums of nothing are no arithmetic; a single number needs no sum."""
+    empty = (f.batch_norm(channels=3, batch=0, training=True), f.layer_norm(normalized_shape=5, rows=0))
+    for cost in (*empty, f.rms_norm(normalized_shape=5, rows=0)):
+        assert cost.backward().flops == 0
+    number = f.activation(name="prelu", shape=()).backward()
+    assert quantities(number) == real(F.prelu, [torch.rand(())], [rand(1)], wanted=OF_INPUT).quantities()
+
+
 @pytest.mark.parametrize("beta", [0.75, 1.0, 2.0, 3.0])
 @pytest.mark.parametrize("size", [(4,), (4, 3)])
 @pytest.mark.parametrize("local_size", [3, 5])
