@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from costmodel.crosscheck import closed_form
 from costmodel.graph import ModuleCall, TensorSpec
@@ -94,29 +94,34 @@ class _Outside:
     """Tensors that come from outside of every layer, and their views, as if each lay in memory whole."""
 
     def __init__(self) -> None:
-        self._whole: dict[int, TensorSpec] = {}
+        self._whole: dict[tuple[Any, ...], TensorSpec] = {}
         self._storages: set[int] = set()
 
     def come(self, tensors: Iterable[TensorSpec]) -> None:
         """More of them."""
         for t in tensors:
-            self._whole[id(t)] = replace(t, strides=None)
+            self._whole[_place(t)] = replace(t, strides=None)
             self._storages.add(t.storage)
 
     def traffic(self, op: PricedOp) -> int:
         """Elements that an op of a layer moves, or would."""
-        own = {n: t for n, t in op.call.args.items() if isinstance(t, TensorSpec) and id(t) in self._whole}
-        whole = {name: self._whole[id(t)] for name, t in own.items()}
+        own = {n: t for n, t in op.call.args.items() if isinstance(t, TensorSpec) and _place(t) in self._whole}
+        whole = {name: self._whole[_place(t)] for name, t in own.items()}
         for y in op.call.outputs:
             if whole and y.storage in self._storages:
                 # What a layer expands is stored once; any other view of a whole tensor is whole.
                 first = next(iter(whole.values()))
-                self._whole[id(y)] = (
+                self._whole[_place(y)] = (
                     _expanded(first, y) if op.call.op == "aten.expand.default" else replace(y, strides=None)
                 )
         if op.rule is None or all(t.strides is None or 0 not in t.strides for t in own.values()):
             return int(op.traffic.elements)
         return int(op.rule.traffic(replace(op.call, args={**op.call.args, **whole})).elements)
+
+
+def _place(t: TensorSpec) -> tuple[Any, ...]:
+    """Where a tensor lies, which its records have in common."""
+    return t.storage, t.shape, t.strides
 
 
 def _expanded(x: TensorSpec, y: TensorSpec) -> TensorSpec:
@@ -149,7 +154,7 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
             name = f"{pricing.module_name(op.call)}/{op.call.op.split('.')[1]}".lstrip("/")
             layer = others.setdefault(name, StepLayer(name, op.call.op, op.kind, None))
         layer.backward.append(op)
-        if op.call.op != TO:
+        if op.call.op != TO and layer.forward is not None:
             layer.compared_traffic += outside.traffic(op)
     for again, original in record.original.items():
         if original in by_call:
