@@ -40,7 +40,10 @@ def _pair(formula: Callable[[Call, tuple[int, ...], tuple[int, ...]], LayerCost]
     def cost_of(call: Call) -> LayerCost | None:
         x, t = call.inputs
         cost = formula(call, x.shape, t.shape)
-        return replace(cost, read=cost.read - call.given_again)
+        if not call.given_again:
+            return cost
+        # Of one tensor twice the backward pass is traced only.
+        return replace(cost, read=cost.read - call.given_again, gradient=None)
 
     return cost_of
 

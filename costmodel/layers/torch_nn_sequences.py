@@ -36,7 +36,8 @@ def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
         )  # fmt: skip
         if unbatched:  # torch gives each tensor its batch dimension by a view of its own
             return replace(cost, output_shape=(cost.output_shape[0], cost.output_shape[2]))
-        return replace(cost, read=cost.read - call.given_again)
+        again = call.given_again
+        return replace(cost, read=cost.read - again, gradient=None if again else cost.gradient)
 
     return cost_of
 
@@ -66,7 +67,8 @@ def _cell(formula: Callable[..., LayerCost], *more: str) -> Formula:
         )  # fmt: skip
         if unbatched:
             return replace(cost, output_shape=cost.output_shape[1:])
-        return replace(cost, read=cost.read - call.given_again)
+        again = call.given_again
+        return replace(cost, read=cost.read - again, gradient=None if again else cost.gradient)
 
     return cost_of
 
