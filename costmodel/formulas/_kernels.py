@@ -70,11 +70,6 @@ class Kernels:
         self.run(read=sum(map(prod, read)), written=prod(made), work=work.times(prod(made)))
         return made
 
-    def made(self, shape: Shape) -> Shape:
-        """Writes a tensor of a constant."""
-        self.run(read=0, written=prod(shape))
-        return shape
-
     def total(
         self, terms: Shape, *, axis: int | None = None, mean: bool = False, complex_valued: bool = False
     ) -> Shape:
@@ -98,11 +93,6 @@ class Kernels:
             work = work + sum_of(prod(terms), mean=reduction == "mean")
         self.run(read=sum(map(prod, read)), written=prod(loss), work=work)
         return loss
-
-    def add(self, layer: LayerCost) -> Shape:
-        """The kernels of another layer."""
-        self.run(read=layer.read, written=layer.written, work=layer.work)
-        return layer.output_shape
 
     def cost(self, output: Shape) -> LayerCost:
         """The layer, which returns a tensor of this shape."""

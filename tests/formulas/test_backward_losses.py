@@ -10,6 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from costmodel import formulas as f
+from costmodel.formulas import _functions as fn
+from costmodel.formulas._tape import Tape, Tensor, defined
 from tests.formulas._backward import assert_same_on_arrays_and_symbols, needs, quantities, real
 from tests.formulas.test_backward_layers import rand
 
@@ -103,6 +105,18 @@ def test_gaussian_nll_loss(full: bool, var: Any, reduction: str, wanted: dict[st
         lambda x, t, v=1.0: F.gaussian_nll_loss(x, t, v, full=full, reduction=reduction), tensors, wanted=wanted
     )
     assert quantities(cost) == found.quantities()
+
+
+def _sum_of_itself_twice(k: Tape, shape: tuple[int, ...]) -> Tensor:
+    y = fn.exp(k, k.input(shape))
+    return fn.add(k, fn.total(k, y), fn.total(k, y))
+
+
+def test_gradients_that_are_added_up_lie_in_memory() -> None:
+    """Those of two sums are each one number, expanded; their sum has an element for each position."""
+    wanted = {"inputs": True, "weight": True, "bias": True}
+    found = real(lambda x: (y := x.exp()).sum() + y.sum(), [rand(3, 4)], wanted=wanted)
+    assert quantities(defined(_sum_of_itself_twice, (3, 4)).backward()) == found.quantities()
 
 
 CALLS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
