@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from costmodel.graph import Graph
+from costmodel.graph import Graph, TensorSpec
 
-Phase: TypeAlias = Literal["forward", "loss", "backward", "first update", "update"]
-"""``first update`` makes the optimizer's state; the step that is looked at is one after it, with ``update``."""
+Phase: TypeAlias = Literal["first pass", "forward", "loss", "backward", "first update", "update"]
+"""``first update`` makes the optimizer's state; the step that is looked at is one after it, with ``update``. Where
+gradients are kept from step to step, ``first pass`` makes them, and an ``update`` begins the step: it fills them with
+zeros."""
 
 PHASES: tuple[Phase, ...] = ("forward", "loss", "backward", "update")
 """Those of a step, in order."""
@@ -55,6 +57,14 @@ class StepRecord:
     """The dtype of autocast, where it is on."""
     steps: int = 1
     """Forward and backward passes whose gradients are added up before the update."""
+    set_to_none: bool = True
+    """Whether gradients are freed before the step, and not filled with zeros."""
+    updated: list[TensorSpec] = field(default_factory=list)
+    """The parameters that have a gradient."""
+    device: str = "cpu"
+    """The type of device that the step is on."""
+    update: dict[str, int] | None = None
+    """The update in closed form: ``flops``, ``memory_access``, ``state_bytes``; ``None`` where no formula covers it."""
 
     def spans(self) -> Iterator[tuple[Phase, range]]:
         """The ops of each phase, in order."""

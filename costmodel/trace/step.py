@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from costmodel.errors import InputError
-from costmodel.graph import CapturedLayer, LayerSpec, WantedGradients
+from costmodel.graph import CapturedLayer, LayerSpec, TensorSpec, WantedGradients
 from costmodel.step_record import Phase, SavedTensor, StepRecord
 from costmodel.torch_private import foreach_takes, import_for_optimizers
 from costmodel.trace import trace
@@ -71,6 +71,9 @@ def trace_step(
         dict(program.events.original),
         autocast="" if autocast is None else str(autocast).removeprefix("torch."),
         steps=steps,
+        set_to_none=set_to_none,
+        updated=program.updated,
+        device=program.device_type,
     )
 
 
@@ -104,6 +107,8 @@ class StepProgram:
         self.saved: list[SavedTensor] = []
         self.gradients: set[int] = set()
         self.state: set[int] = set()
+        self.updated: list[TensorSpec] = []
+        """The parameters that have a gradient."""
         self._log, self._table = log, StorageTable(log)
         return self._table
 
@@ -111,7 +116,7 @@ class StepProgram:
         """Puts twins in the place of parameters."""
         replace_parameters(modules, table, real=real)
         self._modules, self._real = modules, real
-        self._device_type = "cpu" if device.type == "meta" else device.type
+        self.device_type = "cpu" if device.type == "meta" else device.type
 
     def capture(self, capture: Capture) -> Capture:
         """Notes which gradients each layer is asked for."""
@@ -133,6 +138,13 @@ class StepProgram:
         """The step, and the first update before it, in which the optimizer makes its state."""
         record: Any = None
         with Backward(self.events), self._above():
+            if not self._set_to_none:
+                self._begin("first pass")
+                self._forward_and_backward(forward, is_first=True)
+                self._begin("update")
+                for parameter in learnt(self._modules):
+                    if parameter.grad is not None:
+                        parameter.grad.zero_()
             for _ in range(self._steps):
                 record = self._forward_and_backward(forward)
         parameters = list(learnt(self._modules))
@@ -151,7 +163,7 @@ class StepProgram:
 
     def _above(self) -> AbstractContextManager[None]:
         """What a device decides above autograd, where no device does."""
-        return nullcontext() if self._real else above_autograd(self._device_type)
+        return nullcontext() if self._real else above_autograd(self.device_type)
 
     # -- the phases ---------------------------------------------------------------------------------------------------
 
@@ -159,18 +171,19 @@ class StepProgram:
         self._table.drop_collected()
         self.phases.append((phase, len(self._log.events)))
 
-    def _forward_and_backward(self, forward: Callable[[], Any]) -> Any:
-        autocast = nullcontext() if self._autocast is None else torch.autocast(self._device_type, self._autocast)
+    def _forward_and_backward(self, forward: Callable[[], Any], *, is_first: bool = False) -> Any:
+        begin: Callable[[Phase], None] = (lambda _: None) if is_first else self._begin
+        autocast = nullcontext() if self._autocast is None else torch.autocast(self.device_type, self._autocast)
         with ExitStack() as block:
             block.enter_context(autocast)
             block.enter_context(torch.autograd.graph.saved_tensors_hooks(self._note_saved, lambda kept: kept))
-            self._begin("forward")
+            begin("forward")
             output = forward()
             record = map_tensors(output, self._table.spec)
-            self._begin("loss")
+            begin("loss")
             losses = _losses(self._loss(output))
             del output
-        self._begin("backward")
+        begin("backward")
         torch.autograd.backward(losses)
         return record
 
@@ -183,6 +196,7 @@ class StepProgram:
         for parameter in parameters:
             if parameter.grad is not None:
                 self.gradients.add(self._table.spec(parameter.grad).storage)
+                self.updated.append(self._table.spec(parameter))
 
     def _note_state(self, optimizer: torch.optim.Optimizer) -> None:
         for of_parameter in optimizer.state.values():

@@ -10,14 +10,16 @@ from costmodel.formulas.gradient import Needs, around_a_view
 from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.profile import Coverage
+from costmodel.quantities import Work
+from costmodel.step_record import StepRecord
 from costmodel.training.layers import StepLayer
 
 _OF_OTHER_KERNELS = frozenset({"Bilinear", "CircularPad1d", "CircularPad2d", "CircularPad3d"})
 """Types of layers that are one kernel without autograd, and several under it."""
 
 
-def step_check(forward: Pricing, layers: tuple[StepLayer, ...], coverage: Coverage) -> CrossCheck:
-    """The cross-check of the forward, and of the backward pass of every layer whose closed form has one.
+def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ...], coverage: Coverage) -> CrossCheck:
+    """The cross-check of the forward, of the backward pass of every layer whose closed form has one, and of the update.
 
     A closed form of a forward is that of the forward alone. Where autograd has the layer make something for the
     backward pass, as the indices of a max pooling, or has other kernels for it, the forward moves more: there its
@@ -27,7 +29,23 @@ def step_check(forward: Pricing, layers: tuple[StepLayer, ...], coverage: Covera
     moves_more = {layer.name for layer in layers if layer.makes_for_backward or layer.type in _OF_OTHER_KERNELS}
     alike = (c for c in found.comparisons if c.quantity != "memory_access" or c.name not in moves_more)
     backward = (comparison for layer in layers for comparison in _backward(forward, layer))
-    return replace(found, comparisons=(*alike, *backward), unknown=coverage.unknown, bounds=coverage.bounds)
+    comparisons = (*alike, *backward, *_update(record))
+    return replace(found, comparisons=comparisons, unknown=coverage.unknown, bounds=coverage.bounds)
+
+
+def _update(record: StepRecord) -> Iterator[QuantityCheck]:
+    if record.update is None:
+        return
+    start = max(start for phase, start in record.phases if phase == "update")
+    ops = Pricing(record.graph).ops[start:]
+    traced = {
+        "flops": sum((op.work for op in ops), Work()).flops,
+        "memory_access": sum(op.traffic.elements for op in ops),
+        "state_bytes": sum(record.graph.storages[i].nbytes for i in record.state),
+    }
+    for quantity, by_formula in record.update.items():
+        agree = by_formula == traced[quantity]
+        yield QuantityCheck("update", record.optimizer, quantity, by_formula, traced[quantity], agree)
 
 
 def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:

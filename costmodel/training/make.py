@@ -32,6 +32,7 @@ def training_step(
     autocast: Any = None,
     dtype: Any = None,
     steps: int = 1,
+    set_to_none: bool = True,
     strict: bool = False,
     execution: Execution = "auto",
 ) -> TrainingStep:
@@ -47,6 +48,8 @@ def training_step(
         autocast: the dtype of an autocast block around forward and loss, ``"bfloat16"`` or ``torch.bfloat16``.
         dtype: as for ``costmodel.profile``.
         steps: forward and backward passes whose gradients are added up before the update.
+        set_to_none: whether gradients are freed before the step, as ``optimizer.zero_grad()`` does; else they stay,
+            and are filled with zeros.
         strict: raise where an op has no rule or a figure is a lower bound.
         execution: as for ``costmodel.profile``.
 
@@ -62,7 +65,7 @@ def training_step(
     """
     from costmodel import layers as closed
     from costmodel.trace.step import trace_step
-    from costmodel.training.optimizers import resolve
+    from costmodel.training.optimizers import resolve, update_in_closed_form
 
     if type(steps) is not int or steps < 1:
         raise InputError(
@@ -74,9 +77,12 @@ def training_step(
     def traced(inputs: Any, module: nn.Module | Callable[..., Any]) -> StepRecord:
         record = trace_step(
             module, inputs, loss=loss or _default_loss, optimizer=make, autocast=cast, steps=steps,
-            execution=execution, dtype=dtype, capture=closed.capture,
+            set_to_none=set_to_none, execution=execution, dtype=dtype, capture=closed.capture,
         )  # fmt: skip
         record.optimizer = optimizer_name
+        update = None if make is None else update_in_closed_form(make, record.updated, record.device)
+        if update is not None:
+            record.update = {name: int(getattr(update, name)) for name in ("flops", "memory_access", "state_bytes")}
         record.loss = "" if loss is None else getattr(loss, "__name__", type(loss).__name__)
         return record
 

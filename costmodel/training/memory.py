@@ -73,7 +73,9 @@ def lifetimes(record: StepRecord, *, first: bool = False) -> tuple[Lifetime, ...
     for i, s in enumerate(graph.storages):
         made = s.allocated_at
         category = _category(record, i, s.role, saved)
-        is_there = made < 0 or (category == "optimizer state" and not first)
+        freed = s.freed_after
+        is_kept = bool(indices) and made < indices[0] and (freed is None or freed >= indices[0])
+        is_there = made < 0 or is_kept or (category == "optimizer state" and not first)
         begin = 0 if is_there else bisect_right(indices, made - 1)
         if begin > end or not (is_there or indices[begin] == made):  # of the update that is left out
             continue

@@ -140,8 +140,10 @@ def update_in_closed_form(
     with tensors_on(torch.device(device)):
         optimizer = make([twin for twin, _ in twins.values()])
     total = OptimizerCost()
+    if any(id(p) not in twins for group in optimizer.param_groups for p in group["params"]):
+        return None  # it chooses its parameters itself
     for group in optimizer.param_groups:
-        specs = [twins[id(p)][1] for p in group["params"] if id(p) in twins]
+        specs = [twins[id(p)][1] for p in group["params"]]
         for dtype in dict.fromkeys(spec.dtype for spec in specs):
             cost = _of_group(type(optimizer), group, [spec for spec in specs if spec.dtype == dtype], device)
             if cost is None:

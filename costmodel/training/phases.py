@@ -33,7 +33,7 @@ def _clipped(graph: Graph, indices: Sequence[int]) -> list[ModuleCall]:
     found = []
     for call in graph.calls:
         first, end = bisect_left(indices, call.first_op), bisect_left(indices, call.end_op)
-        if first < end or (indices and call.first_op <= indices[-1]):
+        if first < end or (indices and indices[0] <= call.first_op <= indices[-1]):
             found.append(replace(call, first_op=first, end_op=end))
     return found
 

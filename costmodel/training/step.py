@@ -175,7 +175,7 @@ class TrainingStep(Report):
 
     @cached_property
     def _checked(self) -> CrossCheck:
-        return step_check(self.forward.pricing, self.step_layers, self.coverage)
+        return step_check(self.record, self.forward.pricing, self.step_layers, self.coverage)
 
     # -- memory -------------------------------------------------------------------------------------------------------
 

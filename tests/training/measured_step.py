@@ -47,10 +47,13 @@ def measured_step(
     kwargs: Mapping[str, Any],
     make_optimizer: Callable[[Iterable[torch.Tensor]], torch.optim.Optimizer] | None = None,
     passes: int = 1,
+    *,
+    set_to_none: bool = True,
 ) -> int:
     """The most bytes that are live at once in a step: parameters, buffers, state and inputs with it.
 
-    With several ``passes``, their gradients are added up before the update.
+    With several ``passes``, their gradients are added up before the update. Without ``set_to_none`` gradients stay from
+    step to step, and are filled with zeros.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = None if make_optimizer is None else make_optimizer(parameters)
@@ -59,6 +62,9 @@ def measured_step(
         return total(model(*args, **kwargs))
 
     def step() -> None:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.zero_()
         with torch.enable_grad():
             for _ in range(passes):
                 forward_and_loss().backward()  # type: ignore[no-untyped-call]
@@ -67,7 +73,8 @@ def measured_step(
 
     step()  # the first makes the optimizer's state
     for parameter in parameters:
-        parameter.grad = None
+        parameter.grad = parameter.grad if not set_to_none else None
     state = [] if optimizer is None else tensors_in(optimizer.state)
-    held = [*model.parameters(), *model.buffers(), *state, *tensors_in((args, kwargs))]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    held = [*model.parameters(), *model.buffers(), *gradients, *state, *tensors_in((args, kwargs))]
     return storage_bytes(held) + peak(allocations(step, numbers=False))

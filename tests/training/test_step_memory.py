@@ -106,6 +106,19 @@ class Checkpointed(nn.Module):
         return x
 
 
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+def test_gradients_that_stay_take_what_they_really_take(name: str) -> None:
+    """Without ``set_to_none`` they are there throughout, and the backward pass adds to them."""
+    network = NETWORKS["resnet18"]()
+    network.model.train()
+    found = costmodel.training_step(
+        network.model, network.args, loss=total, optimizer=OPTIMIZERS[name], set_to_none=False
+    )
+    assert found.peak_memory == measured_step(network.model, network.args, {}, OPTIMIZERS[name], set_to_none=False)
+    assert found.crosscheck().ok
+    assert len(found.step_layers) == len(step(network).step_layers)
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_a_checkpoint_saves_what_it_really_saves(reentrant: bool) -> None:
     """The peak with recomputation, both ways."""

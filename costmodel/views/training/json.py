@@ -27,7 +27,7 @@ _OF_A_PHASE = ("macs", "flops", "memory_access", "memory_access_bytes")
 INDICES = ("gradients", "state", "accumulations", "recomputed")
 """The fields of a record that are sets of indices, of storages or of ops."""
 
-SETTINGS = ("optimizer", "loss", "autocast", "steps")
+SETTINGS = ("optimizer", "loss", "autocast", "steps", "set_to_none", "device", "update")
 """The fields of a record that say how the step was made."""
 
 
