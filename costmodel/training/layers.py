@@ -13,7 +13,7 @@ from costmodel.ops.movement import TO
 from costmodel.pricing import PricedOp, Pricing, TracedLayer
 from costmodel.quantities import Traffic, Work
 from costmodel.step_record import StepRecord
-from costmodel.training.phases import leaf_of
+from costmodel.training.phases import calls_of_forward, leaf_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +138,8 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
     graph = record.graph
     pricing = Pricing(graph)
     found = [StepLayer(x.name, x.type, _kind(forward, x), x) for x in forward.layers]
-    by_call = {x.forward.module.index: x for x in found if x.forward is not None and x.forward.module is not None}
+    calls = calls_of_forward(record)
+    by_call = {calls[x.forward.module.index].index: x for x in found if x.forward is not None and x.forward.module}
     others: dict[str, StepLayer] = {}
     of_none = (graph.ops[i] for i in record.ops_of("backward") if leaf_of(graph, graph.ops[i].module) < 0)
     outside = _Outside()

@@ -20,7 +20,7 @@ def profile_of(record: StepRecord, phases: Sequence[Phase], name: str) -> Profil
     graph = record.graph
     indices = [i for phase, span in record.spans() for i in span if phase in phases]
     ops = [replace(graph.ops[at], index=i) for i, at in enumerate(indices)]
-    calls = _clipped(graph, indices) if tuple(phases) == ("forward",) else _runs(graph, ops)
+    calls = _clipped(record, ops, indices) if tuple(phases) == ("forward",) else _runs(graph, ops)
     records = Records(graph.modules, ops, calls, _storages(graph, indices), graph.notes)
     made = Graph(
         graph.model, records, graph.inputs, graph.kwargs, graph.outputs, graph.execution, graph.mode, graph.reason
@@ -28,13 +28,27 @@ def profile_of(record: StepRecord, phases: Sequence[Phase], name: str) -> Profil
     return Profile(made, name)
 
 
-def _clipped(graph: Graph, indices: Sequence[int]) -> list[ModuleCall]:
-    """The calls of the forward: their ops are those of the phase among theirs. A recomputed forward is none of it."""
-    found = []
-    for call in graph.calls:
+def calls_of_forward(record: StepRecord) -> list[ModuleCall]:
+    """The module calls of the forward: of those in ``record.graph``, not a recomputed one, nor one before the step."""
+    indices = record.ops_of("forward")
+    return [
+        call
+        for call in record.graph.calls
+        if indices and indices[0] <= call.first_op <= indices[-1] and call.index not in record.original
+    ]
+
+
+def _clipped(record: StepRecord, ops: Sequence[OpCall], indices: Sequence[int]) -> list[ModuleCall]:
+    """These, with the ops of the phase that are among theirs; ops are moved to them."""
+    found: list[ModuleCall] = []
+    places = {-1: -1}
+    for call in calls_of_forward(record):
+        places[call.index] = len(found)
         first, end = bisect_left(indices, call.first_op), bisect_left(indices, call.end_op)
-        if first < end or (indices and indices[0] <= call.first_op <= indices[-1]):
-            found.append(replace(call, first_op=first, end_op=end))
+        parent = places.get(call.parent, -1)
+        found.append(replace(call, index=len(found), parent=parent, first_op=first, end_op=end))
+    for op in ops:
+        op.module = places.get(op.module, -1)
     return found
 
 
