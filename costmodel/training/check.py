@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from costmodel.crosscheck import CrossCheck, QuantityCheck, check, closed_form
@@ -14,23 +14,34 @@ from costmodel.quantities import Work
 from costmodel.step_record import StepRecord
 from costmodel.training.layers import StepLayer
 
-_OF_OTHER_KERNELS = frozenset({"Bilinear", "CircularPad1d", "CircularPad2d", "CircularPad3d"})
-"""Types of layers that are one kernel without autograd, and several under it."""
+_OF_OTHER_KERNELS = frozenset({
+    "Bilinear", "CircularPad1d", "CircularPad2d", "CircularPad3d", "GRU", "GRUCell", "RNN", "RNNCell",
+    "MultiheadAttention", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer",
+})  # fmt: skip
+"""Types of layers that are one kernel without autograd, and several under it, or that have such layers inside."""
 
 
 def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ...], coverage: Coverage) -> CrossCheck:
     """The cross-check of the forward, of the backward pass of every layer whose closed form has one, and of the update.
 
     A closed form of a forward is that of the forward alone. Where autograd has the layer make something for the
-    backward pass, as the indices of a max pooling, or has other kernels for it, the forward moves more: there its
-    traffic is not compared.
+    backward pass, as the indices of a max pooling, the forward moves more: there its traffic is not compared. Where it
+    has other kernels for it, these take other steps to the same products: there nor is its arithmetic beside them.
+    (The cross-check of a profile compares all of both.)
     """
     found = check(forward)
-    moves_more = {layer.name for layer in layers if layer.makes_for_backward or layer.type in _OF_OTHER_KERNELS}
-    alike = (c for c in found.comparisons if c.quantity != "memory_access" or c.name not in moves_more)
+    moves_more = {layer.name for layer in layers if layer.makes_for_backward}
+    alike = (c for c in found.comparisons if not _differs_under_autograd(c, moves_more))
     backward = (comparison for layer in layers for comparison in _backward(forward, layer))
     comparisons = (*alike, *backward, *_update(record))
     return replace(found, comparisons=comparisons, unknown=coverage.unknown, bounds=coverage.bounds)
+
+
+def _differs_under_autograd(c: QuantityCheck, moves_more: Collection[str]) -> bool:
+    if c.type in _OF_OTHER_KERNELS:
+        return c.quantity in ("flops", "memory_access")
+    return c.quantity == "memory_access" and c.name in moves_more
 
 
 def _update(record: StepRecord) -> Iterator[QuantityCheck]:
