@@ -224,7 +224,12 @@ def _losses(found: Any) -> list[torch.Tensor]:
 
 
 def _wanted(module: nn.Module, called: tuple[Any, Mapping[str, Any] | None]) -> WantedGradients | None:
-    """``None`` where some weights or some biases of a layer are frozen and others are not."""
+    """``None`` where some weights or some biases of a layer are frozen and others are not.
+
+    Where autograd is off, as around a part of the model, none is.
+    """
+    if not torch.is_grad_enabled():
+        return tuple(False for _ in leaves(called)), False, False
     weights: set[bool] = set()
     biases: set[bool] = set()
     for name, parameter in module.named_parameters():

@@ -31,6 +31,8 @@ NAMED: Mapping[str, MakeOptimizer] = {
 }
 """The optimizers that go by a word, with torch's own settings. What an update costs does not depend on its rate."""
 
+_WITH_A_FORMULA = (SGD, Adam, AdamW, Adagrad, RMSprop)
+
 _REMEDY = "functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9)"
 
 
@@ -159,6 +161,8 @@ def _stand_in(spec: TensorSpec) -> torch.Tensor:
 def _of_group(
     kind: type[Optimizer], group: Mapping[str, Any], specs: Sequence[TensorSpec], device: str
 ) -> OptimizerCost | None:
+    if kind not in _WITH_A_FORMULA:
+        return None
     if group.get("capturable") or group.get("differentiable") or specs[0].dtype.startswith("complex"):
         return None
     numbers = [group.get("lr"), group.get("weight_decay"), *group.get("betas", ())]
@@ -185,9 +189,7 @@ def _of_group(
         return formulas.adamw(**given)
     if kind is Adagrad:
         return formulas.adagrad(**given)
-    if kind is RMSprop:
-        return formulas.rmsprop(**given, **{name: group[name] for name in ("alpha", "momentum", "centered")})
-    return None
+    return formulas.rmsprop(**given, **{name: group[name] for name in ("alpha", "momentum", "centered")})
 
 
 def _implementation(group: Mapping[str, Any], device: str) -> str:

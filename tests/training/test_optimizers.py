@@ -160,6 +160,12 @@ def test_no_formula_covers_it(make: Any) -> None:
     assert update_in_closed_form(make, PARAMETERS) is None
 
 
+@pytest.mark.parametrize("name", ["SparseAdam", "Rprop", "Adadelta", "Adamax", "NAdam", "RAdam", "ASGD", "Adafactor"])
+def test_no_formula_covers_another_class(name: str) -> None:
+    """Also where its groups lack a setting that those with a formula have: SparseAdam's have no decay of weights."""
+    assert update_in_closed_form(getattr(optim, name), PARAMETERS) is None
+
+
 def test_complex_parameters_have_no_formula() -> None:
     """They are updated as pairs of real numbers."""
     assert update_in_closed_form(NAMED["adam"], [TensorSpec((8,), "complex64")]) is None

@@ -109,6 +109,27 @@ def test_frozen_layers_have_no_gradient() -> None:
     assert step.crosscheck().ok
 
 
+class Fixed(nn.Module):
+    """A part that is run without autograd, though its parameters are not frozen, and one that is learnt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.head = nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A backbone's features, and what is made of them."""
+        with torch.no_grad():
+            features = self.backbone(x)
+        return self.head(features)  # type: ignore[no-any-return]
+
+
+def test_a_part_that_runs_without_autograd_has_no_gradient() -> None:
+    """Nothing is kept for it and nothing computed, traced and by its closed form."""
+    step = costmodel.training_step(Fixed(), (3, 8))
+    assert step.backward.macs == 3 * 8 * 4
+    assert step.crosscheck().ok
+
+
 @pytest.mark.parametrize(
     ("optimizer", "copies"),
     [("sgd", 0), ("momentum", 1), ("adagrad", 1), ("rmsprop", 1), ("adam", 2), ("adamw", 2), (None, 0)],
