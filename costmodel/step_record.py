@@ -60,7 +60,7 @@ class StepRecord:
     set_to_none: bool = True
     """Whether gradients are freed before the step, and not filled with zeros."""
     updated: list[TensorSpec] = field(default_factory=list)
-    """The parameters that have a gradient."""
+    """The parameters that have a gradient; none, where some gradient is sparse."""
     device: str = "cpu"
     """The type of device that the step is on."""
     update: dict[str, int] | None = None

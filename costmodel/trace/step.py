@@ -72,7 +72,7 @@ def trace_step(
         autocast="" if autocast is None else str(autocast).removeprefix("torch."),
         steps=steps,
         set_to_none=set_to_none,
-        updated=program.updated,
+        updated=[] if program.updates_sparsely else program.updated,
         device=program.device_type,
     )
 
@@ -109,6 +109,8 @@ class StepProgram:
         self.state: set[int] = set()
         self.updated: list[TensorSpec] = []
         """The parameters that have a gradient."""
+        self.updates_sparsely = False
+        """Whether some gradient is sparse, of which no formula of an update knows."""
         self._log, self._table = log, StorageTable(log)
         return self._table
 
@@ -197,6 +199,7 @@ class StepProgram:
             if parameter.grad is not None:
                 self.gradients.add(self._table.spec(parameter.grad).storage)
                 self.updated.append(self._table.spec(parameter))
+                self.updates_sparsely |= parameter.grad.layout is not torch.strided
 
     def _note_state(self, optimizer: torch.optim.Optimizer) -> None:
         for of_parameter in optimizer.state.values():

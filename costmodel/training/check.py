@@ -77,6 +77,9 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
         given = layer.inputs[0]
         whole = forward.graph.storages[given.storage].nbytes // given.itemsize
         derived += around_a_view(view=given.size, whole=whole, inputs=inputs[0])
+    # The model's own buffer, given to a layer, is not kept for it.
+    own = {f"input {i}" if len(layer.inputs) > 1 else "input" for i, t in enumerate(layer.inputs) if t.role == "buffer"}
+    derived = replace(derived, saved=tuple(kept for kept in derived.saved if kept.tensor not in own))
     itemsize = next((t.itemsize for t in layer.inputs), 4)
     for quantity, by_formula, traced in (
         ("backward macs", derived.macs, x.backward_work.macs),
@@ -86,6 +89,8 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
     ):
         if quantity == "saved bytes" and (x.again is not None or _is_mixed(layer)):
             continue  # it is kept when the forward runs again; or as autocast has cast it
+        if quantity != "saved bytes" and not x.backward:
+            continue  # the loss does not use what the layer returns
         yield QuantityCheck(layer.name, layer.type, quantity, by_formula, traced, bool(by_formula == traced))
 
 

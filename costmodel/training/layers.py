@@ -130,6 +130,15 @@ def _expanded(x: TensorSpec, y: TensorSpec) -> TensorSpec:
     return replace(y, strides=tuple(1 if n == m else 0 for n, m in zip(sizes, y.shape, strict=True)))
 
 
+def _lays_out_anew(op: PricedOp, layer: StepLayer) -> bool:
+    """Whether an op copies a gradient that has come from another layer in another layout than a formula has it in."""
+    if op.call.op != "aten.clone.default":
+        return False
+    given: TensorSpec = op.call.args["self"]
+    is_own = any(y.storage == given.storage for own in layer.backward for y in own.call.outputs if own is not op)
+    return not is_own and not given.is_contiguous and given.distinct == given.size
+
+
 def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
     """Every layer of the forward, in order, then the ops of the backward pass that belong to none.
 
@@ -155,7 +164,7 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
             name = f"{pricing.module_name(op.call)}/{op.call.op.split('.')[1]}".lstrip("/")
             layer = others.setdefault(name, StepLayer(name, op.call.op, op.kind, None))
         layer.backward.append(op)
-        if op.call.op != TO and layer.forward is not None:
+        if op.call.op != TO and layer.forward is not None and not _lays_out_anew(op, layer):
             layer.compared_traffic += outside.traffic(op)
     for again, original in record.original.items():
         if original in by_call:

@@ -79,10 +79,11 @@ def training_step(
             module, inputs, loss=loss or _default_loss, optimizer=make, autocast=cast, steps=steps,
             set_to_none=set_to_none, execution=execution, dtype=dtype, capture=closed.capture,
         )  # fmt: skip
+        if make is not None and record.updated:
+            update = update_in_closed_form(make, record.updated, record.device)
+            if update is not None:
+                record.update = {name: int(getattr(update, name)) for name in ("flops", "memory_access", "state_bytes")}
         record.optimizer = optimizer_name
-        update = None if make is None else update_in_closed_form(make, record.updated, record.device)
-        if update is not None:
-            record.update = {name: int(getattr(update, name)) for name in ("flops", "memory_access", "state_bytes")}
         record.loss = "" if loss is None else getattr(loss, "__name__", type(loss).__name__)
         return record
 

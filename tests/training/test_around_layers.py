@@ -1,0 +1,65 @@
+"""The cross-check of a step where it is what lies around a layer that changes what its backward pass does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import costmodel
+
+
+class Scores(nn.Module):
+    """Products of two layers' outputs, one of them transposed: its gradient comes transposed, and is copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores."""
+        return (self.query(x) @ self.key(x).transpose(1, 2)).softmax(-1)
+
+
+class Unused(nn.Module):
+    """The loss needs the first layer's output alone; the second's is returned, the third's detached."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(8, 8), nn.Linear(8, 4), nn.Linear(4, 8)
+
+    def forward(self, x: Tensor) -> Any:
+        """Two tensors."""
+        y = self.second(x)
+        return self.first(x + self.third(y).detach()), y
+
+
+class Positions(nn.Module):
+    """An embedding that is given a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("ids", torch.arange(5))
+        self.embedding = nn.Embedding(5, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input and the embedded positions."""
+        return x + self.embedding(self.ids)
+
+
+@pytest.mark.parametrize("model", [Scores(), Unused(), Positions()], ids=lambda model: type(model).__name__)
+def test_what_lies_around_a_layer_is_none_of_its_own(model: nn.Module) -> None:
+    """Both wings agree."""
+    loss = (lambda y: y[0].sum()) if isinstance(model, Unused) else None
+    found = costmodel.training_step(model, (2, 5, 8), loss=loss).crosscheck()
+    assert found.ok, found.mismatches
+    assert found.checked
+
+
+def test_sparse_gradients_have_no_update_in_closed_form() -> None:
+    """How many rows an update touches depends on values."""
+    model = nn.Embedding(10, 8, sparse=True)
+    found = costmodel.training_step(model, costmodel.Input((2, 3), "int64"), optimizer="sgd").crosscheck()
+    assert found.ok, found.mismatches
