@@ -26,12 +26,12 @@ def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ..
     """The cross-check of the forward, of the backward pass of every layer whose closed form has one, and of the update.
 
     A closed form of a forward is that of the forward alone. Where autograd has the layer make something for the
-    backward pass, as the indices of a max pooling, the forward moves more: there its traffic is not compared. Where it
-    has other kernels for it, these take other steps to the same products: there nor is its arithmetic beside them.
-    (The cross-check of a profile compares all of both.)
+    backward pass, as the indices of a max pooling, or a bias is added apart from its product, the forward moves more:
+    there its traffic is not compared. Where it has other kernels, these come to the same products otherwise: there nor
+    is its arithmetic beside them. (The cross-check of a profile compares all of both.)
     """
     found = check(forward)
-    moves_more = {layer.name for layer in layers if layer.makes_for_backward}
+    moves_more = {layer.name for layer in layers if layer.makes_for_backward or layer.adds_its_bias_apart}
     alike = (c for c in found.comparisons if not _differs_under_autograd(c, moves_more))
     backward = (comparison for layer in layers for comparison in _backward(forward, layer))
     comparisons = (*alike, *backward, *_update(record))

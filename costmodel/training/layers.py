@@ -79,6 +79,11 @@ class StepLayer:
         return bool((made & self.saved.keys()) - returned)
 
     @property
+    def adds_its_bias_apart(self) -> bool:
+        """Whether its forward is a product and an addition: a linear layer's, given a tensor in an unusual layout."""
+        return self.type == "Linear" and self.forward is not None and not self.forward.inputs[0].is_contiguous
+
+    @property
     def saved_bytes(self) -> int:
         """Bytes that autograd keeps for it."""
         return sum(self.saved.values())

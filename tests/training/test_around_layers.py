@@ -49,7 +49,21 @@ class Positions(nn.Module):
         return x + self.embedding(self.ids)
 
 
-@pytest.mark.parametrize("model", [Scores(), Unused(), Positions()], ids=lambda model: type(model).__name__)
+class FirstToken(nn.Module):
+    """A layer that is given a part of a tensor: its bias is added apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The first token's."""
+        return self.layer(x[:, :1])
+
+
+@pytest.mark.parametrize(
+    "model", [Scores(), Unused(), Positions(), FirstToken()], ids=lambda model: type(model).__name__
+)
 def test_what_lies_around_a_layer_is_none_of_its_own(model: nn.Module) -> None:
     """Both wings agree."""
     loss = (lambda y: y[0].sum()) if isinstance(model, Unused) else None
