@@ -193,7 +193,10 @@ class Recurrent:
             return
         if layer == 0:
             copied = self.batch_first and not (is_one(batch=self.batch) or is_one(length=self.length))
-            yield Saved("copy of the input" if copied else "input 0" if self.hx_given else "input", elements)
+            name = "copy of the input" if copied else "input 0" if self.hx_given else "input"
+            # oneDNN's layer copies it once for both directions; else the product of each direction does.
+            copies = self.directions if copied and not self._is_fused else 1
+            yield Saved(name, copies * elements)
         elif self.directions > 1 or self.dropped or not self._is_fused:
             yield Saved(f"what layer {layer} takes", elements)  # else it is what the layer below showed
 

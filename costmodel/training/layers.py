@@ -74,9 +74,16 @@ class StepLayer:
         """Whether its forward makes a tensor that it does not return, for the backward pass alone: a mask, indices."""
         if self.forward is None or self.forward.module is None:
             return False
-        returned = {t.storage for t in (*self.forward.inputs, *self.forward.outputs)}
+        returned = {t.storage for t in self.forward.outputs}
+        return bool((self.makes & self.saved.keys()) - returned)
+
+    @cached_property
+    def makes(self) -> frozenset[int]:
+        """The storages that its forward makes: no input lies in one."""
+        if self.forward is None:
+            return frozenset()
         made = {t.storage for op in self.forward.ops for t in op.call.outputs}
-        return bool((made & self.saved.keys()) - returned)
+        return frozenset(made - {t.storage for t in self.forward.inputs})
 
     @property
     def adds_its_bias_apart(self) -> bool:
@@ -178,9 +185,9 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
         storage, leaf = graph.storages[kept.storage], leaf_of(graph, kept.call)
         layer = by_call.get(leaf)
         if layer is not None and storage.role not in _OWN:
-            # Several views of one storage take no more than the storage, and a part of it no more than the part.
-            known = layer.saved.get(kept.storage, 0)
-            layer.saved[kept.storage] = min(known + kept.nbytes, storage.nbytes)
+            # A part keeps the whole storage that the layer made. One that another made, it keeps as far as it reads.
+            known = layer.saved.get(kept.storage, 0) + kept.nbytes
+            layer.saved[kept.storage] = storage.nbytes if kept.storage in layer.makes else min(known, storage.nbytes)
     return (*found, *others.values())
 
 
