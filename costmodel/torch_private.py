@@ -290,6 +290,12 @@ registered_in_dict: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(
 registered_on: Callable[[nn.Module], tuple[Any, ...]] = attrgetter(PARAMETERS, BUFFERS, MODULES)
 """The parameters, buffers and children of a module. torch.jit's modules have attributes, and no keys."""
 
+hooks_on_gradient: Callable[[torch.Tensor], dict[int, Any] | None] = attrgetter("_backward_hooks")  # 2.6, 2.13, 2.15
+hooks_after_accumulation: Callable[[torch.Tensor], dict[int, Any] | None] = attrgetter(
+    "_post_accumulate_grad_hooks"  # 2.6, 2.13, 2.15
+)
+"""Of a tensor: what ``register_hook`` and ``register_post_accumulate_grad_hook`` have registered."""
+
 CALL_SLOT = "_compiled_call_impl"  # 2.6, 2.13, 2.15
 """Where a module has a function under this key, calling the module calls that, in place of its forward and hooks."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import nn
 
-from costmodel.torch_private import no_torch_function, registered_on
+from costmodel.torch_private import hooks_after_accumulation, hooks_on_gradient, no_torch_function, registered_on
 from costmodel.trace.tensor_meta import TENSOR_METAS
 from costmodel.trace.tensor_table import LAZY, TensorTable
 from costmodel.trace.traced_tensor import TracedTensor
@@ -26,7 +26,11 @@ def replace_parameters(modules: Iterable[nn.Module], table: TensorTable, *, real
 
     Shared parameters have one twin. On meta a twin has no values, in a real run it is a copy. Lazy parameters, which
     are of the trace already, and those of classes that are made of other tensors, stay as they are.
+
+    Hooks on gradients run on the twins' gradients. Those that run once a gradient is accumulated do not, and a note
+    says so: the optimizer that they step, or what they look up by the parameter, has the model's own parameters.
     """
+    not_run: list[str] = []
     twins: dict[int, torch.Tensor] = {}
     for module in modules:
         parameters = registered_on(module)[0]
@@ -34,8 +38,18 @@ def replace_parameters(modules: Iterable[nn.Module], table: TensorTable, *, real
             if parameter is None or type(parameter) in LAZY or is_wrapper(type(parameter)):
                 continue
             if id(parameter) not in twins:
-                twins[id(parameter)] = _twin(parameter, table, real)
+                twin = twins[id(parameter)] = _twin(parameter, table, real)
+                if twin.requires_grad:
+                    for hook in (hooks_on_gradient(parameter) or {}).values():
+                        twin.register_hook(hook)
+                    if hooks_after_accumulation(parameter):
+                        not_run.append(table.spec(twin).name)
             parameters[name] = twins[id(parameter)]
+    if not_run:
+        table.log.add_note(
+            f"hooks of register_post_accumulate_grad_hook are not run, as they act on the model's own parameters "
+            f"({len(not_run)} have one, {not_run[0]!r} first): an optimizer's step in them is not counted"
+        )
 
 
 def _twin(parameter: torch.Tensor, table: TensorTable, real: bool) -> torch.Tensor:

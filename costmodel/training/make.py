@@ -53,7 +53,9 @@ def training_step(
         strict: raise where an op has no rule or a figure is a lower bound.
         execution: as for ``costmodel.profile``.
 
-    Figures are those of a step after the first, when the optimizer's state is there.
+    Figures are those of a step after the first, when the optimizer's state is there. Hooks of ``register_hook`` on
+    parameters run, and are counted. Those of ``register_post_accumulate_grad_hook`` do not, as they would act on the
+    model itself; the step is then not exact, and ``coverage`` says so.
 
     Raises what ``costmodel.profile`` raises, and ``InputError`` for an optimizer that has no name here, and where no
     gradient leads from the loss to a parameter.
