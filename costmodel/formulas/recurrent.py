@@ -183,7 +183,8 @@ def gru(
     Complex-valued: each mac is 4, a sum 2 flops, a product 6, a sigmoid 18, a tanh 9.
     backward, step by step, the derivative of each kernel: of both products two, for what they multiply and the weights;
     those of the input all steps at once
-    saved: x, and of each step its state, its gates, n, h - n and the state's part of n
+    saved: x, of a batch that comes first once a direction, and of each step its state, its gates, n, h - n and the
+    state's part of n
     Source: Cho et al., arXiv:1406.1078, section 2.3; torch.nn.GRU for the place of r.
 
     >>> gru(input_size=10, hidden_size=20, length=5, batch=3).params
@@ -238,7 +239,7 @@ def rnn(
 
     Complex-valued, with tanh: each mac is 4, a sum 2 flops, a tanh 9.
     backward: step by step, as in gru
-    saved: x, the state before, and each step's state
+    saved: x, as in gru, the state before, and each step's state
     Source: Elman 1990; torch.nn.RNN.
 
     >>> rnn(input_size=10, hidden_size=20, length=5, batch=3).macs
