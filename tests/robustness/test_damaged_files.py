@@ -183,7 +183,7 @@ def test_values_nested_too_deeply_are_refused(levels: int) -> None:
 def test_an_error_names_the_record(at: tuple[Any, ...], to: Any, says: str) -> None:
     """A record that contradicts another, or its schema, is named with what is wrong."""
     document = json.loads(MODELS["small"]().to_json())
-    with pytest.raises(ConvertError, match=f"the text is damaged: .*{says}.*Save the profile again"):
+    with pytest.raises(ConvertError, match=f"the text is damaged: .*{says}.*Save it again"):
         parse(json.dumps(changed(document, at, to)))
 
 
