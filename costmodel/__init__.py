@@ -17,8 +17,8 @@ _collects = gc.isenabled()
 gc.disable()
 try:
     from costmodel import formulas, side_by_side
-    from costmodel.compare import Comparison, compare
-    from costmodel.crosscheck import CrossCheck, crosscheck
+    from costmodel.comparison import Comparison, compare
+    from costmodel.cross_check import CrossCheck, crosscheck
     from costmodel.errors import (
         ConvertError,
         CostModelError,
@@ -31,11 +31,11 @@ try:
     from costmodel.formulas import LayerCost
     from costmodel.inputs import Input, Value, call
     from costmodel.layers import register_layer
-    from costmodel.load import load
+    from costmodel.loading import load
     from costmodel.measures import Measure, register_measure, unregister_measure
     from costmodel.ops.custom import register_op
     from costmodel.ops.functions import register_function
-    from costmodel.profile import Profile, profile
+    from costmodel.profiling import Profile, profile
     from costmodel.quantities import Convention, Traffic, Work
     from costmodel.saved import read_json
     from costmodel.training import TrainingStep, training_step

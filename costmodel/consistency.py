@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.graph import Graph, TensorSpec, tensors_in
 
 if TYPE_CHECKING:
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.step_record import StepRecord
     from costmodel.training import TrainingStep
 

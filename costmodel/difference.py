@@ -10,7 +10,7 @@ from typing import ClassVar
 from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.measures import STEP_TOTALS, Number, of_layers, shown_in, step_total
-from costmodel.profile import Profile
+from costmodel.profiling import Profile
 from costmodel.rendering import Rendered
 from costmodel.training import TrainingStep
 

@@ -29,7 +29,7 @@ from costmodel.quantities import EVERY_OPERATION
 if TYPE_CHECKING:
     from costmodel.graph import TensorSpec
     from costmodel.pricing import TracedLayer
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
 
 Number: TypeAlias = int | float
 

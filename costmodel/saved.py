@@ -26,7 +26,7 @@ from costmodel.graph import (
     TensorSpec,
     WantedGradients,
 )
-from costmodel.profile import Profile
+from costmodel.profiling import Profile
 from costmodel.quantities import Work
 from costmodel.schema import validator
 from costmodel.step_record import SavedTensor, StepRecord

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.quantities import Count
 
     from .alexnet import alexnet as alexnet

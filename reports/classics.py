@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 
-from costmodel.compare import Comparison, compare
+from costmodel.comparison import Comparison, compare
 from costmodel.measures import shown_in
 from costmodel.models import FAMILIES, list_models
-from costmodel.profile import Profile
+from costmodel.profiling import Profile
 from costmodel.views import figures, markdown, units
 from costmodel.views.cells import total_cell
 from costmodel.views.markdown import table

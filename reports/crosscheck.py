@@ -13,7 +13,7 @@ from reports.classics import every_network
 
 if TYPE_CHECKING:
     from costmodel.models.closed import ClosedFormCheck
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
 
 TWICE = (
     "Each layer's cost is derived twice, by code that shares nothing: from the ops that torch ran, and in closed form "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = {"costmodel": ROOT / "costmodel", "costmodel.models": ROOT / "models"}
@@ -106,11 +107,11 @@ def test_no_file_imports_itself_on_a_detour() -> None:
 def test_every_file_is_in_the_graph() -> None:
     """The graph has files of all packages, and edges of each kind that the library uses."""
     edges = graph(sources())
-    assert {"costmodel", "costmodel.profile", "costmodel.models", "costmodel.models.closed"} <= edges.keys()
+    assert {"costmodel", "costmodel.profiling", "costmodel.models", "costmodel.models.closed"} <= edges.keys()
     assert "costmodel.views" in edges["costmodel.rendering"]  # inside a function
     assert "costmodel.views.grid" in edges["costmodel.views.text"]  # a file, and not its package
     assert "costmodel.models" in edges["costmodel"]  # by a computed name
-    assert "costmodel.profile" not in edges["costmodel.views.text"]  # for annotations alone
+    assert "costmodel.profiling" not in edges["costmodel.views.text"]  # for annotations alone
 
 
 def test_a_circle_is_found_and_named() -> None:
@@ -125,3 +126,12 @@ def test_a_circle_is_found_and_named() -> None:
     assert circles(graph(computed)) == [["p", "p.a", "p"]]
     itself = {"p": "", "p.a": "from p.a import x"}
     assert circles(graph(itself)) == [["p.a", "p.a"]]
+
+
+def test_no_module_has_the_name_of_a_public_function() -> None:
+    """``import costmodel.x`` binds the module ``x`` in the package, and would hide a function of that name."""
+    import costmodel
+
+    functions = {name for name in costmodel.__all__ if not isinstance(getattr(costmodel, name), ModuleType)}
+    assert {"profile", "compare"} <= functions
+    assert {f"costmodel.{name}" for name in functions} & sources().keys() == set()

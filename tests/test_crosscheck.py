@@ -248,14 +248,3 @@ def test_another_tool_is_refused() -> None:
     """There is one third opinion."""
     with pytest.raises(InputError, match=r"'thop'.*fvcore"):
         crosscheck(nn.Linear(2, 2), (1, 2), against="thop")
-
-
-def test_the_function_wins_over_the_module_of_its_name() -> None:
-    """``costmodel.crosscheck`` is called, also once the submodule has been imported."""
-    import costmodel.compare
-    import costmodel.crosscheck
-    import costmodel.load
-    import costmodel.profile
-
-    for name in ("crosscheck", "compare", "load", "profile"):
-        assert callable(getattr(costmodel, name)), name

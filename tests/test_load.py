@@ -12,7 +12,7 @@ from torch import nn
 
 import costmodel
 from costmodel.errors import LoadError, NeedsValuesError
-from costmodel.load import parse
+from costmodel.loading import parse
 
 
 @pytest.fixture(autouse=True)
@@ -286,9 +286,9 @@ def test_weights_that_do_not_fit_are_not_made(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(costmodel.models, "list_models", lambda: ["reads"])
     monkeypatch.setattr(costmodel.models, "reads", ReadsItsBuffer, raising=False)
     weights = 4 * (4 * 4 + 4) + 8
-    monkeypatch.setattr(sys.modules["costmodel.load"], "available_memory", lambda: weights)
+    monkeypatch.setattr(sys.modules["costmodel.loading"], "available_memory", lambda: weights)
     assert costmodel.profile("reads", (2, 4)).is_exact
-    monkeypatch.setattr(sys.modules["costmodel.load"], "available_memory", lambda: weights - 1)
+    monkeypatch.setattr(sys.modules["costmodel.loading"], "available_memory", lambda: weights - 1)
     with pytest.raises(NeedsValuesError, match="smaller sizes"):
         costmodel.profile("reads", (2, 4))
 
@@ -308,7 +308,7 @@ def test_a_network_that_fails_without_weights_is_built_with_them(monkeypatch: py
     monkeypatch.setattr(costmodel.models, "fails", FailsWithoutValues, raising=False)
     p = costmodel.profile("fails", (2, 4))
     assert (p.macs, p.execution) == (32, "meta")
-    monkeypatch.setattr(sys.modules["costmodel.load"], "_QUICKLY_BUILT", 10)
+    monkeypatch.setattr(sys.modules["costmodel.loading"], "_QUICKLY_BUILT", 10)
     with pytest.raises(costmodel.ForwardError, match=r"no such device.*was not tried with weights, .*load\('fails'\)"):
         costmodel.profile("fails", (2, 4))
 

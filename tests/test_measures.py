@@ -93,7 +93,7 @@ def test_it_is_in_the_tables_and_sums_up(energy: Measure, p: costmodel.Profile) 
 
 def test_it_is_named_by_the_columns(energy: Measure) -> None:
     """The mapping of columns to their meanings has it, and forgets it."""
-    from costmodel.profile import LAYER_COLUMNS
+    from costmodel.profiling import LAYER_COLUMNS
 
     assert LAYER_COLUMNS[energy.name] == energy.means
     assert list(LAYER_COLUMNS)[-1] == energy.name

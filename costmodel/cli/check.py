@@ -30,9 +30,9 @@ from costmodel.errors import InputError
 from costmodel.measures import MEASURES, STEP_MEASURES, Measure, Number, find, step_total
 
 if TYPE_CHECKING:
-    from costmodel.crosscheck import CrossCheck
+    from costmodel.cross_check import CrossCheck
     from costmodel.models.closed import ClosedFormCheck
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
 
@@ -82,7 +82,7 @@ def check(
     p = step.forward if step is not None and is_saved(model) else profiled(model, inputs, train=train, dtype=dtype)
     found = p.crosscheck()
     if against:
-        from costmodel.crosscheck import crosscheck
+        from costmodel.cross_check import crosscheck
 
         found = crosscheck(model, read_inputs(inputs), mode="train" if train else "eval", against=against)
     whole = _whole(model, p)
@@ -144,7 +144,7 @@ def _step(model: str, inputs: list[str] | None, budgets: Iterable[str], **option
 
 def _whole(model: str, p: Profile) -> ClosedFormCheck | None:
     """The trace compared with the closed form of the whole network, if it is one of the library's own."""
-    from costmodel.load import parse
+    from costmodel.loading import parse
 
     if is_saved(model):
         return None

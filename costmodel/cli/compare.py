@@ -49,7 +49,7 @@ def compare(
     markdown: Markdown = False,
 ) -> None:
     """Compare several models, or training steps of them."""
-    from costmodel.compare import compare as compared
+    from costmodel.comparison import compare as compared
     from costmodel.views import text
     from costmodel.views.training import comparison
 

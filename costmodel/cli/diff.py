@@ -24,7 +24,7 @@ from costmodel.errors import InputError
 from costmodel.files import write_text
 
 if TYPE_CHECKING:
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
 

@@ -11,7 +11,7 @@ import typer
 from costmodel.errors import InputError
 
 if TYPE_CHECKING:
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
 
@@ -155,7 +155,7 @@ def profiled(
     model: str, inputs: list[str] | None, *, train: bool = False, strict: bool = False, dtype: str | None = None
 ) -> Profile:
     """The profile that a model argument names: of a spec, or read from a file."""
-    from costmodel.profile import profile, require_exact
+    from costmodel.profiling import profile, require_exact
     from costmodel.saved import read_json
     from costmodel.training import TrainingStep
 
@@ -184,7 +184,7 @@ def stepped(
     strict: bool = False,
 ) -> TrainingStep:
     """The training step that a model argument names: of a spec, or read from a file."""
-    from costmodel.load import function
+    from costmodel.loading import function
     from costmodel.saved import read_json
     from costmodel.training import TrainingStep, training_step
 
@@ -198,7 +198,7 @@ def stepped(
     given = read_inputs(inputs)
     if batch is not None:
         from costmodel.batches import with_batch
-        from costmodel.profile import profile
+        from costmodel.profiling import profile
 
         given = with_batch(profile(model, given, mode="train", dtype=dtype).graph, batch)
     return training_step(

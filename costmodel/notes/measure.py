@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from costmodel import models
-from costmodel.profile import Profile, profile
+from costmodel.profiling import Profile, profile
 
 Spec: TypeAlias = tuple[str, Mapping[str, Any]]
 """A network's name and arguments."""

@@ -25,7 +25,7 @@ from costmodel.notes.measure import (
     totals,
     traced,
 )
-from costmodel.profile import Profile
+from costmodel.profiling import Profile
 from costmodel.views import units
 
 NOTE = Note(number="002", about="MobileNetV1 on CIFAR-10")

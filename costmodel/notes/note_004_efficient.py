@@ -20,7 +20,7 @@ from costmodel.models.efficientnet_v2 import fused_mbconv
 from costmodel.notes.claim import Finding, claim, holds_if
 from costmodel.notes.measure import figures, modules_of, network, on_meta, sample, traced
 from costmodel.notes.note_004_early import NOTE
-from costmodel.profile import Profile
+from costmodel.profiling import Profile
 from costmodel.views import units
 
 V1_PAPER = "Tan & Le, EfficientNet, arXiv:1905.11946"

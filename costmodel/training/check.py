@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from costmodel.crosscheck import CrossCheck, QuantityCheck, check, closed_form
+from costmodel.cross_check import CrossCheck, QuantityCheck, check, closed_form
 from costmodel.formulas.gradient import Needs, around_a_view
 from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
-from costmodel.profile import Coverage
+from costmodel.profiling import Coverage
 from costmodel.quantities import Work
 from costmodel.step_record import StepRecord
 from costmodel.training.layers import StepLayer

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from costmodel.crosscheck import closed_form
+from costmodel.cross_check import closed_form
 from costmodel.graph import ModuleCall, TensorSpec
 from costmodel.ops.movement import TO
 from costmodel.pricing import PricedOp, Pricing, TracedLayer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.inputs import dtype_of
-from costmodel.profile import require_exact
+from costmodel.profiling import require_exact
 from costmodel.training.step import TrainingStep
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def training_step(
 
     def step(inputs: Any) -> TrainingStep:
         if isinstance(model, str):
-            from costmodel.load import apply
+            from costmodel.loading import apply
 
             return TrainingStep(apply(partial(traced, inputs), model, weights=execution == "real"), model, step)
         record = traced(inputs, model)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from costmodel.graph import Graph, ModuleCall, OpCall, Records, Storage
-from costmodel.profile import Profile
+from costmodel.profiling import Profile
 from costmodel.step_record import Phase, StepRecord
 
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.batches import batch_of, with_batch
-from costmodel.crosscheck import CrossCheck
+from costmodel.cross_check import CrossCheck
 from costmodel.graph import Graph
-from costmodel.profile import Coverage, Profile
+from costmodel.profiling import Coverage, Profile
 from costmodel.rendering import Report
 from costmodel.step_record import PHASES, StepRecord
 from costmodel.training import answers

@@ -8,7 +8,7 @@ from costmodel.measures import Measure
 from costmodel.views import units
 
 if TYPE_CHECKING:
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
 

@@ -9,8 +9,8 @@ from costmodel.views.units import printable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from costmodel.compare import Comparison
-    from costmodel.profile import Profile
+    from costmodel.comparison import Comparison
+    from costmodel.profiling import Profile
     from costmodel.side_by_side import FormulaComparison
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from costmodel.compare import Comparison
-    from costmodel.profile import Profile
+    from costmodel.comparison import Comparison
+    from costmodel.profiling import Profile
 
 
 SHARED = RANKED_BY[0]

@@ -20,9 +20,9 @@ from costmodel.measures import MEASURES, Measure, Number
 if TYPE_CHECKING:
     import pandas as pd
 
-    from costmodel.compare import Comparison
-    from costmodel.crosscheck import CrossCheck
-    from costmodel.profile import Profile
+    from costmodel.comparison import Comparison
+    from costmodel.cross_check import CrossCheck
+    from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
 VERSION = 1

@@ -10,8 +10,8 @@ from costmodel.views import units
 from costmodel.views.cells import inputs, layer_cells, total_cell
 
 if TYPE_CHECKING:
-    from costmodel.compare import Comparison
-    from costmodel.profile import Profile
+    from costmodel.comparison import Comparison
+    from costmodel.profiling import Profile
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",

@@ -15,10 +15,10 @@ from costmodel.views import units
 from costmodel.views.cells import beyond_the_peak, inputs, is_exact, layer_cells, total_cell, whole_field
 
 if TYPE_CHECKING:
-    from costmodel.compare import Comparison
-    from costmodel.crosscheck import CrossCheck
+    from costmodel.comparison import Comparison
+    from costmodel.cross_check import CrossCheck
     from costmodel.difference import Difference
-    from costmodel.profile import Coverage, Profile
+    from costmodel.profiling import Coverage, Profile
 
 SHARED = RANKED_BY[0]
 """The measure that shares are of."""

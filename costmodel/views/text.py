@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from costmodel.compare import Comparison
-    from costmodel.crosscheck import CrossCheck
+    from costmodel.comparison import Comparison
+    from costmodel.cross_check import CrossCheck
     from costmodel.models.closed import ClosedFormCheck
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
 ROWS = 60

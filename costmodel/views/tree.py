@@ -11,7 +11,7 @@ from costmodel.measures import Measure, Number, add, of_layers
 
 if TYPE_CHECKING:
     from costmodel.pricing import TracedLayer
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._result import COLUMNS, TOTALS, ClosedForm
 
 if TYPE_CHECKING:
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import costmodel
-from costmodel.compare import compare
+from costmodel.comparison import compare
 from costmodel.difference import Difference
 from costmodel.saved import parse
 from tests.robustness.everything import look_at_everything

@@ -18,7 +18,7 @@ from torch import nn
 
 import costmodel
 from costmodel import devices, formulas, measures, models
-from costmodel.compare import Comparison
+from costmodel.comparison import Comparison
 from costmodel.difference import Difference
 from costmodel.errors import CostModelError
 from tests.formulas.test_carriers import CALLS

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import costmodel
-from costmodel.profile import Profile
+from costmodel.profiling import Profile
 from costmodel.training import TrainingStep
 
 

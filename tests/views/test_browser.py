@@ -15,7 +15,7 @@ import pytest
 from torch import nn
 
 import costmodel
-from costmodel.compare import Comparison, compare
+from costmodel.comparison import Comparison, compare
 from costmodel.measures import Measure
 from costmodel.views import units
 

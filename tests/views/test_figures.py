@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import costmodel
-from costmodel.compare import Comparison, compare
+from costmodel.comparison import Comparison, compare
 from costmodel.errors import InputError
-from costmodel.profile import Profile
+from costmodel.profiling import Profile
 from costmodel.views import figures
 
 PROFILE: dict[str, Callable[..., Figure]] = {

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import costmodel
-from costmodel.compare import Comparison, compare
-from costmodel.profile import Profile
+from costmodel.comparison import Comparison, compare
+from costmodel.profiling import Profile
 from costmodel.views import charts
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&'\"{{7*7}}"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-    from costmodel.compare import Comparison
-    from costmodel.profile import Profile
+    from costmodel.comparison import Comparison
+    from costmodel.profiling import Profile
 
 _SCRIPTS = {
     "profile": ("page.js", "format.js", "columns.js", "charts.js", "sorting.js", "table.js", "tree.js", "start.js"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from costmodel.pricing import TracedLayer
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.roofline import Roofline
 
 DEVICES = ("a100", "jetson-agx-orin", "cortex-a76")

@@ -13,8 +13,8 @@ from costmodel.views.cells import beyond_the_peak, inputs, is_exact, total_cell,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from costmodel.crosscheck import CrossCheck
-    from costmodel.profile import Coverage, Profile
+    from costmodel.cross_check import CrossCheck
+    from costmodel.profiling import Coverage, Profile
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from costmodel.views import json as writer
 from costmodel.views.training import words
 
 if TYPE_CHECKING:
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.step_record import StepRecord
     from costmodel.training import TrainingStep
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
 LAYERS = 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.views import cells, palette, units
 
 if TYPE_CHECKING:
-    from costmodel.profile import Profile
+    from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
 PHASES = ("forward", "loss", "backward", "update")

@@ -211,7 +211,7 @@ def crosscheck(
         raise InputError(f"against={against!r}: the third opinion is 'fvcore'")
 
     from costmodel import layers as closed
-    from costmodel.load import apply
+    from costmodel.loading import apply
     from costmodel.trace import trace
 
     def derived(module: nn.Module | Callable[..., Any]) -> CrossCheck:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.measures import MEASURES, STEP_MEASURES, STEP_TOTALS, Number, step_total
-from costmodel.profile import Profile, profile
+from costmodel.profiling import Profile, profile
 from costmodel.rendering import Report
 from costmodel.training import TrainingStep
 from costmodel.views.cells import inputs

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from costmodel.errors import LoadError
-from costmodel.load.building import Context, as_load_error
-from costmodel.load.spec import Spec
+from costmodel.loading.building import Context, as_load_error
+from costmodel.loading.spec import Spec
 
 _OTHERS = {
     ".onnx": "costmodel reads PyTorch models, and no package that turns ONNX into one is kept up. Convert it once, for "

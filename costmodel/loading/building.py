@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from costmodel.errors import LoadError
-from costmodel.load.spec import Spec
+from costmodel.loading.spec import Spec
 
 Context: TypeAlias = Callable[[], AbstractContextManager[object]]
 """Makes the context that a constructor runs in. Imports run outside of it, as the tensors that they make are kept."""

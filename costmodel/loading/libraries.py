@@ -8,8 +8,8 @@ from typing import Any
 
 from costmodel.default_inputs import torchvision
 from costmodel.errors import LoadError
-from costmodel.load.building import Context, call_factory, package, refuse_weights
-from costmodel.load.spec import Spec, hint, how_to_name
+from costmodel.loading.building import Context, call_factory, package, refuse_weights
+from costmodel.loading.spec import Spec, hint, how_to_name
 
 
 def own(spec: Spec, text: str, context: Context) -> Any:

@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from costmodel.errors import ForwardError, LoadError, NeedsValuesError
-from costmodel.load.building import Context, is_model
-from costmodel.load.code import from_file, from_module, function
-from costmodel.load.libraries import from_timm, from_torchvision, own
-from costmodel.load.saved import from_saved
-from costmodel.load.spec import EXAMPLES, Spec, parse
-from costmodel.load.transformers import from_transformers
+from costmodel.loading.building import Context, is_model
+from costmodel.loading.code import from_file, from_module, function
+from costmodel.loading.libraries import from_timm, from_torchvision, own
+from costmodel.loading.saved import from_saved
+from costmodel.loading.spec import EXAMPLES, Spec, parse
+from costmodel.loading.transformers import from_transformers
 from costmodel.machine import available_memory
 
 if TYPE_CHECKING:

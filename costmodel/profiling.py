@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from costmodel.crosscheck import CrossCheck, check
+from costmodel.cross_check import CrossCheck, check
 from costmodel.errors import CostModelError, UnknownOpError
 from costmodel.fusion import Fusion
 from costmodel.graph import Graph, Note, TensorSpec, tensors_in
@@ -413,7 +413,7 @@ def profile(
         return trace(module, inputs, mode=mode, execution=execution, dtype=dtype, capture=closed.capture)
 
     if isinstance(model, str):
-        from costmodel.load import apply
+        from costmodel.loading import apply
 
         result = Profile(apply(traced, model, weights=execution == "real"), model)
     else:

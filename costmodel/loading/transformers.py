@@ -9,9 +9,9 @@ from typing import Any
 
 from costmodel.errors import LoadError
 from costmodel.inputs import dtype_of
-from costmodel.load.building import Context, as_load_error, package
-from costmodel.load.safetensors import Checkpoint, checkpoint, in_dtypes
-from costmodel.load.spec import Spec, hint
+from costmodel.loading.building import Context, as_load_error, package
+from costmodel.loading.safetensors import Checkpoint, checkpoint, in_dtypes
+from costmodel.loading.spec import Spec, hint
 
 
 def from_transformers(spec: Spec, text: str, context: Context) -> Any:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from costmodel.errors import LoadError
-from costmodel.load.building import Context, as_load_error, call_factory, importable, summary
-from costmodel.load.spec import Spec, hint, how_to_name, parse
+from costmodel.loading.building import Context, as_load_error, call_factory, importable, summary
+from costmodel.loading.spec import Spec, hint, how_to_name, parse
 
 
 def from_file(spec: Spec, text: str, _: Context) -> Any:
