@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -313,6 +313,33 @@ class Profile(Report):
         return None if first is None else first.name
 
     # -- views ----------------------------------------------------------------------------------------------------
+
+    def to_text(
+        self,
+        *,
+        depth: int | None = None,
+        sort: str | None = None,
+        top: int | None = None,
+        columns: Sequence[str] | None = None,
+        full_names: bool = False,
+        fold: bool = True,
+        width: int | None = None,
+    ) -> str:
+        """The profile as ``str`` has it, with the options of ``costmodel profile``.
+
+        Args:
+            depth: levels of the module tree to show; as many as fit into 60 rows where it is not given.
+            sort: a quantity; the layers are then listed flat, the greatest first.
+            top: how many layers to list, the greatest first.
+            columns: names of columns, such as ``["kind", "params", "share"]``.
+            full_names: module names in full, without truncation.
+            fold: three and more blocks or layers in a row that differ in their names alone are one row, and one of
+                them below it.
+            width: characters of a line; the terminal's, or 120.
+        """
+        return self._render(
+            "text", depth=depth, sort=sort, top=top, columns=columns, full_names=full_names, fold=fold, width=width
+        )
 
     def plot_layers(self, quantity: str = "macs", ax: Axes | None = None) -> Figure:
         """A quantity of each layer, in order of execution, drawn into ``ax`` if given."""

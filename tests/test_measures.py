@@ -25,7 +25,7 @@ from costmodel.errors import CostModelError, InputError
 from costmodel.layers import USER_LAYERS
 from costmodel.measures import MEASURES, PLACES, Measure, add, registered_measures
 from costmodel.saved import parse
-from costmodel.views import text
+from costmodel.views import layer_table, text
 
 ENERGY = Measure(
     name="energy_pj",
@@ -440,7 +440,7 @@ def test_every_other_column_is_a_name_that_is_refused() -> None:
     from costmodel.measures import _OTHER_COLUMNS
     from costmodel.tables import LAYER_COLUMNS, MODULE_COLUMNS, OP_COLUMNS
 
-    columns = {*LAYER_COLUMNS, *MODULE_COLUMNS, *OP_COLUMNS, *text.column_names(), "model", "is_exact"}
+    columns = {*LAYER_COLUMNS, *MODULE_COLUMNS, *OP_COLUMNS, *layer_table.column_names(), "model", "is_exact"}
     assert columns - set(MEASURES) <= _OTHER_COLUMNS
 
 

@@ -29,6 +29,9 @@ def profile(
     full_names: Annotated[
         bool, typer.Option("--full-names", help="Show full module names without truncation.")
     ] = False,
+    unfold: Annotated[
+        bool, typer.Option("--unfold", help="Show each of the blocks and layers in a row that are alike.")
+    ] = False,
     strict: Strict = False,
     save: Save = None,
     json: Json = False,
@@ -43,7 +46,8 @@ def profile(
         chosen = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
         console.show(
             text.profile_parts(
-                p, depth=depth, sort=sort, top=top, columns=chosen, full_names=full_names, width=console.width()
+                p, depth=depth, sort=sort, top=top, columns=chosen, full_names=full_names, fold=not unfold,
+                width=console.width(),
             )
-        )
+        )  # fmt: skip
     save_all(p, save)

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from costmodel.errors import InputError
-from costmodel.measures import MEASURES, RANKED_BY, Measure, of_layers, shown_in
-from costmodel.views import cells, grid, units
+from costmodel.measures import of_layers, shown_in
+from costmodel.views import cells, grid, layer_table, units
 from costmodel.views.cells import beyond_the_peak, inputs, is_exact, total_cell
 from costmodel.views.grid import WIDE, plain
-from costmodel.views.tree import Node, tree
+from costmodel.views.layer_table import column_head
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,29 +23,10 @@ if TYPE_CHECKING:
     from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
-ROWS = 60
-"""The most rows that a table has if no depth is asked for."""
 
-_DESCRIPTIVE = {"type": ("type", 3), "kind": ("kind", 7), "output_shape": ("output", 5)}
-"""The columns that are not measures, by name: head and priority."""
-
-_SHARE_PRIORITY = 8
-_SHARED = RANKED_BY[0]
-
-
-def column_names() -> list[str]:
-    """Every column of the table of layers, by the name that ``--columns`` takes."""
-    return [*_DESCRIPTIVE, *_with_share([measure.name for measure in of_layers()])]
-
-
-def _with_share(names: Sequence[str]) -> list[str]:
-    """Names of measures, with the share behind the one that shares are of by default."""
-    return [column for name in names for column in ((name, "share") if name == _SHARED else (name,))]
-
-
-def profile(p: Profile, width: int | None = None) -> str:
-    """A profile as plain text, as wide as the terminal (or 120 characters)."""
-    return plain(profile_parts(p, width=_width(width)), _width(width))
+def profile(p: Profile, width: int | None = None, **options: Any) -> str:
+    """A profile as plain text, as wide as the terminal (or 120 characters), with the options of ``profile_parts``."""
+    return plain(profile_parts(p, width=_width(width), **options), _width(width))
 
 
 def crosscheck(check: CrossCheck, width: int | None = None) -> str:
@@ -74,6 +54,7 @@ def profile_parts(
     top: int | None = None,
     columns: Sequence[str] | None = None,
     full_names: bool = False,
+    fold: bool = True,
     width: int = WIDE,
 ) -> list[RenderableType]:
     """What a console prints of a profile: its head, its table of layers, what the table leaves out, the verdicts.
@@ -83,53 +64,25 @@ def profile_parts(
         depth: levels of the tree to show; as many as fit into 60 rows where it is not given.
         sort: a quantity; the layers are then listed flat, the greatest first.
         top: how many layers to list; they are sorted by MACs where no ``sort`` is given.
-        columns: some of ``column_names()``; then none is left out, whatever the width.
+        columns: some of ``layer_table.column_names()``; then none is left out, whatever the width.
         full_names: module names in full, without truncation.
+        fold: three and more blocks or layers in a row that differ in their names alone are one row, and one of them
+            below it.
         width: of the console.
 
     Raises ``InputError`` for an unknown column or quantity.
     """
-    chosen = _chosen(columns, sort)
-    root = tree(p)
-    remarks = []
-    if sort is not None or top is not None:
-        listed = sorted(root.leaves(), key=lambda node: -(node.figures[sort or _SHARED] or 0))
-        rows = [("", node) for node in listed[:top]]
-        if len(listed) > len(rows):
-            remarks.append(f"{len(listed) - len(rows)} more layers; --top {len(listed)} shows them")
-        full_names = True
-    else:
-        deepest = _fitting_depth(root) if depth is None else depth
-        rows = _with_tree_lines(root, deepest)
-        if root.depth > deepest:
-            remarks.append(f"depth {deepest} of {root.depth}; --depth {root.depth} shows every layer")
-    layers, dropped = _layer_table(
-        rows, root, chosen, sort or _SHARED, width=width, keep_all=columns is not None, full_names=full_names
+    table, remarks = layer_table.layers(
+        p, depth=depth, sort=sort, top=top, columns=columns, full_names=full_names, fold=fold, width=width
     )
-    remarks += grid.left_out(dropped)
     beyond = beyond_the_peak(p)
     head: list[RenderableType] = [_head(p), *([grid.dim([beyond])] if beyond is not None else [])]
-    shown: list[RenderableType] = [*head, "", layers]
+    shown: list[RenderableType] = [*head, "", table]
     if (seen := cells.whole_field(p)) is not None:
         remarks.append(f"receptive field: {seen}")
     if remarks:
         shown.append(grid.dim(remarks))
     return [*shown, "", *verdict_parts(p, p.crosscheck())]
-
-
-def _chosen(columns: Sequence[str] | None, sort: str | None) -> list[str]:
-    for name in columns or ():
-        if name not in column_names():
-            raise InputError(f"unknown column {name!r}; the columns are {', '.join(column_names())}")
-    sortable = [measure.name for measure in of_layers() if measure.additive]
-    if sort is not None and sort not in sortable:
-        raise InputError(f"unknown quantity {sort!r} to sort by; the quantities are {', '.join(sortable)}")
-    if columns is not None:
-        return list(columns)
-    shown = _with_share([measure.name for measure in of_layers("layers")])
-    if sort is not None and sort not in shown:
-        shown.insert(shown.index("share"), sort)
-    return [*_DESCRIPTIVE, *shown]
 
 
 def _head(p: Profile) -> Table:
@@ -287,86 +240,6 @@ def _format(value: Any) -> str:
     return units.grouped(value) if isinstance(value, int) else str(value)
 
 
-# -- the table of layers -------------------------------------------------------------------------------------------
-
-
-def _fitting_depth(root: Node) -> int:
-    levels = [level for level, _ in root.walk()]
-    fitting = [d for d in range(1, root.depth + 1) if sum(level <= d for level in levels) <= ROWS]
-    return max(fitting, default=1)
-
-
-def _with_tree_lines(root: Node, deepest: int) -> list[tuple[str, Node]]:
-    """The nodes with their prefix of tree lines, as in a directory listing."""
-    rows: list[tuple[str, Node]] = [("", root)]
-
-    def descend(node: Node, prefix: str, level: int) -> None:
-        if level >= deepest:
-            return
-        for i, child in enumerate(node.children):
-            last = i == len(node.children) - 1
-            rows.append((prefix + ("└─ " if last else "├─ "), child))
-            descend(child, prefix + ("   " if last else "│  "), level + 1)
-
-    descend(root, "", 0)
-    return rows
-
-
-def _layer_table(
-    rows: list[tuple[str, Node]],
-    root: Node,
-    chosen: list[str],
-    share_of: str,
-    *,
-    width: int,
-    keep_all: bool,
-    full_names: bool,
-) -> tuple[Table, list[str]]:
-    from rich.text import Text
-
-    nodes = [node for _, node in rows]
-    labels = []
-    for prefix, node in rows:
-        name = node.name or node.label if full_names else node.label
-        labels.append(Text.assemble((prefix, "dim"), (name, "bold" if node.children else "")))
-    least = max(label.cell_len for label in labels) if full_names else 16
-
-    def lay(names: Sequence[str]) -> tuple[Table, list[str]]:
-        columns = [_column(name, nodes, root, share_of, with_type="type" in names) for name in names]
-        return grid.table("layer", labels, columns, width, keep_all=keep_all, least=least)
-
-    table, dropped = lay(chosen)
-    if "type" in dropped:  # then the column of kinds shows the types of inner nodes
-        table, dropped = lay([name for name in chosen if name != "type"])
-        dropped.insert(0, "type")
-    return table, dropped
-
-
-def _column(name: str, nodes: Sequence[Node], root: Node, share_of: str, *, with_type: bool) -> grid.Column:
-    words: dict[str, Callable[[Node], str]] = {
-        "type": lambda node: node.type,
-        "kind": lambda node: node.kind if with_type else node.kind or node.type,
-        "output_shape": lambda node: "" if node.output_shape is None else units.shape(node.output_shape),
-    }
-    if name in words:
-        title, priority = _DESCRIPTIVE[name]
-        return grid.Column(title, [words[name](node) for node in nodes], priority, right=False, style="dim")
-    if name == "share":
-        whole = root.figures[share_of] or 0
-        parts = [node.figures[share_of] or 0 for node in nodes]
-        shares = [f"{grid.bar(part, whole)} {units.share(part, whole):>6}" for part in parts]
-        return grid.Column(f"share of {units.name(share_of)}", shares, _SHARE_PRIORITY, right=False, style="cyan")
-    measure = MEASURES[name]
-    cells = [units.cell(name, n.figures[name], exact=n.is_exact or not measure.needs_rules) for n in nodes]
-    return grid.numbers(_head_of(measure), cells, 99 if name == share_of else measure.priority)
-
-
-def _head_of(measure: Measure) -> str:
-    """The head of a column of a terminal, its unit in a second line."""
-    unit = units.noun(measure.name)
-    return f"{measure.short or measure.title}\n({unit})" if unit else measure.short or measure.title
-
-
 def _verdict(check: CrossCheck) -> str:
     """The cross-check in a word."""
     return "nothing" if check.unchecked_because else "agrees" if check.ok else "DIFFERS"
@@ -384,7 +257,7 @@ def comparison_parts(c: Comparison, width: int = WIDE) -> list[RenderableType]:
     columns = []
     for measure in of_layers("totals"):
         cells = [total_cell(p, measure) for _, p in models]
-        columns.append(grid.numbers(_head_of(measure), cells, measure.priority))
+        columns.append(grid.numbers(column_head(measure), cells, measure.priority))
         if c.baseline is not None and "ratios" in measure.places:
             ratios = [units.ratio(value) for value in c.ratios(measure.name)]
             columns.append(

@@ -31,18 +31,32 @@ class Node:
     is_exact: bool = True
     """Whether every op inside has a rule."""
     children: list[Node] = field(default_factory=list)
+    call: int = 1
+    """Which call of its module a layer is."""
+    is_op: bool = False
+    """Whether it is an op that ran outside any leaf."""
+    times: int = 1
+    """How often the one child stands for what is here: more than once in a fold alone."""
+    is_level: bool = True
+    """Whether the children are a level below: not those of a fold, which stand for nodes beside it."""
+
+    @property
+    def title(self) -> str:
+        """The label, with the number of the call behind it from the second on."""
+        return self.label if self.call == 1 else f"{self.label} (call {self.call})"
 
     @property
     def depth(self) -> int:
         """Levels below this one."""
-        return 1 + max((child.depth for child in self.children), default=-1)
+        return max((child.depth + self.is_level for child in self.children), default=0)
 
     def walk(self, deepest: int | None = None, level: int = 0) -> Iterator[tuple[int, Node]]:
         """Every node down to a level, with its level, top to bottom."""
         yield level, self
-        if deepest is None or level < deepest:
+        below = level + self.is_level
+        if deepest is None or below <= deepest:
             for child in self.children:
-                yield from child.walk(deepest, level + 1)
+                yield from child.walk(deepest, below)
 
     def leaves(self) -> Iterator[Node]:
         """The layers below, or the node itself."""
@@ -80,8 +94,7 @@ def tree(p: Profile) -> Node:
         leaf = _leaf(layer, above.name)
         leaf.figures = {name: column[i] for name, column in columns.items()}
         if layer.module is not None:
-            nth = calls[layer.name] = calls.get(layer.name, 0) + 1
-            leaf.label += f" (call {nth})" if nth > 1 else ""
+            leaf.call = calls[layer.name] = calls.get(layer.name, 0) + 1
         above.children.append(leaf)
     _sum(root, measures)
     _add_resting(root, p, measures)
@@ -90,8 +103,8 @@ def tree(p: Profile) -> Node:
 
 def _leaf(layer: TracedLayer, above: str) -> Node:
     label = _label(layer.name, above) if layer.module is not None else layer.name.rpartition("/")[2]
-    shape = _first_shape(layer.outputs)
-    return Node(layer.name, label, layer.type, layer.kind, shape, is_exact=layer.is_exact)
+    shape, is_op = _first_shape(layer.outputs), layer.module is None
+    return Node(layer.name, label, layer.type, layer.kind, shape, is_exact=layer.is_exact, is_op=is_op)
 
 
 def _add_resting(root: Node, p: Profile, measures: list[Measure]) -> None:
