@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-REPORTS = ("classics", "crosscheck", "published", "notes", "guidelines", "training")
+REPORTS = ("classics", "crosscheck", "published", "notes", "guidelines", "training", "speed")
 """Each is made by the file of its name beside this one."""
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import doctest
-import importlib.util
 import re
 import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -17,6 +15,8 @@ import torch
 from costmodel.cli import main
 from costmodel.layers import USER_LAYERS
 from costmodel.ops import RULES
+from tests.benchmarks.counters import COUNTERS
+from tests.benchmarks.other_counters import CASES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -64,26 +64,14 @@ def test_commands_print_what_they_are_shown_to(
         assert told.out.strip("\n") == output.strip("\n"), command
 
 
-@pytest.fixture
-def benchmark() -> ModuleType:
-    """The script that prints what other counters say."""
-    path = ROOT / "tests/benchmarks/other_counters.py"
-    spec = importlib.util.spec_from_file_location("other_counters", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_what_counters_say_is_what_they_say(benchmark: ModuleType) -> None:
+def test_what_counters_say_is_what_they_say() -> None:
     """The table's figures of the counters that the tests can ask: this one, fvcore and torch's own."""
     (table,) = re.findall(r"^\| MACs of .*\n\|.*\n((?:\|.*\n)+)", README, re.MULTILINE)
     rows = [[cell.strip().replace(",", "") for cell in line.split("|")[2:-1]] for line in table.splitlines()]
-    for row, (make, shape, macs) in zip(rows, benchmark.CASES.values(), strict=True):
+    for row, (make, shape, macs) in zip(rows, CASES.values(), strict=True):
         assert row[0] == str(macs)
         for cell, counter in zip(row[1:4], ("costmodel", "fvcore", "FlopCounterMode"), strict=True):
-            assert cell == str(benchmark.COUNTERS[counter][1](make(), torch.randn(shape))), counter
+            assert cell == str(COUNTERS[counter][1](make(), torch.randn(shape))), counter
 
 
 @pytest.mark.parametrize("name", ["main", "test"])

@@ -16,6 +16,7 @@ from costmodel.views.published import Line, compute
 from reports import published
 from reports.build import REPORTS, files
 from reports.classics import DRAWN
+from reports.speed import calls
 
 FOLDER = Path(__file__).parents[1] / "reports"
 LARGEST = 8_000_000
@@ -120,3 +121,17 @@ def test_a_difference_is_notable_above_one_percent() -> None:
     params = Line(Published(name="x", params_printed="4 M", source="a paper"), 4_100_000, 7)
     macs = Line(Published(name="x", macs_printed="1.000 G", source="a paper"), 5, 990_000_001)
     assert (published.is_notable(params), published.is_notable(macs)) == (True, False)
+
+
+def test_calls_are_compared_with_the_fastest_other_counter() -> None:
+    """By the median and by the least over the networks; the floor of any trace is no counter."""
+    seconds = {
+        "one": {"costmodel": 0.001, "thop": 0.004, "fvcore": 0.020, "floor": 0.0005},
+        "two": {"costmodel": 0.002, "thop": 0.030, "fvcore": 0.020, "floor": 0.001},
+        "three": {"costmodel": 0.010, "thop": 0.070, "fvcore": 0.080, "floor": 0.005},
+    }
+    lines = calls(
+        {"machine": "m", "threads": 2, "torch": "2", "date": "d", "rounds": {"1": 5}, "seconds": {"1": seconds}}
+    )
+    assert "| two | 2.00 | 30 | 20 | 1 | 10.0 |" in lines
+    assert lines[-1] == "The fastest other counter takes 7.0 times as long in the median, at least 4.0 times."

@@ -1,12 +1,11 @@
-"""Print what other counters say of small models whose MACs are known: python tests/benchmarks/other_counters.py.
+"""Print what other counters say of small models whose MACs are known: python -m tests.benchmarks.other_counters.
 
-The figures are those of the table in the README. Counters that are not installed are left out:
-pip install ptflops thop torchinfo torchlens. Each runs in an interpreter of its own, for some of them patch torch.
+The figures are those of the table in the README. Counters that are not installed are left out. Each runs in an
+interpreter of its own, for some of them patch torch.
 """
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 import warnings
@@ -17,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from tests.benchmarks.counters import COUNTERS
 
 
 class Functional(nn.Module):
@@ -58,70 +59,6 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
 """Models, the shapes of their inputs, and their MACs."""
 
 
-def _costmodel(model: nn.Module, x: Tensor) -> Any:
-    import costmodel
-
-    return costmodel.profile(model, tuple(x.shape), mode="train" if model.training else "eval").macs
-
-
-def _fvcore(model: nn.Module, x: Tensor) -> Any:
-    from fvcore.nn import FlopCountAnalysis
-
-    logging.getLogger("fvcore").setLevel(logging.ERROR)
-    return FlopCountAnalysis(model, x).total()
-
-
-def _flop_counter(model: nn.Module, x: Tensor) -> Any:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        model(x)
-    return f"{counter.get_total_flops()} / 2"
-
-
-def _ptflops(backend: str) -> Callable[[nn.Module, Tensor], Any]:
-    def count(model: nn.Module, x: Tensor) -> Any:
-        from ptflops import get_model_complexity_info
-
-        shape = tuple(x.shape[1:])
-        return get_model_complexity_info(
-            model, shape, as_strings=False, print_per_layer_stat=False, verbose=False, backend=backend
-        )[0]
-
-    return count
-
-
-def _thop(model: nn.Module, x: Tensor) -> Any:
-    from thop import profile
-
-    return profile(model, (x,), verbose=False)[0]
-
-
-def _torchinfo(model: nn.Module, x: Tensor) -> Any:
-    from torchinfo import summary
-
-    return summary(model, input_data=x, verbose=0).total_mult_adds
-
-
-def _torchlens(model: nn.Module, x: Tensor) -> Any:
-    import torchlens
-
-    return int(torchlens.trace(model, x).total_macs_forward)
-
-
-COUNTERS: dict[str, tuple[str, Callable[[nn.Module, Tensor], Any]]] = {
-    "costmodel": ("costmodel", _costmodel),
-    "fvcore": ("fvcore", _fvcore),
-    "FlopCounterMode": ("torch", _flop_counter),
-    "ptflops": ("ptflops", _ptflops("pytorch")),
-    "ptflops aten": ("ptflops", _ptflops("aten")),
-    "thop": ("thop", _thop),
-    "torchinfo": ("torchinfo", _torchinfo),
-    "torchlens": ("torchlens", _torchlens),
-}
-"""Counters, the package of each, and how it is asked for MACs."""
-
-
 def state(model: nn.Module) -> tuple[Any, ...]:
     """What of a model should be as before: values, training flags, hooks, attributes."""
     values = {name: value.tolist() for name, value in model.state_dict().items()}
@@ -159,7 +96,12 @@ def main() -> None:
         except PackageNotFoundError:
             continue
         sys.stdout.flush()
-        told = subprocess.run([sys.executable, __file__, counter], capture_output=True, text=True, check=False)
+        told = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.other_counters", counter],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         print(told.stdout.splitlines()[-1] if told.stdout else f"{counter}: {told.stderr.splitlines()[-1]}")
     print("! the model is not as it was before")
 

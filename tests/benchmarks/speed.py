@@ -1,31 +1,41 @@
-"""How fast a profile is, against fvcore, FlopCounterMode, and the floor of any dispatch-mode trace.
+"""How long a call takes in a process that has made others, against other counters: reports/measured/speed.json.
 
-    python tests/benchmarks/speed.py [--rounds 15] [--batch 1] [model ...]
+    python -m tests.benchmarks.speed --keep [--rounds 15] [--large-rounds 1] [network ...]
 
-Every round runs each contender once, in turn, in this process; the table shows medians. The floor is the same forward
-under a dispatch mode that returns prepared tensors and records nothing: no hooks, no rules, no records.
+In every round each other counter runs once, and ours after each of them: so it finds the processor's caches as another
+has left them. Times are wall-clock, medians after a warm-up at batch 1. Ours is given the input's shape. The others are
+given a tensor that was made before, and run without gradients. Needs torchvision, thop, torchinfo, fvcore and ptflops.
+
+With --floor, the same forward is timed too under a dispatch mode that returns prepared tensors and records nothing: no
+hooks, no rules, no records.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import json
 import logging
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from datetime import date
+from functools import partial
+from io import StringIO
 from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
-import costmodel
 from costmodel.trace.signature import signature
+from reports.speed import BATCHES, MEASURED, calls
+from tests.benchmarks.counters import COUNTERS, NETWORKS, TIMED, network
+from tests.benchmarks.guidelines import machine
+
+SIZE = (3, 224, 224)
 
 
 class Recorded(TorchDispatchMode):
@@ -57,100 +67,77 @@ class Prepared(TorchDispatchMode):
         return func(*args, **(kwargs or {})) if result is None else result
 
 
-def vit_b_16() -> nn.Module:
-    """A ViT-B/16 of torch's own layers (Dosovitskiy et al., arXiv:2010.11929, table 1), for want of torchvision."""
-
-    class ViT(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.patches = nn.Conv2d(3, 768, 16, stride=16)
-            self.token = nn.Parameter(torch.zeros(1, 1, 768))
-            self.position = nn.Parameter(torch.zeros(1, 197, 768))
-            layer = nn.TransformerEncoderLayer(768, 12, 3072, 0.0, "gelu", batch_first=True, norm_first=True)
-            self.encoder = nn.TransformerEncoder(layer, 12, nn.LayerNorm(768), enable_nested_tensor=False)
-            self.head = nn.Linear(768, 1000)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = self.patches(x).flatten(2).transpose(1, 2)
-            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.position
-            return self.head(self.encoder(x)[:, 0])
-
-    return ViT()
-
-
-def contenders(model: nn.Module, shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
-    """What is timed, by name."""
-    on_meta = torch.empty(shape, device="meta")
-    with torch.device("meta"):
-        twin = copy_on_meta(model)
+def floor(model: nn.Module, x: torch.Tensor) -> Callable[[], Any]:
+    """The forward of a model with everything prepared, on meta tensors."""
+    on_meta, twin = torch.empty(x.shape, device="meta"), copy.deepcopy(model).to("meta")
     recorded = Recorded()
-    with torch.no_grad(), recorded:
+    with recorded:
         twin(on_meta)
 
-    def floor() -> None:
-        with torch.no_grad(), Prepared(recorded.outputs):
+    def run() -> None:
+        with Prepared(recorded.outputs):
             model(on_meta)
 
-    x = torch.randn(shape)
-
-    def fvcore() -> int:
-        return int(FlopCountAnalysis(model, x).unsupported_ops_warnings(False).uncalled_modules_warnings(False).total())
-
-    def flop_counter_mode() -> int:
-        with FlopCounterMode(display=False) as counter:
-            model(x)
-        return int(counter.get_total_flops())
-
-    return {
-        "floor": floor,
-        "costmodel": lambda: costmodel.profile(model, shape).macs,
-        "fvcore": fvcore,
-        "FlopCounterMode": flop_counter_mode,
-    }
+    return run
 
 
-def copy_on_meta(model: nn.Module) -> nn.Module:
-    """The same model on the meta device; the original stays."""
-    import copy
+def seconds(run: Callable[[], Any]) -> float:
+    """What one call takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
-    return copy.deepcopy(model).to("meta").eval()
+
+def medians(ours: Callable[[], Any], others: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Seconds of a call, by the name of the counter."""
+    took: dict[str, list[float]] = {name: [] for name in (TIMED[0], *others)}
+    for _ in range(rounds):
+        for name, run in others.items():
+            took[name].append(seconds(run))
+            took[TIMED[0]].append(seconds(ours))
+    return {name: round(statistics.median(times), 6) for name, times in took.items()}
 
 
-def medians(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Seconds, the median of interleaved rounds after one warm-up."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for round_ in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if round_:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+def measure(name: str, rounds: Mapping[int, int], with_floor: bool) -> dict[int, dict[str, float]]:
+    """Seconds of a call by batch and counter, of one network."""
+    model, found = network(name), {}
+    for batch, n in ((1, 1), *rounds.items()):  # the first one warms up
+        x = torch.randn(batch, *SIZE)
+        runs = {counter: partial(COUNTERS[counter][1], model, x) for counter in TIMED}
+        ours = runs.pop(TIMED[0])
+        with torch.no_grad(), redirect_stdout(StringIO()):
+            found[batch] = medians(ours, runs | ({"floor": floor(model, x)} if with_floor else {}), n)
+    return found
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", default=["resnet50", "vgg16", "mobilenet_v2", "vit_b_16"])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batch", type=int, default=1)
+    """Measure, keep, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--rounds", type=int, default=15, help="at batch 1")
+    parser.add_argument("--large-rounds", type=int, default=1, help="at batch 64; 0 leaves it out")
+    parser.add_argument("--floor", action="store_true")
+    parser.add_argument("--keep", action="store_true", help=f"write into {MEASURED.name}, of which the report is made")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    table = Table(title=f"medians of {arguments.rounds} interleaved rounds, batch {arguments.batch}, "
-                        f"{torch.get_num_threads()} threads, torch {torch.__version__}")  # fmt: skip
-    for column in ("model", "costmodel", "floor", "/ floor", "fvcore", "times", "FlopCounterMode", "times"):
-        table.add_column(column, justify="left" if column == "model" else "right")
-    for name in arguments.models:
-        model = (vit_b_16() if name == "vit_b_16" else getattr(costmodel.models, name)()).eval()
-        took = medians(contenders(model, (arguments.batch, 3, 224, 224)), arguments.rounds)
-        ours = took["costmodel"]
-        table.add_row(
-            name, f"{ours * 1e3:.1f} ms", f"{took['floor'] * 1e3:.1f} ms", f"{ours / took['floor']:.2f}",
-            f"{took['fvcore'] * 1e3:.0f} ms", f"{took['fvcore'] / ours:.1f}",
-            f"{took['FlopCounterMode'] * 1e3:.0f} ms", f"{took['FlopCounterMode'] / ours:.1f}",
-        )  # fmt: skip
-    Console(width=110).print(table)
+    rounds = {1: arguments.rounds, BATCHES[-1]: arguments.large_rounds}
+    rounds = {batch: n for batch, n in rounds.items() if n}
+    took: dict[str, dict[str, dict[str, float]]] = {str(batch): {} for batch in rounds}
+    for name in arguments.networks:
+        found = measure(name, rounds, arguments.floor)
+        for batch in rounds:
+            took[str(batch)][name] = found[batch]
+            print(f"{name} at batch {batch}:", {k: f"{v * 1e3:.2f} ms" for k, v in found[batch].items()}, flush=True)
+    measured = {
+        "machine": machine(), "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "date": date.today().isoformat(), "rounds": {str(batch): n for batch, n in rounds.items()}, "seconds": took,
+    }  # fmt: skip
+    print("\n".join(calls(measured)))
+    if not arguments.keep:
+        return
+    kept = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
+    MEASURED.write_text(json.dumps(kept | {"calls": measured}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

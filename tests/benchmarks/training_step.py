@@ -16,13 +16,35 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.optim import AdamW
 
 import costmodel
-from tests.benchmarks.speed import vit_b_16
+
+
+def vit_b_16() -> nn.Module:
+    """A ViT-B/16 of torch's own layers (Dosovitskiy et al., arXiv:2010.11929, table 1), for want of torchvision."""
+
+    class ViT(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 768, 16, stride=16)
+            self.token = nn.Parameter(torch.zeros(1, 1, 768))
+            self.position = nn.Parameter(torch.zeros(1, 197, 768))
+            layer = nn.TransformerEncoderLayer(768, 12, 3072, 0.0, "gelu", batch_first=True, norm_first=True)
+            self.encoder = nn.TransformerEncoder(layer, 12, nn.LayerNorm(768), enable_nested_tensor=False)
+            self.head = nn.Linear(768, 1000)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.patches(x).flatten(2).transpose(1, 2)
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.position
+            return self.head(self.encoder(x)[:, 0])
+
+    return ViT()
+
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet50": costmodel.models.resnet50,

@@ -1,0 +1,52 @@
+"""What a user waits for, as ``tests/benchmarks/`` has measured it: speed.md, of reports/measured/speed.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+MEASURED = Path(__file__).parent / "measured" / "speed.json"
+BATCHES = (1, 64)
+OURS = "costmodel"
+
+CALLS = (
+    "One call, in a process that has made others: the model's MACs, at 224 x 224. Each other counter runs in turn, and "
+    "costmodel after each of them, which so finds the processor's caches as another has left them. Costmodel computes "
+    "nothing, and is given the input's shape. The others run the network on a tensor, which is made before and whose "
+    "making is not timed, without gradients. Milliseconds, medians; the last column says how many times as long the "
+    "fastest of the others takes."
+)
+
+
+def files() -> dict[str, bytes]:
+    """The report's one file, by its name."""
+    measured: Mapping[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
+    lines = ["# What a user waits for", "", "Measured, not computed: another machine has other times."]
+    lines += ["", "## Calls in one process", ""]
+    lines += calls(measured["calls"]) if "calls" in measured else ["Nothing yet: `python -m tests.benchmarks.speed`."]
+    return {"speed.md": ("\n".join(lines) + "\n").encode()}
+
+
+def calls(measured: Mapping[str, Any]) -> list[str]:
+    """Seconds of calls, by batch, network and counter, as tables."""
+    lines = [CALLS, "", conditions(measured)]
+    for batch, networks in measured["seconds"].items():
+        others = [name for name in next(iter(networks.values())) if name != OURS]
+        lines += ["", f"Batch {batch}, {measured['rounds'][batch]} rounds:", ""]
+        lines += [f"| network | {OURS} | {' | '.join(others)} | times |", f"|---|{'---:|' * (len(others) + 2)}"]
+        times = []
+        for name, took in networks.items():
+            times.append(min(took[other] for other in others if other != "floor") / took[OURS])
+            cells = [f"{took[OURS] * 1e3:.2f}", *(f"{took[other] * 1e3:,.0f}" for other in others)]
+            lines.append(f"| {name} | {' | '.join(cells)} | {times[-1]:,.1f} |")
+        found = f"{median(times):,.1f} times as long in the median, at least {min(times):,.1f} times."
+        lines += ["", f"The fastest other counter takes {found}"]
+    return lines
+
+
+def conditions(measured: Mapping[str, Any]) -> str:
+    """Where and when it was measured."""
+    return f"{measured['machine']}, {measured['threads']} threads, torch {measured['torch']}, {measured['date']}."
