@@ -64,6 +64,9 @@ class CrossCheck(Rendered):
     """Where a figure is a lower bound for another reason, and why."""
     declared: tuple[str, ...] = ()
     """Layers whose cost was given by ``register_layer(..., opaque=True)``, by name: nothing derives it."""
+    unreached: tuple[str, ...] = ()
+    """In a training step, layers at whose outputs no gradient arrives from the loss, by name: they have no backward
+    pass."""
     against: str = ""
     third: Mapping[str, ThirdOpinion] = field(default_factory=dict)
     """The third tool's count by layer name, where there is one."""

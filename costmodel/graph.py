@@ -252,8 +252,9 @@ def is_sparse(call: OpCall) -> bool:
     return any(t.sparse for t in call.outputs) or any(t.sparse for _, t in call.tensors())
 
 
-WantedGradients: TypeAlias = tuple[tuple[bool, ...], bool, bool]
-"""Whether a layer's backward pass computes the gradient of each of its inputs, of its weights and of its biases."""
+WantedGradients: TypeAlias = tuple[tuple[bool, ...], bool, bool, tuple[bool, ...]]
+"""Whether a layer's backward pass computes the gradient of each of its inputs, of its weights and of its biases; and
+whether a gradient arrives at each of its outputs."""
 
 
 @dataclass(slots=True, eq=False)

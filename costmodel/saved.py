@@ -203,8 +203,8 @@ class _Reader:
 def _wanted(gradients: list[Any] | None) -> WantedGradients | None:
     if gradients is None:
         return None
-    of_inputs, of_weights, of_biases = gradients
-    return tuple(of_inputs), of_weights, of_biases
+    of_inputs, of_weights, of_biases, *arriving = gradients  # older files do not say at which outputs one arrives
+    return tuple(of_inputs), of_weights, of_biases, tuple(arriving[0]) if arriving else (True,)
 
 
 def _cost(parts: dict[str, Any], work: dict[str, Any]) -> LayerCost:

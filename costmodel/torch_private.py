@@ -261,6 +261,11 @@ def sequence_of(node: Any) -> int:
     return number
 
 
+def base_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    """What autograd takes a tensor to be a view of; ``None`` where it is a view of none."""
+    return tensor._base  # 2.6, 2.13, 2.15
+
+
 @contextmanager
 def engine_wrapped(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
     """A context in which every backward pass starts by what ``wrap`` makes of the function that starts one."""

@@ -63,32 +63,33 @@ def _chunks(k: Tape, x: Tensor, count: int) -> list[Tensor]:
     parts = [Tensor(shape, x.storage, x.wanted, is_part=True) for _ in range(count)]
 
     def back(_: Count) -> None:
-        k.run(read=x.size, written=x.size)
+        zeros = sum(part.size for part in parts if part.arrived is None)
+        k.run(read=x.size, written=x.size + zeros)
         k.give(x, x.size, x.shape)
 
     k.back(parts[0], x, back)
     return parts
 
 
-def _step(k: Tape, cell: str, gates_of_x: Tensor, gates_of_h: Tensor, h: Tensor, c: Tensor | None) -> Tensor:
-    """What the step shows, from the gates' part of the input and that of the state."""
+def _step(k: Tape, cell: str, gates_of_x: Tensor, gates_of_h: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """What the step shows, and its state, from the gates' part of the input and that of the state."""
     if cell == "gru":
         (rx, zx, nx), (rh, zh, nh) = (_chunks(k, gates, 3) for gates in (gates_of_x, gates_of_h))
         r = _in_place(k, _added_in_place(k, rh, rx))
         z = _in_place(k, _added_in_place(k, zh, zx))
         n = _in_place(k, _sum(k, nx, _multiplied_in_place(k, nh, r)))
-        return _added_in_place(k, _multiplied_in_place(k, fn.subtract(k, h, n), z), n)
+        y = _added_in_place(k, _multiplied_in_place(k, fn.subtract(k, h, n), z), n)
+        return y, y
     gates = _added_in_place(k, gates_of_h, gates_of_x)
     if cell in ("tanh", "relu"):
         y = k.make(gates.shape, "state", gates)
         k.derive(y, gates, y, each=_OF_RESULT if cell == "tanh" else COMPARE)
-        return y
-    assert c is not None
+        return y, y
     i, f, g, o = (_in_place(k, part) for part in _chunks(k, gates, 4))
     state = _added_in_place(k, fn.multiply(k, f, c), fn.multiply(k, i, g))
     shown = k.make(state.shape, "tanh of the cell's state", state)
     k.derive(shown, state, shown, each=_OF_RESULT)
-    return fn.multiply(k, o, shown)
+    return fn.multiply(k, o, shown), state
 
 
 def _sum(k: Tape, a: Tensor, b: Tensor) -> Tensor:
@@ -118,8 +119,10 @@ def of_cell(
     h, c = (k.input(state, i) if given else Tensor(state, zeros) for i in (1, 2 if cell == "lstm" else 1))
     of_x = _product(k, x, k.weight(gates, input_size), k.bias(gates) if bias else None)
     of_h = _product(k, h, k.weight(gates, hidden_size), k.bias(gates) if bias else None)
-    y = _step(k, cell, of_x, of_h, h, c)
-    return k.backward(y) if y.wanted else NOTHING
+    made = _step(k, cell, of_x, of_h, h, c)
+    if not made[0].wanted:
+        return NOTHING
+    return k.backward(*(y for i, y in enumerate(made[: 2 if cell == "lstm" else 1]) if needs.output(i)))
 
 
 # -- layers -----------------------------------------------------------------------------------------------------------
@@ -204,18 +207,23 @@ class Recurrent:
         self, layer: int, width: Count, of_x: bool, of_states: tuple[bool, bool], needs: Needs
     ) -> BackwardCost:  # fmt: skip
         if self._is_fused:
-            return self._by_onednn(layer, width, of_states)
-        return self._by_steps(width, of_x, of_states, needs)
+            return self._by_onednn(layer, width, of_states, needs)
+        return self._by_steps(layer, width, of_x, of_states, needs)
 
     # -- at once ------------------------------------------------------------------------------------------------------
 
-    def _by_onednn(self, layer: int, width: Count, of_states: tuple[bool, bool]) -> BackwardCost:
-        """All gradients, whichever are asked for, of zeros in the place of biases that there are none of."""
+    def _by_onednn(self, layer: int, width: Count, of_states: tuple[bool, bool], needs: Needs) -> BackwardCost:
+        """All gradients, whichever are asked for, of zeros in the place of biases that there are none of.
+
+        It reads the gradient of what it showed and of each last state, where one arrives.
+        """
         h, rows = self.hidden_size, self.length * self.batch
         state, weights = self.batch * h, 4 * h * (width + h)
         unseen = self.directions == 1 and layer == self.num_layers - 1
+        is_shown = needs.output(0) or layer < self.num_layers - 1
+        arriving = (rows * h if is_shown else 0) + sum(state for i in (1, 2) if needs.output(i))
         cost = BackwardCost(
-            read=rows * width + weights + 2 * state + 2 * rows * h,
+            read=rows * width + weights + 2 * state + rows * h + arriving,
             written=rows * width + weights + 2 * 4 * h + 2 * state,
             work=Work(macs=2 * rows * weights) + _UNIT.times(rows * h) + Work(adds=(rows - 1) * 4 * h),
             saved=(
@@ -233,15 +241,17 @@ class Recurrent:
     # -- step by step -------------------------------------------------------------------------------------------------
 
     def _by_steps(
-        self, width: Count, of_x: bool, of_states: tuple[bool, bool], needs: Needs
+        self, layer: int, width: Count, of_x: bool, of_states: tuple[bool, bool], needs: Needs
     ) -> BackwardCost:  # fmt: skip
         rows, gates = self.length * self.batch, _GATES[self.cell] * self.hidden_size
         learnt = needs.weight or (needs.bias and self.bias)
         flows = learnt or of_x
-        first = self._of_step(flows, of_states, needs)
         later = self._of_step(flows, (True, True), needs)
-        cost = BackwardCost(read=first.read, written=first.written, work=first.work)
-        cost += BackwardCost(read=later.read, written=later.written, work=later.work).times(self.length - 1)
+        # At the last step of the last layer, no gradient may arrive but that of the cell's state.
+        of_cell_alone = layer == self.num_layers - 1 and not (needs.output(0) or needs.output(1))
+        last = self._of_step(flows, (True, True), needs, of_cell_alone)
+        cost = _work_of(self._of_step(flows, of_states, needs)) + _work_of(last)
+        cost += _work_of(later).times(self.length - 2)  # of one step, what the last lacks is taken from the first
         kept = {s.tensor: s.elements for s in later.saved}
         before = {name: kept.pop(name) for name in ("state before", "cell's state before") if name in kept}
         if self.cell in ("tanh", "relu"):
@@ -250,14 +260,15 @@ class Recurrent:
         saved += [Saved(f"{name}, from the second", n * (self.length - 1)) for name, n in before.items()]
         if flows:
             cost += BackwardCost(read=rows * gates, written=rows * gates)  # the steps' gradients in one
-            layer = linear(in_features=width, out_features=gates, bias=self.bias, rows=rows)
-            own = layer.backward(inputs=of_x, weight=needs.weight, bias=needs.bias)
-            cost += BackwardCost(read=own.read, written=own.written, work=own.work)
+            product = linear(in_features=width, out_features=gates, bias=self.bias, rows=rows)
+            cost += _work_of(product.backward(inputs=of_x, weight=needs.weight, bias=needs.bias))
         return cost + BackwardCost(
             saved=tuple(s for s in saved if not (isinstance(s.elements, int) and s.elements == 0))
         )
 
-    def _of_step(self, of_x: bool, of_states: tuple[bool, bool], needs: Needs) -> BackwardCost:
+    def _of_step(
+        self, of_x: bool, of_states: tuple[bool, bool], needs: Needs, of_cell_alone: bool = False
+    ) -> BackwardCost:
         k, hidden = Tape(needs), self.hidden_size
         gates = _GATES[self.cell] * hidden
         shape = (self.batch, gates)
@@ -265,10 +276,15 @@ class Recurrent:
         h = Tensor((self.batch, self.shown), Storage("state before", self.batch * self.shown), of_states[0])
         c = Tensor((self.batch, hidden), Storage("cell's state before", self.batch * hidden), of_states[1])
         of_h = _product(k, h, k.weight(gates, self.shown), k.bias(gates) if self.bias else None)
-        y = _step(k, self.cell, of_input, of_h, h, c)
+        y, state = _step(k, self.cell, of_input, of_h, h, c)
         if self.projected:
             y = _product(k, y, k.weight(self.shown, hidden), None)
-        return k.backward(y)
+        return k.backward(state if of_cell_alone else y)
+
+
+def _work_of(cost: BackwardCost) -> BackwardCost:
+    """Without what is kept."""
+    return BackwardCost(read=cost.read, written=cost.written, work=cost.work)
 
 
 def _renamed(cost: BackwardCost, prefix: str) -> BackwardCost:

@@ -168,10 +168,11 @@ class Tape:
             work=self._work,
         )
 
-    def backward(self, output: Tensor) -> BackwardCost:
-        """The backward pass, after which this tape is used up."""
+    def backward(self, output: Tensor, *others: Tensor) -> BackwardCost:
+        """The backward pass from tensors at which gradients arrive, after which this tape is used up."""
         self._read, self._written, self._work = 0, 0, NO_WORK
-        output.arrived = output.size
+        for y in (output, *others):
+            y.arrived = y.size
         if output.storage.name not in (None, "input"):
             output.storage.name = "output"
         for y, kernels in reversed(self._steps):

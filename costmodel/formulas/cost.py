@@ -69,7 +69,12 @@ class LayerCost:
         return self.read + self.written
 
     def backward(
-        self, *, inputs: bool | tuple[bool, ...] = True, weight: bool = True, bias: bool = True
+        self,
+        *,
+        inputs: bool | tuple[bool, ...] = True,
+        weight: bool = True,
+        bias: bool = True,
+        outputs: tuple[bool, ...] = (True,),
     ) -> BackwardCost:
         """The cost of the layer's backward pass: the gradients that are asked for, each for each input and parameter.
 
@@ -77,6 +82,8 @@ class LayerCost:
             inputs: whether the gradient of the input is asked for; of each input in order, where there are several.
             weight: whether that of the weight is (of all weights, where there are several).
             bias: whether that of the bias is.
+            outputs: of a layer that returns several tensors, at which of them a gradient arrives: by default at the
+                first alone.
 
         Raises ``InputError`` for a layer whose backward pass has no closed form.
         """
@@ -85,7 +92,7 @@ class LayerCost:
                 f"the backward pass of this layer ({self.kind}) has no closed form: quantised layers have no gradient, "
                 "those of complex numbers are traced only, and of a sum of layers ask each (LayerCost.backward)"
             )
-        return self.gradient(Needs(inputs=inputs, weight=weight, bias=bias))
+        return self.gradient(Needs(inputs=inputs, weight=weight, bias=bias, outputs=outputs))
 
     def __add__(self, other: LayerCost) -> LayerCost:
         return total((self, other))

@@ -28,10 +28,16 @@ class Needs:
     """That of the weight, or of all the weights of a layer that has several."""
     bias: bool = True
     """That of the bias, or of all the biases."""
+    outputs: tuple[bool, ...] = (True,)
+    """Whether a gradient arrives at each output, in order; at those that are left out, none does."""
 
     def input(self, index: int = 0) -> bool:
         """Whether the gradient of this input is asked for."""
         return self.inputs if isinstance(self.inputs, bool) else self.inputs[index]
+
+    def output(self, index: int) -> bool:
+        """Whether a gradient arrives at this output."""
+        return index < len(self.outputs) and self.outputs[index]
 
     @property
     def any_input(self) -> bool:

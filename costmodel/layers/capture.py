@@ -19,7 +19,7 @@ from costmodel.layers.registry import LAYERS, USER_LAYERS, Called, Layer, by_nam
 from costmodel.torch_private import CONV_FORWARD, PARAMETERS, registered_on
 
 
-def capture(module: nn.Module, given: Any, called: Called = ((), {})) -> CapturedLayer | None:
+def capture(module: nn.Module, given: Any, called: Called = ((), {}), _output: Any = None) -> CapturedLayer | None:
     """What the closed forms may know of a module that has just run, if there is one for its type.
 
     It is read at once, as the model may change the module later. A ``LayerSpec`` is made of it on demand. ``given`` are

@@ -36,7 +36,7 @@ def trace(
     mode: Mode = "eval",
     execution: Execution = "auto",
     dtype: Any = None,
-    capture: Capture = lambda module, given, called: None,
+    capture: Capture = lambda module, given, called, output: None,
     executor: MakeExecutor = MetaExecutor,
     program: Program | None = None,
 ) -> Graph:

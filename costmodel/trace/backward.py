@@ -22,6 +22,7 @@ from costmodel.torch_private import (
     sequence_number,
     sequence_of,
 )
+from costmodel.trace.arrivals import Arrivals, AutogradGraph, Edge
 from costmodel.trace.events import EventLog
 from costmodel.trace.recomputed import Recomputed
 
@@ -63,6 +64,9 @@ class StepLog(EventLog):
         """Ops of the engine's own."""
         self.original: dict[int, int] = {}
         """The forward's module call, by index of the call that computes it again."""
+        self.arrivals = Arrivals()
+        self.is_after_forward = False
+        """Whether what runs now is the step's backward pass, and not one that the model runs in its forward."""
         super().__init__()
 
     @property
@@ -122,14 +126,13 @@ class StepLog(EventLog):
         return self._call != run.outside
 
     @contextmanager
-    def backward(self, roots: Sequence[Any], *, builds_graph: bool) -> Iterator[None]:
-        """A context in which the engine runs a backward pass from these nodes."""
+    def backward(self, roots: Sequence[Edge], *, builds_graph: bool) -> Iterator[None]:
+        """A context in which the engine runs a backward pass from these tensors."""
         outer = self._runs[-1].again if self._runs else None
         if outer is not None:
             outer.resolve()
         run = _Run(self._call, Recomputed(self.call_starts, self.original, outer), builds_graph=builds_graph)
-        for node in _feeding_sums(roots):
-            node.register_hook(partial(_mark, run, sequence_of(node)))
+        self._prepare(AutogradGraph(roots), run)
         self._runs.append(run)
         try:
             yield
@@ -138,8 +141,15 @@ class StepLog(EventLog):
             self._call = run.outside
             run.again.resolve()
 
+    def _prepare(self, graph: AutogradGraph, run: _Run) -> None:
+        for node in graph.feeding_sums():
+            node.register_hook(partial(_mark, run, sequence_of(node)))
+        if self.is_after_forward:
+            self.arrivals.follow(graph)
+
     def forget_nodes(self) -> None:
         """Lets go of what only a backward pass needs."""
+        self.arrivals.resolve()
         self._numbers.clear()
         self._calls.clear()
 
@@ -153,23 +163,6 @@ def _stack_depth() -> int:
 
 def _mark(run: _Run, number: int, *_: Any) -> None:
     run.finished = number
-
-
-def _feeding_sums(roots: Sequence[Any]) -> list[Any]:
-    """The nodes of autograd's graph that give one of several gradients which are added up."""
-    feeding: dict[tuple[Any, int], list[Any]] = {}
-    seen, waiting = set(roots), list(roots)
-    while waiting:
-        node = waiting.pop()
-        for edge in node.next_functions:
-            following = edge[0]
-            if following is not None:
-                feeding.setdefault(edge, []).append(node)
-                if following not in seen:
-                    seen.add(following)
-                    waiting.append(following)
-    found = [node for nodes in feeding.values() if len(nodes) > 1 for node in nodes]
-    return list(dict.fromkeys(found))
 
 
 class Backward:
@@ -191,14 +184,13 @@ class Backward:
         def run(
             outputs: Sequence[Any], gradients: Any, keeps_graph: bool, builds_graph: bool, *args: Any, **kwargs: Any
         ) -> Any:
-            nodes = [_node_of(output) for output in outputs]
-            roots = [node for node in nodes if node is not None]
+            roots = [edge for edge in map(_edge_of, outputs) if edge[0] is not None]
             with self._log.backward(roots, builds_graph=builds_graph):
                 return start(outputs, gradients, keeps_graph, builds_graph, *args, **kwargs)
 
         return run
 
 
-def _node_of(output: Any) -> Any:
+def _edge_of(output: Any) -> Edge:
     """Where a backward pass from an output starts, which may be given as an edge of the graph."""
-    return output.grad_fn if isinstance(output, torch.Tensor) else output.node
+    return (output.grad_fn, output.output_nr) if isinstance(output, torch.Tensor) else (output.node, output.output_nr)

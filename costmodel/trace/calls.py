@@ -30,10 +30,10 @@ from costmodel.torch_private import (
 from costmodel.trace.specs import map_tensors
 from costmodel.trace.tensor_table import TensorTable
 
-Capture: TypeAlias = Callable[[nn.Module, Any, Any], CapturedLayer | None]
+Capture: TypeAlias = Callable[[nn.Module, Any, Any, Any], CapturedLayer | None]
 """Reads off a module what the closed forms may know of it, when it has just run on the given records of tensors, and
-nothing that keeps the module alive. Its third argument are the call's arguments themselves, which in a real run have
-values. Given by the caller, so that the trace knows no formulas."""
+nothing that keeps the module alive. Its third and fourth argument are the call's arguments and what it returned, which
+in a real run have values. Given by the caller, so that the trace knows no formulas."""
 
 
 class Calls:
@@ -176,7 +176,8 @@ class Calls:
                 table.drop_collected()
             spec = spec_of(id(output))
             named = map_tensors(kwargs, table.spec) if kwargs else None
-            captured = None if transforms and is_transformed() else capture(module, (given, named), (args, kwargs))
+            hidden = transforms and is_transformed()
+            captured = None if hidden else capture(module, (given, named), (args, kwargs), output)
             outputs = spec if spec is not None else map_tensors(output, table.spec)
             call_ends[index] = len(events), named, outputs, captured
             return output
@@ -207,9 +208,8 @@ class Calls:
                 is_hooks_work = given != map_tensors(args, table.spec) or (
                     getattr(module, FORWARD_PRE_HOOKS) and self._forward_starts.get(index) != start
                 )
-                captured = (
-                    None if is_hooks_work or is_transformed() else capture(module, (given, named), (args, kwargs))
-                )
+                hidden = is_hooks_work or is_transformed()
+                captured = None if hidden else capture(module, (given, named), (args, kwargs), output)
                 call_ends[index] = len(events), named, map_tensors(output, table.spec), captured
 
         return enter, leave

@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from costmodel.errors import InputError
-from costmodel.graph import CapturedLayer, LayerSpec, TensorSpec, WantedGradients
+from costmodel.graph import CapturedLayer, LayerSpec, TensorSpec
 from costmodel.step_record import Phase, SavedTensor, StepRecord
 from costmodel.torch_private import foreach_takes, import_for_optimizers
 from costmodel.trace import trace
 from costmodel.trace.above_autograd import above_autograd
+from costmodel.trace.arrivals import Arrivals, Places, places_of
 from costmodel.trace.backward import Backward, StepLog
 from costmodel.trace.calls import Capture
 from costmodel.trace.events import EventLog
@@ -121,14 +122,15 @@ class StepProgram:
         self.device_type = "cpu" if device.type == "meta" else device.type
 
     def capture(self, capture: Capture) -> Capture:
-        """Notes which gradients each layer is asked for."""
+        """Notes which gradients each layer is asked for, and at which of its outputs one arrives."""
+        arrivals = self.events.arrivals
 
-        def with_gradients(module: nn.Module, given: Any, called: Any) -> CapturedLayer | None:
-            captured = capture(module, given, called)
+        def with_gradients(module: nn.Module, given: Any, called: Any, output: Any) -> CapturedLayer | None:
+            captured = capture(module, given, called, output)
             if captured is None:
                 return None
             to_spec, found = captured
-            return partial(_with_gradients, to_spec, _wanted(module, called)), found
+            return partial(_with_gradients, to_spec, _wanted(module, called), arrivals, places_of(output)), found
 
         return with_gradients
 
@@ -186,7 +188,9 @@ class StepProgram:
             losses = _losses(self._loss(output))
             del output
         begin("backward")
+        self.events.is_after_forward = True
         torch.autograd.backward(losses)
+        self.events.is_after_forward = False
         return record
 
     def _note_saved(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -226,7 +230,11 @@ def _losses(found: Any) -> list[torch.Tensor]:
 # -- which gradients a layer is asked for -----------------------------------------------------------------------------
 
 
-def _wanted(module: nn.Module, called: tuple[Any, Mapping[str, Any] | None]) -> WantedGradients | None:
+Wanted: TypeAlias = tuple[tuple[bool, ...], bool, bool]
+"""Of ``WantedGradients``, what is known when a layer has just run."""
+
+
+def _wanted(module: nn.Module, called: tuple[Any, Mapping[str, Any] | None]) -> Wanted | None:
     """``None`` where some weights or some biases of a layer are frozen and others are not.
 
     Where autograd is off, as around a part of the model, none is.
@@ -243,5 +251,11 @@ def _wanted(module: nn.Module, called: tuple[Any, Mapping[str, Any] | None]) -> 
     return given, any(weights), any(biases)
 
 
-def _with_gradients(to_spec: Callable[[Any], LayerSpec], wanted: WantedGradients | None, found: Any) -> LayerSpec:
-    return replace(to_spec(found), gradients=wanted)
+def _with_gradients(
+    to_spec: Callable[[Any], LayerSpec],
+    wanted: Wanted | None,
+    arrivals: Arrivals,
+    output: tuple[Places, ...],
+    found: Any,
+) -> LayerSpec:
+    return replace(to_spec(found), gradients=None if wanted is None else (*wanted, arrivals.at(output)))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from costmodel.cross_check import CrossCheck, QuantityCheck, check, closed_form
-from costmodel.formulas.gradient import Needs, around_a_view
+from costmodel.formulas.gradient import BackwardCost, Needs, around_a_view
 from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.profiling import Coverage
@@ -35,7 +35,10 @@ def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ..
     alike = (c for c in found.comparisons if not _differs_under_autograd(c, moves_more))
     backward = (comparison for layer in layers for comparison in _backward(forward, layer))
     comparisons = (*alike, *backward, *_update(record))
-    return replace(found, comparisons=comparisons, unknown=coverage.unknown, bounds=coverage.bounds)
+    unreached = tuple(layer.name for layer in layers if layer.is_unreached)
+    return replace(
+        found, comparisons=comparisons, unreached=unreached, unknown=coverage.unknown, bounds=coverage.bounds
+    )
 
 
 def _differs_under_autograd(c: QuantityCheck, moves_more: Collection[str]) -> bool:
@@ -61,22 +64,22 @@ def _update(record: StepRecord) -> Iterator[QuantityCheck]:
 
 def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
     layer = x.forward
-    if layer is None or layer.module is None:
-        return
-    # A call that a checkpoint has stopped says nothing; then the first one ran with gradients.
-    differentiated = (x.again.layer if x.again is not None else None) or layer.module.layer
-    wanted = None if differentiated is None else differentiated.gradients
-    if wanted is None:
+    wanted = x.wanted
+    if layer is None or wanted is None:
         return
     cost = closed_form(forward, layer)
     if cost is None or cost.gradient is None:
         return
-    inputs, weight, bias = wanted
-    derived = cost.gradient(Needs(inputs=inputs if len(inputs) > 1 else any(inputs), weight=weight, bias=bias))
-    if any(inputs) and _writes_over_a_view(forward, layer):
-        given = layer.inputs[0]
-        whole = forward.graph.storages[given.storage].nbytes // given.itemsize
-        derived += around_a_view(view=given.size, whole=whole, inputs=inputs[0])
+    inputs, weight, bias, outputs = wanted
+    needs = Needs(inputs=inputs if len(inputs) > 1 else any(inputs), weight=weight, bias=bias)
+    if any(outputs):
+        derived = cost.gradient(replace(needs, outputs=outputs))
+        if any(inputs) and _writes_over_a_view(forward, layer):
+            given = layer.inputs[0]
+            whole = forward.graph.storages[given.storage].nbytes // given.itemsize
+            derived += around_a_view(view=given.size, whole=whole, inputs=inputs[0])
+    else:
+        derived = BackwardCost(saved=cost.gradient(needs).saved)  # a forward keeps what no backward pass may need
     # The model's own buffer, given to a layer, is not kept for it.
     own = {f"input {i}" if len(layer.inputs) > 1 else "input" for i, t in enumerate(layer.inputs) if t.role == "buffer"}
     derived = replace(derived, saved=tuple(kept for kept in derived.saved if kept.tensor not in own))
@@ -89,8 +92,6 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
     ):
         if quantity == "saved bytes" and (x.again is not None or _is_mixed(layer)):
             continue  # it is kept when the forward runs again; or as autocast has cast it
-        if quantity != "saved bytes" and not x.backward:
-            continue  # the loss does not use what the layer returns
         yield QuantityCheck(layer.name, layer.type, quantity, by_formula, traced, bool(by_formula == traced))
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from costmodel.cross_check import closed_form
-from costmodel.graph import ModuleCall, TensorSpec
+from costmodel.graph import ModuleCall, TensorSpec, WantedGradients
 from costmodel.ops.movement import TO
 from costmodel.pricing import PricedOp, Pricing, TracedLayer
 from costmodel.quantities import Traffic, Work
@@ -68,6 +68,24 @@ class StepLayer:
     A cast is autocast's. A gradient that comes from outside of every layer, such as that of a sum, may be expanded: it
     is then taken to be as large as any other.
     """
+
+    @property
+    def wanted(self) -> WantedGradients | None:
+        """Which gradients are asked for; ``None`` where that is not known.
+
+        Of a checkpoint, autograd differentiates the call that computes it again, or the first, where it recorded that.
+        """
+        calls = (self.forward and self.forward.module, self.again)
+        found = [call.layer.gradients for call in calls if call and call.layer and call.layer.gradients]
+        return next((wanted for wanted in found if any(wanted[-1])), found[0] if found else None)
+
+    @property
+    def is_unreached(self) -> bool:
+        """Whether a gradient is asked for, and none arrives at what the layer returns: the loss does not use it."""
+        if self.wanted is None:
+            return False
+        inputs, weight, bias, outputs = self.wanted
+        return (any(inputs) or weight or bias) and not any(outputs)
 
     @property
     def makes_for_backward(self) -> bool:

@@ -102,6 +102,7 @@ def verdict(check: CrossCheck) -> dict[str, Any]:
         "ok": check.ok,
         "checked": check.checked,
         "traced_only": list(check.traced_only),
+        **({"unreached": list(check.unreached)} if check.unreached else {}),
         "mismatches": [
             {"name": c.name, "type": c.type, "quantity": c.quantity,
              "closed_form": shown(c.closed_form), "traced": shown(c.traced)}
@@ -190,8 +191,8 @@ class GraphWriter:
             if c.layer.is_composite:
                 layer["is_composite"] = True
             if c.layer.gradients is not None:
-                of_inputs, *others = c.layer.gradients
-                layer["gradients"] = [list(of_inputs), *others]
+                of_inputs, weights, biases, arriving = c.layer.gradients
+                layer["gradients"] = [list(of_inputs), weights, biases, list(arriving)]
         plain = {f.name: getattr(c, f.name) for f in fields(c) if f.name not in NESTED}
         return {
             **plain, "args": self._value(c.args), "kwargs": self._value(c.kwargs), "outputs": self._value(c.outputs),

@@ -130,6 +130,7 @@ def verdict(check: CrossCheck) -> str:
         return f"⚠️ Cross-check: nothing derived twice, for {check.unchecked_because}.{declared}"
     traced = f" {len(check.traced_only)} have no closed form and are traced only." if check.traced_only else ""
     traced += declared
+    traced += f" The loss does not use {units.plural(len(check.unreached), 'layer')}." if check.unreached else ""
     if check.ok:
         twice = f"{units.plural(check.checked, 'layer')} derived twice"
         return f"✅ Cross-check: {twice}, trace and closed form agree to the last integer.{traced}"

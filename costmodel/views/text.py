@@ -165,6 +165,7 @@ def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
 
     also = f"; {len(check.traced_only)} traced only" if check.traced_only else ""
     also += f"; {len(check.declared)} declared, not derived" if check.declared else ""
+    also += f"; the loss does not use {units.plural(len(check.unreached), 'layer')}" if check.unreached else ""
     parts: list[RenderableType] = []
     if check.unchecked_because:
         parts.append(
