@@ -4,6 +4,8 @@
 >>> p = costmodel.profile(costmodel.models.resnet18(), (1, 3, 224, 224))
 >>> p.params, p.macs
 (11689512, 1814073344)
+
+A name is loaded when it is first used (PEP 562): this import takes a millisecond, and does not import torch.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# What an import makes stays: a pass of the collector through all that torch made, 100 ms, would find nothing to free.
-_collects = gc.isenabled()
-gc.disable()
-try:
-    from costmodel import formulas, side_by_side
+from costmodel import late
+from costmodel.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from costmodel import formulas, models
     from costmodel.comparison import Comparison, compare
     from costmodel.cross_check import CrossCheck, crosscheck
     from costmodel.errors import (
@@ -28,7 +30,7 @@ try:
         NeedsValuesError,
         UnknownOpError,
     )
-    from costmodel.formulas import LayerCost
+    from costmodel.formulas.cost import LayerCost
     from costmodel.inputs import Input, Value, call
     from costmodel.layers import register_layer
     from costmodel.loading import load
@@ -39,16 +41,29 @@ try:
     from costmodel.quantities import Convention, Traffic, Work
     from costmodel.saved import read_json
     from costmodel.training import TrainingStep, training_step
-    from costmodel.version import __version__ as __version__
-finally:
-    if _collects:
-        gc.enable()
 
-# Its result is a report. A formula knows nothing of reports, so that file cannot import this one.
-formulas.compare = side_by_side.compare
+_NAMES = {
+    "comparison": ("Comparison", "compare"),
+    "cross_check": ("CrossCheck", "crosscheck"),
+    "errors": (
+        "ConvertError", "CostModelError", "ForwardError", "InputError", "LoadError", "NeedsValuesError",
+        "UnknownOpError",
+    ),
+    "formulas.cost": ("LayerCost",),
+    "inputs": ("Input", "Value", "call"),
+    "layers": ("register_layer",),
+    "loading": ("load",),
+    "measures": ("Measure", "register_measure", "unregister_measure"),
+    "ops.custom": ("register_op",),
+    "ops.functions": ("register_function",),
+    "profiling": ("Profile", "profile"),
+    "quantities": ("Convention", "Traffic", "Work"),
+    "saved": ("read_json",),
+    "training": ("TrainingStep", "training_step"),
+}  # fmt: skip
+"""The public names by the module that defines them: what type checkers read above."""
 
-if TYPE_CHECKING:
-    from costmodel import models
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Comparison",
@@ -87,10 +102,33 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "models":  # imported when it is first used
-        return import_module("costmodel.models")
-    raise AttributeError(f"module 'costmodel' has no attribute {name!r}")
+    if name.startswith("_"):
+        raise AttributeError(f"module 'costmodel' has no attribute {name!r}")
+    # What an import makes stays: a pass of the collector through all that torch made, 100 ms, would find nothing.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        if name in _MODULE_OF:
+            value = globals()[name] = getattr(import_module(f"costmodel.{_MODULE_OF[name]}"), name)
+            return value
+        return import_module(f"costmodel.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"costmodel.{name}":
+            raise
+        raise AttributeError(f"module 'costmodel' has no attribute {name!r}") from None
+    finally:
+        if collects:
+            gc.enable()
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _comparison_of_formulas() -> Any:
+    from costmodel import side_by_side
+
+    return side_by_side.compare
+
+
+late.provide("costmodel.formulas", "compare", _comparison_of_formulas)

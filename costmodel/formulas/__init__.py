@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from costmodel import late
 from costmodel.formulas.activation import ACTIVATIONS, activation, glu, softmax
 from costmodel.formulas.attention import multi_head_attention, scaled_dot_product_attention
 from costmodel.formulas.blocks import (
@@ -113,7 +114,6 @@ from costmodel.formulas.transformer import (
 from costmodel.formulas.transposed_convolution import conv_transpose
 
 if TYPE_CHECKING:
-    # Set by costmodel/__init__.py: its result is a report, and a formula knows nothing of reports.
     from costmodel.side_by_side import compare as compare
 
 GROUPS: Mapping[str, tuple[Callable[..., Any], ...]] = {
@@ -289,3 +289,12 @@ __all__ = [
     "upsample",
     "view",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # ``compare``, which costmodel/__init__.py provides: that runs before this file, however this file is imported.
+    return late.provided(__name__, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
