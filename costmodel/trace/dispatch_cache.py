@@ -10,7 +10,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from itertools import repeat
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 
@@ -142,14 +143,28 @@ class WrittenLists(CachedOutput):
 class View(CachedOutput):
     """Of a view: torch's own kernel, on whatever tensor it is; the result shares its storage."""
 
+    _strides: tuple[int, ...] | None = None
+    """Those of the tensor that was viewed last: of a dimension of length 1, a key does not have the stride."""
+    _metas: tuple[TensorMeta, ...] = ()
+    """Of its views. Reading them off each view anew takes three times as long."""
+
     def answer(self, table: TensorTable, invocation: Invocation) -> Any:
         """What torch returns."""
         func, args, kwargs, given, named = invocation
         result = func(*args, **kwargs)
-        base = given[0]
-        if result is args[0]:  # an in-place change of shape, or a view that changes nothing
-            table.alias(result, base)
-        outputs, log = table.adopt(result, base), table.log
+        base, viewed = given[0], args[0]
+        log = table.log
+        if base.sparse is not None or result is viewed:
+            if result is viewed:  # an in-place change of shape, or a view that changes nothing
+                table.alias(result, base)
+            outputs = table.adopt(result, base)
+        else:
+            views, strides = result if isinstance(result, (list, tuple)) else (result,), viewed.stride()
+            if strides == self._strides:
+                outputs = tuple(map(table.alias, views, repeat(base), self._metas))
+            else:
+                outputs = tuple([table.alias(view, base) for view in views])
+                self._strides, self._metas = strides, tuple([cast(TensorMeta, view.meta) for view in outputs])
         log.events.append((self, given, named, outputs, log.module))
         return result
 

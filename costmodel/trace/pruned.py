@@ -51,8 +51,10 @@ def pruning_of(modules: Iterable[nn.Module], table: TensorTable) -> Pruning:
     shapes: set[tuple[int, ...]] = set()
     for module in modules:
         buffers = infos[id(module)].buffers
+        if not buffers:
+            continue
         # The vectors of torch's own modules are statistics.
-        least = 2 if buffers and type(module).__module__.startswith("torch.nn.") else 1
+        least = 2 if type(module).__module__.startswith("torch.nn.") else 1
         if all(len(spec.shape) < least for spec in buffers):
             continue
         shapes = shapes or {parameter.shape for info in infos.values() for parameter in info.parameters}

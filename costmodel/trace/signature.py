@@ -49,8 +49,9 @@ class Signature:
         self.names = tuple(types)
         self.takes = tuple(types.items())
         self.defaults = {a.name: a.default_value for a in arguments if a.has_default_value()}
-        self._kinds = tuple(map(_kind, types.values()))
-        self.packed = tuple(name for name, kind in zip(types, self._kinds, strict=True) if kind == _PACKED)
+        kinds = tuple(map(_kind, types.values()))
+        self._not_plain = tuple((i, kind) for i, kind in enumerate(kinds) if kind != _PLAIN)
+        self.packed = tuple(name for name, kind in zip(types, kinds, strict=True) if kind == _PACKED)
         """Arguments that are packed weights, or lists of those."""
         self._enumerations = tuple(n for n in types if n.endswith("dtype") or n == "memory_format")
         self._omitted = tuple(_OMITTED & types.keys())
@@ -66,24 +67,26 @@ class Signature:
         self, args: Sequence[Any], kwargs: Mapping[str, Any], find: FindRecord
     ) -> tuple[list[Any], Mapping[str, Any], tuple[Any, ...]]:
         """Arguments by position and by keyword with records in the place of tensors, and the dispatch cache's key."""
-        given: list[Any] = []
-        key: list[Any] = [self._id]
-        for kind, value in zip(self._kinds, args):  # noqa: B905  # as many as there are; `strict` costs time, at each op
+        given, key, n = [*args], [self._id, *args], len(args)
+        # Of batch norm's nine arguments five are looked at: 1.1 µs, where a loop over all of them takes 1.6.
+        for i, kind in self._not_plain:
+            if i >= n:
+                break
+            value = args[i]
             if kind is _TENSOR:
-                record = find(id(value), value)
-                part = record.meta if type(record) is TensorSpec else _key_part(record)
-            elif kind is _PLAIN:
-                record = part = value
+                if value is not None:
+                    record = given[i] = find(id(value), value)
+                    key[i + 1] = record.meta if type(record) is TensorSpec else _key_part(record)
             elif kind is _SIZES:
-                record, part = value, None if value is None else tuple(value)
+                if value is not None:
+                    key[i + 1] = tuple(value)
             elif kind is _PACKED:
-                record = packed_records(value, find)
-                part = _key_part(record)
+                given[i] = record = packed_records(value, find)
+                key[i + 1] = _key_part(record)
             else:
-                record = _with_records(value, find) if kind is _TENSORS and value else value
-                part = _key_part(record)
-            given.append(record)
-            key.append(part)
+                if kind is _TENSORS and value:
+                    given[i] = _with_records(value, find)
+                key[i + 1] = _key_part(given[i])
         if not kwargs:
             return given, kwargs, tuple(key)
         named = {}

@@ -26,6 +26,8 @@ ON_META: frozenset[Role] = frozenset({"activation", "input"})
 _PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
 """Types of nearly all parameters and buffers."""
 
+_STRIDED = torch.strided
+
 LAZY = (UninitializedParameter, UninitializedBuffer)
 """Types of the tensors of lazy modules, which have no shape before the first forward."""
 
@@ -134,31 +136,31 @@ class TensorTable:
     ) -> tuple[TensorSpec, ...]:
         """Adds the parameters or the buffers of a module. ``restored`` holds them."""
         known, storage_specs, allocated_at = self.specs, self.log.storage_specs, self.log.allocated_at
-        specs = []
+        is_parameter, specs = role == "parameter", []
         for name, tensor in tensors.items():
             if tensor is None:
                 continue
             spec = known.get(id(tensor))
             if spec is None:
-                if type(tensor) in LAZY:
+                kind = type(tensor)
+                if kind in LAZY:
                     self.has_lazy = True
                     continue
-                if tensor.layout is torch.strided:
+                if tensor.layout is _STRIDED:
                     shape = tensor.shape  # nearly all are contiguous, and in no other order as well
                     strides = None if 1 not in shape and tensor.is_contiguous() else strides_of(tensor)
                     meta = TENSOR_METAS[shape, DTYPE_NAME[tensor.dtype], strides, role]
-                    trainable = role != "parameter" or tensor.requires_grad
-                    spec = TensorSpec(
-                        meta.shape, meta.dtype, strides, len(storage_specs), role, prefix + name, meta, trainable
-                    )  # fmt: skip
+                    spec = TensorSpec(meta.shape, meta.dtype, strides, len(storage_specs), role, prefix + name, meta)
+                    if is_parameter and not tensor.requires_grad:
+                        spec.trainable = False
                     storage_specs.append(spec)
                     allocated_at.append(-1)
                     known[id(tensor)] = spec
-                    if type(tensor) not in _PLAIN and is_wrapper(type(tensor)):
+                    if kind not in _PLAIN and is_wrapper(kind):
                         self.add_inside(tensor, spec)
                 else:
                     spec = self.add(tensor, role, prefix + name)
-                    spec.trainable = role != "parameter" or tensor.requires_grad
+                    spec.trainable = not is_parameter or tensor.requires_grad
             specs.append(spec)
         return tuple(specs)
 
@@ -222,12 +224,11 @@ class TensorTable:
         """A new tensor on a storage of its own, and its record."""
         log, template = self.log, meta.template
         assert template is not None
-        spec = TensorSpec(
-            meta.shape, meta.dtype, meta.strides, len(log.storage_specs), meta.role, "", meta, True, meta.sparse
-        )
+        storage_specs = log.storage_specs
+        spec = TensorSpec(meta.shape, meta.dtype, meta.strides, len(storage_specs), meta.role, "", meta)
         if meta.sparse is not None:
-            log.holds_sparse = True
-        log.storage_specs.append(spec)
+            spec.sparse, log.holds_sparse = meta.sparse, True
+        storage_specs.append(spec)
         log.allocated_at.append(len(log.events))
         tensor = template.data
         tensor.__class__ = TracedTensor
@@ -269,12 +270,18 @@ class TensorTable:
             self.drop_collected()
         return tuple(tensors_in(map_tensors(result, record)))
 
-    def alias(self, tensor: torch.Tensor, base: TensorSpec) -> TensorSpec:
-        """A new record for a tensor on the storage of another, or for that other under a new shape."""
-        spec = _spec_with_role(tensor, base.role, base.name)
-        spec.storage = base.storage
-        assert isinstance(base.meta, TensorMeta)
-        spec.meta = _meta_of(spec, base.meta.role if lies_on_meta(base) else "constant")
+    def alias(self, tensor: torch.Tensor, base: TensorSpec, meta: TensorMeta | None = None) -> TensorSpec:
+        """A new record for a tensor on the storage of another, or for that other under a new shape.
+
+        ``meta`` is its metadata, where that is known.
+        """
+        if meta is None:
+            spec = _spec_with_role(tensor, base.role, base.name)
+            assert isinstance(base.meta, TensorMeta)
+            spec.meta = _meta_of(spec, base.meta.role if lies_on_meta(base) else "constant")
+            spec.storage = base.storage
+        else:
+            spec = TensorSpec(meta.shape, meta.dtype, meta.strides, base.storage, base.role, base.name, meta)
         self._users[spec.storage] = self._users.get(spec.storage, 1) + 1
         self._watch(as_traced(tensor), spec)
         return spec
