@@ -164,9 +164,8 @@ def _is_exact(p: Profile, name: str) -> bool:
 def _show(
     p: Profile, step: TrainingStep | None, found: CrossCheck, whole: ClosedFormCheck | None, budget: list[Bound]
 ) -> None:
-    from rich.text import Text
-
     from costmodel.views import text, units
+    from costmodel.views.styled import Text
     from costmodel.views.training import words
 
     parts = [*text.verdict_parts(p, found), *text.closed_form_parts(whole)]

@@ -15,7 +15,9 @@ from costmodel.errors import ConvertError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console, RenderableType
+    from rich.console import Console
+
+    from costmodel.views.styled import Part
 
 PROGRESS_DELAY_S = 1.0
 """Seconds after which a progress bar appears."""
@@ -51,16 +53,17 @@ def width() -> int:
     return _console().width if sys.stdout.isatty() else WIDE
 
 
-def show(parts: Iterable[RenderableType]) -> None:
+def show(parts: Iterable[Part | str]) -> None:
     """Prints tables and texts: coloured on a terminal; elsewhere plain and without truncation."""
-    from costmodel.views.grid import WIDE, plain
+    from costmodel.views.grid import WIDE
+    from costmodel.views.styled import plain
 
     if not sys.stdout.isatty():
-        write(plain(list(parts), WIDE))
+        write(plain(parts, WIDE))
         return
     console = _console()
     for part in parts:
-        console.print(part)
+        console.print(part, crop=False)
 
 
 CLOSED_PIPE = 141

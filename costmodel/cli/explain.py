@@ -13,9 +13,8 @@ from costmodel.cli.output import save_all, wrote_format
 from costmodel.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from costmodel.side_by_side import FormulaComparison
+    from costmodel.views.styled import Part
 
 
 def _names(incomplete: str) -> list[str]:
@@ -88,10 +87,9 @@ def _compared(asked: list[str], numbers: list[str]) -> FormulaComparison:
     return compare(called, **shared)
 
 
-def _list(groups: Mapping[str, Any]) -> RenderableType:
-    from rich.text import Text
-
+def _list(groups: Mapping[str, Any]) -> Part | str:
     from costmodel.views import grid
+    from costmodel.views.styled import Text
 
     labels, about = [], []
     for group, members in groups.items():
@@ -105,13 +103,12 @@ def _list(groups: Mapping[str, Any]) -> RenderableType:
     return table
 
 
-def _parts(name: str, arguments: Mapping[str, Any] | None) -> list[RenderableType]:
-    from rich.text import Text
-
+def _parts(name: str, arguments: Mapping[str, Any] | None) -> list[Part | str]:
+    from costmodel.views.styled import Text
     from costmodel.views.worked import explained
 
     found = explained(name, arguments)
-    parts: list[RenderableType] = [Text.assemble((name, "bold"), f"  {found.summary}"), "", *found.text, ""]
+    parts: list[Part | str] = [Text.assemble((name, "bold"), f"  {found.summary}"), "", *found.text, ""]
     if found.symbols:
         parts.append(Text("In symbols, as the library itself computes them:", style="bold"))
         parts += [Text.assemble((f"  {quantity} = ", "dim"), expression) for quantity, expression in found.symbols]

@@ -11,7 +11,7 @@ from costmodel.cli import console
 from costmodel.cli.options import Json
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from costmodel.views.styled import Part
 
 
 def models(
@@ -40,21 +40,20 @@ def models(
     console.show([_names_table(), "Also torchvision:NAME, timm:NAME, hf:TYPE, package.module:factory, file.py:factory"])
 
 
-def _names_table() -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
+def _names_table() -> Part:
     from costmodel import models as zoo
+    from costmodel.views import grid
+    from costmodel.views.styled import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("model", "arguments", "what it is"):
-        table.add_column(title, no_wrap=title == "model")
-    for names in zoo.FAMILIES.values():
-        for name in names:
-            factory = getattr(zoo, name)
-            arguments = ", ".join(
-                f"{p.name}={p.default!r}" for p in inspect.signature(factory).parameters.values()
-            )  # fmt: skip
-            about = (inspect.getdoc(factory) or "").split("\n")[0]
-            table.add_row(Text(name), Text(arguments, style="dim"), Text(about))
+    factories = {name: getattr(zoo, name) for names in zoo.FAMILIES.values() for name in names}
+    arguments = [
+        ", ".join(f"{p.name}={p.default!r}" for p in inspect.signature(factory).parameters.values())
+        for factory in factories.values()
+    ]
+    about = [(inspect.getdoc(factory) or "").split("\n")[0] for factory in factories.values()]
+    columns = [
+        grid.Column("arguments", arguments, right=False, style="dim", wrap=True),
+        grid.Column("what it is", about, right=False, wrap=True),
+    ]
+    table, _ = grid.table("model", list(map(Text, factories)), columns, console.width(), least=20)
     return table

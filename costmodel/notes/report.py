@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.views import grid, html, units
 from costmodel.views.markdown import escape, table
+from costmodel.views.styled import Part, Text
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from costmodel.notes import Result
 
 MARKS = {"holds": "✓", "approximate": "≈", "fails": "✗", "not computable": "–"}
@@ -108,10 +107,8 @@ def json(results: Sequence[Result]) -> str:
 # -- a terminal ----------------------------------------------------------------------------------------------------
 
 
-def parts(results: Sequence[Result], width: int) -> list[RenderableType]:
+def parts(results: Sequence[Result], width: int) -> list[Part | str]:
     """A row per claim, and the number of claims with each verdict."""
-    from rich.text import Text
-
     said = [f"{MARKS[r.finding.verdict]} {r.finding.verdict}" for r in results]
     columns = [
         grid.Column("verdict", said, right=False),
@@ -124,12 +121,10 @@ def parts(results: Sequence[Result], width: int) -> list[RenderableType]:
     return [made, "", grid.dim([f"{len(results)} claims: {counts}. `costmodel notes ID` shows one in full."])]
 
 
-def detail(result: Result, width: int) -> list[RenderableType]:
+def detail(result: Result, width: int) -> list[Part | str]:
     """One claim in full."""
-    from rich.text import Text
-
     claim, finding = result.claim, result.finding
-    found: list[RenderableType] = [
+    found: list[Part | str] = [
         Text.assemble((claim.id, "bold"), f"  {claim.text}"),
         Text.assemble((f"{MARKS[finding.verdict]} {finding.verdict}", _STYLES[finding.verdict]), f"  {finding.why}"),
         Text.assemble(("formula  ", "dim"), claim.formula),

@@ -5,24 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costmodel.views import grid, units
+from costmodel.views.styled import Part, Text
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from costmodel.guidelines import Guidelines
     from costmodel.roofline import Roofline
 
 
-def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[RenderableType]:
+def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[Part | str]:
     """How often each of ShuffleNetV2's guidelines is broken, and where keeping one would save most."""
-    from rich.text import Text
-
     shares = (
         f"{result.elementwise_ops} of {result.ops} operations are elementwise, and take "
         f"{units.share(result.elementwise_memory_access, result.memory_access)} of the memory access "
         f"({units.figure('memory_access', result.memory_access)})"
     )
-    parts: list[RenderableType] = [
+    parts: list[Part | str] = [
         Text(f"{units.printable(result.model)}, by the guidelines G1 to G4 of ShuffleNetV2's paper", style="bold"),
         shares,
         "",
@@ -45,12 +42,9 @@ def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[
     return [*parts, "", table, grid.dim(remarks + grid.left_out(dropped)), "", *advice]
 
 
-def _indented(head: str, text: str, by: int) -> RenderableType:
+def _indented(head: str, text: str, by: int) -> Text:
     """A heading followed by dim text, as an indented block."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    return Padding(Text.assemble(head, " ", (text, "dim")), (0, 0, 0, by))
+    return Text.assemble(head, " ", (text, "dim"), indent=by)
 
 
 def peaks(result: Roofline) -> list[str]:
@@ -68,10 +62,8 @@ def peaks(result: Roofline) -> list[str]:
     return lines
 
 
-def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[RenderableType]:
+def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[Part | str]:
     """A lower bound of the model's time on a device, and the layers that need most of it."""
-    from rich.text import Text
-
     layers = sorted(result.layers, key=lambda layer: -layer.time)
     waiting = sum(layer.time for layer in layers if layer.bound == "memory")
     bound = (
@@ -80,7 +72,7 @@ def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[Rend
         f"{units.share(waiting, result.time)} of the former is in layers that wait for memory; the ridge is at "
         f"{result.ridge:.1f} FLOPs/B\n"
     )
-    parts: list[RenderableType] = [
+    parts: list[Part | str] = [
         Text(f"{units.printable(result.model)} on {result.device.title}", style="bold"),
         bound,
     ]

@@ -13,12 +13,12 @@ from costmodel.symbolic import typeset
 from costmodel.views import csv as tables
 from costmodel.views import grid, latex, units
 from costmodel.views.markdown import escape, pictures, table
+from costmodel.views.styled import Part, Text, plain
 from costmodel.views.worked import explained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from rich.console import RenderableType
 
     from costmodel.side_by_side import FormulaComparison, Side
 
@@ -73,13 +73,11 @@ def _rows(c: FormulaComparison) -> Iterator[tuple[str, Side, str, str, str, str]
 
 def text(c: FormulaComparison, width: int = 120) -> str:
     """The comparison as plain text."""
-    return grid.plain(parts(c, width), width)
+    return plain(parts(c, width), width)
 
 
-def parts(c: FormulaComparison, width: int) -> list[RenderableType]:
+def parts(c: FormulaComparison, width: int) -> list[Part | str]:
     """Each formula with its arguments; the figures, with their formulas and ratios; what to know; the sources."""
-    from rich.text import Text
-
     labels: list[Text] = []
     numbers: list[str] = []
     ratios: list[str] = []

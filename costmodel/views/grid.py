@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from io import StringIO
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from costmodel.views import units
+from costmodel.views import styled, units
+from costmodel.views.styled import Span, Text, cell_len
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-    from rich.text import Text
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text as RichText
 
 BAR = 8
 """Characters of a full bar."""
@@ -24,6 +23,9 @@ WIDE = 10_000
 
 _GAP = 3
 """Characters between columns."""
+
+_LEAST_WRAPPED = 20
+"""Characters that a column of text that wraps is counted with, where columns are chosen."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,61 @@ class Column:
 
     @cached_property
     def width(self) -> int:
-        """Characters that it needs, with the gap before it. Measured once, not for each cell that is padded."""
-        return max(len(line) for text in (self.title, *self.cells) for line in (text.split("\n") or [""])) + _GAP
-
-    def padded(self, text: str) -> str:
-        """A cell, right-aligned to the column's width if the column is."""
-        # Not left to rich, which strips the spaces behind a number before it aligns it.
-        return "\n".join(line.rjust(self.width - _GAP) for line in text.split("\n")) if self.right else text
+        """Characters that it needs. Measured once, not for each cell that is padded."""
+        return max(cell_len(line) for text in (self.title, *self.cells) for line in text.split("\n"))
 
 
 def numbers(title: str, cells: Sequence[str], priority: int = 0) -> Column:
     """A column of numbers, with their units below each other."""
     return Column(title, align(cells), priority)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is printed."""
+
+    title: str
+    """Of the column of labels."""
+    labels: Sequence[Text]
+    columns: Sequence[Column]
+    widths: Sequence[int]
+    """Of the labels, and of each column. Labels that are longer are cut, texts that wrap do."""
+    gap: int = _GAP
+    has_head: bool = True
+
+    def lines(self, width: int) -> Iterator[list[Span]]:  # noqa: ARG002 - a table was laid out for its width
+        """The lines, as wide as the table was made: no figure is cut off where it has all columns."""
+        columns, wraps = self.columns, any(column.wrap for column in self.columns)
+        if self.has_head:
+            yield from self._row(Text(self.title, "bold"), [(c.title.split("\n"), "bold") for c in columns])
+            yield [("─" * (sum(self.widths) + self.gap * len(columns)), "")]
+        for i, label in enumerate(self.labels):
+            texts = [column.cells[i] for column in columns]
+            styles = ["dim" if text.strip() == "0" else c.style for c, text in zip(columns, texts, strict=True)]
+            cells = [
+                (_wrapped(text, width) if c.wrap else [units.printable(text)], style)
+                for c, text, style, width in zip(columns, texts, styles, self.widths[1:], strict=True)
+            ]
+            name = label if label.plain.isprintable() else Text(units.printable(label.plain), label.style)
+            yield from self._row(name, cells, top=wraps)
+
+    def _row(self, label: Text, cells: Sequence[tuple[list[str], str]], *, top: bool = False) -> Iterator[list[Span]]:
+        height = max((len(texts) for texts, _ in cells), default=1)
+        name = styled.shortened(label, self.widths[0])
+        for i in range(height):
+            line = name if i == (0 if top else height - 1) else [(" " * self.widths[0], "")]
+            for column, (texts, style), width in zip(self.columns, cells, self.widths[1:], strict=True):
+                at = i if top else i - height + len(texts)
+                text = texts[at] if 0 <= at < len(texts) else ""
+                line = [*line, (" " * self.gap + (styled.rjust if column.right else styled.ljust)(text, width), style)]
+            yield line
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichText]:
+        return styled.colored(self.lines(options.max_width))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return [line[i:j] for line in text.split("\n") for i, j in styled.breaks(line, width)]
 
 
 def table(
@@ -74,44 +119,48 @@ def table(
         keep_all: every column stays, and labels are cut no shorter than ``least``.
         least: characters that labels are given in any case.
     """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    longest = max(len(title), *(label.cell_len for label in labels)) if labels else len(title)
+    longest = max(cell_len(title), *(label.cell_len for label in labels)) if labels else cell_len(title)
     given = min(longest, max(least, width // 3))
-    room = width - given - sum(20 + _GAP for column in columns if column.wrap)
+    wrapped = [column for column in columns if column.wrap]
+    room = width - given - len(wrapped) * (_LEAST_WRAPPED + _GAP)
     kept = {id(column) for column in columns if keep_all or column.wrap}
     for column in sorted(columns, key=lambda column: -column.priority):
         if id(column) in kept:
-            room -= 0 if column.wrap else column.width
-        elif column.width <= room:
+            room -= 0 if column.wrap else column.width + _GAP
+        elif column.width + _GAP <= room:
             kept.add(id(column))
-            room -= column.width
+            room -= column.width + _GAP
     shown = [column for column in columns if id(column) in kept]
-
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), header_style="bold", show_edge=False, pad_edge=False)
-    wraps = any(column.wrap for column in shown)
-    spare = 0 if wraps else max(room, 0)
-    vertical: Literal["top", "bottom"] = "top" if wraps else "bottom"
-    made.add_column(
-        title, no_wrap=True, overflow="ellipsis", vertical=vertical, max_width=min(longest, given + spare),
-        min_width=min(longest, least),
-    )  # fmt: skip
-    for column in shown:
-        made.add_column(
-            column.padded(column.title), no_wrap=not column.wrap, vertical=vertical,
-            overflow="fold" if column.wrap else "ellipsis", min_width=None if column.wrap else column.width - _GAP,
-        )  # fmt: skip
-    for i, label in enumerate(labels):
-        cells = [c.cells[i] if c.wrap else units.printable(c.cells[i]) for c in shown]
-        name = label if label.plain.isprintable() else Text(units.printable(label.plain), style=label.style)
-        made.add_row(name, *(Text(c.padded(cell), style=_style(c, cell)) for c, cell in zip(shown, cells, strict=True)))
+    # Labels take what is left over, and give what is lacking.
+    names = min(longest, given if wrapped and room > 0 else max(given + room, least))
+    free = width - names - sum(_GAP + (0 if column.wrap else column.width) for column in shown)
+    widths = dict(zip(map(id, wrapped), _shares([column.width for column in wrapped], free), strict=True))
+    made = Table(title, labels, shown, [names, *(widths.get(id(column), column.width) for column in shown)])
     return made, [column.title.replace("\n", " ") for column in columns if id(column) not in kept]
 
 
-def _style(column: Column, text: str) -> str:
-    return "dim" if text.strip() == "0" else column.style
+def listing(names: Sequence[str], columns: Sequence[Column], width: int) -> Table:
+    """Names and what each has: a table without a head, whose last column wraps."""
+    labels = [Text(name) for name in names]
+    widths = [max((label.cell_len for label in labels), default=0), *(column.width for column in columns)]
+    gap = _GAP - 1
+    widths[-1] = max(min(widths[-1], width - sum(widths[:-1]) - gap * len(columns)), 1)
+    return Table("", labels, columns, widths, gap=gap, has_head=False)
+
+
+def _shares(wanted: Sequence[int], available: int) -> list[int]:
+    """What each is given of a width: all that it wants, or as much as the others that do not have all.
+
+    >>> _shares([5, 40, 50], 65), _shares([5, 6], 65)
+    ([5, 30, 30], [5, 6])
+    """
+    given = list(wanted)
+    left = len(wanted)
+    for i in sorted(range(len(wanted)), key=lambda i: wanted[i]):
+        given[i] = max(min(wanted[i], available // left), 1)
+        available -= given[i]
+        left -= 1
+    return given
 
 
 def left_out(titles: Sequence[str]) -> list[str]:
@@ -119,22 +168,9 @@ def left_out(titles: Sequence[str]) -> list[str]:
     return [f"columns left out at this width: {', '.join(titles)}"] if titles else []
 
 
-def plain(parts: Sequence[RenderableType], width: int) -> str:
-    """What a console without colours would show."""
-    from rich.console import Console
-
-    file = StringIO()
-    console = Console(file=file, width=width, color_system=None, highlight=False, markup=False, emoji=False)
-    for part in parts:
-        console.print(part)
-    return "\n".join(line.rstrip() for line in file.getvalue().rstrip().split("\n"))
-
-
-def dim(lines: Sequence[str]) -> RenderableType:
+def dim(lines: Sequence[str]) -> Text:
     """Remarks below a table."""
-    from rich.text import Text
-
-    return Text("\n".join(lines), style="dim")
+    return Text("\n".join(lines), "dim")
 
 
 def bar(part: float, whole: float, width: int = BAR) -> str:

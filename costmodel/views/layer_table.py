@@ -9,11 +9,11 @@ from costmodel.errors import InputError
 from costmodel.measures import MEASURES, RANKED_BY, Measure, of_layers
 from costmodel.views import grid, units
 from costmodel.views.fold import folded
+from costmodel.views.grid import Table
+from costmodel.views.styled import Text
 from costmodel.views.tree import Node, tree
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from costmodel.profiling import Profile
 
 ROWS = 60
@@ -127,8 +127,6 @@ def _table(
     keep_all: bool,
     full_names: bool,
 ) -> tuple[Table, list[str]]:
-    from rich.text import Text
-
     nodes = [node for _, node in rows]
     labels = []
     for prefix, node in rows:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json as writer
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from costmodel.models import Published, closed_form
 from costmodel.views import grid, units
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from costmodel.views.styled import Part, Text
 
 ROOMY = 160
 """The least width, in characters, for a row with both figures, the source and the reason."""
@@ -95,14 +93,12 @@ def cells(x: Line) -> list[str]:
     ]  # fmt: skip
 
 
-def parts(lines: Sequence[Line], width: int) -> list[RenderableType]:
-    """A row per statement; on a narrow terminal its two figures stand below each other, beside source and reason."""
-    from rich.text import Text
-
-    if width < ROOMY:
-        return [_stacked(lines)]
+def parts(lines: Sequence[Line], width: int) -> list[Part | str]:
+    """A row per statement; on a narrow terminal its figures stand below its source and reason."""
     titles = ("params\nprinted", "computed", "difference", "MACs\nprinted", "computed", "difference")
     rows = [cells(x) for x in lines]
+    if width < ROOMY:
+        return [part for x, row in zip(lines, rows, strict=True) for part in _stacked(x, row, width)]
     columns = [grid.Column(title, [row[i] for row in rows]) for i, title in enumerate(titles)]
     remarks = [f"{x.record.source}{f' ({x.record.why})' if x.record.why else ''}" for x in lines]
     columns.append(grid.Column("source", remarks, right=False, wrap=True))
@@ -110,22 +106,13 @@ def parts(lines: Sequence[Line], width: int) -> list[RenderableType]:
     return [made]
 
 
-def _stacked(lines: Sequence[Line]) -> RenderableType:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), header_style="bold", show_edge=False, pad_edge=False)
-    made.add_column("model and source", ratio=1, overflow="fold")
-    made.add_column()
-    for title in ("printed", "computed", "difference"):
-        made.add_column(title, justify="right", no_wrap=True)
-    for x in lines:
-        said = Text(f"{x.model}\n", style="bold")
-        said.append(x.record.source, style="not bold")
-        if x.record.why:
-            said.append(f"\n{x.record.why}", style="not bold dim")
-        params, macs = cells(x)[:3], cells(x)[3:]
-        named = [row for row in (("params", *params), ("MACs", *macs)) if row[1]]
-        made.add_row(said, *("\n".join(column) for column in zip(*named, strict=True)), end_section=True)
-    return made
+def _stacked(x: Line, row: Sequence[str], width: int) -> list[Part | str]:
+    named = [part for part in (("params", *row[:3]), ("MACs", *row[3:])) if part[1]]
+    # As wide as any figure is, so that those of all statements stand below each other.
+    columns = [
+        grid.Column(f"{title:>10}", [part[i] for part in named])
+        for i, title in enumerate(("printed", "computed", "difference"), 1)
+    ]
+    figures, _ = grid.table("", [Text(part[0]) for part in named], columns, width, keep_all=True)
+    why = [Text(x.record.why, "dim")] if x.record.why else []
+    return [Text(x.model, "bold"), Text(x.record.source), *why, figures, ""]

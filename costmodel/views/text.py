@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 from costmodel.measures import of_layers, shown_in
 from costmodel.views import cells, grid, layer_table, units
 from costmodel.views.cells import beyond_the_peak, inputs, is_exact, total_cell
-from costmodel.views.grid import WIDE, plain
+from costmodel.views.grid import WIDE
 from costmodel.views.layer_table import column_head
+from costmodel.views.styled import Part, Text, plain
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
     from costmodel.comparison import Comparison
     from costmodel.cross_check import CrossCheck
     from costmodel.models.closed import ClosedFormCheck
@@ -56,7 +54,7 @@ def profile_parts(
     full_names: bool = False,
     fold: bool = True,
     width: int = WIDE,
-) -> list[RenderableType]:
+) -> list[Part | str]:
     """What a console prints of a profile: its head, its table of layers, what the table leaves out, the verdicts.
 
     Args:
@@ -76,8 +74,8 @@ def profile_parts(
         p, depth=depth, sort=sort, top=top, columns=columns, full_names=full_names, fold=fold, width=width
     )
     beyond = beyond_the_peak(p)
-    head: list[RenderableType] = [_head(p), *([grid.dim([beyond])] if beyond is not None else [])]
-    shown: list[RenderableType] = [*head, "", table]
+    head: list[Part | str] = [*_head(p, width), *([grid.dim([beyond])] if beyond is not None else [])]
+    shown: list[Part | str] = [*head, "", table]
     if (seen := cells.whole_field(p)) is not None:
         remarks.append(f"receptive field: {seen}")
     if remarks:
@@ -85,22 +83,17 @@ def profile_parts(
     return [*shown, "", *verdict_parts(p, p.crosscheck())]
 
 
-def _head(p: Profile) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
+def _head(p: Profile, width: int) -> list[Part | str]:
     title = Text.assemble((units.printable(p.name), "bold"), "  ", (f"input {inputs(p)}, {p.mode} mode", "dim"))
-    table = Table(title=title, title_justify="left", title_style="", box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(no_wrap=True)
-    table.add_column(style="dim")
     totals = {measure: total for measure in shown_in("summary") if (total := p.total(measure.name)) is not None}
     rounded = grid.numbers("", [total_cell(p, measure) for measure in totals])
-    for (measure, total), cell in zip(totals.items(), rounded.cells, strict=True):
-        digits = units.every_digit(measure.name, total, exact=is_exact(p, measure))
-        remark = _REMARKS[measure.name](p) if measure.name in _REMARKS else ""
-        table.add_row(measure.title, rounded.padded(cell), digits + remark)
-    return table
+    digits = [
+        units.every_digit(measure.name, total, exact=is_exact(p, measure))
+        + (_REMARKS[measure.name](p) if measure.name in _REMARKS else "")
+        for measure, total in totals.items()
+    ]
+    columns = [rounded, grid.Column("", digits, right=False, style="dim", wrap=True)]
+    return [title, grid.listing([measure.title for measure in totals], columns, width)]
 
 
 def _on_params(p: Profile) -> str:
@@ -130,12 +123,10 @@ _REMARKS: Mapping[str, Callable[[Profile], str]] = {
 """What the head says about a total besides its digits."""
 
 
-def verdict_parts(p: Profile | TrainingStep, check: CrossCheck) -> list[RenderableType]:
+def verdict_parts(p: Profile | TrainingStep, check: CrossCheck) -> list[Part | str]:
     """Whether the figures are to be trusted: coverage, cross-check, and how the model was read."""
-    from rich.text import Text
-
     coverage = p.coverage
-    parts: list[RenderableType] = []
+    parts: list[Part | str] = []
     if p.is_exact:
         known = len(coverage.counted) + len(coverage.free)
         said = f"coverage: all {known} kinds of operation that ran have a rule"
@@ -159,14 +150,12 @@ def verdict_parts(p: Profile | TrainingStep, check: CrossCheck) -> list[Renderab
     return parts
 
 
-def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
+def crosscheck_parts(check: CrossCheck) -> list[Part | str]:
     """The result in one line, a row per disagreement, and the count of a third tool."""
-    from rich.text import Text
-
     also = f"; {len(check.traced_only)} traced only" if check.traced_only else ""
     also += f"; {len(check.declared)} declared, not derived" if check.declared else ""
     also += f"; the loss does not use {units.plural(len(check.unreached), 'layer')}" if check.unreached else ""
-    parts: list[RenderableType] = []
+    parts: list[Part | str] = []
     if check.unchecked_because:
         parts.append(
             Text.assemble(("! ", "yellow"), f"cross-check: nothing derived twice, for {check.unchecked_because}{also}")
@@ -191,10 +180,8 @@ def crosscheck_parts(check: CrossCheck) -> list[RenderableType]:
     return parts + _third_parts(check)
 
 
-def closed_form_parts(check: ClosedFormCheck | None) -> list[RenderableType]:
+def closed_form_parts(check: ClosedFormCheck | None) -> list[Part | str]:
     """The result for a whole network in closed form, with a row per difference; empty if it has no closed form."""
-    from rich.text import Text
-
     if check is None:
         return []
     rows = len(check.form.rows)
@@ -212,14 +199,12 @@ def closed_form_parts(check: ClosedFormCheck | None) -> list[RenderableType]:
     return [Text.assemble(("✗ ", "red"), f"closed form of the whole network: {layers} of {rows} layers differ"), table]
 
 
-def _third_parts(check: CrossCheck) -> list[RenderableType]:
-    from rich.text import Text
-
+def _third_parts(check: CrossCheck) -> list[Part | str]:
     if not check.against:
         return []
     traced = {c.name: c.traced for c in check.comparisons if c.quantity == "macs"}
     other = {name: t for name, t in check.third.items() if name in traced and t.why}
-    parts: list[RenderableType] = [
+    parts: list[Part | str] = [
         Text(f"  {check.against}: the same MACs for {len(traced) - len(other)} layers, others for {len(other)}:")
     ]
     for why, names in _by_reason(other).items():
@@ -249,10 +234,8 @@ def _verdict(check: CrossCheck) -> str:
 # -- several models ------------------------------------------------------------------------------------------------
 
 
-def comparison_parts(c: Comparison, width: int = WIDE) -> list[RenderableType]:
+def comparison_parts(c: Comparison, width: int = WIDE) -> list[Part | str]:
     """One row per model: totals, ratios to the baseline, and the verdict of the cross-check."""
-    from rich.text import Text
-
     models = list(c.profiles.items())
     given = [inputs(p) for _, p in models]
     columns = []
@@ -275,7 +258,7 @@ def comparison_parts(c: Comparison, width: int = WIDE) -> list[RenderableType]:
         remarks.append(f"input {given[0]}, {models[0][1].mode} mode")
         dropped.remove("input")
     remarks += grid.left_out(dropped)
-    parts: list[RenderableType] = [table, *([grid.dim(remarks)] if remarks else [])]
+    parts: list[Part | str] = [table, *([grid.dim(remarks)] if remarks else [])]
     parts += [Text.assemble(("! ", "yellow"), units.printable(warning)) for warning in c.warnings]
     for (name, p), check in zip(models, checks, strict=True):
         if not (check.ok and check.checked and p.is_exact):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from costmodel.cli import app
 from costmodel.errors import ConvertError
 from costmodel.notes import Finding, Result, report, results
-from costmodel.views import grid
+from costmodel.views import grid, styled
 
 IDS = ["000-3", "000-14", "002-9", "004-13", "004-38"]
 """One or two of each verdict that is quick to compute; 000-14 has a shape, 000-3 nested figures."""
@@ -72,14 +72,14 @@ def test_json_has_the_figures_as_they_are(some: tuple[Result, ...]) -> None:
 
 def test_the_terminal_shows_a_row_for_each_claim(some: tuple[Result, ...]) -> None:
     """Id, verdict, what the note says and what was computed, and the verdicts counted."""
-    text = grid.plain(report.parts(some, grid.WIDE), grid.WIDE)
+    text = styled.plain(report.parts(some, grid.WIDE), grid.WIDE)
     for result in some:
         (line,) = [line for line in text.splitlines() if line.startswith(f"{result.claim.id} ")]
         assert result.finding.verdict in line
         assert result.claim.says in line
         assert result.finding.why in line
     assert "5 claims: 1 holds, 3 fails, 1 not computable" in text
-    narrow = grid.plain(report.parts(some, 100), 100)
+    narrow = styled.plain(report.parts(some, 100), 100)
     assert max(map(len, narrow.splitlines())) <= 100
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from costmodel import models
 from costmodel.cli import app
 from costmodel.models import Published
-from costmodel.views import grid, published
+from costmodel.views import grid, published, styled
 
 RECORDS = tuple(r for r in models.published() if r.name in ("alexnet", "mobilenet_v1"))
 
@@ -31,7 +31,7 @@ def test_the_terminal_and_scripts_see_the_same() -> None:
     (v1,) = [row for row in rows if row["model"] == name]
     assert (v1["macs"], v1["params"]) == (568_740_352, 4_231_976)
     assert v1["macs_difference"] == pytest.approx(568_740_352 / 569_000_000 - 1, rel=1e-12)
-    text = grid.plain(published.parts(lines, grid.WIDE), grid.WIDE)
+    text = styled.plain(published.parts(lines, grid.WIDE), grid.WIDE)
     (shown,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
     assert "569 M" in shown
     assert published.percent(v1["macs_difference"]) in shown
@@ -41,7 +41,7 @@ def test_the_terminal_and_scripts_see_the_same() -> None:
 def test_a_narrow_terminal_loses_nothing(width: int) -> None:
     """Where a row has no room, both figures, source and reason stand below each other, none of them cut."""
     lines = published.compute(RECORDS)
-    text = grid.plain(published.parts(lines, width), width)
+    text = styled.plain(published.parts(lines, width), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert re.search(r"params +61 M +61\.1 M +\+0\.17 %", text)

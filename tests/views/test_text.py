@@ -7,7 +7,7 @@ from torch import nn
 
 import costmodel
 from costmodel.errors import InputError
-from costmodel.views import grid, text
+from costmodel.views import grid, styled, text
 from costmodel.views.tree import tree
 
 
@@ -71,7 +71,7 @@ def test_a_module_called_twice_has_two_rows() -> None:
 
 def test_sorted_layers_are_flat_and_descending(profile: costmodel.Profile) -> None:
     """--sort lists layers under their full names, the greatest first, and --top so many of them."""
-    shown = grid.plain(text.profile_parts(profile, sort="params", top=3), grid.WIDE)
+    shown = styled.plain(text.profile_parts(profile, sort="params", top=3), grid.WIDE)
     rows = [line.split()[0] for line in shown.split("\n") if line.startswith(("features.", "classifier."))]
     assert rows == ["classifier.fc", "features.18.conv", "features.17.project.conv"]
 
@@ -86,7 +86,7 @@ def test_an_unknown_column_is_refused_with_the_known_ones(profile: costmodel.Pro
 
 def test_digits_stand_below_each_other(profile: costmodel.Profile) -> None:
     """The last digits of a column's numbers are aligned, whatever their prefixes, or none."""
-    shown = grid.plain(text.profile_parts(profile, columns=["params"], depth=9), grid.WIDE).split("\n")
+    shown = styled.plain(text.profile_parts(profile, columns=["params"], depth=9), grid.WIDE).split("\n")
     start = next(i for i, line in enumerate(shown) if line.startswith("─"))
     lines = shown[start + 1 : start + 100]
     assert {len(re.sub(r" [kM]$", "", line)) for line in lines} == {len(shown[start]) - 2}

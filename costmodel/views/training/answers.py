@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 from costmodel.views import grid, units
 from costmodel.views.analyses import peaks
+from costmodel.views.styled import Part, Text
 from costmodel.views.training import words
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from costmodel.training import TrainingStep
 
 
 def parts(
     s: TrainingStep, *, device: str | None = None, memory: tuple[str, int] | None = None, seconds: float | None = None
-) -> list[RenderableType]:
+) -> list[Part | str]:
     """The answers as lines for a console.
 
     Args:
@@ -25,9 +24,7 @@ def parts(
         memory: a size of memory, as it was written and in bytes; then with whether the step fits.
         seconds: what a step takes on the device; then with its utilisation.
     """
-    from rich.text import Text
-
-    shown: list[RenderableType] = ["", *arithmetic(s)]
+    shown: list[Part | str] = ["", *arithmetic(s)]
     if device is not None:
         roof = s.roofline(device)
         shown += ["", Text(f"on {roof.device.title}", style="bold"), *_time(s, device, seconds)]
@@ -62,13 +59,11 @@ def _time(s: TrainingStep, device: str, seconds: float | None) -> list[str]:
     return lines
 
 
-def _fits(s: TrainingStep, size: int) -> list[RenderableType]:
-    from rich.text import Text
-
+def _fits(s: TrainingStep, size: int) -> list[Part | str]:
     fits = s.peak_memory <= size
     mark = ("✓ ", "green") if fits else ("✗ ", "red")
     said = f"{'fits' if fits else 'does not fit'}: {words.amount(s, s.peak_memory)} of {units.si(size, 'B')}"
-    lines: list[RenderableType] = [Text.assemble(mark, said)]
+    lines: list[Part | str] = [Text.assemble(mark, said)]
     if s.again is not None and s.batch:
         batch = s.largest_batch(size)
         lines.append(

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from costmodel.measures import STEP_MEASURES, STEP_TOTALS, find
 from costmodel.views import csv, grid, html, json, latex, palette, units
 from costmodel.views import figures as drawing
-from costmodel.views.grid import WIDE, plain
+from costmodel.views.grid import WIDE
 from costmodel.views.markdown import coverage_line, escape, pictures, table, verdict
+from costmodel.views.styled import Part, Text, plain
 from costmodel.views.text import verdict_parts
 from costmodel.views.training import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from rich.console import RenderableType
 
     from costmodel.comparison import StepComparison
 
@@ -30,10 +30,8 @@ def text(c: StepComparison, width: int | None = None) -> str:
     return plain(parts(c, width or 120), width or 120)
 
 
-def parts(c: StepComparison, width: int = WIDE) -> list[RenderableType]:
+def parts(c: StepComparison, width: int = WIDE) -> list[Part | str]:
     """One row per model: totals, ratios to the baseline, and the verdict of the cross-check."""
-    from rich.text import Text
-
     columns = []
     for name, cells in _cells(c).items():
         if name == "trainable_params" and c.totals(name) == c.totals("params"):
@@ -50,7 +48,7 @@ def parts(c: StepComparison, width: int = WIDE) -> list[RenderableType]:
     first = next(iter(c.steps.values()))
     remarks = [f"{words.title(first)}, input {words.inputs(first)}"] if not c.warnings else []
     remarks += [f"ratios are to {units.printable(c.baseline)}"] if c.baseline is not None else []
-    shown: list[RenderableType] = [made, grid.dim([*remarks, *grid.left_out(dropped)])]
+    shown: list[Part | str] = [made, grid.dim([*remarks, *grid.left_out(dropped)])]
     shown += [Text.assemble(("! ", "yellow"), units.printable(warning)) for warning in c.warnings]
     for name, step in c.steps.items():
         if not (step.crosscheck().ok and step.is_exact):

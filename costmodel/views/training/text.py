@@ -7,14 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from costmodel.views import grid, units
-from costmodel.views.grid import WIDE, plain
+from costmodel.views.grid import WIDE, Table
+from costmodel.views.styled import Part, Text, plain
 from costmodel.views.text import verdict_parts
 from costmodel.views.training import words
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
     from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
@@ -28,10 +26,8 @@ def step(s: TrainingStep, width: int | None = None) -> str:
     return plain(parts(s, width=wide), wide)
 
 
-def parts(s: TrainingStep, *, top: int = LAYERS, width: int = WIDE) -> list[RenderableType]:
+def parts(s: TrainingStep, *, top: int = LAYERS, width: int = WIDE) -> list[Part | str]:
     """What a console prints of a step: what each phase computes, what memory holds at the peak, who keeps most."""
-    from rich.text import Text
-
     head = Text.assemble((units.printable(s.name), "bold"), f"  {words.title(s)}")
     given = Text(f"input {words.inputs(s)}", style="dim")
     work, dropped = _phases(s, width)
@@ -43,8 +39,6 @@ def parts(s: TrainingStep, *, top: int = LAYERS, width: int = WIDE) -> list[Rend
 
 
 def _phases(s: TrainingStep, width: int) -> tuple[Table, list[str]]:
-    from rich.text import Text
-
     shown: list[tuple[str, Profile | TrainingStep]] = [*words.phases(s), ("whole step", s)]
     cells = [
         [units.cell(name, getattr(p, name), exact=p.is_exact) for _, p in shown]
@@ -61,18 +55,14 @@ def _phases(s: TrainingStep, width: int) -> tuple[Table, list[str]]:
     return grid.table("phase", labels, columns, width)
 
 
-def _peak(s: TrainingStep) -> RenderableType:
-    from rich.text import Text
-
+def _peak(s: TrainingStep) -> Part | str:
     return Text.assemble(
         ("peak memory  ", "bold"), (words.amount(s, s.peak_memory), "bold"),
         (f"  {units.every_digit('training_peak', s.peak_memory, exact=s.is_exact)}\n", "dim"), words.where(s),
     )  # fmt: skip
 
 
-def _memory(s: TrainingStep, width: int) -> RenderableType:
-    from rich.text import Text
-
+def _memory(s: TrainingStep, width: int) -> Part | str:
     rows = words.memory(s)
     columns = [
         grid.numbers("bytes", [words.amount(s, n) for _, n in rows], 9),
@@ -87,8 +77,6 @@ def _memory(s: TrainingStep, width: int) -> RenderableType:
 
 
 def _layers(s: TrainingStep, top: int, width: int) -> tuple[Table, list[str]]:
-    from rich.text import Text
-
     shown = words.keepers(s, top)
     every = sum(1 for layer in words.layers(s) if layer.saved)
     columns = [
