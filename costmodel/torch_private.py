@@ -243,6 +243,17 @@ def foreach_takes(kind: type) -> Iterator[None]:
         known.remove(kind)
 
 
+def has_step_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether functions of a user's run before or after its steps."""
+    every = import_module("torch.optim.optimizer")
+    return bool(
+        optimizer._optimizer_step_pre_hooks  # 2.6, 2.13, 2.15
+        or optimizer._optimizer_step_post_hooks  # 2.6, 2.13, 2.15
+        or every._global_optimizer_pre_hooks  # 2.6, 2.13, 2.15
+        or every._global_optimizer_post_hooks  # 2.6, 2.13, 2.15
+    )
+
+
 # -- autograd ----------------------------------------------------------------------------------------------------
 
 sequence_number: Callable[[], int] = getattr(torch.autograd, "_get_sequence_nr")  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15

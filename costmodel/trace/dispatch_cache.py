@@ -185,6 +185,13 @@ class DispatchCache(dict[tuple[Any, ...], CachedOutput]):
 
     def __init__(self) -> None:
         self.changes = RULES.changes
+        self.updates: dict[tuple[object, ...], list[list[list[CachedOutput | None]]]] = {}
+        """The answers to the ops of an optimizer's two updates of a parameter, by what those are and its metadata."""
+
+    def clear(self) -> None:
+        """Forgets all."""
+        super().clear()
+        self.updates.clear()
 
     def add(self, call: Dispatch, answer: CachedOutput) -> None:
         """Keeps the answer, where it depends on the key alone.

@@ -28,6 +28,7 @@ from costmodel.trace.step_recorder import StepRecorder
 from costmodel.trace.storage_table import StorageTable
 from costmodel.trace.tensor_table import TensorTable
 from costmodel.trace.twins import TracedParameter, learnt, replace_parameters
+from costmodel.trace.update_loop import update_loop
 
 Loss: TypeAlias = Callable[[Any], Any]
 """Takes what the forward returns, and returns a tensor of one element, or several such tensors."""
@@ -136,6 +137,7 @@ class StepProgram:
 
     def recorder(self, table: TensorTable, executor: Executor) -> Recorder:
         """Records the ops."""
+        self._executor = executor
         return StepRecorder(table, executor)
 
     def run(self, forward: Callable[[], Any]) -> Any:
@@ -156,14 +158,25 @@ class StepProgram:
         if self._make_optimizer is not None:
             with foreach_takes(TracedParameter):
                 self._begin("first update")
-                optimizer = self._make_optimizer(parameters)
-                optimizer.step()
-                self._note_state(optimizer)
-                self._begin("update")
-                optimizer.step()
+                self._update(self._make_optimizer(parameters))
         for parameter in parameters:
             parameter.grad = None
         return record
+
+    def _update(self, optimizer: torch.optim.Optimizer) -> None:
+        loop = update_loop(optimizer, self._table, self._executor)
+        if loop is None:
+            optimizer.step()
+            self._note_state(optimizer)
+            self._begin("update")
+            optimizer.step()
+        else:
+            loop.update(0)
+            self._note_state(optimizer)  # Adagrad has made some when it was made itself
+            self.state.update(loop.state())
+            self._begin("update")
+            loop.update(1)
+            loop.end()
 
     def _above(self) -> AbstractContextManager[None]:
         """What a device decides above autograd, where no device does."""

@@ -3,8 +3,8 @@
     python tests/benchmarks/training_step.py [--rounds 9] [--batch 2] [model ...]
 
 Every round runs each contender once, in turn, in this process; the table shows medians, and how many times the
-forward's profile they are. The update by AdamW is a loop over the parameters, as torch has it on a CPU: a dozen
-operations for each, twice, as the first update makes the optimizer's state.
+forward's profile they are. An update by AdamW is a dozen operations for each parameter where torch goes from one to the
+next, as on a CPU; two updates are traced, as the first makes the optimizer's state.
 """
 
 from __future__ import annotations
