@@ -11,6 +11,7 @@ from costmodel.ops.access import pointwise
 from costmodel.ops.composite import Composite, register_composites
 from costmodel.ops.defaults import default_float
 from costmodel.ops.elementwise import ONE_FUNCTION, each, elementwise, float_casts, per_element
+from costmodel.ops.quantisation import on_grids
 from costmodel.ops.rule import Rule, always, every_argument, example, moved, no_temporaries, register
 from costmodel.ops.temporaries import bytes_besides, contiguous, copy
 from costmodel.quantities import Traffic, Work
@@ -105,10 +106,12 @@ register(
     _activation("hardtanh", Work(compares=2), -1, 1, source="torch.nn.Hardtanh, and ReLU6 by its bounds 0 and 6",
                 outputs=_preserved),
     _activation("relu6", Work(compares=2), source="torch.nn.ReLU6: min(max(0, x), 6)"),
-    _activation("leaky_relu", Work(compares=1, multiplies=1), 0.1, source="torch.nn.LeakyReLU: x > 0 ? x : slope x"),
+    _activation("leaky_relu", on_grids(each(compares=1, multiplies=1)), 0.1,
+                source="torch.nn.LeakyReLU: x > 0 ? x : slope x"),
     _activation("threshold", Work(compares=1), 0.1, 20, source="torch.nn.Threshold: x > threshold ? x : value"),
-    _activation("sigmoid", _SIGMOID, source="torch.nn.Sigmoid: 1 / (1 + exp(-x))", outputs=_floating),
-    _activation("tanh", ONE_FUNCTION, source="torch.nn.Tanh", outputs=_floating),
+    _activation("sigmoid", on_grids(per_element(_SIGMOID)), source="torch.nn.Sigmoid: 1 / (1 + exp(-x))",
+                outputs=_floating),
+    _activation("tanh", on_grids(ONE_FUNCTION), source="torch.nn.Tanh", outputs=_floating),
     _activation("silu", _SIGMOID + Work(multiplies=1), source="torch.nn.SiLU: x sigmoid(x)"),
     _activation("mish", Work(transcendentals=3, adds=1, multiplies=1), source="torch.nn.Mish: x tanh(log(1 + exp(x)))"),
     _activation(
@@ -118,7 +121,7 @@ register(
     _activation("hardshrink", Work(compares=2), 0.5, inplace=False, source="torch.nn.Hardshrink"),
     _activation("softshrink", Work(compares=2, adds=1), 0.5, inplace=False, source="torch.nn.Softshrink"),
     _activation(
-        "hardsigmoid", Work(adds=1, compares=2, divides=1), source="torch.nn.Hardsigmoid: relu6(x + 3) / 6"
+        "hardsigmoid", on_grids(each(adds=1, compares=2, divides=1)), source="torch.nn.Hardsigmoid: relu6(x + 3) / 6"
     ),
     _activation(
         "hardswish", Work(adds=1, compares=2, divides=1, multiplies=1), source="torch.nn.Hardswish: x relu6(x + 3) / 6"
@@ -159,7 +162,7 @@ register(
         free_because=None, examples=(example(_X),),
     ),
     elementwise(
-        "aten.gelu.default", "aten.gelu_.default", work=_gelu_work, kind="activation", outputs=_like_self,
+        "aten.gelu.default", "aten.gelu_.default", work=on_grids(_gelu_work), kind="activation", outputs=_like_self,
         source="Hendrycks & Gimpel, Gaussian Error Linear Units, arXiv:1606.08415",
         examples=(example(_X), example(_X, approximate="tanh")),
     ),

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from costmodel.graph import Arguments, TensorSpec
+from costmodel.ops import files
+from costmodel.ops.registry import Registry
 from costmodel.ops.rule import Example
 
 
@@ -40,7 +42,7 @@ class Composite:
     """Arguments of the composite itself, as a rule's examples."""
 
 
-COMPOSITES: dict[str, Composite] = {}
+COMPOSITES = Registry[Composite](files.COMPOSITES)
 """Every composite by target."""
 
 

@@ -68,8 +68,9 @@ def register_op(
         raise InputError(f"bound_because={bound_because!r} is no function of the call, nor None")
 
     def register_work(function: OpWork) -> OpWork:
-        for name in RULES.keys() & set(names):
-            del RULES[name]
+        for name in names:
+            if name in RULES:
+                del RULES[name]
         register(
             Rule(
                 targets=names, kind=always(kind), outputs=outputs, work=checked_work(function), traffic=traffic,

@@ -8,6 +8,7 @@ from costmodel.access import AccessMap
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops.access import pointwise
+from costmodel.ops.complex_numbers import Arithmetic, by_parts
 from costmodel.ops.rule import Outputs, Rule, Torch, always, moved, no_temporaries
 from costmodel.quantities import Traffic, Work
 
@@ -19,6 +20,18 @@ of integers are brought to another grid by as much: their scale s1 s2 / s3 is on
 
 DEQUANTISED = Work(adds=1, multiplies=1)
 """One integer to a number: x = s (q - z)."""
+
+
+def on_grids(work: Callable[[OpCall], Work]) -> Arithmetic:
+    """Of a function of real numbers: what is quantised becomes real first, and the result an integer again."""
+    counted = work if isinstance(work, Arithmetic) else by_parts(work)
+
+    def real(call: OpCall) -> Work:
+        y = call.outputs[0]
+        is_quantised = y.dtype.startswith("q")
+        return counted.real(call) + (DEQUANTISED + QUANTISED).times(y.size if is_quantised else 0)
+
+    return Arithmetic(real, counted.complex)
 
 
 def requantised(x: TensorSpec, y: TensorSpec) -> Work:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
 
 from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops.access import everything
-from costmodel.ops.complex_numbers import Arithmetic
 from costmodel.ops.quantisation import DEQUANTISED, QUANTISED, quantised_rule
-from costmodel.ops.rule import RULES, register_quantised
+from costmodel.ops.rule import register_quantised
 from costmodel.quantities import Work
 
 
@@ -129,21 +127,3 @@ register_quantised(
         for name, function in (("cat", Work()), ("cat_out", Work()), ("cat_relu", _RELU), ("cat_relu_out", _RELU))
     ),
 )  # fmt: skip
-
-
-def _on_grids(work: Arithmetic) -> Arithmetic:
-    """Of a function of real numbers: what is quantised becomes real first, and the result an integer again."""
-
-    def real(call: OpCall) -> Work:
-        y = call.outputs[0]
-        is_quantised = y.dtype.startswith("q")
-        return work.real(call) + (DEQUANTISED + QUANTISED).times(y.size if is_quantised else 0)
-
-    return Arithmetic(real, work.complex)
-
-
-for _name in ("sigmoid", "tanh", "hardsigmoid", "gelu", "leaky_relu"):
-    _rule = RULES[f"aten.{_name}.default"]
-    _also = replace(_rule, work=_on_grids(cast(Arithmetic, _rule.work)))
-    for _target in _rule.targets:
-        RULES[_target] = _also

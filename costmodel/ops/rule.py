@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 
 from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall, TensorSpec, is_sparse
+from costmodel.ops import files
 from costmodel.ops.complex_numbers import Arithmetic, by_parts
+from costmodel.ops.registry import Registry
 from costmodel.quantities import Traffic, Work
 
 
@@ -79,21 +81,7 @@ class Rule:
             object.__setattr__(self, "work", by_parts(self.work))
 
 
-class Registry(dict[str, Rule]):
-    """Rules by target. It counts its changes, so that caches know when they are stale."""
-
-    changes = 0
-
-    def __setitem__(self, target: str, rule: Rule) -> None:
-        self.changes += 1
-        super().__setitem__(target, rule)
-
-    def __delitem__(self, target: str) -> None:
-        self.changes += 1
-        super().__delitem__(target)
-
-
-RULES = Registry()
+RULES = Registry[Rule](files.RULES)
 """Every rule by target."""
 
 KINDS = (
@@ -112,10 +100,10 @@ def register(*rules: Rule) -> None:
             RULES[target] = rule
 
 
-OF_NO_TORCH_OP: dict[str, Rule] = {}
+OF_NO_TORCH_OP = Registry[Rule](files.OF_NO_TORCH_OP)
 """Rules of what a trace records in the place of calls that it does not look into."""
 
-SPARSE_RULES = Registry()
+SPARSE_RULES = Registry[Rule](files.SPARSE)
 """Rules of calls with a sparse argument or output, by target: no rule of ``RULES`` answers those, for it reads shapes.
 
 A target may end in a layout, ``aten.t.default@coo``, and then is of calls whose first sparse tensor has that layout.
@@ -129,10 +117,9 @@ def register_sparse(*rules: Rule) -> None:
             if target in SPARSE_RULES:
                 raise ValueError(f"{target!r} has a rule for sparse tensors already; an op has one")
             SPARSE_RULES[target] = replace(rule, bound_because=_or_uncounted(rule.bound_because))
-    RULES.changes += 1  # caches of answers look there
 
 
-QUANTISED_RULES = Registry()
+QUANTISED_RULES = Registry[Rule](files.QUANTISED)
 """Rules of ops that take quantised tensors or packed weights, which no example of plain tensors calls."""
 
 
@@ -143,10 +130,9 @@ def register_quantised(*rules: Rule) -> None:
             if target in QUANTISED_RULES or target in RULES:
                 raise ValueError(f"{target!r} has a rule already; an op has one rule")
             QUANTISED_RULES[target] = rule
-    RULES.changes += 1  # caches of answers look there
 
 
-GPU_RULES = Registry()
+GPU_RULES = Registry[Rule](files.FOR_GPUS)
 """Rules of ops that no CPU runs."""
 
 
@@ -157,7 +143,6 @@ def register_for_gpus(*rules: Rule) -> None:
             if target in GPU_RULES or target in RULES:
                 raise ValueError(f"{target!r} has a rule already; an op has one rule")
             GPU_RULES[target] = rule
-    RULES.changes += 1  # caches of answers look there
 
 
 def _or_uncounted(bound_because: Callable[[OpCall], str | None] | None) -> Callable[[OpCall], str | None]:

@@ -13,6 +13,7 @@ from costmodel.graph import TensorSpec
 from costmodel.ops import KINDS, RULES, Torch
 from costmodel.ops.rule import Rule, register
 from costmodel.quantities import Traffic, Work
+from tests.ops import _files
 from tests.ops._binding import LAYOUTS, RealCall, resolve, runnable, spec_of
 
 OURS = {target: rule for target, rule in RULES.items() if rule.source != "the user"}
@@ -64,6 +65,12 @@ def test_every_target_is_an_op_of_torch(target: str) -> None:
     if resolve(target) is None and not target.startswith("aten."):
         pytest.skip("needs torchvision, or a torch that has it")
     assert resolve(target) is not None or target in IN_SOME, f"{target} is no op of torch {torch.__version__}"
+
+
+def test_every_target_stands_with_its_file() -> None:
+    """The generated table names the file that registers each target: of an op that is missing no rule is found."""
+    written = (_files.OPS / "files.py").read_text()
+    assert written == _files.source(_files.found()), "run: python -m tests.ops._files"
 
 
 def test_no_target_has_two_rules() -> None:

@@ -4,35 +4,3 @@ Each is counted as a textbook writes the derivative, from what torch hands it: a
 kept is not computed again, one that it did not keep is. Where an op returns several gradients, ``output_mask`` says
 which are wanted, and only those are counted.
 """
-
-from costmodel.ops.gradients import (
-    activation,
-    along_a_dimension,
-    attention,
-    convolution,
-    distance,
-    indexing,
-    loss,
-    normalisation,
-    padding,
-    pooling,
-    recurrent,
-    resampling,
-    warping,
-)
-
-__all__ = [
-    "activation",
-    "along_a_dimension",
-    "attention",
-    "convolution",
-    "distance",
-    "indexing",
-    "loss",
-    "normalisation",
-    "padding",
-    "pooling",
-    "recurrent",
-    "resampling",
-    "warping",
-]
