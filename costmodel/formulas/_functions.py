@@ -163,7 +163,9 @@ def square(k: Tape, x: Tensor, *, work: Work = MULTIPLY) -> Tensor:
 
 
 def at_least(k: Tape, x: Tensor) -> Tensor:
-    """max(x, c): g where x was not below."""
+    """max(x, c) in the place of x: g where x was not below, for which x is copied first."""
+    if x.wanted:
+        k.run(read=x.size, written=x.size)
     y = k.each("maximum", x, work=COMPARE)
 
     def back(g: Count) -> None:
@@ -270,6 +272,8 @@ def constant(k: Tape, shape: Shape) -> Tensor:
 def log_sigmoid(k: Tape, x: Tensor) -> Tensor:
     """-log(1 + exp(-x)), which keeps z = exp(-|x|): g (1 - z / (1 + z)) or g z / (1 + z)."""
     y, z = k.each("logsigmoid", x, work=Work(transcendentals=2, adds=1)), k.make(x.shape, "exp")
+    if k.is_trained:
+        k.run(read=0, written=z.size)
     k.derive(y, x, x, z, each=Work(compares=1, adds=2, divides=1, multiplies=1))
     return y
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from costmodel.formulas._arguments import holds_everywhere
 from costmodel.formulas._kernels import Shape, broadcast
 from costmodel.formulas.cost import NO_WORK, LayerCost
-from costmodel.formulas.gradient import BackwardCost, Needs, Saved
+from costmodel.formulas.gradient import BackwardCost, Extra, Needs, Saved
 from costmodel.quantities import Count, Work, prod
 
 
@@ -58,8 +58,10 @@ Back: TypeAlias = Callable[[Count], None]
 class Tape:
     """The kernels of one layer as they run, and what leads back through them."""
 
-    def __init__(self, needs: Needs) -> None:
+    def __init__(self, needs: Needs, *, is_trained: bool = True) -> None:
         self._needs = needs
+        self.is_trained = is_trained
+        """Whether it runs in a training step, where torch takes composite ops apart."""
         self._read: Count = 0
         self._written: Count = 0
         self._work = NO_WORK
@@ -190,9 +192,28 @@ _NOTHING = Needs(inputs=False, weight=False, bias=False)
 
 def defined(definition: Definition, *arguments: Any, kind: str = "other") -> LayerCost:
     """The layer that a definition computes from these arguments, and its backward pass."""
-    tape = Tape(_NOTHING)
+    tape = Tape(_NOTHING, is_trained=False)
     cost = tape.cost(definition(tape, *arguments), kind)
-    return replace(cost, gradient=partial(_backward, definition, arguments))
+    return replace(
+        cost,
+        gradient=partial(_backward, definition, arguments),
+        when_trained=partial(_extra, definition, arguments, cost),
+    )
+
+
+def _extra(definition: Definition, arguments: tuple[Any, ...], cost: LayerCost, needs: Needs) -> Extra:
+    tape = Tape(needs)
+    trained = tape.cost(definition(tape, *arguments))
+    return difference(trained, cost)
+
+
+def difference(trained: LayerCost, cost: LayerCost) -> Extra:
+    """What a forward costs more in a training step."""
+    return Extra(
+        read=trained.read - cost.read,
+        written=trained.written - cost.written,
+        work=trained.work + cost.work.times(-1),
+    )
 
 
 def _backward(definition: Definition, arguments: tuple[Any, ...], needs: Needs) -> BackwardCost:

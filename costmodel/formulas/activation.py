@@ -10,7 +10,7 @@ from costmodel.formulas._arguments import as_shape, public, require_divisible, r
 from costmodel.formulas._complex_numbers import MAGNITUDE, TANH, on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel, view
-from costmodel.formulas.gradient import NOTHING, BackwardCost, Gradient, Needs, Saved, free, of_input
+from costmodel.formulas.gradient import NOTHING, BackwardCost, Extra, Gradient, Needs, Saved, always, free, of_input
 from costmodel.quantities import Count, Work, prod
 
 
@@ -32,6 +32,8 @@ class Activation:
     complex_slope: Work | None = None
     keeps: tuple[str, ...] = ("input",)
     """What is kept for the gradient."""
+    makes: int = 0
+    """How often a forward in a training step writes an element that is kept alone."""
 
 
 _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
@@ -79,6 +81,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
         slope=Work(compares=1, adds=2, divides=1, multiplies=1),  # g (1 - z / (1 + z)) or g z / (1 + z), z = exp(-|x|)
         slope_reads=3,
         keeps=("input", "exp(-|input|)"),
+        makes=1,
     ),
     "tanh": Activation(
         formula="tanh(x)",
@@ -221,7 +224,8 @@ def activation(
         gradient = (
             partial(_prelu_backward, backward, weights, len(shape)) if name == "prelu" else partial(of_input, backward)
         )
-    return replace(layer, params=weights, gradient=gradient)
+    extra = partial(always, Extra(written=row.makes * elements)) if row.makes else None
+    return replace(layer, params=weights, gradient=gradient, when_trained=extra)
 
 
 def _prelu_backward(kernel: BackwardCost, weights: Count, axes: int, needs: Needs) -> BackwardCost:

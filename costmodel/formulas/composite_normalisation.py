@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from costmodel.formulas import _functions as fn
 from costmodel.formulas._arguments import as_shape, public, require
 from costmodel.formulas._complex_numbers import RECIPROCAL_ROOT, on_numbers
-from costmodel.formulas._tape import Tape, Tensor, defined
-from costmodel.formulas.cost import LayerCost
+from costmodel.formulas._tape import Tape, Tensor, defined, difference
+from costmodel.formulas.cost import NO_WORK, LayerCost
+from costmodel.formulas.gradient import always
 from costmodel.quantities import Count, Work, prod
 
 
@@ -43,7 +45,7 @@ def rms_norm(
     elements, weights = count * n, n if affine else 0
     per_row = Work(multiplies=2 * n, adds=n, divides=1, transcendentals=1)
     composite = defined(_rms_norm, leading, n, affine)
-    return LayerCost(
+    fused = LayerCost(
         kind="norm",
         output_shape=(*leading, *inner),
         read=elements + weights,
@@ -56,6 +58,7 @@ def rms_norm(
         params=weights,
         gradient=None if complex_valued else composite.gradient,
     )
+    return replace(fused, when_trained=partial(always, replace(difference(composite, fused), work=NO_WORK)))
 
 
 def _rms_norm(k: Tape, leading: tuple[Count, ...], n: Count, affine: bool) -> Tensor:

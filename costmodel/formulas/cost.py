@@ -15,7 +15,7 @@ from costmodel.errors import InputError
 from costmodel.formulas import gradient as gradients
 from costmodel.formulas._arguments import is_count
 from costmodel.formulas._wiring import Wired, backward_of, in_a_row
-from costmodel.formulas.gradient import BackwardCost, Gradient, Needs
+from costmodel.formulas.gradient import BackwardCost, Gradient, Needs, WhenTrained
 from costmodel.quantities import Count, Work
 
 NO_WORK = Work()
@@ -52,6 +52,8 @@ class LayerCost:
     """Output elements of convolutions and matrix products; 0 for every other layer."""
     gradient: Gradient | None = field(default=None, compare=False, repr=False)
     """Its backward pass; ``None`` where that has no closed form. ``backward`` calls it."""
+    when_trained: WhenTrained | None = field(default=None, compare=False, repr=False)
+    """What its forward costs more in a training step; ``None``: nothing."""
 
     @property
     def macs(self) -> int:
@@ -103,11 +105,12 @@ class LayerCost:
             raise InputError(f"times: factor={short(factor)}: must be a whole number, an array of them or a symbol")
         counts = {name: getattr(self, name) * factor for name in _COUNTS}
         gradient = self.gradient and partial(gradients.times, self.gradient, factor)
-        return replace(self, work=self.work.times(factor), gradient=gradient, **counts)
+        extra = self.when_trained and partial(gradients.extra_times, self.when_trained, factor)
+        return replace(self, work=self.work.times(factor), gradient=gradient, when_trained=extra, **counts)
 
     def parameters_only(self) -> LayerCost:
         """The cost of a layer that does not run: its parameters and buffers."""
-        return replace(self, read=0, written=0, activations=0, work=NO_WORK, gradient=gradients.free)
+        return replace(self, read=0, written=0, activations=0, work=NO_WORK, gradient=gradients.free, when_trained=None)
 
 
 _COUNTS = ("read", "written", "params", "buffers", "activations")

@@ -9,7 +9,7 @@ from functools import partial
 from costmodel.formulas._arguments import as_shape, lesser, public, require
 from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost
-from costmodel.formulas.gradient import NOTHING, BackwardCost, Gradient, Needs, Saved, free, of_input
+from costmodel.formulas.gradient import NOTHING, BackwardCost, Extra, Gradient, Needs, Saved, always, free, of_input
 from costmodel.quantities import Count, Work, prod
 
 
@@ -179,7 +179,8 @@ def dropout(*, shape: Sequence[Count], training: bool = False, p: float = 0.5, i
     In place there is no one kernel for it: the mask is drawn, divided by 1 - p, and multiplied, each by itself.
 
     flops = 2 elements in training
-    memory_access = x + y + mask = 3 elements in training, 0 otherwise; in place 1 + 2 + 3 = 6 elements
+    memory_access = x + y + mask = 3 elements in training, 0 otherwise; in place, as in a training step, 1 + 2 + 3 = 6
+    elements
     backward: the product of what arrives and the mask: N multiplies, 2 N read, N written
     saved: in training, the mask over 1 - p, a number for each element
 
@@ -195,7 +196,8 @@ def dropout(*, shape: Sequence[Count], training: bool = False, p: float = 0.5, i
     if inplace:
         work = Work(multiplies=1, divides=1)
         return pointwise_kernel("other", shape, per_element=work, reads=3 * n, writes=3 * n, gradient=gradient)
-    return pointwise_kernel("other", shape, per_element=Work(multiplies=2), reads=n, writes=2 * n, gradient=gradient)
+    kernel = pointwise_kernel("other", shape, per_element=Work(multiplies=2), reads=n, writes=2 * n, gradient=gradient)
+    return replace(kernel, when_trained=partial(always, Extra(read=2 * n, written=n)))
 
 
 def _masked(elements: Count, mask: Count) -> Gradient:

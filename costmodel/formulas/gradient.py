@@ -110,6 +110,41 @@ class BackwardCost:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extra:
+    """What a forward costs more in a training step: torch then takes composite ops apart, and makes what it keeps."""
+
+    read: Count = 0
+    """Elements read."""
+    written: Count = 0
+    """Elements written."""
+    work: Work = field(default_factory=Work)
+    """Arithmetic by kind."""
+
+    @property
+    def memory_access(self) -> Count:
+        """Elements read plus elements written."""
+        return self.read + self.written
+
+    def __add__(self, other: Extra) -> Extra:
+        """Both."""
+        return Extra(read=self.read + other.read, written=self.written + other.written, work=self.work + other.work)
+
+    def times(self, factor: Count) -> Extra:
+        """Every count times ``factor``."""
+        return Extra(read=self.read * factor, written=self.written * factor, work=self.work.times(factor))
+
+
+WhenTrained: TypeAlias = Callable[[Needs], Extra]
+"""What a layer's forward costs more in a training step, by the gradients that are asked for. A function of a module, or
+a ``partial`` of one."""
+
+
+def always(extra: Extra, _: Needs) -> Extra:
+    """The same, whichever gradients are asked for."""
+    return extra
+
+
 Gradient: TypeAlias = Callable[[Needs], BackwardCost]
 """A layer's backward pass by the gradients that are asked for. A function of a module, or a ``partial`` of one, so that
 what holds it can be pickled."""
@@ -141,3 +176,8 @@ def around_a_view(*, view: Count, whole: Count, inputs: bool = True) -> Backward
 def times(gradient: Gradient, factor: Count, needs: Needs) -> BackwardCost:
     """A gradient, ``factor`` times."""
     return gradient(needs).times(factor)
+
+
+def extra_times(when_trained: WhenTrained, factor: Count, needs: Needs) -> Extra:
+    """What a forward costs more, ``factor`` times."""
+    return when_trained(needs).times(factor)

@@ -9,6 +9,7 @@ from functools import partial
 from costmodel.formulas._arguments import as_shape, public, require, require_divisible
 from costmodel.formulas._gradients_of_norms import of_channels, of_groups, of_instances
 from costmodel.formulas.cost import LayerCost, total
+from costmodel.formulas.gradient import Extra, always
 from costmodel.quantities import Count, Work, prod
 
 
@@ -252,6 +253,13 @@ def instance_norm(
     )
     # The statistics of a batch's samples are averaged, both of them.
     averages = Work(adds=2 * channels * (batch - 1), divides=2 * channels) if updates else Work()
+    # A batch norm of batch x C channels, of which each parameter and statistic is repeated for each sample.
+    repeated = int(affine) + int(affine and bias) + (2 if track_running_stats else 0)
+    own_statistics = training or not track_running_stats
+    rows = batch * channels
+    extra = Extra(read=rows * repeated, written=rows * (repeated + (2 if own_statistics else 0)))
+    if updates:  # those of each sample, which are averaged and then copied
+        extra += Extra(read=2 * rows + tracked, written=2 * rows + tracked)
     return LayerCost(
         kind="norm",
         output_shape=shape,
@@ -268,7 +276,8 @@ def instance_norm(
             elements,
             affine,
             affine and bias,
-            training or not track_running_stats,
+            own_statistics,
             track_running_stats,
         ),
+        when_trained=partial(always, extra),
     )

@@ -12,7 +12,7 @@ from costmodel.formulas.activation import activation
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel
 from costmodel.formulas.geometry import adaptive_window_elements, pool_output_size, taps_inside
-from costmodel.formulas.gradient import BackwardCost, Saved, of_input
+from costmodel.formulas.gradient import BackwardCost, Extra, Saved, always, of_input
 from costmodel.quantities import Count, Work, prod
 
 
@@ -29,6 +29,7 @@ def _pool(
     """A pool; ``work`` and ``backward`` are those of one channel of one sample."""
     require(channels=channels, batch=batch)
     outputs = batch * channels * prod(out)
+    makes_indices = not indices and any(kept.tensor == "indices" for kept in backward.saved)
     return LayerCost(
         kind="pool",
         output_shape=(batch, channels, *out),
@@ -37,6 +38,7 @@ def _pool(
         written=2 * outputs if indices else outputs,
         work=work.times(batch * channels),
         gradient=partial(of_input, backward.times(batch * channels)),
+        when_trained=partial(always, Extra(written=outputs)) if makes_indices else None,
     )
 
 

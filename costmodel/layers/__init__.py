@@ -7,6 +7,7 @@ Nothing here uses an aten op: what the layer really ran is the other derivation.
 from costmodel.layers import (
     torch_nn,
     torch_nn_attention,
+    torch_nn_linear,
     torch_nn_losses,
     torch_nn_quantized,
     torch_nn_resampling,
@@ -24,6 +25,7 @@ __all__ = [
     "register_layer",
     "torch_nn",
     "torch_nn_attention",
+    "torch_nn_linear",
     "torch_nn_losses",
     "torch_nn_quantized",
     "torch_nn_resampling",

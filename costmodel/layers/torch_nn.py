@@ -76,13 +76,6 @@ for _axes, (_plain, _transposed, _) in enumerate(_DIMENSIONS, start=1):
     )  # fmt: skip
 
 
-def _linear(call: Call) -> LayerCost:
-    return f.linear(
-        in_features=call["in_features"], out_features=call["out_features"], bias=call["bias"], rows=call.shape[:-1],
-        complex_valued=call.complex_valued,
-    )  # fmt: skip
-
-
 def _bilinear(call: Call) -> LayerCost:
     cost = f.bilinear(
         in1_features=call["in1_features"], in2_features=call["in2_features"], out_features=call["out_features"],
@@ -99,7 +92,6 @@ def _of_one_tensor(backward: Callable[..., BackwardCost], needs: Needs) -> Backw
     return replace(cost, saved=tuple(Saved("input", kept.elements) for kept in cost.saved[:1]))
 
 
-add(nn.Linear, hyper="in_features out_features", optional_params="weight bias", formula=_linear)
 add(nn.Bilinear, hyper="in1_features in2_features out_features", optional_params="weight bias", formula=_bilinear)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from costmodel.cross_check import CrossCheck, QuantityCheck, check, closed_form
-from costmodel.formulas.gradient import BackwardCost, Needs, around_a_view
+from costmodel.formulas.gradient import BackwardCost, Extra, Needs, around_a_view
+from costmodel.graph import WantedGradients
 from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.profiling import Coverage
@@ -25,14 +26,13 @@ _OF_OTHER_KERNELS = frozenset({
 def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ...], coverage: Coverage) -> CrossCheck:
     """The cross-check of the forward, of the backward pass of every layer whose closed form has one, and of the update.
 
-    A closed form of a forward is that of the forward alone. Where autograd has the layer make something for the
-    backward pass, as the indices of a max pooling, or a bias is added apart from its product, the forward moves more:
-    there its traffic is not compared. Where it has other kernels, these come to the same products otherwise: there nor
-    is its arithmetic beside them. (The cross-check of a profile compares all of both.)
+    A layer's closed form is that of its forward alone; what a training step adds is added here. Of the layers that
+    have other kernels then, which come to the same products otherwise, neither traffic nor the arithmetic beside the
+    products is compared. (The cross-check of a profile compares all of both.)
     """
     found = check(forward)
-    moves_more = {layer.name for layer in layers if layer.makes_for_backward or layer.adds_its_bias_apart}
-    alike = (c for c in found.comparisons if not _differs_under_autograd(c, moves_more))
+    extras = {layer.name: _extra(forward, layer) for layer in layers}
+    alike = (_when_trained(c, extras.get(c.name)) for c in found.comparisons if not _differs_under_autograd(c))
     backward = (comparison for layer in layers for comparison in _backward(forward, layer))
     comparisons = (*alike, *backward, *_update(record))
     unreached = tuple(layer.name for layer in layers if layer.is_unreached)
@@ -41,10 +41,32 @@ def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ..
     )
 
 
-def _differs_under_autograd(c: QuantityCheck, moves_more: Collection[str]) -> bool:
+def _differs_under_autograd(c: QuantityCheck) -> bool:
     if c.type in _OF_OTHER_KERNELS:
         return c.quantity in ("flops", "memory_access")
-    return c.quantity == "memory_access" and c.name in moves_more
+    return c.type in ("LSTM", "LSTMCell") and c.quantity == "memory_access"
+
+
+def _extra(forward: Pricing, x: StepLayer) -> Extra | None:
+    cost = None if x.forward is None else closed_form(forward, x.forward)
+    if cost is None or cost.when_trained is None:
+        return None
+    return cost.when_trained(_needs(x.wanted))
+
+
+def _needs(wanted: WantedGradients | None) -> Needs:
+    if wanted is None:
+        return Needs()
+    inputs, weight, bias, outputs = wanted
+    return Needs(inputs=inputs if len(inputs) > 1 else any(inputs), weight=weight, bias=bias, outputs=outputs)
+
+
+def _when_trained(c: QuantityCheck, extra: Extra | None) -> QuantityCheck:
+    if extra is None or c.quantity not in ("macs", "flops", "memory_access"):
+        return c
+    more = extra.memory_access if c.quantity == "memory_access" else getattr(extra.work, c.quantity)
+    by_formula = c.closed_form + more
+    return replace(c, closed_form=by_formula, agree=bool(by_formula == c.traced))
 
 
 def _update(record: StepRecord) -> Iterator[QuantityCheck]:
@@ -70,15 +92,15 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
     cost = closed_form(forward, layer)
     if cost is None or cost.gradient is None:
         return
-    inputs, weight, bias, outputs = wanted
-    needs = Needs(inputs=inputs if len(inputs) > 1 else any(inputs), weight=weight, bias=bias)
+    inputs, _, _, outputs = wanted
     if any(outputs):
-        derived = cost.gradient(replace(needs, outputs=outputs))
+        derived = cost.gradient(_needs(wanted))
         if any(inputs) and _writes_over_a_view(forward, layer):
             given = layer.inputs[0]
             whole = forward.graph.storages[given.storage].nbytes // given.itemsize
             derived += around_a_view(view=given.size, whole=whole, inputs=inputs[0])
     else:
+        needs = replace(_needs(wanted), outputs=(True,))
         derived = BackwardCost(saved=cost.gradient(needs).saved)  # a forward keeps what no backward pass may need
     # The model's own buffer, given to a layer, is not kept for it.
     own = {f"input {i}" if len(layer.inputs) > 1 else "input" for i, t in enumerate(layer.inputs) if t.role == "buffer"}

@@ -87,14 +87,6 @@ class StepLayer:
         inputs, weight, bias, outputs = self.wanted
         return (any(inputs) or weight or bias) and not any(outputs)
 
-    @property
-    def makes_for_backward(self) -> bool:
-        """Whether its forward makes a tensor that it does not return, for the backward pass alone: a mask, indices."""
-        if self.forward is None or self.forward.module is None:
-            return False
-        returned = {t.storage for t in self.forward.outputs}
-        return bool((self.makes & self.saved.keys()) - returned)
-
     @cached_property
     def makes(self) -> frozenset[int]:
         """The storages that its forward makes: no input lies in one."""
@@ -102,11 +94,6 @@ class StepLayer:
             return frozenset()
         made = {t.storage for op in self.forward.ops for t in op.call.outputs}
         return frozenset(made - {t.storage for t in self.forward.inputs})
-
-    @property
-    def adds_its_bias_apart(self) -> bool:
-        """Whether its forward is a product and an addition: a linear layer's, given a tensor in an unusual layout."""
-        return self.type == "Linear" and self.forward is not None and not self.forward.inputs[0].is_contiguous
 
     @property
     def saved_bytes(self) -> int:

@@ -227,7 +227,7 @@ class GraphWriter:
             return {"complex": [repr(value.real), repr(value.imag)]}
         if isinstance(value, LayerCost):
             # A gradient is a function, which no file holds: read back, its layer's backward pass is traced only.
-            names = [f.name for f in fields(value) if f.name not in ("work", "gradient")]
+            names = [f.name for f in fields(value) if f.name not in ("work", "gradient", "when_trained")]
             parts = {name: self._value(getattr(value, name)) for name in names}
             return {"cost": {**parts, "work": asdict(value.work)}}
         return {"other": f"<{type(value).__name__}>"}
