@@ -341,6 +341,14 @@ class Profile(Report):
             "text", depth=depth, sort=sort, top=top, columns=columns, full_names=full_names, fold=fold, width=width
         )
 
+    def to_markdown(self, *, fold: bool = True) -> str:
+        """The profile as Markdown.
+
+        With ``fold``, three and more blocks or layers in a row that differ in their names alone are one row, and one of
+        them has a table of its own.
+        """
+        return self._render("markdown", fold=fold)
+
     def plot_layers(self, quantity: str = "macs", ax: Axes | None = None) -> Figure:
         """A quantity of each layer, in order of execution, drawn into ``ax`` if given."""
         from costmodel.views import figures

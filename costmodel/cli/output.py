@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from costmodel.rendering import Report
 
 
-def wrote_format(result: Report, *, json: bool, csv: bool, markdown: bool) -> bool:
+def wrote_format(
+    result: Report, *, json: bool, csv: bool, markdown: bool, to_markdown: Callable[[], str] | None = None
+) -> bool:
     """Writes the format that was asked for to standard output; returns whether one was."""
-    writers = ((json, result.to_json), (csv, result.to_csv), (markdown, result.to_markdown))
+    writers = ((json, result.to_json), (csv, result.to_csv), (markdown, to_markdown or result.to_markdown))
     wanted = [write for asked, write in writers if asked]
     if len(wanted) > 1:
         raise InputError(

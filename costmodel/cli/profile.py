@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -42,7 +43,8 @@ def profile(
     from costmodel.views import text
 
     p = profiled(model, inputs, train=train, strict=strict, dtype=dtype)
-    if not wrote_format(p, json=json, csv=csv, markdown=markdown):
+    to_markdown = partial(p.to_markdown, fold=not unfold)
+    if not wrote_format(p, json=json, csv=csv, markdown=markdown, to_markdown=to_markdown):
         chosen = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
         console.show(
             text.profile_parts(

@@ -169,6 +169,14 @@ class TrainingStep(Report):
         """The table of layers. ``costmodel.training.layers.LAYER_COLUMNS`` says what each column counts."""
         return self.layers
 
+    def to_markdown(self, *, fold: bool = True) -> str:
+        """The step as Markdown.
+
+        With ``fold``, three and more blocks or layers in a row that differ in their names alone are one row, and one of
+        them has a table of its own.
+        """
+        return self._render("markdown", fold=fold)
+
     def crosscheck(self) -> CrossCheck:
         """Compares the trace of every layer with its closed form, forward and backward."""
         return self._checked

@@ -10,8 +10,8 @@ import re
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from costmodel.measures import Number, add, of_layers
-from costmodel.views.tree import Node
+from costmodel.measures import Number
+from costmodel.views.tree import Node, sums
 
 LEAST = 3
 """Repetitions from which on folding saves rows: a fold has one for all, and one for each of them."""
@@ -73,51 +73,87 @@ def span(first: str, last: str, times: int) -> str:
 
 def folded(root: Node) -> Node:
     """A tree whose children that repeat are one node each, with one of the repeated units below it."""
-    return _folded(root, {})[0]
+    if not root.children:
+        return root
+    # A whole has no figure of what does not add up.
+    return _Folding({name for name, figure in root.figures.items() if figure is not None}).of(root)[0]
 
 
-def _folded(node: Node, shapes: dict[Hashable, int]) -> tuple[Node, int]:
-    """The node, folded; and a number that nodes share which differ in their own names alone."""
-    children, keys = [], []
+def sections(root: Node) -> Iterator[tuple[Node | None, list[Node]]]:
+    """A folded tree as flat tables: the layers, with a row for each fold; then each fold with the layers of one of it.
+
+    A fold of single layers has no table of its own: each of them is its row by the number of times.
+    """
+    yield from _section(None, root)
+
+
+def _section(fold: Node | None, unit: Node) -> Iterator[tuple[Node | None, list[Node]]]:
+    rows = list(_rows(unit))
+    yield fold, rows
+    for row in rows:
+        if row.times > 1 and row.children[0].children:
+            yield from _section(row, row.children[0])
+
+
+def _rows(node: Node) -> Iterator[Node]:
+    if not node.children:
+        yield node
     for child in node.children:
-        made, key = _folded(child, shapes)
-        children.append(made)
-        keys.append(key)
-    names = [child.label for child in node.children]
-    looks = (
-        node.type, node.kind, node.output_shape, node.is_exact, tuple(node.figures.values()),
-        tuple(zip(names, keys, strict=True)),
-    )  # fmt: skip
-    shape = shapes.setdefault(looks, len(shapes))
-    return replace(node, children=_repeats_folded(children, keys)), shape
-
-
-def _repeats_folded(nodes: list[Node], keys: list[int]) -> list[Node]:
-    shown = []
-    for run in runs(keys):
-        members = nodes[run.start : run.stop]
-        if run.times == 1:
-            shown += members
-        elif run.length == 1:
-            shown.append(_fold(members, run, replace(members[0], name="", label=f"each of {run.times}", call=1)))
+        if child.times > 1:
+            yield child
         else:
-            unit = members[: run.length]
-            each = Node("", f"each of {run.times}", "", figures=_sums(unit), is_level=False)
-            each.is_exact = all(node.is_exact for node in unit)
-            # Within a unit shorter ones may repeat.
-            each.children = _repeats_folded(unit, keys[run.start : run.start + run.length])
-            shown.append(_fold(members, run, each))
-    return shown
+            yield from _rows(child)
 
 
-def _fold(members: list[Node], run: Run, each: Node) -> Node:
-    modules = [node for node in members if not node.is_op] or members
-    first, last = modules[0], modules[-1]
-    return replace(
-        each, name=span(first.name, last.label, run.times), label=span(first.label, last.label, run.times),
-        figures=_sums(members), children=[each], times=run.times, is_level=False,
-    )  # fmt: skip
+class _Folding:
+    """One pass over a tree, children first."""
 
+    def __init__(self, additive: set[str]) -> None:
+        self.additive = additive
+        self.looks: dict[Hashable, int] = {}
 
-def _sums(nodes: list[Node]) -> dict[str, Number | None]:
-    return {m.name: add(node.figures[m.name] or 0 for node in nodes) if m.additive else None for m in of_layers()}
+    def of(self, node: Node) -> tuple[Node, int]:
+        """The node, folded; and a number that nodes share which differ in their own names alone."""
+        children, keys = [], []
+        for child in node.children:
+            made, key = self.of(child)
+            children.append(made)
+            keys.append(key)
+        names = [child.label for child in node.children]
+        look = (
+            node.type, node.kind, node.output_shape, node.is_exact, tuple(node.figures.values()),
+            tuple(zip(names, keys, strict=True)),
+        )  # fmt: skip
+        return replace(node, children=self.repeats(children, keys)), self.looks.setdefault(look, len(self.looks))
+
+    def repeats(self, nodes: list[Node], keys: list[int]) -> list[Node]:
+        """Nodes beside each other, of which those that repeat are one."""
+        shown = []
+        for run in runs(keys):
+            members = nodes[run.start : run.stop]
+            if run.times == 1:
+                shown += members
+            elif run.length == 1:
+                each = replace(members[0], name="", label=f"each of {run.times}", call=1)
+                shown.append(self.fold(members, run, each))
+            else:
+                unit = members[: run.length]
+                each = Node("", f"each of {run.times}", "", figures=self.sums(unit), is_level=False)
+                each.is_exact = all(node.is_exact for node in unit)
+                # Within a unit shorter ones may repeat.
+                each.children = self.repeats(unit, keys[run.start : run.start + run.length])
+                shown.append(self.fold(members, run, each))
+        return shown
+
+    def fold(self, members: list[Node], run: Run, each: Node) -> Node:
+        """All that repeat in one, above one of them."""
+        modules = [node for node in members if not node.is_op] or members
+        first, last = modules[0], modules[-1]
+        return replace(
+            each, name=span(first.name, last.label, run.times), label=span(first.label, last.label, run.times),
+            figures=self.sums(members), children=[each], times=run.times, is_level=False,
+        )  # fmt: skip
+
+    def sums(self, nodes: list[Node]) -> dict[str, Number | None]:
+        """Figures of all of them together."""
+        return sums(nodes, nodes[0].figures, self.additive)

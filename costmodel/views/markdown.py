@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from numbers import Real
 from typing import TYPE_CHECKING
@@ -12,7 +12,9 @@ from urllib.parse import quote
 from costmodel.errors import InputError
 from costmodel.measures import RANKED_BY, Measure, add, find, of_layers, shown_in
 from costmodel.views import units
-from costmodel.views.cells import beyond_the_peak, inputs, is_exact, layer_cells, total_cell, whole_field
+from costmodel.views.cells import beyond_the_peak, inputs, is_exact, total_cell, whole_field
+from costmodel.views.fold import folded, sections
+from costmodel.views.tree import Node, tree
 
 if TYPE_CHECKING:
     from costmodel.comparison import Comparison
@@ -40,6 +42,16 @@ def escape(text: str) -> str:
     return _LINK.sub(lambda m: "".join(f"&#{ord(c)};" for c in m[0]), text)
 
 
+def in_html(text: str) -> str:
+    """A text from a model, escaped for HTML within Markdown, such as a block's summary.
+
+    >>> in_html("layers.0 to 31, × 32"), in_html("<b>")
+    ('layers.0 to 31, × 32', '&#60;b&#62;')
+    """
+    text = " ".join(text.split())
+    return "".join(c if c.isalnum() or c in " .,/_×-" else f"&#{ord(c)};" for c in text if c.isprintable())
+
+
 def _marks(match: re.Match[str]) -> bool:
     """Whether Markdown would read this character, which inside a word is harmless, as markup."""
     text, at = match.string, match.start()
@@ -63,7 +75,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) 
     return "\n".join([line(head), f"|{rule}|", *(line(row) for row in lines[1:])])
 
 
-def folded(summary: str, body: str) -> str:
+def collapsed(summary: str, body: str) -> str:
     """A collapsed block, for something long."""
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
@@ -76,8 +88,11 @@ def pictures(figures: Mapping[str, str]) -> list[str]:
 # -- one model -----------------------------------------------------------------------------------------------------
 
 
-def profile(p: Profile, figures: Mapping[str, str] | None = None) -> str:
-    """A profile: its totals, whether to trust them, what is counted; then where the costs go, layer by layer."""
+def profile(p: Profile, figures: Mapping[str, str] | None = None, *, fold: bool = True) -> str:
+    """A profile: its totals, whether to trust them, what is counted; then where the costs go, layer by layer.
+
+    With ``fold``, three and more blocks or layers in a row that differ in their names alone are one row.
+    """
     parts = [
         f"# What {escape(p.name)} costs",
         f"One forward of `{_code(p.graph.model)}` in {p.mode} mode, on {inputs(p)}.",
@@ -88,7 +103,7 @@ def profile(p: Profile, figures: Mapping[str, str] | None = None) -> str:
         f"## By kind of layer\n\n{_kinds(p)}",
         *([f"Receptive field: {escape(seen)}."] if (seen := whole_field(p)) is not None else []),
         *pictures(figures or {}),
-        f"## Layers\n\n{folded(_layers_title(p), _layers(p))}",
+        f"## Layers\n\n{_layers(p, fold=fold)}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -182,20 +197,30 @@ def _with_share(shown: Sequence[Measure], cells: Sequence[str], share: str) -> l
     ]
 
 
-def _layers_title(p: Profile) -> str:
-    return f"All {len(p.pricing.layers):,} layers, in the order in which they ran"
-
-
-def _layers(p: Profile) -> str:
+def _layers(p: Profile, *, fold: bool = True) -> str:
     shown = of_layers("layers")
-    columns = [layer_cells(p, measure) for measure in shown]
-    rows = []
-    for i, (layer, part) in enumerate(zip(p.pricing.layers, p.figures(SHARED), strict=True)):
-        output = units.shape(layer.outputs[0].shape) if layer.outputs else ""
-        share = units.share(part, p.total(SHARED) or 0)
-        cells = _with_share(shown, [column[i] for column in columns], share)
-        rows.append([escape(layer.name), escape(layer.type), layer.kind, output, *cells])
-    return table(["layer", "type", "kind", "output", *_heads(shown)], rows, left=4)
+    whole = p.total(SHARED) or 0
+
+    def row(node: Node) -> list[str]:
+        cells = [units.cell(m.name, node.figures[m.name], exact=node.is_exact or not m.needs_rules) for m in shown]
+        output = "" if node.output_shape is None else units.shape(node.output_shape)
+        share = units.share(node.figures[SHARED] or 0, whole)
+        return [escape(node.name), escape(node.type), node.kind, output, *_with_share(shown, cells, share)]
+
+    head = ["layer", "type", "kind", "output", *_heads(shown)]
+    return layer_tables(tree(p), len(p.pricing.layers), head, row, left=4, fold=fold)
+
+
+def layer_tables(
+    root: Node, layers: int, head: Sequence[str], row: Callable[[Node], list[str]], *, left: int, fold: bool
+) -> str:
+    """Every layer as a row, in a collapsed block; and for each fold one more, with the layers of one of its units."""
+    made = []
+    for repeated, nodes in sections(folded(root) if fold else root):
+        all_layers = f"All {layers:,} layers, in the order in which they ran"
+        title = all_layers if repeated is None else f"Each of {in_html(repeated.name)}"
+        made.append(collapsed(title, table(head, map(row, nodes), left=left)))
+    return "\n\n".join(made)
 
 
 # -- the cross-check -----------------------------------------------------------------------------------------------
@@ -214,7 +239,7 @@ def crosscheck(check: CrossCheck) -> str:
         parts.append(_third(check))
     if check.traced_only:
         body = "\n".join(f"- {escape(name)}" for name in check.traced_only)
-        parts.append(folded(f"{len(check.traced_only)} layers that are traced only", body))
+        parts.append(collapsed(f"{len(check.traced_only)} layers that are traced only", body))
     for op, where in check.unknown.items():
         parts.append(f"⚠️ No rule for {escape(op)}, which ran in {escape(where[0] or 'the model itself')}.")
     parts += [f"⚠️ A lower bound in {escape(n.where or 'the model itself')}: {escape(n.why)}." for n in check.bounds]
@@ -235,7 +260,7 @@ def _third(check: CrossCheck) -> str:
     if not rows:
         return line + "."
     listed = table(["layer", "why", "MACs", check.against], rows, left=2)
-    return f"{line}, and others for {len(rows)}:\n\n{folded('Where and why it differs', listed)}"
+    return f"{line}, and others for {len(rows)}:\n\n{collapsed('Where and why it differs', listed)}"
 
 
 def _value(value: object) -> str:
@@ -264,8 +289,7 @@ def comparison(c: Comparison, figures: Mapping[str, str] | None = None) -> str:
     )
     parts.append(f"## Are they true?\n\n{trust}")
     for model, p in c.profiles.items():
-        layers = folded(_layers_title(p), _layers(p))
-        parts.append(f"## {escape(model)}\n\nOn {inputs(p)}, in {p.mode} mode.\n\n{_kinds(p)}\n\n{layers}")
+        parts.append(f"## {escape(model)}\n\nOn {inputs(p)}, in {p.mode} mode.\n\n{_kinds(p)}\n\n{_layers(p)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -305,7 +329,7 @@ def difference(d: Difference, *, top: int = 20, limit: Fraction | None = None) -
         rest = f"\n\n… and {more:,} more layers." if more else ""
         head = f"{len(d.layers):,} layers changed, those first that moved a total most"
         head = "1 layer changed" if len(d.layers) == 1 else head
-        parts.append(f"**{head}:**\n\n{caused}{rest}" if len(listed) <= 10 else folded(head, caused + rest))
+        parts.append(f"**{head}:**\n\n{caused}{rest}" if len(listed) <= 10 else collapsed(head, caused + rest))
     for side, p in (("before", d.old), ("after", d.new)):
         check = p.crosscheck()
         if not check.ok:

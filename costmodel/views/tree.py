@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,14 @@ class Node:
 
 def tree(p: Profile) -> Node:
     """The calls of a profile as a tree; an inner node's figures are the sums over its children."""
+    measures = of_layers()
+    root = tree_of(p, {m.name: p.figures(m.name) for m in measures}, {m.name for m in measures if m.additive})
+    _add_resting(root, p, measures)
+    return root
+
+
+def tree_of(p: Profile, columns: Mapping[str, Sequence[Number]], additive: Collection[str]) -> Node:
+    """The calls of a profile as a tree with these figures of its layers, of which some add up."""
     graph = p.graph
     inner: dict[int, Node] = {}
     root = Node(name="", label=p.name, type=graph.model, output_shape=_first_shape(graph.outputs))
@@ -86,8 +94,6 @@ def tree(p: Profile) -> Node:
                 above.children.append(node)
         return inner[index]
 
-    measures = of_layers()
-    columns = {measure.name: p.figures(measure.name) for measure in measures}
     calls: dict[str, int] = {}
     for i, layer in enumerate(p.pricing.layers):
         above = node_of(layer.module.parent if layer.module is not None else layer.ops[0].call.module)
@@ -96,8 +102,7 @@ def tree(p: Profile) -> Node:
         if layer.module is not None:
             leaf.call = calls[layer.name] = calls.get(layer.name, 0) + 1
         above.children.append(leaf)
-    _sum(root, measures)
-    _add_resting(root, p, measures)
+    _sum(root, columns, additive)
     return root
 
 
@@ -126,10 +131,14 @@ def _first_shape(value: Any) -> tuple[int, ...] | None:
     return None if first is None else first.shape
 
 
-def _sum(node: Node, measures: list[Measure]) -> None:
+def _sum(node: Node, names: Iterable[str], additive: Collection[str]) -> None:
     for child in node.children:
-        _sum(child, measures)
+        _sum(child, names, additive)
         node.is_exact = node.is_exact and child.is_exact
     if node.children or not node.figures:
-        for m in measures:
-            node.figures[m.name] = add(c.figures[m.name] or 0 for c in node.children) if m.additive else None
+        node.figures = sums(node.children, names, additive)
+
+
+def sums(nodes: Sequence[Node], names: Iterable[str], additive: Collection[str]) -> dict[str, Number | None]:
+    """Figures of several nodes together."""
+    return {name: add(node.figures[name] or 0 for node in nodes) if name in additive else None for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 
@@ -180,6 +181,51 @@ def test_inside_a_block_names_count() -> None:
     assert [child.label for child in folded(root).children] == ["0", "1 to 3, × 3", "4", "5 to 7, × 3", "8"]
 
 
+def markdown_tables(text: str) -> dict[str, list[list[str]]]:
+    """The cells of each collapsed table by its summary, without the head."""
+    found = re.findall(r"<summary>(.*?)</summary>\n\n((?:\|.*\n)+)", text)
+    return {
+        title: [[cell.strip() for cell in line.strip("|").split("|")] for line in body.strip().split("\n")[2:]]
+        for title, body in found
+    }
+
+
+def test_markdown_has_a_row_for_each_fold_and_a_table_of_one_of_it() -> None:
+    """The rows of the first table sum to the totals, those of a fold's to its row by the number of times."""
+    p = costmodel.profile(stack(*[16] * 7), (1, 7))
+    found = markdown_tables(p.to_markdown())
+    assert list(found) == ["All 30 layers, in the order in which they ran", "Each of 1 to 7, × 7"]
+    every, each = found.values()
+    assert [row[0] for row in every] == ["0", "1 to 7, × 7", "8"]
+    assert [row[0] for row in each] == ["1.up", "1/relu", "1.down", "1/add"]
+    assert [row[5] for row in every] == ["112", "14.3 k", "48"]  # 7 to 16; 7 blocks of 2·16·64; 16 to 3
+    assert [row[5] for row in each] == ["1.02 k", "0", "1.02 k", "0"]
+    assert [row[0] for row in next(iter(markdown_tables(p.to_markdown(fold=False)).values()))] == list(p.layers["name"])
+
+
+def test_markdown_of_a_training_step_is_folded_likewise() -> None:
+    """Forward and backward of all blocks are in one row, and those of one block in a table of its own."""
+    step = costmodel.training_step(stack(*[16] * 7), (2, 7), optimizer="sgd")
+    found = markdown_tables(step.to_markdown())
+    every, each = found[f"All {len(step.layers)} layers, in the order in which they ran"], found["Each of 1 to 7, × 7"]
+    assert [row[0] for row in every][:2] == ["0", "1 to 7, × 7"]
+    # 2 samples: 2·7·2·16·64 forward, and twice that backward.
+    assert every[1][3:5] == ["28.7 k", "57.3 k"]
+    assert [row[0] for row in each] == ["1.up", "1/relu", "1.down", "1/add"]
+    unfolded = next(iter(markdown_tables(step.to_markdown(fold=False)).values()))
+    assert [row[0] for row in unfolded] == list(step.layers["name"])
+
+
+def test_tables_for_programs_and_papers_have_every_layer() -> None:
+    """CSV, JSON, LaTeX and DataFrames are complete."""
+    p = costmodel.profile(stack(*[16] * 7), (1, 7))
+    names = list(p.layers["name"])
+    assert len(names) == 30
+    assert [line.split(",")[0] for line in p.to_csv().split("\n")[1:-1]] == names
+    assert [layer["name"] for layer in json.loads(p.to_json())["layers"]] == names
+    assert [line.split(" & ")[0] for line in p.to_latex().split("\n") if " & " in line][1:-1] == names
+
+
 def test_the_command_folds_unless_told_not_to(capsys: pytest.CaptureFixture[str]) -> None:
     """``costmodel profile --unfold`` has a row for each of MobileNetV2's three blocks of 64 channels."""
     shown = []
@@ -191,3 +237,6 @@ def test_the_command_folds_unless_told_not_to(capsys: pytest.CaptureFixture[str]
     assert "├─ 9 " not in shown[0]
     assert "├─ 9 " in shown[1]
     assert "each of" not in shown[1]
+    with pytest.raises(SystemExit):
+        main(["profile", "mobilenet_v2", "--unfold", "--markdown"])
+    assert "Each of" not in capsys.readouterr().out

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from costmodel.measures import STEP_MEASURES, STEP_TOTALS
 from costmodel.views import units
-from costmodel.views.markdown import coverage_line, escape, folded, pictures, table, verdict
+from costmodel.views.markdown import coverage_line, escape, layer_tables, pictures, table, verdict
 from costmodel.views.training import words
+from costmodel.views.tree import Node
 
 if TYPE_CHECKING:
     from costmodel.training import TrainingStep
@@ -17,7 +18,7 @@ KEEPERS = 10
 """Layers in the table of those that keep most."""
 
 
-def step(s: TrainingStep, figures: Mapping[str, str] | None = None) -> str:
+def step(s: TrainingStep, figures: Mapping[str, str] | None = None, *, fold: bool = True) -> str:
     """A step: what each phase computes, what memory holds at the peak, who keeps most, whether to trust it."""
     parts = [
         f"# What a training step of {escape(s.name)} costs",
@@ -29,7 +30,7 @@ def step(s: TrainingStep, figures: Mapping[str, str] | None = None) -> str:
         *pictures(figures or {}),
         f"## Layers that keep most\n\n{_keepers(s)}",
         f"## By kind of layer\n\n{_kinds(s)}",
-        folded(f"All {len(s.layers):,} layers, in the order in which they ran", _layers(s)),
+        _layers(s, fold=fold),
         "## Is it true?\n\n" + "\n".join(f"- {line}" for line in (verdict(s.crosscheck()), coverage_line(s.coverage))),
         _conventions(),
     ]
@@ -82,13 +83,19 @@ def _kinds(s: TrainingStep) -> str:
     return table(["kind", "forward MACs", "backward MACs", "ratio", "kept (bytes)"], rows)
 
 
-def _layers(s: TrainingStep) -> str:
-    rows = [
-        [escape(x.name), escape(x.type), x.kind, units.cell("macs", x.forward_macs),
-         units.cell("macs", x.backward_macs), words.amount(s, x.saved)]
-        for x in words.layers(s)
-    ]  # fmt: skip
-    return table(["layer", "type", "kind", "forward MACs", "backward MACs", "kept (bytes)"], rows, left=3)
+def _layers(s: TrainingStep, *, fold: bool) -> str:
+    def row(node: Node) -> list[str]:
+        macs = [units.cell("macs", node.figures[name]) for name in ("forward_macs", "backward_macs")]
+        return [
+            escape(node.name),
+            escape(node.type),
+            node.kind,
+            *macs,
+            words.amount(s, int(node.figures["saved"] or 0)),
+        ]
+
+    head = ["layer", "type", "kind", "forward MACs", "backward MACs", "kept (bytes)"]
+    return layer_tables(words.tree(s), len(s.layers), head, row, left=3, fold=fold)
 
 
 def _conventions() -> str:

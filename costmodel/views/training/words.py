@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from costmodel.views import cells, palette, units
+from costmodel.views.tree import Node, sums, tree_of
 
 if TYPE_CHECKING:
     from costmodel.profiling import Profile
@@ -96,6 +97,21 @@ def layers(step: TrainingStep) -> list[Layer]:
     columns = ("name", "type", "kind", "saved_bytes", "forward_macs", "backward_macs")
     table = step.layers
     return [Layer(*row) for row in zip(*(table[name].tolist() for name in columns), strict=True)]
+
+
+def tree(step: TrainingStep) -> Node:
+    """The layers as the tree of calls of the forward; and below it what of the backward pass belongs to none."""
+    rows, names = layers(step), ("saved", "forward_macs", "backward_macs")
+    ran = len(step.forward.pricing.layers)
+    root = tree_of(step.forward, {name: [getattr(x, name) for x in rows[:ran]] for name in names}, names)
+    for leaf, x in zip(root.leaves(), rows[:ran], strict=True):
+        leaf.kind = x.kind
+    root.children += [
+        Node(x.name, x.name, x.type, x.kind, figures={name: getattr(x, name) for name in names}, is_op=True)
+        for x in rows[ran:]
+    ]
+    root.figures = sums(root.children, names, names)
+    return root
 
 
 def keepers(step: TrainingStep, top: int) -> list[Layer]:
