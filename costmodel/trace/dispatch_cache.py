@@ -185,8 +185,8 @@ class DispatchCache(dict[tuple[Any, ...], CachedOutput]):
 
     def __init__(self) -> None:
         self.changes = RULES.changes
-        self.updates: dict[tuple[object, ...], list[list[list[CachedOutput | None]]]] = {}
-        """The answers to the ops of an optimizer's two updates of a parameter, by what those are and its metadata."""
+        self.updates: dict[tuple[object, ...], Any] = {}
+        """What samples have told of optimizers (``update_loop.py``), by class, settings and metadata."""
 
     def clear(self) -> None:
         """Forgets all."""

@@ -16,7 +16,7 @@ op's rule, as ever. Where any of this does not hold, and for classes other than 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch.optim import ASGD, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop
@@ -30,8 +30,8 @@ from costmodel.trace.plan import How, plans
 from costmodel.trace.signature import signature
 from costmodel.trace.tensor_table import TensorTable, lies_on_meta
 from costmodel.trace.twins import TracedParameter
-from costmodel.trace.update_program import NotRepeatableError, Pass, Program, RecordTable, Registers, Step
-from costmodel.trace.update_sample import Sample, registers_before
+from costmodel.trace.update_program import Answers, NotRepeatableError, Pass, Program, RecordTable, Registers, Step
+from costmodel.trace.update_sample import Learnt, Sample, registers_before
 
 _CLASSES = (SGD, Adam, AdamW, NAdam, RAdam, Adamax, Adadelta, Adagrad, ASGD, RMSprop)
 """Whose update of a parameter depends on its own tensors and on the settings of its group alone, and takes the same ops
@@ -40,8 +40,11 @@ for every shape, each on tensors of one parameter. Muon's, Adafactor's and Rprop
 _SAMPLED = 3
 """Parameters of each group."""
 
-_Templates: TypeAlias = list[list[list[CachedOutput | None]]]
-"""The answers for one kind of parameter, by update, pass and step."""
+_SAMPLES = 64
+"""What as many samples have told is kept."""
+
+_KINDS = 1 << 12
+"""Of as many kinds of parameters the answers are kept, for each group."""
 
 
 def update_loop(optimizer: Optimizer, table: TensorTable, executor: Executor) -> UpdateLoop | None:
@@ -57,9 +60,30 @@ def update_loop(optimizer: Optimizer, table: TensorTable, executor: Executor) ->
         return None
     try:
         with without_modes():
-            return UpdateLoop(optimizer, groups, table, executor)
+            learnt = _learnt(optimizer, groups, table, executor)
+            if learnt is None or not learnt.is_of(optimizer):
+                return None
+            return UpdateLoop(learnt.programs, optimizer, groups, table, executor)
     except NotRepeatableError:
         return None
+
+
+def _learnt(
+    optimizer: Optimizer, groups: Sequence[Sequence[torch.Tensor]], table: TensorTable, executor: Executor
+) -> Learnt | None:
+    """What a sample of these parameters tells, which is made once for all of its kind."""
+    sampled = [group[:_SAMPLED] for group in groups]
+    key: list[Any] = [type(optimizer), type(optimizer).step]
+    for group, parameters in zip(optimizer.param_groups, sampled, strict=True):
+        key.append(repr({name: value for name, value in group.items() if name != "params"}))
+        key += [(table.spec(p).meta, table.spec(p.grad).meta) for p in parameters if p.grad is not None]
+    known = dispatch_cache(executor.model_device).updates
+    if tuple(key) not in known:
+        if len(known) >= _SAMPLES:
+            known.clear()
+        known[tuple(key)] = Sample(optimizer, sampled, table, executor).learn()
+    found: Learnt | None = known[tuple(key)]
+    return found
 
 
 def _is_plain(parameter: torch.Tensor) -> bool:
@@ -73,13 +97,13 @@ class UpdateLoop:
     """Records the updates."""
 
     def __init__(
-        self, optimizer: Optimizer, groups: Sequence[Sequence[torch.Tensor]], table: TensorTable, executor: Executor
-    ) -> None:
-        sample = Sample(optimizer, [group[:_SAMPLED] for group in groups], table, executor)
+        self, programs: Sequence[Program], optimizer: Optimizer, groups: Sequence[Sequence[torch.Tensor]],
+        table: TensorTable, executor: Executor,
+    ) -> None:  # fmt: skip
         self._log = table.log
         self._groups = [
             _Group(program, [registers_before(optimizer, p, table) for p in group], executor)
-            for program, group in zip(sample.programs(), groups, strict=True)
+            for program, group in zip(programs, groups, strict=True)
         ]
 
     def update(self, which: int) -> None:
@@ -110,13 +134,14 @@ class _Group:
         """Storages that live as long as the optimizer."""
         self._executor = executor
         self._cache = dispatch_cache(executor.model_device)
-        text = program.text()
-        self._templates: list[_Templates] = []
+        self._templates: list[Answers] = []
         for before in registers:
-            kind = text, *[spec.meta for spec in before]
-            known = self._cache.updates.get(kind)
+            kind = tuple([spec.meta for spec in before])
+            known = program.answers.get(kind)
             if known is None:
-                known = self._cache.updates[kind] = self._answers(before)
+                if len(program.answers) >= _KINDS:
+                    program.answers.clear()
+                known = program.answers[kind] = self._answers(before)
             self._templates.append(known)
 
     def update(self, which: int, records: RecordTable) -> None:
@@ -140,10 +165,10 @@ class _Group:
             else:
                 log.freed_after[storage] = start + freed_after
 
-    def _answers(self, before: Registers) -> _Templates:
+    def _answers(self, before: Registers) -> Answers:
         """How each op is answered for a parameter of this kind."""
         registers, records = list(before), RecordTable(EventLog())
-        found: _Templates = []
+        found: Answers = []
         for passes in self.program.updates:
             found.append([])
             for of_pass in passes:

@@ -168,7 +168,7 @@ class Pass:
         return cls(last.steps, lives, last.lives)
 
 
-def _texts(run: Run | Pass) -> list[str]:
+def _texts(run: Run) -> list[str]:
     return [step.text() for step in run.steps]
 
 
@@ -176,7 +176,11 @@ def _kept(lives: Sequence[Life]) -> list[int]:
     return [life.register for life in lives if life.freed_after is None]
 
 
-@dataclass(slots=True)
+Answers: TypeAlias = list[list[list[CachedOutput | None]]]
+"""How the ops of one kind of parameter are answered, by update, pass and step."""
+
+
+@dataclass(slots=True, eq=False)
 class Program:
     """What an optimizer does to each parameter of a group."""
 
@@ -184,7 +188,5 @@ class Program:
     """The passes of the first update, and those of the second."""
     state: list[int] = field(default_factory=list)
     """The registers of its state."""
-
-    def text(self) -> str:
-        """All that the answers to its ops depend on, but for the parameter."""
-        return repr([[_texts(of_pass) for of_pass in passes] for passes in self.updates])
+    answers: dict[tuple[object, ...], Answers] = field(default_factory=dict)
+    """By the metadata of a parameter's registers before the first update."""

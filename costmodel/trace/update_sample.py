@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any, TypeAlias
 
@@ -13,7 +14,7 @@ from costmodel.graph import OpCall, TensorSpec, tensors_in
 from costmodel.torch_private import OpOverload
 from costmodel.trace.backward import StepLog
 from costmodel.trace.dispatch_cache import NewTensor, NewTensors, View, Written
-from costmodel.trace.executor import Executor, leaves
+from costmodel.trace.executor import Executor, leaves, map_leaves
 from costmodel.trace.step_recorder import StepRecorder
 from costmodel.trace.storage_table import StorageTable
 from costmodel.trace.tensor_table import TensorTable
@@ -48,6 +49,26 @@ def registers_before(optimizer: Optimizer, parameter: torch.Tensor, table: Tenso
     return [table.spec(parameter), table.spec(parameter.grad), *(table.spec(state[name]) for name in sorted(state))]
 
 
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a sample tells of all parameters."""
+
+    programs: list[Program]
+    """By group."""
+    attributes: frozenset[str]
+    """Of an optimizer that has just been made."""
+    states: list[dict[str, Any]]
+    """What it then keeps for a parameter, by group."""
+
+    def is_of(self, optimizer: Optimizer) -> bool:
+        """Whether an optimizer is as it was made: not with a state of the user's, or a step, as schedulers wrap it."""
+        return vars(optimizer).keys() == self.attributes and all(
+            given.keys() == state.keys() and all(_is_same(given[name], state[name]) for name in state)
+            for group, state in zip(optimizer.param_groups, self.states, strict=True)
+            for given in [optimizer.state.get(p, {}) for p in group["params"]]
+        )
+
+
 class Sample:
     """An optimizer of the same class and settings, which updates stand-ins of some of the parameters."""
 
@@ -66,7 +87,9 @@ class Sample:
         ]
         with recorder:
             self._optimizer = make(settings)
-        self._require_new(optimizer)
+        self._attributes = frozenset(vars(self._optimizer))
+        states = [self._optimizer.state.get(group[0], {}) if group else {} for group in self._groups]
+        self._states = [map_leaves(dict(state), torch.clone) for state in states]
         self._registers = [[registers_before(self._optimizer, p, self._table) for p in group] for group in self._groups]
         self._ends = [len(self._log.events)]
         with recorder:
@@ -90,21 +113,16 @@ class Sample:
         twins[0].grad = twins[1]
         return twins[0]
 
-    def _require_new(self, optimizer: Optimizer) -> None:
-        """An optimizer that is no longer as it was made, such as one with a state of the user's, runs itself."""
-        own = self._optimizer
-        if vars(optimizer).keys() != vars(own).keys():
-            raise NotRepeatableError
-        for of_group, sampled in zip(optimizer.param_groups, self._groups, strict=True):
-            state = own.state.get(sampled[0], {}) if sampled else {}
-            for p in of_group["params"]:
-                given = optimizer.state.get(p, {})
-                if given.keys() != state.keys() or not all(_is_same(given[name], state[name]) for name in state):
-                    raise NotRepeatableError
+    def learn(self) -> Learnt | None:
+        """What is known of all parameters; ``None`` where the sample does not tell."""
+        try:
+            return Learnt(self._programs(), self._attributes, self._states)
+        except NotRepeatableError:
+            return None
 
     # -- its ops ------------------------------------------------------------------------------------------------------
 
-    def programs(self) -> list[Program]:
+    def _programs(self) -> list[Program]:
         """What is done to each parameter of each group."""
         if self._log.noted:
             raise NotRepeatableError
@@ -238,7 +256,7 @@ class Sample:
 def _is_same(given: object, new: object) -> bool:
     """Whether a part of an optimizer's state is as a new optimizer's; tensors without values may differ in shape."""
     if isinstance(given, torch.Tensor) and isinstance(new, torch.Tensor):
-        return torch.equal(given, new) if not is_on_meta(given) and not is_on_meta(new) else type(given) is type(new)
+        return is_on_meta(given) == is_on_meta(new) and (is_on_meta(given) or torch.equal(given, new))
     return False
 
 

@@ -29,7 +29,7 @@ class Network(nn.Module):
         self.conv = nn.Sequential(
             nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1), nn.PReLU()
         )
-        self.transposed = nn.Parameter(torch.rand(16, 16).t())
+        self.transposed = nn.ParameterList([nn.Parameter(torch.rand(16, 16).t())])
         self.linear = nn.Sequential(*(nn.Linear(16, 16) for _ in range(4)), nn.Linear(16, 2)).to(dtype)
         self.linear[1].weight = self.linear[0].weight
         self.linear[2].requires_grad_(False)
@@ -37,7 +37,7 @@ class Network(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Of images of 6 x 6."""
-        x = self.conv(x).flatten(1) @ self.transposed
+        x = self.conv(x).flatten(1) @ self.transposed[0]
         found: torch.Tensor = self.linear(x.to(self.linear[0].weight.dtype))
         return found
 
