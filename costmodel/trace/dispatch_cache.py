@@ -165,6 +165,8 @@ class View(CachedOutput):
             else:
                 outputs = tuple([table.alias(view, base) for view in views])
                 self._strides, self._metas = strides, tuple([cast(TensorMeta, view.meta) for view in outputs])
+        if table.constants:
+            table.constants.add_views(outputs, viewed, func, args, kwargs)
         log.events.append((self, given, named, outputs, log.module))
         return result
 
@@ -196,9 +198,10 @@ class DispatchCache(dict[tuple[Any, ...], CachedOutput]):
     def add(self, call: Dispatch, answer: CachedOutput) -> None:
         """Keeps the answer, where it depends on the key alone.
 
-        An op on tensors that all have values may be computed, which depends on those. And a key may not be hashable.
+        An op on tensors that all have values may be computed, which depends on those; a view is one in any case. And a
+        key may not be hashable.
         """
-        if not any(lies_on_meta(spec) for spec in tensors_in((call.given, call.named))):
+        if not isinstance(answer, View) and not any(map(lies_on_meta, tensors_in((call.given, call.named)))):
             return
         if len(self) >= self.capacity:
             self.clear()

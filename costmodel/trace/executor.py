@@ -56,6 +56,10 @@ class Executor(ABC):
             storage.copy_(before)
         self._saved.clear()
 
+    def value_of(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The values of a tensor on meta, where the trace can compute them."""
+        return None
+
     def save(self, tensors: Iterable[torch.Tensor]) -> None:
         """Saves what tensors hold that an op is about to write into, where they are from before the first op."""
         for tensor in tensors:
@@ -133,7 +137,7 @@ def leaves(value: Any) -> Iterator[torch.Tensor]:
             yield from leaves(item)
 
 
-def map_leaves(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+def map_leaves(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     """Arguments or results of an op with every tensor changed and every other object kept."""
     if isinstance(value, torch.Tensor):
         return change(value)

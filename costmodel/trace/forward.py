@@ -33,7 +33,7 @@ from costmodel.trace.snapshot import restored
 from costmodel.trace.specs import DTYPE_NAME, map_tensors
 from costmodel.trace.target import Target
 from costmodel.trace.tensor_table import TensorTable
-from costmodel.trace.traced_tensor import reads_noted, tensors_on
+from costmodel.trace.traced_tensor import reads_noted, tensors_on, values_from
 from costmodel.trace.unseen import UnseenCalls
 from costmodel.trace.values import MetaInputs, RealInputs
 
@@ -145,7 +145,8 @@ def run(
                     return model(*args, **kwargs)
                 return calls.enclose(model, target.method, args, kwargs)
 
-            with calls, unseen, autograd, reads_noted(recorder.note_need), recorder:
+            values = values_from(executor.value_of)
+            with calls, unseen, autograd, reads_noted(recorder.note_need), values, recorder:
                 output = forward() if program is None else program.run(forward)
             if recorder.needs_values is not None:
                 raise recorder.needs_values

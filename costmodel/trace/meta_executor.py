@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from costmodel.errors import NeedsValuesError
 from costmodel.graph import Arguments, TensorSpec, tensors_in
 from costmodel.ops import Torch
+from costmodel.trace.deferred import Constants
 from costmodel.trace.dispatch_cache import (
     CachedOutput,
     Dispatch,
@@ -44,6 +46,7 @@ class MetaExecutor(Executor):
         """Storages of real tensors that an op has written, which was recorded and not carried out."""
         self._on_meta: dict[int, torch.Tensor] = {}
         """Meta tensors in the place of real ones, by the ``id()`` of those."""
+        self._constants = table.constants = Constants(table.specs)
 
     def answer(self, plan: Plan, how: How, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
         """The answer to a call."""
@@ -73,14 +76,24 @@ class MetaExecutor(Executor):
     def close(self) -> None:
         """Lets go of every tensor, and restores values that may be the user's."""
         self._on_meta.clear()
+        self._constants.clear()
         super().close()
+
+    def value_of(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The values of a constant that is held as a meta tensor."""
+        if tensor not in self._constants or self.table.spec(tensor).storage in self._stale:
+            return None
+        values: torch.Tensor = self._constants.computed(tensor)
+        return values
 
     def _by_rule(self, plan: Plan, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
         assert plan.rule is not None
         outputs_of = plan.rule.outputs
-        if outputs_of is Torch.META or self._is_constant(call, bound):
+        if outputs_of is Torch.META:
             return self._by_kernel(plan, call, bound)
         assert not isinstance(outputs_of, Torch)
+        if self._is_constant(call, bound):
+            return self._deferred(plan, call, bound) or self._by_kernel(plan, call, bound)
         try:
             outputs = outputs_of(bound)
         except ValueError as error:
@@ -100,11 +113,32 @@ class MetaExecutor(Executor):
         container = _nothing if sig.returns_nothing else list if sig.returns_list else tuple
         return NewTensors(plan.op, plan.bind, temporaries, metas, container)
 
+    def _deferred(self, plan: Plan, call: Dispatch, bound: Arguments) -> Direct | None:
+        """A constant that is computed later, where its rule says all that the trace needs of it."""
+        rule = plan.rule
+        assert rule is not None
+        if rule.observe is not None or plan.composite is not None or "device" in call.kwargs or torch.is_grad_enabled():
+            return None
+        if not self.table.may_defer or not self._constants.may_wait(call.args, call.kwargs):
+            return None
+        try:
+            made = rule.outputs(bound) if callable(rule.outputs) else None
+        except (ValueError, NeedsValuesError):
+            return None
+        if not isinstance(made, TensorSpec):
+            return None
+        self.record_temporaries(plan, bound)
+        tensor, spec = self.table.make(
+            meta_with_template(TensorSpec(made.shape, made.dtype, made.strides, role="constant"))
+        )
+        self._constants.add(spec, call.func, call.args, call.kwargs)
+        return Direct(tensor, (spec,))
+
     def _observe_constants(self, plan: Plan, call: Dispatch, bound: Arguments) -> None:
         """Adds to the arguments what the rule reads off those that have values, where that is enough."""
         assert plan.rule is not None
         assert plan.rule.observe is not None
-        given = plan.signature.bind(list(call.args), call.kwargs)
+        given = self._constants.computed(plan.signature.bind(list(call.args), call.kwargs))
         stale = {name for name, spec in bound.items() if any(t.storage in self._stale for t in tensors_in(spec))}
         known = {
             name: value
@@ -149,7 +183,8 @@ class MetaExecutor(Executor):
         specs = list(map(self.table.spec, tensors))
         if all(map(self._is_own, specs)) and self._is_constant(call, bound):
             self.save(tensors)
-            call.func(*call.args, **call.kwargs)
+            self._constants.compute_all()
+            call.func(*self._constants.computed(call.args), **self._constants.computed(dict(call.kwargs)))
         else:
             self._stale.update(spec.storage for spec in specs)
 
@@ -157,11 +192,14 @@ class MetaExecutor(Executor):
         func, args, kwargs = call.func, call.args, call.kwargs
         written = [self.table.spec(tensor) for tensor in leaves(plan.signature.written(args, kwargs))]
         if all(map(self._is_own, written)) and self._is_constant(call, bound):
-            self.observe(plan, call, bound)
-            if self._is_placed_on_meta(call):  # by a model on meta: on another device, what it makes has values
-                kwargs = {**kwargs, "device": CPU}
             self.save(leaves(plan.signature.written(args, kwargs)))
-            result = func(*args, **kwargs)
+            if written:
+                self._constants.compute_all()
+            args, kwargs = self._constants.computed(args), self._constants.computed(dict(kwargs))
+            self.observe(plan, replace(call, args=args, kwargs=kwargs), bound)
+            if self._is_placed_on_meta(call):  # by a model on meta: on another device, what it makes has values
+                kwargs["device"] = CPU
+            result = map_leaves(func(*args, **kwargs), lambda tensor: self._given(tensor, call))
         else:
             if not _DATA_DEPENDENT.isdisjoint(func.tags):
                 raise NeedsValuesError(f"{plan.op} needs the values of its inputs")
@@ -181,7 +219,16 @@ class MetaExecutor(Executor):
     def _value(self, plan: Plan, call: Dispatch, bound: Arguments) -> Direct:
         if not self._is_constant(call, bound):
             raise NeedsValuesError(f"{plan.op} reads the value of a tensor that the trace does not compute")
-        return Direct(call.func(*call.args, **call.kwargs), ())
+        args, kwargs = self._constants.computed(call.args), self._constants.computed(dict(call.kwargs))
+        return Direct(call.func(*args, **kwargs), ())
+
+    def _given(self, computed: torch.Tensor, call: Dispatch) -> torch.Tensor:
+        """What a kernel was given, where that returned an argument whose values stood in for it."""
+        if self._constants:
+            for tensor in leaves((call.args, call.kwargs)):
+                if self._constants.computed(tensor) is computed:
+                    return tensor
+        return computed
 
     def _is_own(self, spec: TensorSpec) -> bool:
         """Whether the tensor is of this trace alone: an op has made it, torch has, or it copies what the user gave."""
@@ -199,7 +246,9 @@ class MetaExecutor(Executor):
             elements += spec.size
         if self.model_device != "meta" and self._is_placed_on_meta(call):
             return False
-        return elements <= SMALL and not any(is_on_meta(t) for t in leaves((call.args, call.kwargs)))
+        if elements > SMALL:
+            return False
+        return all(not is_on_meta(t) or t in self._constants for t in leaves((call.args, call.kwargs)))
 
     def _is_placed_on_meta(self, call: Dispatch) -> bool:
         device = call.kwargs.get("device")

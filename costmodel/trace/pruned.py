@@ -116,6 +116,7 @@ class PruningRecorder(Recorder):
         self, table: TensorTable, executor: Executor, pruning: Pruning, *, applies_autocast: bool = True
     ) -> None:
         super().__init__(table, executor, applies_autocast=applies_autocast)
+        table.may_defer = False  # masks are followed by their values
         self._masks = pruning.masks
         """Masks, and what is made of them alone."""
         self._weights: dict[TensorSpec, torch.Tensor | None] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
@@ -19,6 +19,9 @@ from costmodel.trace.specs import DTYPE_NAME, map_tensors, spec_of, strides_of, 
 from costmodel.trace.tensor_meta import TENSOR_METAS, TensorMeta
 from costmodel.trace.traced_tensor import TracedTensor, as_traced, is_on_meta
 from costmodel.trace.wrapped import is_wrapper, plain_tensors
+
+if TYPE_CHECKING:
+    from costmodel.trace.deferred import Constants
 
 ON_META: frozenset[Role] = frozenset({"activation", "input"})
 """Roles of tensors that have no values: the trace holds them on the meta device."""
@@ -65,6 +68,10 @@ class TensorTable:
         """Storages of inputs with values: copies of what the user gave."""
         self.lifted: set[int] = set()
         """Storages of tensors that torch has made of Python's numbers, such as an optimizer's counters of its steps."""
+        self.constants: Constants | None = None
+        """Constants that are not computed before a value is asked for."""
+        self.may_defer = True
+        """Whether there may be such."""
         self._held: dict[int, Any] = {}
         """Tensors and packed weights from outside, held so that nothing else takes their place in memory before the
         trace ends."""

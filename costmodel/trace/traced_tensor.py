@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import get_ident
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,6 +20,9 @@ _MODEL_DEVICE: dict[int, torch.device] = {}
 is_on_meta: Callable[[torch.Tensor], bool] = vars(torch.Tensor.__base__)["is_meta"].__get__
 """Whether a tensor has no memory, whatever it says itself."""
 
+_VALUES: dict[int, Callable[[torch.Tensor], torch.Tensor | None]] = {}
+"""By thread, what gives the values of a constant that has not been computed yet."""
+
 _NOTE: dict[int, Callable[[NeedsValuesError], None]] = {}
 """By thread, what is called before an error is raised that the forward may catch."""
 
@@ -27,6 +30,11 @@ _NOTE: dict[int, Callable[[NeedsValuesError], None]] = {}
 def reads_noted(note: Callable[[NeedsValuesError], None]) -> AbstractContextManager[None]:
     """In this thread, ``note`` is called where a forward asks for values without an op."""
     return _for_this_thread(_NOTE, note)
+
+
+def values_from(find: Callable[[torch.Tensor], torch.Tensor | None]) -> AbstractContextManager[None]:
+    """In this thread, ``find`` gives the values of a ``TracedTensor`` that has some."""
+    return _for_this_thread(_VALUES, find)
 
 
 def tensors_on(device: torch.device) -> AbstractContextManager[None]:
@@ -99,30 +107,34 @@ class TracedTensor(torch.Tensor):
         place = "" if self.is_cpu else f"{self.device.type}."
         return name.replace(".meta.", f".{place}")
 
-    def _ask(self, what: str) -> NoReturn:
+    def _computed(self, what: str) -> torch.Tensor:
+        find = _VALUES.get(get_ident())
+        values = None if find is None else find(self)
+        if values is not None:
+            return values
         error = NeedsValuesError(f"{what} reads the values of a tensor that has none")
         note = _NOTE.get(get_ident())
         if note is not None:
             note(error)
         raise error
 
-    def numpy(self, *, force: bool = False) -> NoReturn:
-        """It has no values."""
-        self._ask("numpy()")
+    def numpy(self, *, force: bool = False) -> Any:
+        """As ``torch.Tensor.numpy``, of a constant; other tensors have no values."""
+        return self._computed("numpy()").numpy(force=force)
 
-    def tolist(self) -> NoReturn:
-        """It has no values."""
-        self._ask("tolist()")
+    def tolist(self) -> Any:
+        """Likewise."""
+        return self._computed("tolist()").tolist()
 
-    def data_ptr(self) -> NoReturn:
-        """It has no memory."""
-        self._ask("data_ptr()")
+    def data_ptr(self) -> int:
+        """Likewise."""
+        return self._computed("data_ptr()").data_ptr()
 
-    def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        self._ask("NumPy")
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._computed("NumPy").__array__(*args, **kwargs)
 
-    def __dlpack__(self, *_: Any, **__: Any) -> NoReturn:
-        self._ask("DLPack")
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._computed("DLPack").__dlpack__(*args, **kwargs)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch has left it out
         """Without values, as torch prints a meta tensor, for a forward that logs."""
