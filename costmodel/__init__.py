@@ -10,7 +10,6 @@ A name is loaded when it is first used (PEP 562): this import takes a millisecon
 
 from __future__ import annotations
 
-import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -104,21 +103,16 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module 'costmodel' has no attribute {name!r}")
-    # What an import makes stays: a pass of the collector through all that torch made, 100 ms, would find nothing.
-    collects = gc.isenabled()
-    gc.disable()
     try:
-        if name in _MODULE_OF:
-            value = globals()[name] = getattr(import_module(f"costmodel.{_MODULE_OF[name]}"), name)
-            return value
-        return import_module(f"costmodel.{name}")
+        with late.uncollected():
+            if name in _MODULE_OF:
+                value = globals()[name] = getattr(import_module(f"costmodel.{_MODULE_OF[name]}"), name)
+                return value
+            return import_module(f"costmodel.{name}")
     except ModuleNotFoundError as error:
         if error.name != f"costmodel.{name}":
             raise
         raise AttributeError(f"module 'costmodel' has no attribute {name!r}") from None
-    finally:
-        if collects:
-            gc.enable()
 
 
 def __dir__() -> list[str]:

@@ -1,12 +1,15 @@
-"""Names that a module shows and a file above it defines, which the module may not import.
+"""What is loaded when it is first used.
 
+Among it are names that a module shows and a file above it defines, which the module may not import.
 ``costmodel.formulas.compare`` is one: its result is a report, and a formula knows nothing of reports. Whoever knows
 both provides the name here, and it is loaded when it is first used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _LOADERS: dict[tuple[str, str], Callable[[], Any]] = {}
@@ -30,3 +33,18 @@ def provided(module: str, name: str) -> Any:
     if (module, name) not in _LOADERS:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     return _LOADERS[module, name]()
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No pass of the garbage collector while files are imported.
+
+    What an import makes stays: a pass through all that torch made, 100 ms, would find nothing.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

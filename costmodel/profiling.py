@@ -7,18 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from costmodel.cross_check import CrossCheck, check
+from costmodel import late
 from costmodel.errors import CostModelError, UnknownOpError
-from costmodel.fusion import Fusion
 from costmodel.graph import Graph, Note, TensorSpec, tensors_in
-from costmodel.measures import Number, named
-from costmodel.memory import LayerMemory, PeakMemory, layer_memory, memory_table, peak_memory
 from costmodel.pricing import Pricing
 from costmodel.rendering import Report
-from costmodel.tables import LAYER_COLUMNS as LAYER_COLUMNS
-from costmodel.tables import MODULE_COLUMNS as MODULE_COLUMNS
-from costmodel.tables import OP_COLUMNS as OP_COLUMNS
-from costmodel.tables import LayerFigures, layer_table, module_table, op_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,9 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from costmodel.cross_check import CrossCheck
+    from costmodel.fusion import Fusion
     from costmodel.guidelines import Guidelines
+    from costmodel.measures import Number
+    from costmodel.memory import LayerMemory, PeakMemory
     from costmodel.receptive_field import Fields, ReceptiveField
     from costmodel.roofline import Roofline
+    from costmodel.tables import LayerFigures
     from costmodel.trace import Execution, Mode
 
 
@@ -65,6 +63,8 @@ class Profile(Report):
     @cached_property
     def fusion(self) -> Fusion:
         """The ops grouped into fused kernels: which elementwise ops could run in the kernel of which op."""
+        from costmodel.fusion import Fusion
+
         return Fusion(self.pricing)
 
     # -- totals ---------------------------------------------------------------------------------------------------
@@ -127,22 +127,22 @@ class Profile(Report):
     @property
     def trainable_params(self) -> int:
         """Elements of the distinct parameters that require a gradient."""
-        return int(named("trainable_params").total(self) or 0)
+        return int(self.total("trainable_params") or 0)
 
     @property
     def params_bytes(self) -> int:
         """Bytes of the distinct parameters as they are stored."""
-        return int(named("params_bytes").total(self) or 0)
+        return int(self.total("params_bytes") or 0)
 
     @property
     def active_params(self) -> int:
         """Elements of the distinct parameters that an op of this run reads: of a mixture, those of the experts used."""
-        return int(named("active_params").total(self) or 0)
+        return int(self.total("active_params") or 0)
 
     @property
     def nonzero_params(self) -> int:
         """Elements of the distinct parameters that no mask makes zero, ``torch.nn.utils.prune``'s or another."""
-        return int(named("nonzero_params").total(self) or 0)
+        return int(self.total("nonzero_params") or 0)
 
     @cached_property
     def nonzero_macs(self) -> int:
@@ -155,6 +155,8 @@ class Profile(Report):
         ``None`` for a measure that does not add up over layers and does not say what a whole model has of it.
         Raises ``CostModelError`` for a name that no measure has.
         """
+        from costmodel.measures import named
+
         return named(name).total(self)
 
     def figures(self, name: str) -> list[Number]:
@@ -162,12 +164,16 @@ class Profile(Report):
 
         Raises ``CostModelError`` for a name that no measure has, and for a measure that only a whole model has.
         """
+        from costmodel.measures import named
+
         if named(name).of_layer is None:
             raise CostModelError(f"only a whole model has {name!r}: Profile.total({name!r})")
         return self._figures.of(name)
 
     @cached_property
     def _figures(self) -> LayerFigures:
+        from costmodel.tables import LayerFigures
+
         return LayerFigures(self.pricing)
 
     @property
@@ -222,17 +228,23 @@ class Profile(Report):
     @property
     def layers(self) -> pd.DataFrame:
         """One row per call of a leaf module and per op outside leaf modules, in order of execution."""
+        from costmodel.tables import layer_table
+
         fields = [self._fields.of(layer) for layer in self.pricing.layers]
         return layer_table(self._figures, [(None, None) if f is None else (f.size, f.stride) for f in fields])
 
     @property
     def ops(self) -> pd.DataFrame:
         """One row per aten op."""
+        from costmodel.tables import op_table
+
         return op_table(self.pricing)
 
     @property
     def modules(self) -> pd.DataFrame:
         """One row per module of the tree, with the totals of its subtree."""
+        from costmodel.tables import module_table
+
         return module_table(self._figures)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -247,21 +259,29 @@ class Profile(Report):
 
     @cached_property
     def _checked(self) -> CrossCheck:
+        from costmodel.cross_check import check
+
         return check(self.pricing)
 
     @cached_property
     def peak(self) -> PeakMemory:
         """Where the most bytes are live, which tensors those are, and the live bytes over time."""
+        from costmodel.memory import peak_memory
+
         return peak_memory(self.pricing)
 
     @property
     def memory(self) -> pd.DataFrame:
         """One row per layer: traffic unfused and fused, arithmetic intensity, and the bound of 1x1 convolutions."""
+        from costmodel.memory import memory_table
+
         return memory_table(self.layer_memory)
 
     @cached_property
     def layer_memory(self) -> tuple[LayerMemory, ...]:
         """The records behind the table ``memory``, in the order of ``layers``."""
+        from costmodel.memory import layer_memory
+
         return layer_memory(self.pricing, self.fusion)
 
     def guidelines(self) -> Guidelines:
@@ -384,9 +404,9 @@ class Profile(Report):
         return {"graph": self.graph, "name": self.name}
 
     def __repr__(self) -> str:
-        bound = "" if self.is_exact else "≥"
         from costmodel.views.units import printable
 
+        bound = "" if self.is_exact else "≥"
         figures = f"params={self.params:,}, macs={bound}{self.macs:,}, flops={bound}{self.flops:,}"
         return f"<Profile of {printable(self.name)}: {figures}>"
 
@@ -441,8 +461,9 @@ def profile(
     (194400, 403200, 224)
     """
     # Imported here, so that a saved profile can be read without torch.
-    from costmodel import layers as closed
-    from costmodel.trace import trace
+    with late.uncollected():
+        from costmodel import layers as closed
+        from costmodel.trace import trace
 
     def traced(module: nn.Module | Callable[..., Any]) -> Graph:
         return trace(module, inputs, mode=mode, execution=execution, dtype=dtype, capture=closed.capture)
@@ -475,3 +496,12 @@ def _unknown_message(result: Profile) -> str:
         shapes = [t.shape for t in call.outputs]
         parts.append(f"no rule for {op!r} in module {where[0]!r} (outputs {shapes})")
     return f"{'; '.join(parts)}. Add one with costmodel.register_op, or pass strict=False."
+
+
+def __getattr__(name: str) -> Any:
+    # LAYER_COLUMNS, OP_COLUMNS and MODULE_COLUMNS, without the tables for a profile that shows none.
+    if name.endswith("_COLUMNS"):
+        from costmodel import tables
+
+        return getattr(tables, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
