@@ -18,7 +18,7 @@ from costmodel.graph import TensorSpec, tensors_in
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.receptive_field.flow import Flow
 from costmodel.receptive_field.paths import MAX_ENTRIES, Field
-from costmodel.receptive_field.result import ReceptiveField, to_result
+from costmodel.receptive_field.result import ReceptiveField, Summary, seen, summarise
 
 __all__ = ["Fields", "ReceptiveField", "UnknownLayerError"]
 
@@ -51,9 +51,8 @@ class Fields:
 
     def of(self, layer: TracedLayer) -> ReceptiveField | None:
         """The field at a layer's (first) output; ``None`` where it does not depend on the input's positions."""
-        key = self._key(layer)
-        field = () if key is None else self._nominal.get(key, ())
-        return to_result(layer.name, field, self._lengths) if any(field) else None
+        summary = self._summary(self._key(layer))
+        return None if summary is None else summary.result(layer.name)
 
     def at(self, layer: str | None = None, position: Sequence[int] | None = None) -> ReceptiveField:
         """The field at the output of a layer by its name, for all output positions or for one.
@@ -70,24 +69,25 @@ class Fields:
         if layer is not None and not isinstance(layer, str):
             raise InputError(f"layer={layer!r} is no name of a layer, as in Profile.layers")
         name, key, spec = self._deepest_local() if layer is None else self._find(layer)
-        field = self._nominal.get(key, ())
-        if not any(field) and self._too_long:
+        summary = self._summary(key)
+        if summary is None and self._too_long:
             raise UnknownLayerError(self._too_long)
-        if not any(field):
+        if summary is None:
             raise UnknownLayerError(f"the output of {name!r} does not depend on the positions of any input")
         if position is None:
-            found = to_result(name, field, self._lengths)
+            found = summary.result(name)
         else:
             if not isinstance(position, Sequence) or not all(isinstance(p, int) for p in position):
                 raise InputError(f"position={position!r} is no tuple of ints, an index for each axis")
-            index = _index(self._dims(field, spec), tuple(position), spec)
-            found = to_result(name, field, self._lengths, tuple(position), index, self._real[key])
+            index = _index(self._dims(summary, spec), tuple(position), spec)
+            there = summarise(self._nominal[key], self._lengths, index)
+            found = there.result(name, tuple(position), seen(self._real[key], index))
         return replace(found, attention=self._attention_at(key, found, deepest=layer is None))
 
     def dims(self, layer: str) -> tuple[int, ...]:
         """The dimensions of a layer's output that a ``position`` indexes: those that hold the input's axes."""
         _, key, spec = self._find(layer)
-        return self._dims(self._nominal.get(key, ()), spec)
+        return self._dims(self._summary(key), spec)
 
     @cached_property
     def attention(self) -> TracedLayer | None:
@@ -111,7 +111,8 @@ class Fields:
     def _deepest_local(self) -> tuple[str, tuple[int, int], TensorSpec]:
         for layer in reversed(self.pricing.layers):
             key = self._key(layer)
-            if key is not None and _is_feature_map(self._nominal.get(key, ())):
+            summary = self._summary(key)
+            if key is not None and summary is not None and summary.is_feature_map:
                 return layer.name, key, layer.outputs[0]
         if self.source is None:
             raise UnknownLayerError(
@@ -148,20 +149,38 @@ class Fields:
         end = layer.module.end_op if layer.module is not None else layer.ops[0].call.index + 1
         return end, id(layer.outputs[0])
 
+    def _summary(self, key: tuple[int, int] | None) -> Summary | None:
+        """What the field of an output amounts to; ``None`` where it does not depend on the input's positions."""
+        return None if key is None else self._summaries.get(key)
+
+    @cached_property
+    def _summaries(self) -> dict[tuple[int, int], Summary]:
+        found: dict[tuple[int, int], Summary] = {}
+        last: tuple[Field, Summary] | None = None
+        for key, field in self._flow(real=False):
+            if any(field):
+                # Elementwise ops hand their input's field on: in ResNet-50 two layers in three have the one before.
+                if last is None or last[0] is not field:
+                    last = field, summarise(field, self._lengths)
+                found[key] = last[1]
+        return found
+
+    # For single positions all tables are kept, as many are asked for.
+
     @cached_property
     def _nominal(self) -> dict[tuple[int, int], Field]:
-        return self._flow(real=False)
+        return dict(self._flow(real=False))
 
     @cached_property
     def _real(self) -> dict[tuple[int, int], Field]:
-        return self._flow(real=True)
+        return dict(self._flow(real=True))
 
-    def _flow(self, *, real: bool) -> dict[tuple[int, int], Field]:
+    def _flow(self, *, real: bool) -> Iterator[tuple[tuple[int, int], Field]]:
         if self.source is None or self._too_long:
-            return {}
-        wanted: dict[int, list[TensorSpec]] = {}
+            return iter(())
+        wanted: dict[int, dict[int, TensorSpec]] = {}
         for _, end, spec in self._readable():
-            wanted.setdefault(end, []).append(spec)
+            wanted.setdefault(end, {})[id(spec)] = spec
         return Flow(self.pricing, self.source, self.axes, real).run(wanted)
 
     @property
@@ -174,12 +193,12 @@ class Fields:
             f"the input has {longest:,} positions along an axis, and receptive fields are computed for {MAX_ENTRIES:,}"
         )
 
-    @property
+    @cached_property
     def _lengths(self) -> list[int]:
         return [] if self.source is None else [self.source.shape[d] for d in self.axes]
 
-    def _dims(self, field: Field, spec: TensorSpec) -> tuple[int, ...]:
-        dims = {d for paths in field for path in paths for d in path.axis_dims}
+    def _dims(self, summary: Summary | None, spec: TensorSpec) -> tuple[int, ...]:
+        dims = frozenset() if summary is None else summary.dims
         # An image whose rows or columns were summed up still has both dimensions.
         is_image = self.source is not None and len(spec.shape) == len(self.source.shape) and dims <= set(self.axes)
         return self.axes if is_image else tuple(sorted(dims))
@@ -193,21 +212,3 @@ def _index(dims: Sequence[int], position: tuple[int, ...], spec: TensorSpec) -> 
             f"axes, so give {len(dims)} indices below {lengths}"
         )
     return dict(zip(dims, position, strict=True))
-
-
-def _is_feature_map(field: Field) -> bool:
-    """Whether each axis lies along one dimension of its own, and every path to the input is local, gates apart.
-
-    An axis that was flattened with another one or with channels is periodic along no dimension; one that was cut into
-    windows is periodic along two.
-    """
-    taken: set[int] = set()
-    for paths in field:
-        local = [{d for d, p in path.axis_dims.items() if p.period} for path in paths if path.kind == "local"]
-        if any(path.kind == "mixed" or path.adaptive for path in paths) or any(len(dims) > 1 for dims in local):
-            return False
-        dims = set().union(*local)
-        if not dims or dims & taken:
-            return False
-        taken |= dims
-    return bool(taken)

@@ -51,6 +51,8 @@ class _Gather:
     """Which of the positions lie in the input; ``None`` for all."""
     nonempty: Mask | None
     """Which output positions depend on any input position; ``None`` for all."""
+    piece: slice | None
+    """The positions as a slice, where each output position has one and all lie in the input."""
 
 
 @lru_cache(maxsize=4096)
@@ -85,7 +87,17 @@ def _gather_plan(axis_map: Affine | Rolled, n_in: int, n_out: int, real: bool) -
     if inside is not None and (real or isinstance(axis_map, Slice)):
         used = inside if valid is None else valid & inside
     nonempty: Mask | None = None if used is None or used.any(axis=1).all() else np.asarray(used.any(axis=1))
-    return _Gather(index, valid, inside, nonempty)
+    piece = _as_slice(index) if valid is None and inside is None else None
+    return _Gather(index, valid, inside, nonempty, piece)
+
+
+def _as_slice(index: Table) -> slice | None:
+    n, width = index.shape
+    if n == 0 or width > 1:
+        return None
+    first, last = int(index[0, 0]), int(index[-1, 0])
+    step = max((last - first) // max(n - 1, 1), 1)
+    return slice(first, last + 1, step) if index[:, 0].tolist() == list(range(first, last + 1, step)) else None
 
 
 def _mirrored(index: Table, n: int) -> Table:
@@ -94,9 +106,17 @@ def _mirrored(index: Table, n: int) -> Table:
     return mirrored
 
 
-def _gather(path: Path, d: int, axis_map: Affine | Rolled, n_in: int, n_out: int, real: bool) -> Path:
-    """Replaces dimension ``d`` of the tables by the output dimension ``axis_map.dim``, in the same place."""
-    periodicity = path.axis_dims.get(d)
+def _gather(
+    low: Table,
+    high: Table,
+    periodicity: Periodicity | None,
+    d: int,
+    axis_map: Affine | Rolled,
+    n_in: int,
+    n_out: int,
+    real: bool,
+) -> tuple[Table, Table]:
+    """Replaces dimension ``d`` of a path's tables by the output dimension ``axis_map.dim``, in the same place."""
     period = None if periodicity is None or isinstance(axis_map, Slice) else periodicity.period
     if period is not None and period > n_in:
         period = None
@@ -104,6 +124,9 @@ def _gather(path: Path, d: int, axis_map: Affine | Rolled, n_in: int, n_out: int
         real = True
     plan = _gather_plan(axis_map, n_in, n_out, real)
     index, valid, rise = plan.index, plan.valid, None
+    if plan.inside is None and valid is None and plan.piece is not None:
+        at = (*(slice(None),) * d, plan.piece)
+        return low[at], high[at]
     if plan.inside is not None:
         if real or periodicity is None or period is None:
             valid = plan.inside if valid is None else valid & plan.inside
@@ -111,19 +134,23 @@ def _gather(path: Path, d: int, axis_map: Affine | Rolled, n_in: int, n_out: int
         else:
             rise = np.where(plan.inside, 0, index // period * int(period * periodicity.stride))
             index = np.where(plan.inside, index, index % period)
-    require_room(index.size, path.low.size // path.low.shape[d])
-    aligned = (*index.shape, *(1,) * (path.low.ndim - d - 1))
+    require_room(index.size, low.size // low.shape[d])
+    aligned = (*index.shape, *(1,) * (low.ndim - d - 1))
+    outside = None if valid is None else ~valid.reshape(aligned)
 
     def gather(table: Table, empty: int, hull: Any) -> Table:
         taken = table.take(index, axis=d)
         if rise is not None:
-            taken = taken + rise.reshape(aligned)
-        if valid is not None:
-            taken = np.where(valid.reshape(aligned), taken, empty)
-        result: Table = hull(taken, axis=d + 1)
+            taken += rise.reshape(aligned)
+        if outside is not None:
+            np.copyto(taken, empty, where=outside)
+        result: Table = taken.squeeze(d + 1) if taken.shape[d + 1] == 1 else hull(taken, axis=d + 1)
         return result
 
-    return replace(path, low=gather(path.low, EMPTY, np.min), high=gather(path.high, -EMPTY, np.max))
+    if low is high and outside is None and index.shape[1] == 1:
+        low = high = gather(low, EMPTY, np.min)
+        return low, high
+    return gather(low, EMPTY, np.min), gather(high, -EMPTY, np.max)
 
 
 def _periodicity_after(periodicity: Periodicity, axis_map: Affine | Rolled, n_in: int, n_out: int) -> Periodicity:
@@ -197,40 +224,36 @@ def _compose_path(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: S
     for d, axis_map in enumerate(axis_maps):
         if isinstance(axis_map, (Affine, Rolled)) and (axis_map.dim not in source or d in path.axis_dims):
             source[axis_map.dim] = d
+    low, high, adaptive = path.low, path.high, path.adaptive
     axis_dims: dict[int, Periodicity] = {}
     for d, axis_map in enumerate(axis_maps):
-        n = shape[d]
         if isinstance(axis_map, (Affine, Rolled)) and source[axis_map.dim] == d:
-            if d in path.axis_dims:
-                axis_dims[axis_map.dim] = path.axis_dims[d]
-                path = replace(path, adaptive=True) if isinstance(axis_map, Adaptive) else path
-            if is_identity_axis(axis_map, n, out[axis_map.dim]):
+            n, n_out, periodicity = shape[d], out[axis_map.dim], path.axis_dims.get(d)
+            if periodicity is not None:
+                axis_dims[axis_map.dim] = periodicity
+                adaptive |= isinstance(axis_map, Adaptive)
+            if is_identity_axis(axis_map, n, n_out):
                 continue
-            if d in path.axis_dims:
-                axis_dims[axis_map.dim] = _periodicity_after(path.axis_dims[d], axis_map, n, out[axis_map.dim])
-            if path.low.shape[d] > 1 or (n == 1 and d in path.axis_dims):
-                path = _gather(path, d, axis_map, n, out[axis_map.dim], real)
-            elif (nonempty := _gather_plan(axis_map, n, out[axis_map.dim], real).nonempty) is not None:
-                require_room(out[axis_map.dim], path.low.size)
-                mask = nonempty.reshape([-1, *(1,) * (path.low.ndim - d - 1)])
-                path = replace(
-                    path, low=np.where(mask, path.low, EMPTY), high=np.where(mask, path.high, -EMPTY)
-                )  # fmt: skip
-        elif path.low.shape[d] > 1:
+            if periodicity is not None:
+                axis_dims[axis_map.dim] = _periodicity_after(periodicity, axis_map, n, n_out)
+            if low.shape[d] > 1 or (n == 1 and periodicity is not None):
+                low, high = _gather(low, high, periodicity, d, axis_map, n, n_out, real)
+            elif (nonempty := _gather_plan(axis_map, n, n_out, real).nonempty) is not None:
+                require_room(n_out, low.size)
+                mask = nonempty.reshape([-1, *(1,) * (low.ndim - d - 1)])
+                low, high = np.where(mask, low, EMPTY), np.where(mask, high, -EMPTY)
+        elif low.shape[d] > 1:
             if isinstance(axis_map, Fixed):
-                at = slice(axis_map.index, axis_map.index + 1)
-                cut = (slice(None),) * d + (at,)
-                path = replace(path, low=path.low[cut], high=path.high[cut])
+                cut = (*(slice(None),) * d, slice(axis_map.index, axis_map.index + 1))
+                low, high = low[cut], high[cut]
             else:
-                path = replace(
-                    path, low=path.low.min(axis=d, keepdims=True), high=path.high.max(axis=d, keepdims=True)
-                )  # fmt: skip
+                low, high = low.min(axis=d, keepdims=True), high.max(axis=d, keepdims=True)
     order = [source[e] for e in sorted(source)]
     order += [d for d in range(len(shape)) if d not in order]
-    sizes = tuple(path.low.shape[source[e]] if e in source else 1 for e in range(len(out)))
-    return replace(
-        path, low=path.low.transpose(order).reshape(sizes), high=path.high.transpose(order).reshape(sizes),
-        axis_dims=axis_dims,
+    sizes = tuple(low.shape[source[e]] if e in source else 1 for e in range(len(out)))
+    return Path(
+        low.transpose(order).reshape(sizes), high.transpose(order).reshape(sizes), axis_dims, path.kind, adaptive,
+        path.notes,
     )  # fmt: skip
 
 

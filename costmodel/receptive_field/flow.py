@@ -7,17 +7,22 @@ a view is derived from its base again when it is next read.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from costmodel.access import AccessMap, Adaptive, Affine, All, AxisMap, Reshaped, Rolled, Slice
 from costmodel.graph import TensorSpec
 from costmodel.pricing import PricedOp, Pricing
 from costmodel.receptive_field.compose import compose, is_identity
 from costmodel.receptive_field.concatenate import concatenate
+from costmodel.receptive_field.memo import Memo
 from costmodel.receptive_field.overwrite import overwrite
 from costmodel.receptive_field.paths import Field, Path, Paths, Shape, axis_itself, compress, union
 from costmodel.receptive_field.reshape import reshape_field
+
+_Read: TypeAlias = tuple[TensorSpec, tuple[AxisMap, ...], Field]
+"""A tensor that an op reads, how, and its field."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,22 +44,48 @@ class Flow:
     _now: dict[int, tuple[Field, int]] = dataclasses.field(default_factory=dict)
     """By identity of the record: its field, and the number of writes to its storage when the field was set."""
     _views: dict[int, _View] = dataclasses.field(default_factory=dict)
+    _of_storage: dict[int, list[int]] = dataclasses.field(default_factory=dict)
+    """By storage: the identities of the records that have a field in ``_now``."""
+    _memo: Memo = dataclasses.field(default_factory=Memo)
     _writes: dict[int, int] = dataclasses.field(default_factory=dict)
     """By storage: how often it has been written in place."""
 
-    def run(self, wanted: Mapping[int, Sequence[TensorSpec]]) -> dict[tuple[int, int], Field]:
-        """Fields by (op index, identity of the record), for the records in ``wanted[i]`` just before op ``i`` runs."""
+    def run(self, wanted: Mapping[int, Mapping[int, TensorSpec]]) -> Iterator[tuple[tuple[int, int], Field]]:
+        """Fields by (op index, identity of the record), for the records in ``wanted[i]`` just before op ``i`` runs.
+
+        A tensor's field is dropped after the last op that has to do with its memory: the tables of all windows of an
+        attention, over all layers, would take gigabytes.
+        """
         rank = len(self.source.shape)
         self._set(self.source, tuple((axis_itself(self.source.shape[d], d, rank),) for d in self.axes))
-        found: dict[tuple[int, int], Field] = {}
+        unused = self._unused_after(wanted)
         for i, op in enumerate(self.pricing.ops):
-            for spec in wanted.get(i, ()):
-                found[i, id(spec)] = self.field_of(spec)
+            for key, spec in wanted.get(i, {}).items():
+                yield (i, key), self.field_of(spec)
+            for storage in unused.get(i - 1, ()):
+                for key in self._of_storage.pop(storage, ()):
+                    self._now.pop(key, None)
             self._step(op)
         end = len(self.pricing.ops)
-        for spec in wanted.get(end, ()):
-            found[end, id(spec)] = self.field_of(spec)
-        return found
+        for key, spec in wanted.get(end, {}).items():
+            yield (end, key), self.field_of(spec)
+
+    def _unused_after(self, wanted: Mapping[int, Mapping[int, TensorSpec]]) -> dict[int, list[int]]:
+        """The storages that no op after an index has to do with, by that index."""
+        last: dict[int, int] = {}
+        for i, op in enumerate(self.pricing.ops):
+            for spec in wanted.get(i, {}).values():
+                last[spec.storage] = i - 1
+            for _, spec in op.call.tensors():
+                last[spec.storage] = i
+            for spec in op.call.outputs:
+                last[spec.storage] = i
+        for spec in wanted.get(len(self.pricing.ops), {}).values():
+            last[spec.storage] = len(self.pricing.ops)
+        unused: dict[int, list[int]] = {}
+        for storage, i in last.items():
+            unused.setdefault(i, []).append(storage)
+        return unused
 
     def field_of(self, spec: TensorSpec) -> Field:
         """The field of the tensor at this point of the execution."""
@@ -68,6 +99,8 @@ class Flow:
         return field
 
     def _set(self, spec: TensorSpec, field: Field) -> None:
+        if id(spec) not in self._now:
+            self._of_storage.setdefault(spec.storage, []).append(id(spec))
         self._now[id(spec)] = field, self._writes.get(spec.storage, 0)
 
     def _step(self, op: PricedOp) -> None:
@@ -113,7 +146,11 @@ class Flow:
         if isinstance(access, Reshaped):
             base = tensors[access.arg]
             field = self.field_of(base)
-            return field if base.shape == out else reshape_field(field, base.shape, out, real=self.real)
+            if base.shape == out or not any(field):
+                return field
+            return self._memo.answer(
+                [field], (base.shape, out), lambda: reshape_field(field, base.shape, out, real=self.real)
+            )
         read = [
             (tensors[name], _adaptive_as_all(axis_maps, out), field)
             for name, axis_maps in access.items()
@@ -121,6 +158,11 @@ class Flow:
         ]
         if len(read) == 1 and is_identity(read[0][1], read[0][0].shape, out):
             return read[0][2]
+        rest = (out, *((axis_maps, spec.shape) for spec, axis_maps, _ in read))
+        return self._memo.answer([field for _, _, field in read], rest, lambda: self._composed(read, out))
+
+    def _composed(self, read: Sequence[_Read], out: Shape) -> Field:
+        """The field of an output that is not merely the one of what was read."""
         pieces = {t.dim for _, axis_maps, _ in read for t in axis_maps if isinstance(t, Slice)}
         result: list[Paths] = []
         for axis in range(len(self.axes)):
@@ -150,9 +192,7 @@ class Flow:
             result.append(tuple(paths))
         return tuple(result)
 
-    def _after_contraction(
-        self, axis: int, paths: list[Path], read: Sequence[tuple[TensorSpec, tuple[AxisMap, ...], Field]], summed: bool
-    ) -> list[Path]:
+    def _after_contraction(self, axis: int, paths: list[Path], read: Sequence[_Read], summed: bool) -> list[Path]:
         """The paths, their kinds corrected where one argument was summed up along the axis before the contraction."""
         kinds = {
             path.kind
@@ -169,7 +209,7 @@ class Flow:
             return [replace(path, kind="mixed") if path.kind == "reduced" else path for path in paths]
         return paths
 
-    def _is_uniform(self, axis: int, read: Sequence[tuple[TensorSpec, tuple[AxisMap, ...], Field]], out: Shape) -> bool:
+    def _is_uniform(self, axis: int, read: Sequence[_Read], out: Shape) -> bool:
         """Whether an output that sums up the axis depends on it in the same way at all of its positions.
 
         It does not where an output dimension is new (a dense layer's features) or follows the axis along another path

@@ -21,7 +21,6 @@ from costmodel.receptive_field.paths import (
 )
 
 
-@lru_cache(maxsize=4096)
 def groups(shape: Shape, out: Shape) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     """Splits the dimensions of two shapes of equal size into the smallest groups that hold the same elements.
 
@@ -43,6 +42,15 @@ def groups(shape: Shape, out: Shape) -> tuple[tuple[tuple[int, ...], tuple[int, 
                 right, j = right * out[j], j + 1
         found.append((tuple(range(i0, i)), tuple(range(j0, j))))
     return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _parts(shape: Shape, out: Shape) -> tuple[tuple[tuple[int, ...], tuple[int, ...], bool], ...]:
+    """The groups, each with whether it is a single dimension before and after, those of length 1 apart."""
+    return tuple(
+        (before, after, sum(shape[d] > 1 for d in before) == sum(out[e] > 1 for e in after) == 1)
+        for before, after in groups(shape, out)
+    )
 
 
 def reshape_field(field: Field, shape: Shape, out: Shape, *, real: bool) -> Field:
@@ -68,17 +76,20 @@ def _union_without(dims: Sequence[frozenset[int]], axis: int) -> frozenset[int]:
 
 def _reshape_tables(path: Path, shape: Shape, out: Shape) -> Path:
     """The path's tables under the new shape."""
-    parts = groups(shape, out)
+    if path.low.size == 1:
+        alone = (1,) * len(out)
+        return replace(path, low=path.low.reshape(alone), high=path.high.reshape(alone))
+    parts = _parts(shape, out)
     # Shrunk first, as a table of all windows of a large tensor would take gigabytes.
-    path = compress(path, [d for before, after in parts if not _is_one(before, after, shape, out) for d in before])
+    path = compress(path, [d for before, _, is_one in parts if not is_one for d in before])
     full: list[int] = []
     sizes: list[int] = []
     regrouped: list[int] = []  # output dimensions along which elements have new neighbours
-    for before, after in parts:
+    for before, after, is_one in parts:
         varies = any(path.low.shape[d] > 1 for d in before)
         full += [shape[d] if varies else 1 for d in before]
         sizes += [out[e] if varies else 1 for e in after]
-        if varies and not _is_one(before, after, shape, out):
+        if varies and not is_one:
             regrouped += after
     require_room(*full)
     low = np.broadcast_to(path.low, full).reshape(sizes)
@@ -94,11 +105,11 @@ def _with_axis_dims(
     ``others`` and ``others_after`` are the dimensions that hold the other axes, before and after the reshape.
     """
     axis_dims: dict[int, Periodicity] = {}
-    for before, after in groups(shape, out):
+    for before, after, is_one in _parts(shape, out) if path.axis_dims else ():
         held = [d for d in before if d in path.axis_dims]
         if not held:
             continue
-        if _is_one(before, after, shape, out):
+        if is_one:
             (e,) = (e for e in after if out[e] > 1)
             axis_dims[e] = path.axis_dims[max(held, key=lambda d: shape[d])]
             continue
@@ -117,22 +128,21 @@ def _with_axis_dims(
     return replace(new, axis_dims=moving if real else {e: _detect_period(new, e, p) for e, p in moving.items()})
 
 
-def _is_one(before: Sequence[int], after: Sequence[int], shape: Shape, out: Shape) -> bool:
-    """Whether the group is a single dimension before and after, those of length 1 apart."""
-    return sum(shape[d] > 1 for d in before) == sum(out[e] > 1 for e in after) == 1
-
-
 def _detect_period(path: Path, dim: int, periodicity: Periodicity) -> Periodicity:
     """The periodicity with the period read off the tables, if they have one along the dimension."""
     if periodicity.period is not None:
         return periodicity
-    low, high = np.moveaxis(path.low, dim, 0), np.moveaxis(path.high, dim, 0)
-    column = low.reshape(len(low), -1)[:, 0].tolist()
+    tables = [np.moveaxis(table, dim, 0) for table in (path.low, path.high)]
+    ends = [[t[:, *(end,) * (t.ndim - 1)].tolist() for end in (0, -1)] for t in tables]
+    n = len(tables[0])
     above, below = periodicity.stride.as_integer_ratio()
-    for period in range(1, min(len(low) // 2, 64) + 1):
-        rise = column[period] - column[0]
-        if rise * below == period * above and all(
-            (table[period:] - table[:-period] == rise).all() for table in (low, high)
+    for period in range(1, min(n // 2, 64) + 1):
+        rise = ends[0][0][period] - ends[0][0][0]
+        if (
+            rise * below == period * above
+            # Columns at both ends first: tables of windows have a million elements.
+            and all(c[i + period] - c[i] == rise for columns in ends for c in columns for i in range(n - period))
+            and all((t[period:] - t[:-period] == rise).all() for t in tables)
         ):
             return Periodicity(periodicity.stride, period)
     return periodicity

@@ -62,39 +62,53 @@ class ReceptiveField:
         return f"{where} the field is the whole input, as attention{by} joins all positions"
 
 
-def to_result(
-    layer: str,
-    field: Field,
-    lengths: Sequence[int],
-    position: tuple[int, ...] | None = None,
-    index: Mapping[int, int] | None = None,
-    real: Field = (),
-) -> ReceptiveField:
-    """The receptive field that the nominal ``field`` of a layer's output amounts to.
+@dataclass(frozen=True, slots=True, eq=False)
+class Summary:
+    """What a tensor's field amounts to, without its tables: those of all layers together can take gigabytes."""
+
+    axes: tuple[_Axis, ...]
+    dims: frozenset[int]
+    """The dimensions of the tensor along which the field moves."""
+    is_feature_map: bool
+
+    def result(
+        self,
+        layer: str,
+        position: tuple[int, ...] | None = None,
+        seen: tuple[tuple[int, int] | None, ...] | None = None,
+    ) -> ReceptiveField:
+        """The receptive field of the layer whose output the tensor is."""
+        return ReceptiveField(
+            layer=layer,
+            size=tuple(a.size for a in self.axes),
+            stride=tuple(a.stride for a in self.axes),
+            start=tuple(a.start for a in self.axes),
+            padding=tuple(None if a.start is None else -a.start for a in self.axes),
+            centre=tuple(a.centre for a in self.axes),
+            is_global=any(a.is_global for a in self.axes),
+            gates=tuple(a.gated for a in self.axes),
+            position=position,
+            seen=seen,
+            notes=tuple(dict.fromkeys(note for a in self.axes for note in a.notes)),
+        )
+
+
+def summarise(field: Field, lengths: Sequence[int], index: Mapping[int, int] | None = None) -> Summary:
+    """What a nominal field amounts to.
 
     Args:
-        layer: its name.
-        field: its nominal field.
+        field: the field of a layer's output.
         lengths: the lengths of the input's axes.
-        position: the output position that was asked for, as the caller gave it.
-        index: that position by dimension of the output.
-        real: the real field, for ``seen``; needed with ``position`` alone.
+        index: one output position, by dimension of the output; ``None`` for all.
     """
-    index = index or {}
-    axes = [_axis(paths, length, index) for paths, length in zip(field, lengths, strict=True)]
-    return ReceptiveField(
-        layer=layer,
-        size=tuple(a.size for a in axes),
-        stride=tuple(a.stride for a in axes),
-        start=tuple(a.start for a in axes),
-        padding=tuple(None if a.start is None else -a.start for a in axes),
-        centre=tuple(a.centre for a in axes),
-        is_global=any(a.is_global for a in axes),
-        gates=tuple(a.gated for a in axes),
-        position=position,
-        seen=None if position is None else tuple(_extent(_without_gates(paths), index) for paths in real),
-        notes=tuple(dict.fromkeys(note for a in axes for note in a.notes)),
-    )
+    axes = tuple(_axis(paths, length, index or {}) for paths, length in zip(field, lengths, strict=True))
+    dims = frozenset(d for paths in field for path in paths for d in path.axis_dims)
+    return Summary(axes, dims, _is_feature_map(field))
+
+
+def seen(real: Field, index: Mapping[int, int]) -> tuple[tuple[int, int] | None, ...]:
+    """The first and the last position of each axis that an output position depends on, by its real field."""
+    return tuple(_extent(_without_gates(paths), index) for paths in real)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +175,21 @@ def _extent(paths: Sequence[Path], index: Mapping[int, int]) -> tuple[int, int] 
 
 def _plain(value: Fraction) -> Exact:
     return value.numerator if value.denominator == 1 else value
+
+
+def _is_feature_map(field: Field) -> bool:
+    """Whether each axis lies along one dimension of its own, and every path to the input is local, gates apart.
+
+    An axis that was flattened with another one or with channels is periodic along no dimension; one that was cut into
+    windows is periodic along two.
+    """
+    taken: set[int] = set()
+    for paths in field:
+        local = [{d for d, p in path.axis_dims.items() if p.period} for path in paths if path.kind == "local"]
+        if any(path.kind == "mixed" or path.adaptive for path in paths) or any(len(dims) > 1 for dims in local):
+            return False
+        dims = set().union(*local)
+        if not dims or dims & taken:
+            return False
+        taken |= dims
+    return bool(taken)
