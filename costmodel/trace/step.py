@@ -27,7 +27,7 @@ from costmodel.trace.specs import map_tensors
 from costmodel.trace.step_recorder import StepRecorder
 from costmodel.trace.storage_table import StorageTable
 from costmodel.trace.tensor_table import TensorTable
-from costmodel.trace.twins import TracedParameter, learnt, replace_parameters
+from costmodel.trace.twins import TracedParameter, learnt, put_back, replace_parameters
 from costmodel.trace.update_loop import update_loop
 
 Loss: TypeAlias = Callable[[Any], Any]
@@ -118,7 +118,7 @@ class StepProgram:
 
     def prepare(self, modules: Sequence[nn.Module], table: TensorTable, device: torch.device, *, real: bool) -> None:
         """Puts twins in the place of parameters."""
-        replace_parameters(modules, table, real=real)
+        self._replaced = replace_parameters(modules, table, real=real)
         self._modules, self._real = modules, real
         self.device_type = "cpu" if device.type == "meta" else device.type
 
@@ -161,6 +161,7 @@ class StepProgram:
                 self._update(self._make_optimizer(parameters))
         for parameter in parameters:
             parameter.grad = None
+        put_back(self._replaced)
         return record
 
     def _update(self, optimizer: torch.optim.Optimizer) -> None:
