@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from costmodel import late
+from costmodel.formulas._updates import OptimizerCost
 from costmodel.formulas.activation import ACTIVATIONS, activation, glu, softmax
 from costmodel.formulas.attention import multi_head_attention, scaled_dot_product_attention
 from costmodel.formulas.blocks import (
@@ -73,7 +74,7 @@ from costmodel.formulas.normalisation import (
     instance_norm,
     layer_norm,
 )
-from costmodel.formulas.optimizers import OptimizerCost, adagrad, adam, adamw, momentum, rmsprop, sgd
+from costmodel.formulas.optimizers import adagrad, adam, adamw, momentum, rmsprop, sgd
 from costmodel.formulas.pooling import (
     adaptive_avg_pool,
     adaptive_max_pool,

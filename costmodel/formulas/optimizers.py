@@ -9,180 +9,25 @@ all; they differ in what they read, write and hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
 
-from costmodel.formulas._arguments import as_shape, positive_part, public, require, require_one_of
+from costmodel.formulas._arguments import public
+from costmodel.formulas._updates import (
+    EPSILON,
+    INTERPOLATION,
+    ROOT,
+    Held,
+    Op,
+    OptimizerCost,
+    cost_of_update,
+    negated,
+    on_gradient,
+    quotient_added,
+    scaled,
+    square_added,
+    times,
+    with_decay,
+)
 from costmodel.quantities import Count, Work
-
-COUNTER_BYTES = 4
-"""Bytes of the number of steps, kept for each tensor: a 32-bit float."""
-
-_ROOT = Work(transcendentals=1)
-_EPSILON = Work(adds=1)
-_INTERPOLATION = Work(adds=2, multiplies=1)
-"""A moving average: m + w (g - m)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptimizerCost:
-    """The cost of one update. Every count is a Python int, a NumPy array or a sympy expression, as its inputs were.
-
-    ``a + b`` is the cost of two groups of parameters, updated one after the other.
-    """
-
-    work: Work = field(default_factory=Work)
-    """Arithmetic by kind."""
-    read: int = 0
-    """Elements read, when each op is a kernel of its own."""
-    written: int = 0
-    """Elements written, likewise."""
-    state: int = 0
-    """Elements that the optimizer keeps in the parameters' dtype."""
-    state_bytes: int = 0
-    """Bytes of all that it keeps, its counters of steps among them."""
-    temporaries: int = 0
-    """The most elements that an update holds at once, of tensors that it makes and frees."""
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of convolutions and matrix products: none."""
-        return self.work.macs
-
-    @property
-    def flops(self) -> int:
-        """Arithmetic operations, one each."""
-        return self.work.flops
-
-    @property
-    def memory_access(self) -> int:
-        """Elements read plus elements written."""
-        return self.read + self.written
-
-    def __add__(self, other: OptimizerCost) -> OptimizerCost:
-        return OptimizerCost(
-            work=self.work + other.work,
-            read=self.read + other.read,
-            written=self.written + other.written,
-            state=self.state + other.state,
-            state_bytes=self.state_bytes + other.state_bytes,
-            temporaries=_greater(self.temporaries, other.temporaries),
-        )
-
-
-# -- one update, from its operations on one element -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Op:
-    """An elementwise operation, on one element of each tensor that it reads; it writes one."""
-
-    reads: int
-    work: Work
-
-
-_Held: TypeAlias = tuple[int, int]
-"""How many tensors a for-loop holds at some moment: of the tensor that it updates, and of the one before."""
-
-
-def _greater(a: Count, b: Count) -> Count:
-    return b + positive_part(a - b)
-
-
-def _scaled(work: Work, factor: float) -> Work:
-    """With a multiplication, where the factor is not 1."""
-    return work if factor == 1 else work + Work(multiplies=1)
-
-
-def _negated() -> _Op:
-    return _Op(1, Work())
-
-
-def _with_decay(weight_decay: float) -> _Op:
-    """g + decay p."""
-    return _Op(2, _scaled(Work(adds=1), weight_decay))
-
-
-def _times() -> _Op:
-    return _Op(1, Work(multiplies=1))
-
-
-def _square_added(factor: float) -> _Op:
-    """v + factor g g."""
-    return _Op(2, _scaled(Work(multiplies=1, adds=1), factor))
-
-
-def _quotient_added(factor_is_1: bool = False) -> _Op:
-    """p - rate m / d."""
-    return _Op(3, _scaled(Work(divides=1, adds=1), 1 if factor_is_1 else 0))
-
-
-def _gradient(weight_decay: float, maximize: bool) -> list[_Op]:
-    """What is done to the gradient first."""
-    return [_negated()] * bool(maximize) + [_with_decay(weight_decay)] * bool(weight_decay)
-
-
-def _update(
-    elements: Count | Sequence[Count],
-    itemsize: Count,
-    implementation: str,
-    ops: Sequence[_Op],
-    *,
-    kept: int,
-    counts: bool = False,
-    values_read: int = 0,
-    held: Sequence[_Held] = (),
-    held_by_lists: int = 0,
-    fused: tuple[int, int] | None = (0, 0),
-) -> OptimizerCost:
-    """The cost of an update of tensors of so many ``elements`` each.
-
-    Args:
-        elements: of each tensor.
-        itemsize: bytes of one.
-        implementation: the word that the formula was given.
-        ops: what is done to each element.
-        kept: tensors of state for each tensor of parameters.
-        counts: whether a counter of steps is kept for each.
-        values_read: how often each counter is read as a number.
-        held: what a for-loop holds of the tensors that it makes, at the moments at which that can be the most.
-        held_by_lists: how many lists of tensors as large as all parameters are held where each op is on lists.
-        fused: elements that one fused kernel reads and writes, for each element; ``None``: there is none.
-    """
-    require_one_of(choices=("for-loop", "foreach", "fused"), implementation=implementation)
-    sizes = as_shape(elements)
-    require(elements=sizes, least=0)
-    require(itemsize=itemsize)
-    total, tensors = sum(sizes[1:], start=sizes[0]) if sizes else 0, len(sizes)
-    counters = tensors if counts else 0
-    state = kept * total
-    work = Work(adds=counters)
-    for op in ops:
-        work += op.work.times(total)
-    if implementation == "fused":
-        if fused is None:
-            raise ValueError("torch has no fused implementation of it: choose for-loop or foreach")
-        read, written, temporaries = fused[0] * total + counters, fused[1] * total, 0
-    else:
-        read, written = sum(op.reads for op in ops) * total + values_read * counters, len(ops) * total
-        on_lists = implementation == "foreach"
-        temporaries = held_by_lists * total if on_lists else _most(sizes, held)
-        read = read + (1 if on_lists and counts and tensors else 0)  # the 1 that is added to all counters
-    return OptimizerCost(
-        work=work, read=read + counters, written=written + counters, state=state,
-        state_bytes=state * itemsize + COUNTER_BYTES * counters, temporaries=temporaries,
-    )  # fmt: skip
-
-
-def _most(sizes: Sequence[Count], held: Sequence[_Held]) -> Count:
-    most: Count = 0
-    for before, size in zip((0, *sizes), sizes, strict=False):
-        for own, of_the_last in held:
-            most = _greater(own * size + of_the_last * before, most)
-    return most
-
-
-# -- the optimizers ----------------------------------------------------------------------------------------------------
 
 
 @public
@@ -214,20 +59,20 @@ def sgd(
     """
     if nesterov and (not momentum or dampening):
         raise ValueError("nesterov: needs a momentum, and a dampening of 0")
-    ops = _gradient(weight_decay, maximize)
+    ops = on_gradient(weight_decay, maximize)
     if momentum:
-        ops += [_times(), _Op(2, _scaled(Work(adds=1), 1 - dampening))]
-    ops += [_Op(2, _scaled(Work(adds=1), momentum))] * nesterov
-    ops.append(_Op(2, Work(adds=1, multiplies=1)))
+        ops += [times(), Op(2, scaled(Work(adds=1), 1 - dampening))]
+    ops += [Op(2, scaled(Work(adds=1), momentum))] * nesterov
+    ops.append(Op(2, Work(adds=1, multiplies=1)))
     made = bool(maximize) or bool(weight_decay)
-    held: list[_Held] = []
+    held: list[Held] = []
     if maximize:
         held.append((1, 0 if momentum and not nesterov else 1))  # the last gradient goes when the next is there
     if weight_decay:
         held.append((2 if maximize else 1, 0))
     if nesterov:
         held.append((2 if made else 1, 0))
-    return _update(
+    return cost_of_update(
         elements, itemsize, implementation, ops, kept=1 if momentum else 0, held=held, held_by_lists=int(made),
         fused=(3, 2) if momentum else (2, 1),
     )  # fmt: skip
@@ -264,7 +109,7 @@ def momentum(
 
 
 def _adam(
-    decay: Sequence[_Op],
+    decay: Sequence[Op],
     gradients_made: int,
     beta2: float,
     amsgrad: bool,
@@ -275,9 +120,9 @@ def _adam(
 ) -> OptimizerCost:
     """``decay``: what a decay of the weights does; ``gradients_made``: the tensors that replace a gradient in turn."""
     ops = [
-        *[_negated()] * maximize, *decay, _Op(2, _INTERPOLATION), _times(), _square_added(1 - beta2),
-        *[_Op(2, Work(compares=1))] * amsgrad,
-        _Op(1, _ROOT), _Op(1, Work(divides=1)), _Op(1, _EPSILON), _quotient_added(),
+        *[negated()] * maximize, *decay, Op(2, INTERPOLATION), times(), square_added(1 - beta2),
+        *[Op(2, Work(compares=1))] * amsgrad,
+        Op(1, ROOT), Op(1, Work(divides=1)), Op(1, EPSILON), quotient_added(),
     ]  # fmt: skip
     moments = 3 if amsgrad else 2
     made = min(gradients_made, 1)
@@ -285,7 +130,7 @@ def _adam(
     held = [(2 + made, 1), (2, 1)] if gradients_made == 2 else [(2 + made, 1)]
     if maximize:
         held.append((1, 2))
-    return _update(
+    return cost_of_update(
         elements, itemsize, implementation, ops, kept=moments, counts=True,
         values_read=2 if implementation == "foreach" else 1, held=held, held_by_lists=1,
         fused=(2 + moments, 1 + moments),
@@ -323,7 +168,7 @@ def adam(
     >>> cost.flops, cost.memory_access, cost.state_bytes
     (13001, 18003, 8004)
     """
-    decay = [_with_decay(weight_decay)] if weight_decay else []
+    decay = [with_decay(weight_decay)] if weight_decay else []
     made = bool(maximize) + bool(weight_decay)
     return _adam(decay, made, beta2, amsgrad, maximize, elements, itemsize, implementation)
 
@@ -358,7 +203,7 @@ def adamw(
     >>> adamw(elements=1000, implementation="fused").memory_access
     7003
     """
-    decay = [_times()] if weight_decay else []
+    decay = [times()] if weight_decay else []
     return _adam(decay, int(maximize), beta2, amsgrad, maximize, elements, itemsize, implementation)
 
 
@@ -386,13 +231,13 @@ def adagrad(
     >>> cost.flops, cost.memory_access, cost.state_bytes
     (7001, 11003, 4004)
     """
-    gradient = _gradient(weight_decay, maximize)
+    gradient = on_gradient(weight_decay, maximize)
     made = min(len(gradient), 1)
-    last = [_times(), _quotient_added(factor_is_1=True)] if implementation == "foreach" else [_quotient_added()]
-    held: list[_Held] = [(1 + made, 1), (len(gradient), 1)]
-    return _update(
+    last = [times(), quotient_added(factor_is_1=True)] if implementation == "foreach" else [quotient_added()]
+    held: list[Held] = [(1 + made, 1), (len(gradient), 1)]
+    return cost_of_update(
         elements, itemsize, implementation,
-        [*gradient, _square_added(1), _Op(1, _ROOT), _Op(1, _EPSILON), *last],
+        [*gradient, square_added(1), Op(1, ROOT), Op(1, EPSILON), *last],
         kept=1, counts=True, values_read=1, held=held, held_by_lists=2, fused=(3, 2),
     )  # fmt: skip
 
@@ -427,17 +272,17 @@ def rmsprop(
     >>> cost.flops, cost.memory_access, cost.state_bytes
     (9001, 13002, 4004)
     """
-    gradient = _gradient(weight_decay, maximize)
+    gradient = on_gradient(weight_decay, maximize)
     made = min(len(gradient), 1)
-    ops = [*gradient, _times(), _square_added(1 - alpha)]
+    ops = [*gradient, times(), square_added(1 - alpha)]
     if centered:
-        ops += [_Op(2, _INTERPOLATION), _square_added(-1)]
-    ops += [_Op(1, _ROOT), _Op(1, _EPSILON)]
+        ops += [Op(2, INTERPOLATION), square_added(-1)]
+    ops += [Op(1, ROOT), Op(1, EPSILON)]
     if momentum:
-        ops += [_times(), _quotient_added(factor_is_1=True), _Op(2, Work(adds=1, multiplies=1))]
+        ops += [times(), quotient_added(factor_is_1=True), Op(2, Work(adds=1, multiplies=1))]
     else:
-        ops.append(_quotient_added())
-    return _update(
+        ops.append(quotient_added())
+    return cost_of_update(
         elements, itemsize, implementation, ops, kept=1 + bool(momentum) + bool(centered), counts=True,
         held=[(1 + made, 1), (len(gradient), 1)], held_by_lists=1 + made, fused=None,
     )  # fmt: skip
