@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from costmodel.formulas._arguments import lesser
-from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
+from costmodel.formulas._arguments import lesser, positive_part
+from costmodel.formulas.gradient import NOTHING, BackwardCost, Extra, Needs, Saved
 from costmodel.quantities import Count, Work, prod
 
 INSIDE = ("reflect", "replicate")
@@ -59,19 +61,49 @@ def padding_backward(
     width: what arrives is copied, and for each side again; the side is copied out, a zero of its size made and copied
     into the whole, and its gradient written into a whole of zeros; last the middle, sliced from each axis in turn.
     """
-    padded_size = tuple(before + n + after for n, (before, after) in zip(size, sides, strict=True))
-    x, padded = leading * prod(size), leading * prod(padded_size)
+    x, padded = leading * prod(size), leading * prod(_padded(size, sides))
     if mode == "circular":
-        copies, slabs = 1, 0 * x
-        for extent, widths in zip(padded_size, sides, strict=True):
-            for width in widths:
-                copies = copies + lesser(width, 1)
-                slabs = slabs + padded // extent * width
-        whole = copies * padded
+        sliced, slabs = _circular(leading, size, sides)
+        copies = 1 + sum(lesser(positive_part(width), 1) for widths in sides for width in widths)
+        whole, middle = copies * padded, sliced[-1]
         return BackwardCost(
-            read=whole + 3 * slabs + (1 + len(size)) * x,
-            written=whole + 3 * slabs + (copies - 1) * padded + (1 + len(size)) * x,
+            read=whole + 3 * slabs + sum(sliced[1:]) + middle,
+            written=whole + 3 * slabs + (copies - 1) * padded + sum(sliced[:-1]) + middle,
         )
     if mode in INSIDE:
         return BackwardCost(read=padded, written=x, work=Work(adds=padded), saved=kept("input", x))
     return BackwardCost(read=padded, written=x)
+
+
+def copies_of_circular_padding(
+    leading: Count, size: tuple[Count, ...], sides: tuple[tuple[Count, Count], ...]
+) -> Extra:
+    """What circular padding moves more in a training step than as one kernel: it copies the middle, then each side."""
+    sliced, slabs = _circular(leading, size, sides)
+    copied = sliced[-1] + slabs
+    return Extra(read=copied - leading * prod(size), written=copied - leading * prod(_padded(size, sides)))
+
+
+def _circular(
+    leading: Count, size: tuple[Count, ...], sides: tuple[tuple[Count, Count], ...]
+) -> tuple[Sequence[Count], Count]:
+    """The elements of the maps as they are, and cropped along each axis from the last on, and those of all sides.
+
+    A side of a negative width is cropped.
+    """
+
+    def cropped(elements: Count, axis: tuple[Count, tuple[Count, Count]]) -> Count:
+        n, (before, after) = axis
+        return elements // n * (n + lesser(before, 0) + lesser(after, 0))
+
+    axes = reversed(tuple(zip(size, sides, strict=True)))
+    padded_size = _padded(size, sides)
+    slabs = sum(
+        leading * prod(padded_size) // extent * positive_part(width)
+        for extent, widths in zip(padded_size, sides, strict=True) for width in widths
+    )  # fmt: skip
+    return list(accumulate(axes, cropped, initial=leading * prod(size))), slabs
+
+
+def _padded(size: tuple[Count, ...], sides: tuple[tuple[Count, Count], ...]) -> tuple[Count, ...]:
+    return tuple(before + n + after for n, (before, after) in zip(size, sides, strict=True))

@@ -17,7 +17,8 @@ from costmodel.quantities import Count, Work
 _OF_RESULT = Work(adds=1, multiplies=2)
 """The slope of a sigmoid, y (1 - y), or of tanh, 1 - y y, times what arrives."""
 
-_GATES = {"lstm": 4, "gru": 3, "tanh": 1, "relu": 1}
+GATES = {"lstm": 4, "gru": 3, "tanh": 1, "relu": 1}
+"""Products with each weight in a step, by kind of cell."""
 
 _UNIT = (
     Work(adds=1)  # dh: what the step showed, and what the next step made of it
@@ -34,7 +35,9 @@ _UNIT = (
 
 def _product(k: Tape, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x W^T + b, of two dimensions."""
-    y = k.make((x.shape[0], weight.shape[0]), "gates", x, weight, *([] if bias is None else [bias]))
+    factors = [x, weight, *([] if bias is None else [bias])]
+    y = k.make((x.shape[0], weight.shape[0]), "gates", *factors)
+    k.run(read=sum(factor.size for factor in factors), written=y.size)
     work = Work(macs=y.size * x.shape[1])
     k.derive(y, x, weight, once=work, shape=x.shape)
     k.derive(y, weight, x, once=work, shape=weight.shape)
@@ -46,12 +49,14 @@ def _product(k: Tape, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def _in_place(k: Tape, x: Tensor, slope: Work = _OF_RESULT) -> Tensor:
     """A function of x, in its place, whose slope is one of the result."""
     y = Tensor(x.shape, x.storage, x.wanted, is_part=x.is_part)
+    k.run(read=x.size, written=x.size)
     k.derive(y, x, y, each=slope)
     return y
 
 
 def _added_in_place(k: Tape, x: Tensor, other: Tensor) -> Tensor:
     y = Tensor(x.shape, x.storage, x.wanted or other.wanted, is_part=x.is_part)
+    k.run(read=2 * x.size, written=x.size)
     for own in (x, other):
         k.back(y, own, lambda g, own=own: k.give(own, g, y.shape))  # type: ignore[misc]  # a default binds it now
     return y
@@ -82,12 +87,12 @@ def _step(k: Tape, cell: str, gates_of_x: Tensor, gates_of_h: Tensor, h: Tensor,
         return y, y
     gates = _added_in_place(k, gates_of_h, gates_of_x)
     if cell in ("tanh", "relu"):
-        y = k.make(gates.shape, "state", gates)
+        y = k.each("state", gates)
         k.derive(y, gates, y, each=_OF_RESULT if cell == "tanh" else COMPARE)
         return y, y
     i, f, g, o = (_in_place(k, part) for part in _chunks(k, gates, 4))
     state = _added_in_place(k, fn.multiply(k, f, c), fn.multiply(k, i, g))
-    shown = k.make(state.shape, "tanh of the cell's state", state)
+    shown = k.each("tanh of the cell's state", state)
     k.derive(shown, state, shown, each=_OF_RESULT)
     return fn.multiply(k, o, shown), state
 
@@ -98,8 +103,9 @@ def _sum(k: Tape, a: Tensor, b: Tensor) -> Tensor:
 
 def _multiplied_in_place(k: Tape, x: Tensor, other: Tensor) -> Tensor:
     """x times another, in its place: x as it was is copied, for the gradient of the other."""
-    was = k.make(x.shape, "factor", x)
+    was = k.each("factor", x) if other.wanted else x
     y = Tensor(x.shape, x.storage, x.wanted or other.wanted, is_part=x.is_part)
+    k.run(read=2 * x.size, written=x.size)
     times = Work(multiplies=1)
     k.derive(y, x, other, each=times)
     k.derive(y, other, was, each=times)
@@ -110,7 +116,17 @@ def of_cell(
     cell: str, input_size: Count, hidden_size: Count, batch: Count, bias: bool, hx_given: bool, needs: Needs
 ) -> BackwardCost:
     """One step by itself, of x and of the state."""
-    k, gates = Tape(needs), _GATES[cell] * hidden_size
+    k, made = run_cell(cell, input_size, hidden_size, batch, bias, hx_given, needs)
+    if not made[0].wanted:
+        return NOTHING
+    return k.backward(*(y for i, y in enumerate(made[: 2 if cell == "lstm" else 1]) if needs.output(i)))
+
+
+def run_cell(
+    cell: str, input_size: Count, hidden_size: Count, batch: Count, bias: bool, hx_given: bool, needs: Needs
+) -> tuple[Tape, tuple[Tensor, Tensor]]:
+    """The kernels of one step by itself, and what it shows and its state."""
+    k, gates = Tape(needs), GATES[cell] * hidden_size
     several = hx_given and not isinstance(needs.inputs, bool)
     x = k.input((batch, input_size), 0 if hx_given else None)
     state: Shape = (batch, hidden_size)
@@ -119,10 +135,7 @@ def of_cell(
     h, c = (k.input(state, i) if given else Tensor(state, zeros) for i in (1, 2 if cell == "lstm" else 1))
     of_x = _product(k, x, k.weight(gates, input_size), k.bias(gates) if bias else None)
     of_h = _product(k, h, k.weight(gates, hidden_size), k.bias(gates) if bias else None)
-    made = _step(k, cell, of_x, of_h, h, c)
-    if not made[0].wanted:
-        return NOTHING
-    return k.backward(*(y for i, y in enumerate(made[: 2 if cell == "lstm" else 1]) if needs.output(i)))
+    return k, _step(k, cell, of_x, of_h, h, c)
 
 
 # -- layers -----------------------------------------------------------------------------------------------------------
@@ -146,15 +159,17 @@ class Recurrent:
     batch_first: bool
     hx_given: bool
     dropped: bool
+    complex_valued: bool = False
+    """Of complex numbers, whose backward pass has no closed form."""
 
     def __call__(self, needs: Needs) -> BackwardCost:
         """Layer by layer, direction by direction."""
-        of_x, of_h, of_c = self._of_inputs(needs)
+        of_x, of_h, of_c = self.of_inputs(needs)
         learnt = needs.weight or (needs.bias and self.bias)
         if not (learnt or of_x or of_h or of_c):
             return NOTHING
         cost = BackwardCost(saved=tuple(self._states(needs)))
-        if not self._is_fused:
+        if not self.is_fused:
             # The gradients of each layer's and direction's first state in one.
             cells = self.num_layers * self.directions * self.batch
             for wanted, size in ((of_h, self.shown), (of_c, self.hidden_size)):
@@ -173,40 +188,42 @@ class Recurrent:
             cost += BackwardCost(saved=tuple(self._input_kept(layer, rows * width, needs)))
         return cost
 
-    def _of_inputs(self, needs: Needs) -> tuple[bool, bool, bool]:
+    def of_inputs(self, needs: Needs) -> tuple[bool, bool, bool]:
+        """Whether the gradients of x, of the state and of the cell's state are asked for."""
         if not self.hx_given:
             return needs.input(), False, False
         return needs.input(0), needs.input(1), self.cell == "lstm" and needs.input(2)
 
     @property
-    def _is_fused(self) -> bool:
-        return self.cell == "lstm" and not self.projected
+    def is_fused(self) -> bool:
+        """Whether oneDNN computes a layer and direction at once."""
+        return self.cell == "lstm" and not (self.projected or self.complex_valued)
 
     def _states(self, needs: Needs) -> Iterator[Saved]:
         """The states before the first step, of all layers and directions in one tensor."""
         cells = self.num_layers * self.directions * self.batch
-        if needs.weight or self._is_fused:
+        if needs.weight or self.is_fused:
             yield Saved("input 1" if self.hx_given else "first states", cells * self.shown)
         if self.cell == "lstm":
             yield Saved("input 2" if self.hx_given else "first states of cells", cells * self.hidden_size)
 
     def _input_kept(self, layer: int, elements: Count, needs: Needs) -> Iterator[Saved]:
         """What a layer takes, which the gradients of its weights are computed from."""
-        if not (needs.weight or self._is_fused):
+        if not (needs.weight or self.is_fused):
             return
         if layer == 0:
             copied = self.batch_first and not (is_one(batch=self.batch) or is_one(length=self.length))
             name = "copy of the input" if copied else "input 0" if self.hx_given else "input"
             # oneDNN's layer copies it once for both directions; else the product of each direction does.
-            copies = self.directions if copied and not self._is_fused else 1
+            copies = self.directions if copied and not self.is_fused else 1
             yield Saved(name, copies * elements)
-        elif self.directions > 1 or self.dropped or not self._is_fused:
+        elif self.directions > 1 or self.dropped or not self.is_fused:
             yield Saved(f"what layer {layer} takes", elements)  # else it is what the layer below showed
 
     def _one(
         self, layer: int, width: Count, of_x: bool, of_states: tuple[bool, bool], needs: Needs
     ) -> BackwardCost:  # fmt: skip
-        if self._is_fused:
+        if self.is_fused:
             return self._by_onednn(layer, width, of_states, needs)
         return self._by_steps(layer, width, of_x, of_states, needs)
 
@@ -243,7 +260,7 @@ class Recurrent:
     def _by_steps(
         self, layer: int, width: Count, of_x: bool, of_states: tuple[bool, bool], needs: Needs
     ) -> BackwardCost:  # fmt: skip
-        rows, gates = self.length * self.batch, _GATES[self.cell] * self.hidden_size
+        rows, gates = self.length * self.batch, GATES[self.cell] * self.hidden_size
         learnt = needs.weight or (needs.bias and self.bias)
         flows = learnt or of_x
         later = self._of_step(flows, (True, True), needs)
@@ -269,8 +286,13 @@ class Recurrent:
     def _of_step(
         self, of_x: bool, of_states: tuple[bool, bool], needs: Needs, of_cell_alone: bool = False
     ) -> BackwardCost:
+        k, y, state = self.run_step(of_x, of_states, needs)
+        return k.backward(state if of_cell_alone else y)
+
+    def run_step(self, of_x: bool, of_states: tuple[bool, bool], needs: Needs) -> tuple[Tape, Tensor, Tensor]:
+        """The kernels of one step of one layer and direction, what it shows and its state."""
         k, hidden = Tape(needs), self.hidden_size
-        gates = _GATES[self.cell] * hidden
+        gates = GATES[self.cell] * hidden
         shape = (self.batch, gates)
         of_input = Tensor(shape, Storage("gates of the input", self.batch * gates), of_x)
         h = Tensor((self.batch, self.shown), Storage("state before", self.batch * self.shown), of_states[0])
@@ -279,7 +301,7 @@ class Recurrent:
         y, state = _step(k, self.cell, of_input, of_h, h, c)
         if self.projected:
             y = _product(k, y, k.weight(self.shown, hidden), None)
-        return k.backward(state if of_cell_alone else y)
+        return k, y, state
 
 
 def _work_of(cost: BackwardCost) -> BackwardCost:

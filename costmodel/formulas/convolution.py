@@ -15,10 +15,16 @@ from costmodel.formulas._arguments import (
     spatial,
 )
 from costmodel.formulas._complex_numbers import on_numbers
-from costmodel.formulas._convolution_gradient import ConvolutionKernel, convolution_backward, kept, padding_backward
+from costmodel.formulas._convolution_gradient import (
+    ConvolutionKernel,
+    convolution_backward,
+    copies_of_circular_padding,
+    kept,
+    padding_backward,
+)
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.geometry import conv_output_size, padding_of_each_side, taps_inside
-from costmodel.formulas.gradient import BackwardCost
+from costmodel.formulas.gradient import BackwardCost, always
 from costmodel.quantities import Count, Work, prod
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -83,6 +89,7 @@ def conv(
     else:
         padding = padding_backward(maps, size, sides, padding_mode)
         saved = kept("padded input", maps * padded)
+    is_circular = padding_mode == "circular"
     return LayerCost(
         kind=_kind(c_in=c_in, groups=groups, kernel=kernel),
         output_shape=(batch, c_out, *out),
@@ -93,6 +100,7 @@ def conv(
         params=filters + biases,
         activations=outputs,
         gradient=None if complex_valued else partial(convolution_backward, whole, padding, saved),
+        when_trained=partial(always, copies_of_circular_padding(maps, size, sides)) if is_circular else None,
     )
 
 

@@ -145,6 +145,11 @@ def always(extra: Extra, _: Needs) -> Extra:
     return extra
 
 
+def and_more(when_trained: WhenTrained | None, more: Extra, needs: Needs) -> Extra:
+    """Further kernels, whichever gradients are asked for."""
+    return more if when_trained is None else when_trained(needs) + more
+
+
 Gradient: TypeAlias = Callable[[Needs], BackwardCost]
 """A layer's backward pass by the gradients that are asked for. A function of a module, or a ``partial`` of one, so that
 what holds it can be pickled."""

@@ -8,7 +8,7 @@ from functools import partial
 from costmodel.formulas._arguments import as_shape, lesser, public, require
 from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas.cost import LayerCost
-from costmodel.formulas.gradient import BackwardCost, Needs, Saved
+from costmodel.formulas.gradient import BackwardCost, Extra, Needs, Saved, always
 from costmodel.quantities import Count, Work, prod
 
 
@@ -67,6 +67,16 @@ def _linear_backward(
     return cost
 
 
+def of_rows_apart(inputs: Count, outputs: Count, bias: bool, needs: Needs) -> Extra:
+    """What a linear layer moves more in a training step where matrices of rows lie apart, as in a transposed input.
+
+    The bias is added by a kernel of its own. For the gradient of its weight, all rows are copied together, and
+    multiplied at once; else matrix by matrix.
+    """
+    moved = (outputs if bias else 0) + (inputs if needs.weight else 0)
+    return Extra(read=moved, written=moved)
+
+
 @public
 def bilinear(
     *,
@@ -111,6 +121,8 @@ def bilinear(
         params=weights + biases,
         activations=outputs,
         gradient=partial(_bilinear_backward, leading, in1_features, in2_features, out_features, bias, complex_valued),
+        # The bias is added by a kernel of its own.
+        when_trained=partial(always, Extra(read=outputs, written=outputs)) if bias else None,
     )
 
 

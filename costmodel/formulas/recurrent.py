@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from costmodel.formulas import _recurrent_kernels as kernels
 from costmodel.formulas._arguments import public, require, require_one_of
 from costmodel.formulas._complex_numbers import TANH, on_numbers
 from costmodel.formulas._recurrent_gradients import Recurrent, of_cell
@@ -64,24 +65,7 @@ def _recurrent(
     kept = cells * batch * (shown + (hidden_size if states == 2 else 0))
     outputs = steps * directions * shown
     leading = (batch, length) if batch_first else (length, batch)
-    gradient = None
-    if isinstance(num_layers, int) and not complex_valued:
-        gradient = Recurrent(
-            cell=kind,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            shown=shown,
-            projected=projected,
-            num_layers=num_layers,
-            bias=bias,
-            directions=directions,
-            length=length,
-            batch=batch,
-            batch_first=batch_first,
-            hx_given=hx_given,
-            dropped=training and dropout > 0,
-        )
-    return LayerCost(
+    cost = LayerCost(
         kind="recurrent",
         output_shape=(*leading, directions * shown),
         read=steps * input_size + kept + weights + biases,
@@ -94,8 +78,26 @@ def _recurrent(
             Work(transcendentals=tanhs * hidden_size * steps * cells), complex_valued=complex_valued, function=TANH
         ),
         params=weights + biases,
-        gradient=gradient,
     )
+    if not isinstance(num_layers, int):
+        return cost
+    layers = Recurrent(
+        cell=kind,
+        input_size=input_size,
+        hidden_size=hidden_size,
+        shown=shown,
+        projected=projected,
+        num_layers=num_layers,
+        bias=bias,
+        directions=directions,
+        length=length,
+        batch=batch,
+        batch_first=batch_first,
+        hx_given=hx_given,
+        dropped=training and dropout > 0,
+        complex_valued=complex_valued,
+    )
+    return replace(cost, gradient=None if complex_valued else layers, when_trained=kernels.of_layers(cost, layers))
 
 
 @public
@@ -282,14 +284,17 @@ def _cell(
     """One step of one layer: its states are its output. Zeros for a state that is not given serve for all states."""
     step = layer(hidden_size=hidden_size, length=1, batch=batch, **options)
     state = batch * hidden_size
-    return replace(
+    cost = replace(
         step,
         output_shape=(batch, hidden_size),
         read=batch * options["input_size"] + (states * state if hx_given else state) + step.params,
         written=states * state + (0 if hx_given else state),
-        gradient=None
-        if options["complex_valued"]
-        else partial(of_cell, kind, options["input_size"], hidden_size, batch, options["bias"], hx_given),
+    )
+    sizes = kind, options["input_size"], hidden_size, batch, options["bias"], hx_given
+    return replace(
+        cost,
+        gradient=None if options["complex_valued"] else partial(of_cell, *sizes),
+        when_trained=kernels.of_cell(cost, *sizes, options["complex_valued"]),
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from math import prod as int_prod
 
 from costmodel.formulas._arguments import per_axis, public, require, require_divisible, require_one_of, spatial
-from costmodel.formulas._convolution_gradient import padding_backward
+from costmodel.formulas._convolution_gradient import copies_of_circular_padding, padding_backward
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.elementwise import pointwise_kernel
-from costmodel.formulas.gradient import BackwardCost, of_input
+from costmodel.formulas.gradient import BackwardCost, always, of_input
 from costmodel.quantities import Count, Work, prod
 
 TAPS_PER_AXIS = {"nearest": 1, "linear": 2, "bilinear": 2, "trilinear": 2, "bicubic": 4}
@@ -147,9 +148,9 @@ def pad(
     """Padding as a kernel of its own, ``before`` and ``after`` each axis (one count, or one per axis).
 
     flops = 0
-    memory_access = x + y
-    backward: of a constant, cropped, y read and x written; reflected or replicated, also y adds; circular, which is
-    copies of slices, that many copies back (see padding_backward)
+    memory_access = x + y; circular in a training step, copies of slices, 2 (x + sides)
+    backward: of a constant, cropped, y read and x written; reflected or replicated, also y adds; circular, as many
+    copies back (see padding_backward)
     saved: x, reflected or replicated; else nothing
 
     Source: torch.nn.functional.pad.
@@ -163,7 +164,9 @@ def pad(
     befores = per_axis(before, axes=len(size), name="before")
     afters = per_axis(after, axes=len(size), name="after")
     out = tuple(b + n + a for b, n, a in zip(befores, size, afters, strict=True))
-    gradient = partial(
-        of_input, padding_backward(batch * channels, size, tuple(zip(befores, afters, strict=True)), mode)
-    )
-    return pointwise_kernel("resample", (batch, channels, *out), reads=batch * channels * prod(size), gradient=gradient)
+    sides, maps = tuple(zip(befores, afters, strict=True)), batch * channels
+    gradient = partial(of_input, padding_backward(maps, size, sides, mode))
+    kernel = pointwise_kernel("resample", (batch, channels, *out), reads=maps * prod(size), gradient=gradient)
+    if mode != "circular":
+        return kernel
+    return replace(kernel, when_trained=partial(always, copies_of_circular_padding(maps, size, sides)))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from inspect import Parameter, signature
 from typing import Any, TypeAlias
 
 from torch import nn
 
 from costmodel.formulas import LayerCost
+from costmodel.formulas.gradient import Extra, Gradient, and_more
 from costmodel.graph import ModuleCall, TensorSpec, tensors_in
 
 Formula = Callable[["Call"], LayerCost | None]
@@ -85,6 +86,13 @@ class Call:
     def training(self) -> bool:
         """Whether the layer ran in training mode."""
         return self.record.training
+
+
+def given_again(call: Call, cost: LayerCost, gradient: Gradient | None) -> LayerCost:
+    """A layer that is given a tensor more than once: one kernel reads it once, those of a training step each."""
+    again = call.given_again
+    trained = partial(and_more, cost.when_trained, Extra(read=again))
+    return replace(cost, read=cost.read - again, gradient=gradient, when_trained=trained)
 
 
 @dataclass(frozen=True, slots=True)

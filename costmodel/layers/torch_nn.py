@@ -15,7 +15,7 @@ from costmodel.formulas import LayerCost
 from costmodel.formulas.cost import as_one
 from costmodel.formulas.gradient import BackwardCost, Needs, Saved
 from costmodel.graph import is_channels_last
-from costmodel.layers.registry import Call, Formula, add
+from costmodel.layers.registry import Call, Formula, add, given_again
 
 
 def _spatial(call: Call, axes: int) -> tuple[int, tuple[int, ...], bool]:
@@ -83,7 +83,7 @@ def _bilinear(call: Call) -> LayerCost:
     )  # fmt: skip
     if not call.given_again:
         return cost
-    return replace(cost, read=cost.read - call.given_again, gradient=partial(_of_one_tensor, cost.backward))
+    return given_again(call, cost, partial(_of_one_tensor, cost.backward))
 
 
 def _of_one_tensor(backward: Callable[..., BackwardCost], needs: Needs) -> BackwardCost:

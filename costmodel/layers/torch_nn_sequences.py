@@ -13,7 +13,7 @@ from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.formulas.gradient import BackwardCost, Needs
 from costmodel.graph import tensors_in
-from costmodel.layers.registry import Call, Formula, add
+from costmodel.layers.registry import Call, Formula, add, given_again
 from costmodel.torch_private import RECURRENT_WEIGHTS
 
 
@@ -36,8 +36,7 @@ def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
         )  # fmt: skip
         if unbatched:  # torch gives each tensor its batch dimension by a view of its own
             return replace(cost, output_shape=(cost.output_shape[0], cost.output_shape[2]))
-        again = call.given_again
-        return replace(cost, read=cost.read - again, gradient=None if again else cost.gradient)
+        return given_again(call, cost, None) if call.given_again else cost
 
     return cost_of
 
@@ -67,8 +66,7 @@ def _cell(formula: Callable[..., LayerCost], *more: str) -> Formula:
         )  # fmt: skip
         if unbatched:
             return replace(cost, output_shape=cost.output_shape[1:])
-        again = call.given_again
-        return replace(cost, read=cost.read - again, gradient=None if again else cost.gradient)
+        return given_again(call, cost, None) if call.given_again else cost
 
     return cost_of
 

@@ -16,7 +16,6 @@ from costmodel.step_record import StepRecord
 from costmodel.training.layers import StepLayer
 
 _OF_OTHER_KERNELS = frozenset({
-    "Bilinear", "CircularPad1d", "CircularPad2d", "CircularPad3d", "GRU", "GRUCell", "RNN", "RNNCell",
     "MultiheadAttention", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
     "TransformerEncoderLayer",
 })  # fmt: skip
@@ -42,9 +41,7 @@ def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ..
 
 
 def _differs_under_autograd(c: QuantityCheck) -> bool:
-    if c.type in _OF_OTHER_KERNELS:
-        return c.quantity in ("flops", "memory_access")
-    return c.type in ("LSTM", "LSTMCell") and c.quantity == "memory_access"
+    return c.type in _OF_OTHER_KERNELS and c.quantity in ("flops", "memory_access")
 
 
 def _extra(forward: Pricing, x: StepLayer) -> Extra | None:

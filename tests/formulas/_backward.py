@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from costmodel.formulas import LayerCost
-from costmodel.formulas.gradient import BackwardCost
+from costmodel.formulas.gradient import BackwardCost, Extra, Needs
 from costmodel.graph import OpCall, TensorSpec
 from costmodel.ops import find
 from costmodel.quantities import Traffic, Work
@@ -59,6 +59,18 @@ class Real:
             "macs": work.macs, "flops": work.flops, "read": traffic.read, "written": traffic.written,
             "kept": named | ({"made": made} if made else {}),
         }  # fmt: skip
+
+    def forward_quantities(self) -> Quantities:
+        """What a closed form says of a forward in a training step."""
+        work, traffic = work_of(self.forward), traffic_of(self.forward)
+        return {"macs": work.macs, "flops": work.flops, "read": traffic.read, "written": traffic.written}
+
+
+def forward_quantities(cost: LayerCost, wanted: Mapping[str, Any]) -> Quantities:
+    """The same of a closed form, where these gradients are asked for."""
+    more = Extra() if cost.when_trained is None else cost.when_trained(Needs(**wanted))
+    work, read, written = cost.work + more.work, cost.read + more.read, cost.written + more.written
+    return {"macs": work.macs, "flops": work.flops, "read": read, "written": written}
 
 
 def work_of(ops: Sequence[OpCall]) -> Work:
@@ -149,11 +161,18 @@ def real(
         return t
 
     # What a layer is given in a network is no leaf, and may be changed in place.
-    arrived = [t.clone() if i < len(inputs) and t is not None and t.requires_grad else t for i, t in enumerate(given)]
+    def arriving() -> list[torch.Tensor | None]:
+        learnt = [i < len(inputs) and t is not None and t.requires_grad for i, t in enumerate(given)]
+        return [t.clone() if t is not None and flag else t for t, flag in zip(given, learnt, strict=True)]
+
+    arrived, again = arriving(), arriving()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         result = function(*arrived)
     output = result[0] if isinstance(result, tuple) else result
     found = Real(kept=_storages(kept, arrived[: len(inputs)], given[len(inputs) :], output))
+    with _Recorder(None) as forward:
+        function(*again)
+    found.forward = forward.ops
     found.ops = _ops_of_backward([output], [t for t in given if t is not None and t.requires_grad])
     return found
 
@@ -237,7 +256,7 @@ def assert_same_on_arrays_and_symbols(
     formula: Callable[..., LayerCost], arguments: Mapping[str, Any], wanted: Mapping[str, Any], free_of: Any = ()
 ) -> None:
     """A sweep of two configurations gives what each gives alone; symbols become ints once numbers are put in."""
-    alone = _flat(formula(**arguments).backward(**wanted))
+    alone = _flat(formula(**arguments), wanted)
     numbers: dict[sympy.Symbol, int] = {}
 
     def symbol(value: int) -> sympy.Symbol:
@@ -248,8 +267,8 @@ def assert_same_on_arrays_and_symbols(
     def swept(make: Any) -> dict[str, Any]:
         return {k: v if k in free_of else _spread(v, make) for k, v in arguments.items()}
 
-    arrays = _flat(formula(**swept(lambda v: np.array([v, v], dtype=np.int64))).backward(**wanted))
-    symbols = _flat(formula(**swept(symbol)).backward(**wanted))
+    arrays = _flat(formula(**swept(lambda v: np.array([v, v], dtype=np.int64))), wanted)
+    symbols = _flat(formula(**swept(symbol)), wanted)
     for name, value in alone.items():
         assert np.all(np.asarray(arrays[name]) == value), name
         assert sympy.sympify(symbols[name]).subs(numbers) == value, name
@@ -261,6 +280,7 @@ def _spread(value: Any, make: Any) -> Any:
     return make(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _flat(cost: BackwardCost) -> dict[str, Any]:
-    found = quantities(cost)
-    return {**found.pop("kept"), **found}
+def _flat(cost: LayerCost, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    found = quantities(cost.backward(**wanted))
+    forward = {f"forward {name}": value for name, value in forward_quantities(cost, wanted).items()}
+    return {**found.pop("kept"), **found, **forward}

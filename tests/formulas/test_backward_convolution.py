@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodel import formulas as f
-from tests.formulas._backward import assert_same_on_arrays_and_symbols, needs, quantities, real
+from tests.formulas._backward import assert_same_on_arrays_and_symbols, forward_quantities, needs, quantities, real
 
 _CONV = (F.conv1d, F.conv2d, F.conv3d)
 _TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
@@ -47,7 +47,9 @@ def _same_as_torch(arguments: Mapping[str, Any]) -> None:
 
     for wanted in needs(1, weight=True, bias=bias):
         biases = [_tensor(arguments["c_out"])] if bias else []
-        assert quantities(cost.backward(**wanted)) == real(run, [x], [w], biases, wanted=wanted).quantities()
+        found = real(run, [x], [w], biases, wanted=wanted)
+        assert quantities(cost.backward(**wanted)) == found.quantities()
+        assert forward_quantities(cost, wanted) == found.forward_quantities()
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,9 @@ def test_a_transposed_convolution_s_backward_is_torch_s(arguments: dict[str, Any
 
     for wanted in needs(1, weight=True, bias=given_["bias"]):
         biases = [_tensor(6)] if given_["bias"] else []
-        assert quantities(cost.backward(**wanted)) == real(run, [x], [w], biases, wanted=wanted).quantities()
+        found = real(run, [x], [w], biases, wanted=wanted)
+        assert quantities(cost.backward(**wanted)) == found.quantities()
+        assert forward_quantities(cost, wanted) == found.forward_quantities()
 
 
 def test_a_depthwise_convolution_by_hand() -> None:

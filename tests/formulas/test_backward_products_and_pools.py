@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
-from tests.formulas._backward import assert_same_on_arrays_and_symbols, needs, quantities, real
+from tests.formulas._backward import assert_same_on_arrays_and_symbols, forward_quantities, needs, quantities, real
 
 Shape = tuple[int, ...]
 
@@ -329,10 +329,12 @@ def test_a_layer_s_backward_is_torch_s(name: str) -> None:
     cost = case.formula(**case.arguments)
     weights, biases = ([torch.randn(shape) for shape in shapes] for shapes in (case.weights, case.biases))
     for wanted in case.needs():
-        expected = real(case.function, case.tensors, weights, biases, wanted=wanted).quantities()
+        found = real(case.function, case.tensors, weights, biases, wanted=wanted)
+        expected = found.quantities()
         if case.spare:
             expected["kept"]["made"] -= case.spare
         assert quantities(cost.backward(**wanted)) == expected, wanted
+        assert forward_quantities(cost, wanted) == found.forward_quantities(), wanted
 
 
 @pytest.mark.parametrize("name", CASES)

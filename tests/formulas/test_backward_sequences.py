@@ -1,4 +1,4 @@
-"""Backward passes of recurrent layers, held to what torch runs and keeps on the CPU."""
+"""Recurrent layers in a training step, held to what torch runs and keeps on the CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import torch
 from torch import nn
 
 from costmodel import formulas as f
-from tests.formulas._backward import assert_same_on_arrays_and_symbols, needs, quantities, real
+from tests.formulas._backward import (
+    Real,
+    assert_same_on_arrays_and_symbols,
+    forward_quantities,
+    needs,
+    quantities,
+    real,
+)
 from tests.formulas.test_backward_layers import rand
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections")
@@ -25,8 +32,8 @@ CELLS: dict[str, tuple[Callable[..., nn.Module], Callable[..., Any], dict[str, A
 }  # fmt: skip
 
 
-def run(module: nn.Module, inputs: list[torch.Tensor], wanted: dict[str, Any]) -> Any:
-    """Its backward pass as torch runs it, from what it shows at each step; a state's parts come behind the input."""
+def run(module: nn.Module, inputs: list[torch.Tensor], wanted: dict[str, Any]) -> Real:
+    """As torch runs it, from what it shows at each step; a state's parts come behind the input."""
     parameters = dict(module.named_parameters())
     weights, biases = ([n for n in parameters if ("bias" in n) == flag] for flag in (False, True))
 
@@ -39,7 +46,13 @@ def run(module: nn.Module, inputs: list[torch.Tensor], wanted: dict[str, Any]) -
     return real(
         function, inputs, [parameters[n].detach() for n in weights], [parameters[n].detach() for n in biases],
         wanted=wanted,
-    ).quantities()  # fmt: skip
+    )  # fmt: skip
+
+
+def assert_same(cost: f.LayerCost, found: Real, wanted: dict[str, Any]) -> None:
+    """Forward and backward of both derivations."""
+    assert forward_quantities(cost, wanted) == found.forward_quantities()
+    assert quantities(cost.backward(**wanted)) == found.quantities()
 
 
 def states(name: str, *shape: int, shown: int) -> list[torch.Tensor]:
@@ -61,7 +74,7 @@ def test_layers(name: str, options: dict[str, Any], wanted: dict[str, Any]) -> N
     module, formula, own = LAYERS[name]
     cost = formula(input_size=3, hidden_size=4, length=5, batch=2, training=True, **own, **options)
     shape = (2, 5, 3) if options.get("batch_first") else (5, 2, 3)
-    assert quantities(cost.backward(**wanted)) == run(module(3, 4, **own, **options), [rand(*shape)], wanted)
+    assert_same(cost, run(module(3, 4, **own, **options), [rand(*shape)], wanted), wanted)
 
 
 @pytest.mark.parametrize("name", sorted(LAYERS))
@@ -73,7 +86,7 @@ def test_layers_whose_state_is_given(name: str) -> None:
         wanted = {"inputs": (True, *[flag] * len(given)), "weight": True, "bias": True}
         cost = formula(input_size=3, hidden_size=4, length=5, batch=2, num_layers=2, hx_given=True, **own)
         found = run(module(3, 4, num_layers=2, **own), [rand(5, 2, 3), *given], wanted)
-        assert quantities(cost.backward(**wanted)) == found
+        assert_same(cost, found, wanted)
 
 
 @pytest.mark.parametrize("name", sorted(LAYERS))
@@ -82,7 +95,7 @@ def test_one_step(name: str) -> None:
     module, formula, own = LAYERS[name]
     wanted = {"inputs": (True,), "weight": True, "bias": True}
     cost = formula(input_size=3, hidden_size=4, length=1, batch=2, **own)
-    assert quantities(cost.backward(**wanted)) == run(module(3, 4, **own), [rand(1, 2, 3)], wanted)
+    assert_same(cost, run(module(3, 4, **own), [rand(1, 2, 3)], wanted), wanted)
 
 
 @pytest.mark.parametrize("wanted", needs(1, weight=True, bias=True), ids=str)
@@ -94,7 +107,7 @@ def test_cells(name: str, bias: bool, wanted: dict[str, Any]) -> None:
         return
     module, formula, own = CELLS[name]
     cost = formula(input_size=3, hidden_size=4, batch=2, bias=bias, **own)
-    assert quantities(cost.backward(**wanted)) == run(module(3, 4, bias=bias, **own), [rand(2, 3)], wanted)
+    assert_same(cost, run(module(3, 4, bias=bias, **own), [rand(2, 3)], wanted), wanted)
 
 
 @pytest.mark.parametrize("name", sorted(CELLS))
@@ -104,7 +117,7 @@ def test_cells_whose_state_is_given(name: str) -> None:
     given = states(name, 2, 4, shown=4)
     for wanted in needs(1 + len(given), weight=True):
         cost = formula(input_size=3, hidden_size=4, batch=2, hx_given=True, **own)
-        assert quantities(cost.backward(**wanted)) == run(module(3, 4, **own), [rand(2, 3), *given], wanted)
+        assert_same(cost, run(module(3, 4, **own), [rand(2, 3), *given], wanted), wanted)
 
 
 @pytest.mark.parametrize("sizes", [(3, 64, 7, 5), (300, 64, 3, 2), (3, 256, 2, 9)], ids=str)
@@ -114,7 +127,7 @@ def test_the_workspace_of_onednn(sizes: tuple[int, ...]) -> None:
     wanted = {"inputs": (True,), "weight": True, "bias": True}
     cost = f.lstm(input_size=features, hidden_size=hidden, length=length, batch=batch)
     found = run(nn.LSTM(features, hidden), [rand(length, batch, features)], wanted)
-    assert quantities(cost.backward(**wanted)) == found
+    assert_same(cost, found, wanted)
 
 
 @pytest.mark.parametrize("name", sorted(LAYERS))

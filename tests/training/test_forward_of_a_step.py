@@ -31,8 +31,8 @@ class Learnt(nn.Module):
         if self._view is not None:
             given = (self._view(given[0]),)
         with torch.set_grad_enabled(self._way != "no grad"):
-            y: Tensor = self.layer(*given)
-        return y.exp() * self.factor
+            y: Any = self.layer(*given)
+        return (y if isinstance(y, Tensor) else y[0]).exp() * self.factor
 
 
 class Seen(TorchDispatchMode):
@@ -76,6 +76,19 @@ LAYERS: list[tuple[nn.Module, tuple[Any, ...], int, int]] = [
     (nn.HingeEmbeddingLoss(), ((10,), (10,)), 22 * 10 + 11 + 20, 22 * 10 + 11),
     (nn.MarginRankingLoss(), ((50,), (50,), (50,)), 12 * 50 + 51 + 100, 12 * 50 + 51),
     (nn.MultiLabelSoftMarginLoss(), ((5, 10), (5, 10)), 1021 + 100, 1021 + 100),  # log sigmoids, twice
+    (nn.Bilinear(3, 4, 5), ((2, 3), (2, 4)), 6 + 8 + 60 + 10 + 25, 6 + 8 + 60 + 10 + 25),  # a product; its bias
+    (nn.CircularPad1d((1, 2)), ((2, 3, 8),), 2 * N + 2 * 18, 2 * N + 2 * 18),  # the middle, and both sides
+    # A state of zeros, products of the input and of the state; their sum and its tanh.
+    (nn.RNNCell(3, 4), ((2, 3),), 8 + 30 + 36 + 24 + 16, 8 + 30 + 36 + 24 + 16),
+    # Likewise; four gates in place, f c + i g, tanh(c), o tanh(c).
+    (nn.LSTMCell(3, 4), ((2, 3),), 8 + 102 + 120 + 96 + 64 + 72 + 16 + 24, 8 + 102 + 120 + 96 + 64 + 72 + 16 + 24),
+    # A sum and a sigmoid in place for each of r and z; r times its half, a sum and a tanh; (h - n) z + n. For gradients
+    # of r and z, what each is multiplied to in place is copied before.
+    (nn.GRUCell(3, 4), ((2, 3),), 8 + 78 + 92 + 27 * 8 + 4 * 8, 8 + 78 + 92 + 27 * 8),
+    # The input's product of all steps at once; what they show in one, and the last state.
+    (nn.GRU(3, 4), ((5, 2, 3),), 8 + 198 + 5 * (92 + 31 * 8) + 80 + 16, 8 + 198 + 5 * (92 + 27 * 8) + 80 + 16),
+    # Zeros; x, weights, biases, states, y, states by one kernel; both last states.
+    (nn.LSTM(3, 4), ((5, 2, 3),), 16 + 30 + 112 + 32 + 16 + 40 + 16 + 32, 16 + 30 + 112 + 32 + 16 + 40 + 16 + 32),
 ]  # fmt: skip
 
 
@@ -89,7 +102,9 @@ def test_what_a_forward_moves(layer: nn.Module, shapes: Any, learnt: int, frozen
     (moved,) = (c for c in checks if c.name.startswith("layer") and c.quantity == "memory_access")
     expected = learnt if way == "learnt" else frozen
     assert (moved.closed_form, moved.traced) == (expected, expected)
-    assert all(c.agree for c in checks)
+    # The workspace of the oneDNN of torch 2.6 has two states more (module_database.txt).
+    others = {"saved bytes"} if isinstance(layer, nn.LSTM) and torch.__version__.startswith("2.6") else set()
+    assert {c.quantity for c in checks if not c.agree} <= others
     inside = {i for i, call in enumerate(step.graph.calls) if call.name.startswith("layer")}
     traced = [op for op in step.forward.graph.ops if op.module in inside]
     with Seen() as seen, torch.set_grad_enabled(way != "no grad"):
