@@ -27,6 +27,10 @@ class SignatureError(InputError, TypeError):
     """A function has no argument of that name, or lacks one that it needs."""
 
 
+class NotPolynomialError(CostModelError):
+    """A cost is no polynomial of a size; the message gives two sizes that show it."""
+
+
 class LoadError(CostModelError):
     """The model that a spec string names cannot be built."""
 

@@ -52,15 +52,17 @@ class Input:
     Input(shape=(1, 128), dtype=torch.int64)
     >>> Input(())  # a number as a tensor of no dimension
     Input(shape=(), dtype=torch.float32)
+
+    For ``costmodel.scaling`` a size may have a name instead: ``Input(("B", 128), "int64")``.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[Any, ...]
     dtype: torch.dtype = torch.float32
 
     def __init__(self, shape: Any, dtype: Any = torch.float32) -> None:
-        if shape != () and not is_shape(shape):
+        if shape != () and not is_shape(shape) and not has_names(shape):
             raise InputError(f"Input takes a shape, a tuple of non-negative ints, not {shape!r}")
-        object.__setattr__(self, "shape", tuple(map(int, shape)))
+        object.__setattr__(self, "shape", tuple(n if isinstance(n, str) else int(n) for n in shape))
         object.__setattr__(self, "dtype", dtype_of(dtype))
 
 
@@ -82,6 +84,19 @@ def is_shape(value: Any) -> bool:
         and len(value) > 0
         and not any(isinstance(n, bool) for n in value)
         and all(isinstance(n, Integral) and int(n) >= 0 for n in value)
+    )
+
+
+def has_names(value: Any) -> bool:
+    """Whether a value reads as a shape in which sizes have names.
+
+    >>> has_names(("B", 3, "H", "H")), has_names((1, 3)), has_names((("B", 3), (1,)))
+    (True, False, False)
+    """
+    return (
+        isinstance(value, (tuple, list))
+        and any(isinstance(n, str) and n.isidentifier() for n in value)
+        and is_shape([0 if isinstance(n, str) and n.isidentifier() else n for n in value])
     )
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from costmodel.errors import InputError
-from costmodel.inputs import Call, Input, Value, is_shape
+from costmodel.inputs import Call, Input, Value, has_names, is_shape
 
 Make: TypeAlias = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
 """Makes a tensor of a shape and a dtype."""
@@ -166,6 +166,8 @@ class _Builder:
         return kept
 
     def _input(self, given: Input) -> torch.Tensor:
+        if has_names(given.shape):
+            raise InputError(f"{given} names a size: give numbers here, or use costmodel.scaling, which takes names")
         is_cast = self._dtype is not None and given.dtype in FLOATING
         return self._make(given.shape, self._floating if is_cast else given.dtype)
 

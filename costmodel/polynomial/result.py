@@ -1,0 +1,212 @@
+"""``Scaling``: what a model costs, as polynomials of its input's sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from costmodel.arguments import short
+from costmodel.errors import InputError
+from costmodel.polynomial.differences import Integers, evaluate, expression, greatest
+from costmodel.polynomial.samples import Point, Sample
+from costmodel.polynomial.search import Axis
+from costmodel.rendering import Report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Sizes for which each number of a trace is one polynomial."""
+
+    axes: tuple[Axis, ...]
+    """The names, with what each may be."""
+    totals: Mapping[str, Integers]
+    """The coefficients of each total, in steps from the least sizes."""
+    moments: tuple[Integers, ...]
+    """Those of the live bytes at each op, or of the peak alone where other sizes run other ops."""
+    verified: tuple[dict[str, int], ...]
+    """The points, beside those that determine the polynomials, at which a trace was compared and agreed."""
+    of_layers: tuple[pd.DataFrame, Integers] | None
+    """The table of layers at one point, and the coefficients of its figures, row by row."""
+
+    @cached_property
+    def peaks(self) -> list[Integers]:
+        """Those of ``moments`` that can be the greatest."""
+        return greatest(self.moments)
+
+    def at(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Every total."""
+        steps = [axis.step(sizes[axis.name]) for axis in self.axes]
+        found = {name: int(evaluate(p, steps)) for name, p in self.totals.items()}
+        return {**found, "peak_memory": max(int(evaluate(p, steps)) for p in self.peaks)}
+
+    def expression(self, coefficients: Integers, symbols: Mapping[str, Any]) -> Any:
+        """A polynomial in the names."""
+        return expression(coefficients, [(symbols[a.name] - a.least) / a.lattice for a in self.axes])
+
+    def total(self, name: str, symbols: Mapping[str, Any]) -> Any:
+        """A total in the names; the peak is the greatest of several."""
+        import sympy
+
+        if name in self.totals:
+            return self.expression(self.totals[name], symbols)
+        found = [self.expression(p, symbols) for p in self.peaks]
+        return found[0] if len(found) == 1 else sympy.Max(*found, evaluate=False)
+
+    def is_for(self, sizes: Mapping[str, Any]) -> bool:
+        """Whether the sizes that it fixes have their values."""
+        return all(sizes[a.name] == a.least for a in self.axes if a.least == a.greatest and a.name in sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling(Report):
+    """What a model costs, as exact polynomials of named sizes."""
+
+    view: ClassVar[str] = "scaling"
+
+    regions: tuple[Region, ...] = field(repr=False)
+    """The first is the general one; others fix one size."""
+    name: str
+    """The model's name in reports."""
+    training: bool
+    """Whether it is of a training step."""
+    trace: Callable[[Point], Sample] | None = field(repr=False)
+    """Traces the model at given sizes; ``None`` after pickling."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Not the user's model, which may not be picklable.
+        return {"regions": self.regions, "name": self.name, "training": self.training, "trace": None}
+
+    # -- sizes --------------------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the sizes."""
+        return tuple(axis.name for axis in self.axes)
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        """The names, with what each may be in any region."""
+        return tuple(reduce(_joined, axes) for axes in zip(*(region.axes for region in self.regions), strict=True))
+
+    @property
+    def lattice(self) -> dict[str, int]:
+        """The number of which each size is a multiple."""
+        return {axis.name: axis.lattice for axis in self.axes}
+
+    @property
+    def range(self) -> dict[str, tuple[int, int]]:
+        """The least and the greatest of each size."""
+        return {axis.name: (axis.least, axis.greatest) for axis in self.axes}
+
+    @property
+    def verified(self) -> tuple[dict[str, int], ...]:
+        """The points at which a trace was compared and agreed, beside those that determine the polynomials."""
+        return tuple(point for region in self.regions for point in region.verified)
+
+    @cached_property
+    def symbols(self) -> dict[str, Any]:
+        """The sympy symbol of each name: a positive integer."""
+        import sympy
+
+        return {name: sympy.Symbol(name, integer=True, positive=True) for name in self.names}
+
+    # -- expressions --------------------------------------------------------------------------------------------------
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The names of all totals."""
+        return (*self.regions[0].totals, "peak_memory")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self.quantities:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self.expression(name)
+
+    def expression(self, quantity: str) -> Any:
+        """A total in the names, exact on the lattice and within the range; ``scaling.macs`` is the same.
+
+        Where one sample costs something else than a batch, it has pieces.
+        """
+        import sympy
+
+        general, *special = (region.total(quantity, self.symbols) for region in self.regions)
+        pieces = []
+        for region, found in zip(self.regions[1:], special, strict=True):
+            fixed = {self.symbols[a.name]: a.least for a in region.axes if a.least == a.greatest}
+            if not _are_equal(general.subs(fixed), found):
+                pieces.append((found, sympy.And(*(sympy.Eq(symbol, size) for symbol, size in fixed.items()))))
+        return sympy.Piecewise(*pieces, (general, True)) if pieces else general
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """A row per layer, views apart, each figure a polynomial; empty where sizes change what runs.
+
+        It holds where the general polynomials do: not where one sample costs something else than a batch.
+        """
+        import pandas as pd
+
+        region = self.regions[0]
+        if region.of_layers is None:
+            return pd.DataFrame()
+        table, coefficients = region.of_layers
+        names = list(table.columns[:3])
+        figures = np.array([region.expression(p, self.symbols) for p in coefficients], dtype=object)
+        rows = figures.reshape(len(table), -1)
+        made = {column: list(rows[:, i]) for i, column in enumerate(table.columns[3:])}
+        return pd.DataFrame({**{name: list(table[name]) for name in names}, **made})
+
+    # -- numbers ------------------------------------------------------------------------------------------------------
+
+    def at(self, **sizes: int) -> dict[str, int]:
+        """Every total at given sizes, exact.
+
+        Raises ``InputError`` for a size that is off its lattice or out of its range.
+        """
+        if unknown := sorted(sizes.keys() - set(self.names)):
+            raise InputError(f"no size is called {', '.join(unknown)}; there are {', '.join(self.names)}")
+        for name in self.names:
+            if name not in sizes:
+                raise InputError(f"give a size for {name}")
+        given = {name: _int(name, size) for name, size in sizes.items()}
+        region = next(r for r in (*self.regions[1:], self.regions[0]) if r.is_for(given) or r is self.regions[0])
+        for axis in region.axes:
+            _require(axis, given[axis.name])
+        return region.at(given)
+
+
+def _joined(a: Axis, b: Axis) -> Axis:
+    """The sizes of two regions: of both where each has several, of either where one fixes the size."""
+    if a.least == a.greatest or b.least == b.greatest:
+        general = b if a.least == a.greatest else a
+        return Axis(a.name, general.lattice, min(a.least, b.least), general.greatest, general.degree, general.first)
+    # A multiple of both lattices, as both have to be right.
+    lattice = int(np.lcm(a.lattice, b.lattice))
+    return Axis(
+        a.name, lattice, -(-max(a.least, b.least) // lattice) * lattice,
+        min(a.greatest, b.greatest) // lattice * lattice, max(a.degree, b.degree), a.first,
+    )  # fmt: skip
+
+
+def _are_equal(a: Any, b: Any) -> bool:
+    """Whether two polynomials, or maxima of them, are the same."""
+    return bool(a == b or (not a.has("Max") and (a - b).expand() == 0))
+
+
+def _int(name: str, size: Any) -> int:
+    if isinstance(size, bool) or not isinstance(size, int | np.integer):
+        raise InputError(f"{name}={short(size)} is no size: give an int")
+    return int(size)
+
+
+def _require(axis: Axis, size: int) -> None:
+    if not axis.least <= size <= axis.greatest:
+        raise InputError(f"{axis.name}={size} is out of its range, {axis.least} to {axis.greatest}")
+    if size % axis.lattice:
+        raise InputError(f"{axis.name}={size} is off its lattice: the formulas hold for multiples of {axis.lattice}")
