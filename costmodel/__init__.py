@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from costmodel.ops.custom import register_op
     from costmodel.ops.functions import register_function
     from costmodel.profiling import Profile, profile
+    from costmodel.polynomial import Scaling, scaling
     from costmodel.quantities import Convention, Traffic, Work
     from costmodel.saved import read_json
     from costmodel.training import TrainingStep, training_step
@@ -78,6 +79,7 @@ __all__ = [
     "Measure",
     "NeedsValuesError",
     "Profile",
+    "Scaling",
     "Traffic",
     "TrainingStep",
     "UnknownOpError",
@@ -95,6 +97,7 @@ __all__ = [
     "register_layer",
     "register_measure",
     "register_op",
+    "scaling",
     "training_step",
     "unregister_measure",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +18,8 @@ from costmodel.rendering import Report
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,10 +177,72 @@ class Scaling(Report):
             if name not in sizes:
                 raise InputError(f"give a size for {name}")
         given = {name: _int(name, size) for name, size in sizes.items()}
-        region = next(r for r in (*self.regions[1:], self.regions[0]) if r.is_for(given) or r is self.regions[0])
+        region = self.region(given)
         for axis in region.axes:
             _require(axis, given[axis.name])
         return region.at(given)
+
+    def region(self, sizes: Mapping[str, int]) -> Region:
+        """The polynomials that hold at given sizes."""
+        return next((r for r in self.regions[1:] if r.is_for(sizes)), self.regions[0])
+
+    def values(self, name: str) -> Sequence[int]:
+        """Every value of a size for which the formulas hold, in order."""
+        (axis,) = (axis for axis in self.axes if axis.name == name)
+        general = next(a for a in self.regions[0].axes if a.name == name)
+        rest = range(general.least, axis.greatest + 1, axis.lattice)
+        return rest if axis.least >= general.least else [axis.least, *rest]
+
+    def traced(self, **sizes: int) -> Sample:
+        """A trace at given sizes. Raises ``InputError`` where the model is not there any more."""
+        if self.trace is None:
+            raise InputError("this scaling was pickled, without its model: scale the model anew to trace it")
+        return self.trace(tuple(sizes[name] for name in self.names))
+
+    def largest(self, name: str, *, seconds: float | None = None, device: str | None = None, **bounds: Any) -> int:
+        """The greatest value of a size that keeps all bounds; 0 where not even the least does.
+
+        Args:
+            name: the size that is looked for, on its lattice and within its range.
+            seconds: a bound on the least time on a device, with ``device``: that of ``Profile.roofline``.
+            device: one of ``costmodel.devices.device_names()``.
+            **bounds: a number for each of the other sizes, and a bound for at least one quantity: ``macs=4e9``, bytes
+                as a number or a text, ``peak_memory="24GB"``, or as a device's name.
+
+        The formulas are held to traces at the result and at the next value.
+        Raises ``InputError`` where every value in the range keeps the bounds.
+
+        >>> import costmodel
+        >>> from torch import nn
+        >>> s = costmodel.scaling(nn.Conv2d(3, 8, 3, padding=1), ("B", 3, "H", "H"))
+        >>> s.largest("B", peak_memory="1GB", H=224)
+        452
+        """
+        from costmodel.polynomial.largest import largest
+
+        return largest(self, name, bounds, seconds, device)
+
+    def pieces(self, quantity: str = "peak_memory", **sizes: int) -> pd.DataFrame:
+        """A total where all sizes but one are given: ``least, greatest, expression``, a row for each polynomial in turn.
+
+        Raises ``InputError`` where not exactly one size is left out.
+        """
+        import pandas as pd
+
+        from costmodel.polynomial.pieces import pieces
+
+        return pd.DataFrame(pieces(self, quantity, sizes), columns=["least", "greatest", "expression"])
+
+    # -- views --------------------------------------------------------------------------------------------------------
+
+    def plot(self, quantity: str = "macs", ax: Axes | None = None, **sizes: int) -> Figure:
+        """A total against one size, both in powers: the formula, and the exact figures of traces on it.
+
+        ``sizes`` has a value for each other size; the least where it is left out.
+        """
+        from costmodel.views import scaling
+
+        return scaling.figure(self, quantity, sizes, ax)
 
 
 def _joined(a: Axis, b: Axis) -> Axis:

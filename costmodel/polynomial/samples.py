@@ -43,6 +43,9 @@ class Sample(Protocol):
     def layers(self) -> pd.DataFrame:
         """A row per layer."""
 
+    def seconds(self, device: str) -> float:
+        """The least time on a device."""
+
 
 def _allocating(ops: Sequence[PricedOp]) -> list[int]:
     """The ops that may allocate. The peak is at one of them: while a view runs, no more is live than before it.
@@ -86,6 +89,10 @@ class OfProfile:
         table = pd.DataFrame(named | columns, dtype=object)
         return table[[layer.module is not None or bool(_allocating(layer.ops)) for layer in rows]]
 
+    def seconds(self, device: str) -> float:
+        """That of the forward, every op a kernel of its own."""
+        return self._p.roofline(device).time
+
 
 class OfStep:
     """The numbers of a training step."""
@@ -116,6 +123,10 @@ class OfStep:
     def layers(self) -> pd.DataFrame:
         """The step's table."""
         return self._step.layers.astype(object)
+
+    def seconds(self, device: str) -> float:
+        """That of the whole step, every op a kernel of its own."""
+        return self._step.roofline(device).time
 
 
 class Tracer:

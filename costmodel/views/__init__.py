@@ -86,6 +86,12 @@ def _roofline() -> Any:
     return roofline
 
 
+def _scaling() -> Any:
+    from costmodel.views import scaling
+
+    return scaling
+
+
 def _text() -> Any:
     from costmodel.views import text
 
@@ -135,6 +141,14 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
     },
     "guidelines": {"text": lambda: _guidelines().markdown, "markdown": lambda: _guidelines().markdown},
     "roofline": {"text": lambda: _roofline().markdown, "markdown": lambda: _roofline().markdown},
+    "scaling": {
+        "text": lambda: _scaling().text,
+        "markdown": lambda: _scaling().markdown,
+        "json": lambda: _scaling().json,
+        "csv": lambda: _scaling().csv,
+        "latex": lambda: _scaling().tex,
+        "figures": lambda: _scaling().of_scaling,
+    },
     "training": {
         "text": lambda: _training("text").step,
         "markdown": lambda: _training("markdown").step,

@@ -1,0 +1,195 @@
+"""Costs as formulas of the input's sizes: for a terminal, as Markdown, as tables for scripts and papers, as a figure."""
+
+from __future__ import annotations
+
+import json as writer
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from costmodel.errors import InputError
+from costmodel.symbolic import typeset
+from costmodel.views import csv as tables
+from costmodel.views import grid, latex, units
+from costmodel.views.markdown import escape, folded, pictures, table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+    from costmodel.polynomial import Scaling
+
+SHOWN = (
+    "params", "macs", "flops", "memory_access", "memory_access_bytes", "activations", "saved_bytes", "peak_memory",
+)  # fmt: skip
+"""The totals that tables show; JSON has all."""
+
+
+def title(s: Scaling) -> str:
+    """What is scaled."""
+    return f"What {'a training step of ' if s.training else ''}{s.name} costs by {', '.join(s.names)}"
+
+
+def _formulas(s: Scaling) -> Iterator[tuple[str, list[str]]]:
+    """Each total that is shown, with its formula: of a maximum or of pieces a line for each."""
+    for quantity in SHOWN:
+        if quantity in s.quantities:
+            yield units.head(quantity), list(_lines(s.expression(quantity)))
+
+
+def _lines(expression: Any) -> Iterator[str]:
+    import sympy
+
+    if isinstance(expression, sympy.Piecewise):
+        for piece, condition in expression.args:
+            for line in _lines(piece):
+                yield f"{line}  {'otherwise' if condition is sympy.true else f'where {condition.lhs} = {condition.rhs}'}"
+    elif expression.func == sympy.Max and len(expression.args) > 1:
+        ordered = sorted(expression.args, key=str)
+        yield "the greatest of"
+        yield from (f"  {typeset(part)}" for part in ordered)
+    else:
+        yield typeset(expression)
+
+
+def _sizes(s: Scaling) -> list[str]:
+    """For each size what it may be."""
+    return [
+        f"{axis.name}: {units.grouped(axis.least)}"
+        if axis.least == axis.greatest
+        else f"{axis.name}: {'every size' if axis.lattice == 1 else f'multiples of {axis.lattice}'} from "
+        f"{units.grouped(axis.least)} to {units.grouped(axis.greatest)}"
+        for axis in s.axes
+    ]
+
+
+def _verified(s: Scaling) -> str:
+    return f"Held to further traces at {units.plural(len(s.verified), 'point')}, and equal to each."
+
+
+def text(s: Scaling, width: int = 120) -> str:
+    """The formulas as plain text."""
+    return grid.plain(parts(s, width), width)
+
+
+def parts(s: Scaling, width: int) -> list[RenderableType]:
+    """A formula for each total, what the sizes may be, and how it was verified."""
+    from rich.text import Text
+
+    rows = list(_formulas(s))
+    labels = [Text(head) for head, _ in rows]
+    column = grid.Column("exactly", ["\n".join(lines) for _, lines in rows], right=False, wrap=True)
+    made, _ = grid.table("", labels, [column], width, least=max(label.cell_len for label in labels))
+    return [Text(title(s), style="bold"), *(f"  {line}" for line in _sizes(s)), "", made, "", grid.dim([_verified(s)])]
+
+
+def markdown(s: Scaling, figures: Mapping[str, str] | None = None) -> str:
+    """A formula for each total, and for each layer."""
+    rows = [[escape(head), "<br>".join(f"`{line.strip()}`" for line in lines)] for head, lines in _formulas(s)]
+    lines = [
+        f"# {escape(title(s))}",
+        "\n".join(f"- {line}" for line in _sizes(s)),
+        table(["", "exactly"], rows, left=2),
+        _verified(s),
+        *pictures(figures or {}),
+        folded(f"All {len(s.layers):,} layers", _layers(s)) if len(s.layers) else "",
+    ]
+    return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _layers(s: Scaling) -> str:
+    names = [name for name in SHOWN if name in s.layers.columns]
+    names = names or [name for name in s.layers.columns[3:] if name.endswith("macs") or name == "saved_bytes"]
+    rows = [
+        [escape(row["name"]), row["kind"], *(f"`{typeset(row[name])}`" for name in names)]
+        for _, row in s.layers.iterrows()
+    ]
+    return table(["layer", "kind", *(_head(name) for name in names)], rows, left=2)
+
+
+def _head(name: str) -> str:
+    return escape(units.head(name)) if name in SHOWN else name.replace("_", " ")
+
+
+def json(s: Scaling) -> str:
+    """The formulas as text that sympy reads, with the sizes for which they hold."""
+    document = {
+        "format": "costmodel-scaling",
+        "version": 1,
+        "model": s.name,
+        "training": s.training,
+        "sizes": {
+            axis.name: {"lattice": axis.lattice, "least": axis.least, "greatest": axis.greatest} for axis in s.axes
+        },
+        "totals": {quantity: str(s.expression(quantity)) for quantity in s.quantities},
+        "layers": [
+            {name: value if isinstance(value, str) else str(value) for name, value in row.items()}
+            for row in s.layers.to_dict("records")
+        ],
+        "verified": list(s.verified),
+    }
+    return writer.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def csv(s: Scaling) -> str:
+    """One line per layer, each figure a formula."""
+    return tables.rows(s.layers.map(str))
+
+
+def tex(s: Scaling) -> str:
+    """One row per total."""
+    import sympy
+
+    rows = [
+        [units.head(quantity), f"${sympy.latex(s.expression(quantity))}$"] for quantity in SHOWN if quantity in s.quantities
+    ]
+    return latex.table(["", "exactly"], rows, left=2)
+
+
+# -- a figure ------------------------------------------------------------------------------------------------------
+
+
+def of_scaling(s: Scaling) -> dict[str, tuple[str, Figure]]:
+    """The figures of a report, each with its caption: a panel for each size that has several values."""
+    return {
+        f"macs-by-{axis.name}": (f"MACs against {axis.name}", figure(s, "macs", {}, None, along=axis.name))
+        for axis in s.axes
+        if axis.least < axis.greatest
+    }
+
+
+POINTS = 7
+"""Exact figures on a line."""
+
+
+def figure(s: Scaling, quantity: str, sizes: Mapping[str, int], ax: Axes | None, along: str | None = None) -> Figure:
+    """A total against one size, both in powers."""
+    from costmodel.views.figures import axes, figure_of, set_scale, set_title
+
+    if quantity not in s.quantities:
+        raise InputError(f"nothing is called {quantity!r}; there are {', '.join(s.quantities)}")
+    varied = [axis.name for axis in s.axes if axis.least < axis.greatest and axis.name not in sizes]
+    name = along or next(iter(varied), s.names[0])
+    fixed = {axis.name: sizes.get(axis.name, axis.least) for axis in s.axes if axis.name != name}
+    at = _spread(s.values(name), 60)
+    ax = axes(ax, 6.0, 3.8)
+    ax.plot(at, [s.at(**fixed, **{name: n})[quantity] for n in at], linewidth=1.5)
+    marked = _spread(s.values(name), POINTS)
+    ax.plot(marked, [s.at(**fixed, **{name: n})[quantity] for n in marked], "o", markersize=4, color="C0")
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set_xlabel(name)
+    rest = ", ".join(f"{key} = {value}" for key, value in fixed.items())
+    set_title(ax, f"{s.name}: {units.name(quantity)} by {name}{f', {rest}' if rest else ''}")
+    set_scale(ax, "y", units.head(quantity))
+    return figure_of(ax)
+
+
+def _spread(values: Any, count: int) -> list[int]:
+    """At most so many values, evenly in powers, the first and the last among them."""
+    least, greatest = values[0], values[-1]
+    wanted = (least * (greatest / least) ** (i / (count - 1)) for i in range(count))
+    step = values[-1] - values[-2] if len(values) > 1 else 1
+    offset = greatest % step
+    near = {min(greatest, max(least, round((n - offset) / step) * step + offset)) for n in wanted}
+    return sorted(near | {least, greatest})
