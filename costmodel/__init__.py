@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from costmodel.measures import Measure, register_measure, unregister_measure
     from costmodel.ops.custom import register_op
     from costmodel.ops.functions import register_function
-    from costmodel.profiling import Profile, profile
     from costmodel.polynomial import Scaling, scaling
+    from costmodel.profiling import Profile, profile
     from costmodel.quantities import Convention, Traffic, Work
     from costmodel.saved import read_json
     from costmodel.training import TrainingStep, training_step

@@ -22,6 +22,7 @@ from costmodel.cli import (
     notes,
     profile,
     roofline,
+    scale,
     train,
 )
 from costmodel.cli.console import discard, install_ascii_fallback, print_error
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 for _command in (
     profile.profile, compare.compare, train.train, diff.diff, check.check, explain.explain, models.models,
-    guidelines.guidelines, roofline.roofline, calibrate.calibrate, notes.notes,
+    guidelines.guidelines, roofline.roofline, scale.scale, calibrate.calibrate, notes.notes,
 ):  # fmt: skip
     app.command(epilog=EPILOG)(_command)
 

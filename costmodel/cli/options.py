@@ -94,19 +94,22 @@ Strict = Annotated[bool, typer.Option("--strict", help="Fail on an operation wit
 Top = Annotated[int, typer.Option(help="Rows to show.", min=1)]
 
 _INPUT = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\(\)|\d+(?:\s*[,x×]\s*\d+)*,?)(?::(?P<dtype>\w+))?")
+_SIZES = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\w+(?:\s*,\s*\w+)*,?)(?::(?P<dtype>\w+))?")
 
 
-def read_inputs(texts: list[str] | None) -> Any:
-    """The values of --input as ``costmodel.profile`` takes them.
+def read_inputs(texts: list[str] | None, *, named_sizes: bool = False) -> Any:
+    """The values of --input as ``costmodel.profile`` takes them, or ``costmodel.scaling``, for which sizes have names.
 
     >>> read_inputs(["1,3,8,8"]), read_inputs(["a=1,3", "b=2x4"]), read_inputs(None)
     ((1, 3, 8, 8), {'a': (1, 3), 'b': (2, 4)}, None)
+    >>> read_inputs(["B,3,H,H"], named_sizes=True)
+    ('B', 3, 'H', 'H')
     """
     if not texts:
         return None
     from costmodel.inputs import Call
 
-    read = [_read_input(text) for text in texts]
+    read = [_read_input(text, named_sizes=named_sizes) for text in texts]
     values = [value for name, value in read if name is None]
     named = {name: value for name, value in read if name is not None}
     if len(values) + len(named) < len(read):
@@ -116,13 +119,15 @@ def read_inputs(texts: list[str] | None) -> Any:
     return named or (values[0] if len(values) == 1 else tuple(values))
 
 
-def _read_input(text: str) -> tuple[str | None, Any]:
+def _read_input(text: str, *, named_sizes: bool) -> tuple[str | None, Any]:
     from costmodel.inputs import Input, dtype_of
 
-    match = _INPUT.fullmatch(text.strip())
+    match = (_SIZES if named_sizes else _INPUT).fullmatch(text.strip())
     if match is None:
-        raise InputError(f"--input {text!r} is not a shape; write 1,3,224,224 or 1,128:int64 or name=1,128:int64")
-    shape = tuple(int(n) for n in re.findall(r"\d+", match["shape"]))
+        wanted = "B,3,H,H or B,S:int64" if named_sizes else "1,3,224,224 or 1,128:int64 or name=1,128:int64"
+        raise InputError(f"--input {text!r} is not a shape; write {wanted}")
+    sizes = re.findall(r"\w+" if named_sizes else r"\d+", match["shape"])
+    shape = tuple(int(n) if n.isdecimal() else n for n in sizes)
     if match["dtype"] is None:
         return match["name"], shape or Input(())
     try:

@@ -1,8 +1,8 @@
 """Exact interpolation of integers on a grid, by Newton's forward differences.
 
-A function of steps t = 0, 1, 2 ... that is a polynomial of degree d is the sum of D_k C(t, k) for k = 0 ... d, where D_k is
-the k-th forward difference at 0. The differences of integers are integers and so are binomials, so nothing is rounded.
-In several variables the same holds along each axis.
+A function of steps t = 0, 1, 2 ... that is a polynomial of degree d is the sum of D_k C(t, k) for k = 0 ... d, where
+D_k is the k-th forward difference at 0. The differences of integers are integers and so are binomials, so nothing is
+rounded. In several variables the same holds along each axis.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ def _falling(step: Any, k: int) -> Any:
 def greatest(polynomials: Sequence[Integers]) -> list[Integers]:
     """Those of several polynomials without which their maximum would be another at some step from 0 on.
 
-    Where no coefficient of q is less than p's, q is never less than p, as binomials of steps from 0 on are not negative.
-    Nor is the greater of two then less than p, if a mean of these, weighted in some way, has no coefficient less than
-    p's. What neither shows is kept.
+    Binomials of steps from 0 on are not negative. So q is never less than p where none of its coefficients is; and the
+    greater of two is never less than p where a weighted mean of these has no coefficient less than p's. What neither
+    shows is kept.
 
     >>> lines = [[1, 2], [1, 3], [5, 0], [2, 1]]
     >>> greatest([np.array(line, dtype=object) for line in lines])

@@ -73,7 +73,9 @@ def _confirm(s: Scaling, sizes: Mapping[str, int]) -> None:
 def _limit(s: Scaling, key: str, value: Any) -> float:
     measure = find(key)
     if key not in s.quantities:
-        raise InputError(f"nothing is called {key!r}: sizes are {', '.join(s.names)}, quantities {', '.join(s.quantities)}")
+        raise InputError(
+            f"nothing is called {key!r}: sizes are {', '.join(s.names)}, quantities {', '.join(s.quantities)}"
+        )
     if measure is not None and measure.unit == "bytes":
         return bytes_of(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:

@@ -50,7 +50,7 @@ def scaling(
 
     Raises:
         InputError: no size has a name, or none was found that the model takes.
-        NotPolynomialError: a cost is no polynomial of a size, as of a detector; the message gives two sizes that show it.
+        NotPolynomialError: a cost is no polynomial of a size, as of a detector; the message has sizes that show it.
 
     >>> from torch import nn
     >>> s = scaling(nn.Conv2d(3, 8, 3, padding=1), ("B", 3, "H", "H"))
@@ -109,7 +109,9 @@ class Polynomials:
         other = next((i for i, vector in enumerate(vectors) if len(vector) != len(vectors[0])), None)
         if other is not None:
             where = [_named(axes, point) for point in (self.points[0], self.points[other])]
-            raise NotPolynomialError(f"other ops run at {where[1]} than at {where[0]}: start elsewhere, with start={{...}}")
+            raise NotPolynomialError(
+                f"other ops run at {where[1]} than at {where[0]}: start elsewhere, with start={{...}}"
+            )
         self._coefficients = self._through(vectors)
 
     def at(self, point: Point) -> Integers:
@@ -163,7 +165,7 @@ class Search:
         return self._fitted(axes, by_op=by_op)
 
     def where(self, i: int, size: int, base: Point) -> Region | None:
-        """The region in which one size is fixed; ``None`` where the model cannot be traced there, or is no polynomial."""
+        """The region in which one size is fixed; ``None`` where the model cannot be traced, or is no polynomial."""
         try:
             return self.around((*base[:i], size, *base[i + 1 :]), fixed=i)
         except CostModelError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from costmodel.arguments import short
@@ -26,7 +27,10 @@ def pieces(s: Scaling, quantity: str, sizes: Mapping[str, int]) -> list[Piece]:
     found: list[Piece] = []
     values = s.values(name)
     general = next(a for a in s.regions[0].axes if a.name == name)
-    for part in ([values[0]] if values[0] < general.least else [], range(general.least, values[-1] + 1, s.lattice[name])):
+    for part in (
+        [values[0]] if values[0] < general.least else [],
+        range(general.least, values[-1] + 1, s.lattice[name]),
+    ):
         if len(part):
             found.extend(_of_region(s, quantity, {**sizes, name: part[0]}, name, part))
     return _merged(found)
@@ -46,7 +50,7 @@ def _of_region(s: Scaling, quantity: str, at: Mapping[str, int], name: str, valu
         for q in polynomials[:i]:
             cuts.update(_crossings(p - q, symbol, values))
     bounds = sorted(cuts)
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         here = {symbol: values[start]}
         yield values[start], values[stop - 1], max(polynomials, key=lambda p: p.subs(here))
 

@@ -223,7 +223,7 @@ class Scaling(Report):
         return largest(self, name, bounds, seconds, device)
 
     def pieces(self, quantity: str = "peak_memory", **sizes: int) -> pd.DataFrame:
-        """A total where all sizes but one are given: ``least, greatest, expression``, a row for each polynomial in turn.
+        """A total where all sizes but one are given, a row per polynomial: ``least, greatest, expression``.
 
         Raises ``InputError`` where not exactly one size is left out.
         """

@@ -210,7 +210,7 @@ def _finest(line: Line, size: int) -> Fit | None:
 
 
 def _fit(line: Line, lattice: int, size: int) -> Fit | None:
-    """From a size on, or from a larger one: small sizes are often special, as where a window is larger than they are."""
+    """From a size on, or from a larger one: small sizes can be special, as those within a window."""
     firsts = dict.fromkeys((_nth(size, lattice), _nth(8 * size, lattice)))
     return next((fit for first in firsts if (fit := line.fit(lattice, first))), None)
 

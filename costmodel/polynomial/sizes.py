@@ -20,7 +20,9 @@ def names_in(inputs: Any) -> tuple[str, ...]:
     """
     found = tuple(dict.fromkeys(name for shape, _ in _shapes(inputs) for name in shape if isinstance(name, str)))
     if not found:
-        raise InputError(f"no size has a name in {short(inputs)}: write one where a size shall vary, ('B', 3, 224, 224)")
+        raise InputError(
+            f"no size has a name in {short(inputs)}: write one where a size shall vary, ('B', 3, 224, 224)"
+        )
     return found
 
 

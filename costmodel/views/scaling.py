@@ -1,4 +1,4 @@
-"""Costs as formulas of the input's sizes: for a terminal, as Markdown, as tables for scripts and papers, as a figure."""
+"""Costs as formulas of the input's sizes: for a terminal, as Markdown, for scripts and papers, as a figure."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def _lines(expression: Any) -> Iterator[str]:
 
     if isinstance(expression, sympy.Piecewise):
         for piece, condition in expression.args:
-            for line in _lines(piece):
-                yield f"{line}  {'otherwise' if condition is sympy.true else f'where {condition.lhs} = {condition.rhs}'}"
+            where = "otherwise" if condition is sympy.true else f"where {condition.lhs} = {condition.rhs}"
+            yield from (f"{line}  {where}" for line in _lines(piece))
     elif expression.func == sympy.Max and len(expression.args) > 1:
         ordered = sorted(expression.args, key=str)
         yield "the greatest of"
@@ -81,6 +81,29 @@ def parts(s: Scaling, width: int) -> list[RenderableType]:
     column = grid.Column("exactly", ["\n".join(lines) for _, lines in rows], right=False, wrap=True)
     made, _ = grid.table("", labels, [column], width, least=max(label.cell_len for label in labels))
     return [Text(title(s), style="bold"), *(f"  {line}" for line in _sizes(s)), "", made, "", grid.dim([_verified(s)])]
+
+
+def largest(name: str, size: int, others: Mapping[str, int]) -> str:
+    """The largest size that keeps the bounds that were given, as a sentence."""
+    where = ", ".join(f"{key} = {units.grouped(value)}" for key, value in others.items())
+    found = f"The largest {name} is {units.grouped(size)}" if size else f"Not even the least {name} keeps the bounds"
+    return f"\n{found}{f', with {where}' if where else ''}."
+
+
+def figures_at(s: Scaling, sizes: Mapping[str, int], width: int) -> list[RenderableType]:
+    """Every total that is shown, at given sizes."""
+    from rich.text import Text
+
+    costs = s.at(**sizes)
+    shown = [quantity for quantity in SHOWN if quantity in costs]
+    labels = [Text(units.head(quantity)) for quantity in shown]
+    where = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+    columns = [
+        grid.numbers(f"at {where}", [units.cell(quantity, costs[quantity]) for quantity in shown]),
+        grid.Column("exactly", [units.grouped(costs[quantity]) for quantity in shown]),
+    ]
+    made, _ = grid.table("", labels, columns, width, least=max(label.cell_len for label in labels))
+    return ["", made]
 
 
 def markdown(s: Scaling, figures: Mapping[str, str] | None = None) -> str:
@@ -138,11 +161,7 @@ def csv(s: Scaling) -> str:
 
 def tex(s: Scaling) -> str:
     """One row per total."""
-    import sympy
-
-    rows = [
-        [units.head(quantity), f"${sympy.latex(s.expression(quantity))}$"] for quantity in SHOWN if quantity in s.quantities
-    ]
+    rows = [[head, "; ".join(line.strip() for line in lines)] for head, lines in _formulas(s)]
     return latex.table(["", "exactly"], rows, left=2)
 
 

@@ -1,0 +1,90 @@
+"""``costmodel scale``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from costmodel.cli import console
+from costmodel.cli.options import Autocast, Csv, Dtype, Json, Markdown, Model, Optimizer, Save, read_inputs
+from costmodel.cli.output import save_all, wrote_format
+from costmodel.errors import InputError
+
+
+def scale(
+    model: Model,
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="SHAPE",
+            help="Shape of an input with a name in place of each size that varies: B,3,H,H; with a dtype B,S:int64; by "
+            "keyword input_ids=B,S:int64. Repeat it for each input.",
+        ),
+    ],
+    largest: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The greatest value of this size that keeps the bounds below.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="BYTES", help="A bound on the peak: 24GB, or a device for its memory.")
+    ] = None,
+    max_macs: Annotated[str | None, typer.Option(metavar="N", help="A bound on MACs: 4G.")] = None,
+    max_flops: Annotated[str | None, typer.Option(metavar="N", help="A bound on FLOPs: 8G.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="With --device: a bound on the least time on it.")] = None,
+    device: Annotated[str | None, typer.Option(help="The device of --seconds.")] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=N", help="A size: of all of them for figures, or of the others for --largest."),
+    ] = None,
+    train: Annotated[bool, typer.Option("--train", help="A training step instead of one forward pass.")] = False,
+    optimizer: Optimizer = "adamw",
+    autocast: Autocast = None,
+    dtype: Dtype = None,
+    save: Save = None,
+    json: Json = False,
+    csv: Csv = False,
+    markdown: Markdown = False,
+) -> None:
+    """Show what a model costs as exact formulas of its input's sizes, and the largest size that keeps a bound."""
+    from costmodel.polynomial import scaling
+    from costmodel.views import scaling as view
+
+    bounds = {
+        "peak_memory": memory,
+        "macs": None if max_macs is None else _number(max_macs, "MACs"),
+        "flops": None if max_flops is None else _number(max_flops, "FLOPs"),
+    }
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    if largest is None and (given or seconds is not None or device is not None):
+        raise InputError("a bound needs a size that is looked for: add --largest NAME")
+    sizes = dict(_size(text) for text in at or [])
+    if not train and (optimizer != "adamw" or autocast is not None):
+        raise InputError("--optimizer and --autocast say how a training step is made: add --train")
+    options: dict[str, Any] = (
+        {"optimizer": None if optimizer == "none" else optimizer, "autocast": autocast} if train else {}
+    )
+    made = scaling(model, read_inputs(inputs, named_sizes=True), training=train, dtype=dtype, **options)
+    found = None if largest is None else made.largest(largest, seconds=seconds, device=device, **given, **sizes)
+    costs = {**sizes, largest: found} if largest is not None and found else sizes
+    if not wrote_format(made, json=json, csv=csv, markdown=markdown):
+        console.show(view.parts(made, console.width()))
+        if largest is not None:
+            console.show([view.largest(largest, found or 0, sizes)])
+        if costs.keys() == set(made.names):
+            console.show(view.figures_at(made, costs, console.width()))
+    save_all(made, save)
+
+
+def _size(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not number.strip().isdecimal():
+        raise InputError(f"--at {text!r} is no size; write --at H=224")
+    return name.strip(), int(number)
+
+
+def _number(text: str, unit: str) -> int:
+    from costmodel.views import units
+
+    return units.parse(text, unit)
