@@ -56,6 +56,7 @@ _NAMES = {
     "measures": ("Measure", "register_measure", "unregister_measure"),
     "ops.custom": ("register_op",),
     "ops.functions": ("register_function",),
+    "polynomial": ("Scaling", "scaling"),
     "profiling": ("Profile", "profile"),
     "quantities": ("Convention", "Traffic", "Work"),
     "saved": ("read_json",),

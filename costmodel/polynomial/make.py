@@ -70,17 +70,26 @@ def scaling(
     def step(point: Point) -> Sample:
         return OfStep(training_step(model, given(point), **options))
 
-    searched = Tracer(forward)
-    base = first_point(searched, guesses, begin)
-    # A step's cost is a polynomial where its forward's is: that is searched for in a fifth of the time, then verified.
-    search = Search(names, guesses, searched, Tracer(step) if training else searched)
+    if training:
+        # A step's cost is mostly a polynomial where its forward's is: there a search takes a fifth of the time.
+        try:
+            return _scaled(model, Search(names, guesses, Tracer(forward), Tracer(step), training), begin)
+        except NotPolynomialError:
+            pass
+    tracer = Tracer(step if training else forward)
+    return _scaled(model, Search(names, guesses, tracer, tracer, training), begin)
+
+
+def _scaled(model: Any, search: Search, begin: Sequence[int | None]) -> Scaling:
+    """The polynomials around a first point, and where they are others for a batch of one."""
+    base = first_point(search.searched, search.guesses, begin)
     regions = [search.around(base)]
-    for i, guess in enumerate(guesses):
+    for i, guess in enumerate(search.guesses):
         # What is spread over a batch is no copy where that is one sample, so there a cost can be another polynomial.
         if guess == "batch" and regions[0].axes[i].least == 2:
             one = search.where(i, 1, base)
             regions += [one] if one is not None else []
-    return Scaling(tuple(regions), _name(model), training=training, trace=search.tracer.trace)
+    return Scaling(tuple(regions), _name(model), training=search.training, trace=search.tracer.trace)
 
 
 def _of_forward(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,6 +160,7 @@ class Search:
     """What is traced to find lattices."""
     tracer: Tracer
     """What is traced to determine and verify polynomials."""
+    training: bool
 
     def around(self, base: Point, fixed: int = -1) -> Region:
         """The region around a point, in which one size may be fixed."""

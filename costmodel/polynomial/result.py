@@ -114,10 +114,10 @@ class Scaling(Report):
 
     @cached_property
     def symbols(self) -> dict[str, Any]:
-        """The sympy symbol of each name: a positive integer."""
+        """The sympy symbol of each name, without assumptions, so that ``scaling.macs.subs({"B": 8})`` finds it."""
         import sympy
 
-        return {name: sympy.Symbol(name, integer=True, positive=True) for name in self.names}
+        return {name: sympy.Symbol(name) for name in self.names}
 
     # -- expressions --------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ _SPARE = 2
 _FURTHER = (*range(17), 29, 53)
 """Steps at which a polynomial is held to a trace before it is believed. Costs that depend on a size's remainder, as of
 an adaptive pooling to 7 positions, show within as many consecutive steps as the divisor."""
+_FOLDS = (4, 16)
+"""And multiples of the first size, for costs that grow in leaps."""
 _LATTICES = (1, 32, 64, 128, 96, 224, 192, 256, 320, 160, 448, 384, 512, 640, 480, 1024)
 """Lattices in the order in which they are tried; from the first that is right, factors are then taken away."""
 _FIRST = {"batch": (2,), "length": (16, 128), "resolution": (224, 256, 384, 128, 64, 512, 32, 16, 1024, 8)}
@@ -96,10 +98,12 @@ class Line:
         return Fit(lattice, first, len(samples) - 1, coefficients, len(self.totals))
 
     def vector(self, size: int) -> Integers | None:
-        """All that is compared at a size; ``None`` where it cannot be traced, or other ops ran."""
+        """All that is compared at a size; ``None`` where it cannot be traced, and nothing where other ops ran."""
         sample = self._tracer.tried((*self._base[: self._axis], size, *self._base[self._axis + 1 :]))
-        if sample is None or (self.by_op and sample.structure != self._structure):
+        if sample is None:
             return None
+        if self.by_op and sample.structure != self._structure:
+            return np.array([], dtype=object)
         return vector_of(sample, by_op=self.by_op)
 
     def has_grown(self, size: int) -> bool:
@@ -112,7 +116,7 @@ class Line:
         samples: list[Integers] = []
         for i in range(HIGHEST + 1 + _SPARE):
             found = self.vector((first + i) * lattice)
-            if found is None:
+            if found is None or not len(found):
                 return None
             samples.append(found)
             order = degree(samples, _SPARE)
@@ -124,7 +128,8 @@ class Line:
     def _is_right_further_on(self, fit: Fit) -> bool:
         """At every further step where the model can be traced, and at one at least."""
         is_known = False
-        for nth in (fit.first + step for step in _FURTHER if step > fit.degree + _SPARE):
+        steps = [fit.first + step for step in _FURTHER if step > fit.degree + _SPARE]
+        for nth in (*steps, *(fold * fit.first for fold in _FOLDS)):
             vector = self.vector(nth * fit.lattice)
             if vector is not None and not fit.agrees(nth, vector):
                 return False
@@ -262,5 +267,6 @@ def _disagreement(line: Line, name: str, size: int) -> str:
             if derived != traced
         ]
         if wrong:
-            return f"the model's cost is no polynomial of {name}, on multiples of {lattice} or others: {'; '.join(wrong[:2])}"
+            tried = f"on multiples of {lattice}, or of {_LATTICES[-1]}, or others between"
+            return f"the model's cost is no polynomial of {name}, {tried}: {'; '.join(wrong[:2])}"
     return f"the model cannot be traced at enough sizes near {name}={size} to determine a polynomial"
