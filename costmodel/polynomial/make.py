@@ -59,7 +59,7 @@ def scaling(
     """
     names = names_in(inputs)
     guesses = [guesses_of(inputs)[name] for name in names]
-    begin = _start(names, start or {})
+    begin = _start(names, {} if start is None else start)
 
     def given(point: Point) -> Any:
         return with_sizes(inputs, dict(zip(names, point, strict=True)))
@@ -98,6 +98,8 @@ def _of_forward(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _start(names: Sequence[str], start: Mapping[str, int]) -> list[int | None]:
+    if not isinstance(start, Mapping):
+        raise InputError(f"start={short(start)}: give a size for each name, as {{'B': 2}}")
     for name, size in start.items():
         if name not in names:
             raise InputError(f"start has a size for {name!r}; the inputs name {', '.join(names)}")

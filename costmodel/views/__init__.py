@@ -144,6 +144,8 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
     "scaling": {
         "text": lambda: _scaling().text,
         "markdown": lambda: _scaling().markdown,
+        "html": lambda: _scaling().html,
+        "fragment": lambda: _scaling().fragment,
         "json": lambda: _scaling().json,
         "csv": lambda: _scaling().csv,
         "latex": lambda: _scaling().tex,

@@ -11,11 +11,11 @@ from costmodel.symbolic import typeset
 from costmodel.views import csv as tables
 from costmodel.views import grid, latex, units
 from costmodel.views.markdown import escape, folded, pictures, table
+from costmodel.views.styled import Part, Text, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from rich.console import RenderableType
 
     from costmodel.polynomial import Scaling
 
@@ -69,13 +69,11 @@ def _verified(s: Scaling) -> str:
 
 def text(s: Scaling, width: int = 120) -> str:
     """The formulas as plain text."""
-    return grid.plain(parts(s, width), width)
+    return plain(parts(s, width), width)
 
 
-def parts(s: Scaling, width: int) -> list[RenderableType]:
+def parts(s: Scaling, width: int) -> list[Part | str]:
     """A formula for each total, what the sizes may be, and how it was verified."""
-    from rich.text import Text
-
     rows = list(_formulas(s))
     labels = [Text(head) for head, _ in rows]
     column = grid.Column("exactly", ["\n".join(lines) for _, lines in rows], right=False, wrap=True)
@@ -90,10 +88,8 @@ def largest(name: str, size: int, others: Mapping[str, int]) -> str:
     return f"\n{found}{f', with {where}' if where else ''}."
 
 
-def figures_at(s: Scaling, sizes: Mapping[str, int], width: int) -> list[RenderableType]:
+def figures_at(s: Scaling, sizes: Mapping[str, int], width: int) -> list[Part | str]:
     """Every total that is shown, at given sizes."""
-    from rich.text import Text
-
     costs = s.at(**sizes)
     shown = [quantity for quantity in SHOWN if quantity in costs]
     labels = [Text(units.head(quantity)) for quantity in shown]
@@ -121,8 +117,7 @@ def markdown(s: Scaling, figures: Mapping[str, str] | None = None) -> str:
 
 
 def _layers(s: Scaling) -> str:
-    names = [name for name in SHOWN if name in s.layers.columns]
-    names = names or [name for name in s.layers.columns[3:] if name.endswith("macs") or name == "saved_bytes"]
+    names = _layer_quantities(s)
     rows = [
         [escape(row["name"]), row["kind"], *(f"`{typeset(row[name])}`" for name in names)]
         for _, row in s.layers.iterrows()
@@ -130,8 +125,42 @@ def _layers(s: Scaling) -> str:
     return table(["layer", "kind", *(_head(name) for name in names)], rows, left=2)
 
 
+def _layer_quantities(s: Scaling) -> list[str]:
+    """The quantities of a layer that tables show."""
+    shown = (*SHOWN, "forward_macs", "backward_macs")
+    return [name for name in s.layers.columns if name in shown]
+
+
 def _head(name: str) -> str:
     return escape(units.head(name)) if name in SHOWN else name.replace("_", " ")
+
+
+def html(s: Scaling) -> str:
+    """The formulas as one self-contained page."""
+    from costmodel.views import html as pages
+
+    return pages.from_template("scaling.html.j2", **_context(s))
+
+
+def fragment(s: Scaling) -> str:
+    """The table alone, for notebooks."""
+    from costmodel.views import html as pages
+
+    return pages.from_template("fragment_scaling.html.j2", **_context(s))
+
+
+def _context(s: Scaling) -> dict[str, Any]:
+    from base64 import b64encode
+
+    from costmodel.views.figures import svg
+
+    drawn = {name: (caption, b64encode(svg(made)).decode()) for name, (caption, made) in of_scaling(s).items()}
+    names = _layer_quantities(s)
+    rows = [[row["name"], row["kind"], *(typeset(row[name]) for name in names)] for _, row in s.layers.iterrows()]
+    return {
+        "title": title(s), "sizes": _sizes(s), "formulas": list(_formulas(s)), "verified": _verified(s), "drawn": drawn,
+        "heads": [_head(name) for name in names], "rows": rows,
+    }  # fmt: skip
 
 
 def json(s: Scaling) -> str:

@@ -107,6 +107,7 @@ def calls() -> dict[str, Call]:
     """Every public function and method, with arguments that make sense."""
     p = small()
     comparison = costmodel.compare({"a": p, "b": p}, baseline="a")
+    scaled = costmodel.scaling(nn.ReLU(), ("B", 3))
     found: dict[str, Call] = {
         "profile": (costmodel.profile, {
             "model": nn.ReLU(), "inputs": (1, 3), "mode": "eval", "strict": False, "execution": "auto",
@@ -114,6 +115,13 @@ def calls() -> dict[str, Call]:
         "crosscheck": (costmodel.crosscheck, {
             "model": nn.ReLU(), "inputs": (1, 3), "mode": "eval", "against": "", "execution": "auto",
         }),
+        "scaling": (costmodel.scaling, {"model": nn.ReLU(), "inputs": ("B", 3), "training": False, "start": {"B": 2}}),
+        "Scaling.at": (scaled.at, {"B": 2}),
+        "Scaling.largest": (scaled.largest, {
+            "name": "B", "flops": 10**4, "seconds": None, "device": None,
+        }),
+        "Scaling.pieces": (scaled.pieces, {"quantity": "peak_memory"}),
+        "Scaling.plot": (scaled.plot, {"quantity": "macs"}),
         "compare": (costmodel.compare, {"models": {"a": nn.ReLU()}, "inputs": (1, 3), "baseline": "a"}),
         "load": (costmodel.load, {"spec": "vgg11", "weights": False}),
         "read_json": (costmodel.read_json, {"path": "no-such.json"}),

@@ -29,6 +29,7 @@ def results() -> dict[str, Rendered]:
         Difference(p, p),
         p.guidelines(),
         p.roofline("a100"),
+        costmodel.scaling(nn.Linear(3, 2), ("B", 3)),
         costmodel.formulas.compare("conv", "depthwise_conv", c_in=4, channels=4, c_out=4, kernel=3, size=(8, 8)),
     )
     return {result.view: result for result in made}
@@ -47,7 +48,7 @@ def test_a_result_has_the_methods_of_its_formats_and_no_other(results: dict[str,
     """Profiles, training steps and comparisons, of formulas too, are reports; the others are Markdown and text."""
     methods = {f"to_{form}" for form in ("markdown", "html", "json", "csv", "latex")} | {"save", "_repr_html_"}
     offered = {view: {name for name in methods if hasattr(result, name)} for view, result in results.items()}
-    reports = {"profile", "comparison", "formulas", "training", "step comparison"}
+    reports = {"profile", "comparison", "formulas", "scaling", "training", "step comparison"}
     assert all(offered.pop(view) == methods for view in reports)
     assert all(names == {"to_markdown"} for names in offered.values())
     assert {view for view, result in results.items() if isinstance(result, Report)} == reports

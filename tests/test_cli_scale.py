@@ -1,0 +1,80 @@
+"""``costmodel scale``: formulas, the largest size, figures at a size, files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from costmodel.cli import main
+
+NET = """
+from torch import nn
+
+def small():
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
+"""
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    """The spec of a small model in a file."""
+    path = tmp_path / "net.py"
+    path.write_text(NET)
+    return f"{path}:small"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    """What the command writes, on both streams; its exit status is as expected."""
+    with pytest.raises(SystemExit) as left:
+        main(["scale", *arguments])
+    captured = capsys.readouterr()
+    assert (left.value.code or 0) == status, captured.err
+    return captured.out + captured.err
+
+
+def test_formulas_and_figures(net: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """MACs of a 3x3 convolution of 3 to 8 channels, 3 * 8 * 9 = 216 for each of B H² positions, and at B=2, H=100."""
+    shown = run(capsys, net, "--input", "B,3,H,H", "--at", "B=2", "--at", "H=100")
+    assert "216·B·H²" in shown
+    assert "4,320,000" in shown
+
+
+def test_the_largest(net: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """216 MACs for each position: a million fit 4,629 positions, so a side of 68."""
+    shown = run(capsys, net, "-i", "B,3,H,H", "--largest", "H", "--max-macs", "1M", "--at", "B=1")
+    assert "The largest H is 68, with B = 1." in shown
+
+
+def test_a_step(net: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The weight's gradient has as many MACs as the forward; the image needs none."""
+    shown = run(capsys, net, "-i", "B,3,H,H", "--train", "--optimizer", "sgd")
+    assert "a training step" in shown
+    assert "432·B·H²" in shown
+
+
+def test_files_and_json(net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every format is written; JSON has the formulas as sympy reads them."""
+    files = [tmp_path / f"s{suffix}" for suffix in (".html", ".md", ".json", ".csv", ".tex", ".txt")]
+    told = run(capsys, net, "-i", "B,3,H,H", "--json", *(f"--save={file}" for file in files))
+    assert all(file.stat().st_size for file in files)
+    document = json.loads(told[: told.rindex("}") + 1])
+    assert document["totals"]["macs"] == "216*B*H**2"
+    assert document["sizes"]["H"] == {"lattice": 1, "least": 1, "greatest": 8192}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("-i", "1,3,8,8"), "no size has a name"),
+        (("-i", "B,3,H,H", "--memory", "1GB"), "add --largest NAME"),
+        (("-i", "B,3,H,H", "--largest", "B", "--at", "H"), "write --at H=224"),
+        (("-i", "B,3,H,H", "--largest", "B", "--at", "H=8"), "give a bound"),
+        (("-i", "B,3,H,H", "--autocast", "bfloat16"), "add --train"),
+        (("-i", "B;3"), "is not a shape; write B,3,H,H"),
+    ],
+)
+def test_errors(net: str, arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each says what to write, with exit status 2."""
+    assert says in run(capsys, net, *arguments, status=2)
