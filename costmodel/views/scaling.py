@@ -10,7 +10,7 @@ from costmodel.errors import InputError
 from costmodel.symbolic import typeset
 from costmodel.views import csv as tables
 from costmodel.views import grid, latex, units
-from costmodel.views.markdown import escape, folded, pictures, table
+from costmodel.views.markdown import collapsed, escape, pictures, table
 from costmodel.views.styled import Part, Text, plain
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def markdown(s: Scaling, figures: Mapping[str, str] | None = None) -> str:
         table(["", "exactly"], rows, left=2),
         _verified(s),
         *pictures(figures or {}),
-        folded(f"All {len(s.layers):,} layers", _layers(s)) if len(s.layers) else "",
+        collapsed(f"All {len(s.layers):,} layers", _layers(s)) if len(s.layers) else "",
     ]
     return "\n\n".join(line for line in lines if line) + "\n"
 
