@@ -89,6 +89,17 @@ def test_type_checkers_see_what_is_loaded() -> None:
     assert sorted(seen) == sorted(costmodel.__all__)
 
 
+def test_type_checkers_see_the_formulas() -> None:
+    """The lists of formulas say the same: what is loaded, what type checkers read, ``__all__`` and ``GROUPS``."""
+    formulas = costmodel.formulas
+    loaded = {name: f"costmodel.formulas.{file}" for name, file in formulas._FILE_OF.items()}
+    seen = seen_by_type_checkers(Path(str(formulas.__file__)).read_text("utf-8"))
+    assert seen == loaded | {"compare": "costmodel.side_by_side"}
+    assert sorted(formulas.__all__) == sorted({*seen, "CATALOG", "GROUPS"})
+    assert set(formulas.CATALOG) <= set(loaded)
+    assert all(getattr(formulas, name) is function for name, function in formulas.CATALOG.items())
+
+
 @pytest.mark.parametrize("name", sorted(costmodel.__all__))
 def test_a_name_is_its_modules(name: str) -> None:
     """A public name is what its module defines, the same object each time; a name of a module is the module."""

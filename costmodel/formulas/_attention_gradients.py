@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from costmodel.formulas._arguments import is_one
 from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
-from costmodel.formulas.linear import linear
+from costmodel.formulas.products import linear
 from costmodel.quantities import Count, Work
 
 

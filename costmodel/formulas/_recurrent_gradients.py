@@ -11,7 +11,7 @@ from costmodel.formulas._functions import COMPARE
 from costmodel.formulas._kernels import Shape
 from costmodel.formulas._tape import Storage, Tape, Tensor
 from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
-from costmodel.formulas.linear import linear
+from costmodel.formulas.products import linear
 from costmodel.quantities import Count, Work
 
 _OF_RESULT = Work(adds=1, multiplies=2)

@@ -14,7 +14,7 @@ from costmodel.formulas._recurrent_gradients import GATES, Recurrent, run_cell
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.elementwise import dropout
 from costmodel.formulas.gradient import Extra, Needs, WhenTrained
-from costmodel.formulas.linear import linear, of_rows_apart
+from costmodel.formulas.products import linear, of_rows_apart
 from costmodel.quantities import Count, Work
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from costmodel.formulas._arguments import require, require_one_of
-from costmodel.formulas.activation import ACTIVATIONS
-from costmodel.formulas.activation import activation as activation_of
+from costmodel.formulas.activations import ACTIVATIONS
+from costmodel.formulas.activations import activation as activation_of
 from costmodel.formulas.attention import mask_made_float, multi_head_attention
 from costmodel.formulas.cost import BlockCost, LayerCost, as_one
 from costmodel.formulas.elementwise import add, dropout, pointwise_kernel
-from costmodel.formulas.linear import linear
 from costmodel.formulas.normalisation import layer_norm
+from costmodel.formulas.products import linear
 from costmodel.quantities import Count, Work, prod
 
 Named = Iterator[tuple[str, LayerCost]]

@@ -16,10 +16,10 @@ from costmodel.formulas._arguments import (
     same_in_every_configuration,
 )
 from costmodel.formulas._attention_gradients import MultiHead, computing_again, keeping_weights
-from costmodel.formulas.activation import softmax
+from costmodel.formulas.activations import softmax
 from costmodel.formulas.cost import LayerCost, as_one
 from costmodel.formulas.elementwise import copy, dropout, pointwise_kernel
-from costmodel.formulas.linear import linear, matmul
+from costmodel.formulas.products import linear, matmul
 from costmodel.quantities import Count, Work, prod
 
 

@@ -11,10 +11,10 @@ from costmodel.formulas._arguments import as_shape, positive_part, public, requi
 from costmodel.formulas._functions import ADD, COMPARE, DIVIDE, MULTIPLY
 from costmodel.formulas._kernels import Kernels, Shape, require_reduction, shapes_of, sum_of
 from costmodel.formulas._tape import Tape, Tensor, defined
-from costmodel.formulas.activation import softmax
+from costmodel.formulas.activations import softmax
 from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.formulas.gradient import BackwardCost, Needs
-from costmodel.formulas.linear import linear
+from costmodel.formulas.products import linear
 from costmodel.quantities import Count, Work, prod
 
 _INT64 = 8

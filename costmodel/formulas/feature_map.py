@@ -14,15 +14,15 @@ from functools import partial
 from costmodel.formulas._arguments import same_in_every_configuration
 from costmodel.formulas._fields import Fields
 from costmodel.formulas._wiring import Operand, Wired
-from costmodel.formulas.activation import ACTIVATIONS, activation
+from costmodel.formulas.activations import ACTIVATIONS, activation
 from costmodel.formulas.composite_normalisation import local_response_norm
 from costmodel.formulas.convolution import conv
 from costmodel.formulas.cost import BlockCost, LayerCost
 from costmodel.formulas.elementwise import add, concat, dropout, multiply, view
 from costmodel.formulas.gradient import BackwardCost, of_input
-from costmodel.formulas.linear import linear
 from costmodel.formulas.normalisation import batch_norm
 from costmodel.formulas.pooling import adaptive_avg_pool, avg_pool, max_pool
+from costmodel.formulas.products import linear
 from costmodel.formulas.resampling import channel_shuffle
 from costmodel.formulas.row import Row
 from costmodel.quantities import Count, prod

@@ -8,7 +8,7 @@ from functools import partial
 
 from costmodel.formulas._arguments import per_axis, public, require, spatial
 from costmodel.formulas._complex_numbers import on_numbers
-from costmodel.formulas.activation import activation
+from costmodel.formulas.activations import activation
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel
 from costmodel.formulas.geometry import adaptive_window_elements, pool_output_size, taps_inside

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from costmodel.formulas._arguments import as_shape, public, require, require_one_of
-from costmodel.formulas.activation import activation
+from costmodel.formulas.activations import activation
 from costmodel.formulas.convolution import conv
 from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.formulas.elementwise import pointwise_kernel
-from costmodel.formulas.linear import linear
 from costmodel.formulas.normalisation import group_norm, layer_norm
+from costmodel.formulas.products import linear
 from costmodel.formulas.transposed_convolution import conv_transpose
 from costmodel.quantities import Count, Work, prod
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from costmodel.formulas._arguments import public, require, require_one_of
 from costmodel.formulas.cost import LayerCost
-from costmodel.formulas.embedding import embedding
+from costmodel.formulas.embeddings import embedding
 from costmodel.formulas.quantisation import at_run_time, to_numbers
 from costmodel.formulas.recurrent import gru, lstm, rnn
 from costmodel.quantities import Count, Work, prod
