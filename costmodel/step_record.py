@@ -28,7 +28,8 @@ class SavedTensor:
     nbytes: int
     """Of the tensor: its storage may be larger."""
     phase: Phase
-    """In a backward pass, a forward that is computed again keeps tensors too."""
+    """In a backward pass, a forward that is computed again keeps tensors too; what a checkpoint's hooks take is noted
+    then alone."""
 
 
 @dataclass(slots=True, eq=False)

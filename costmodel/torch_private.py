@@ -291,6 +291,32 @@ def engine_wrapped(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> 
             setattr(holder, "_engine_run_backward", original)  # noqa: B010  # 2.6, 2.13, 2.15
 
 
+@contextmanager
+def saved_tensors_noted(note: Callable[[torch.Tensor], Any]) -> Iterator[None]:
+    """A context in which each tensor that autograd keeps is noted, also where a checkpoint's own hooks take it."""
+    hooks = torch.autograd.graph.saved_tensors_hooks
+    enter = hooks.__enter__
+
+    def enter_noting(own: Any) -> None:
+        pack = own.pack_hook  # 2.6, 2.13, 2.15
+        own.pack_hook = lambda tensor: (note(tensor), pack(tensor))[1]
+        try:
+            enter(own)
+        finally:
+            own.pack_hook = pack
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        note(tensor)
+        return tensor
+
+    with hooks(keep, lambda kept: kept):
+        setattr(hooks, "__enter__", enter_noting)  # noqa: B010
+        try:
+            yield
+        finally:
+            setattr(hooks, "__enter__", enter)  # noqa: B010
+
+
 def use_counts(tensor: torch.Tensor) -> tuple[int, int]:
     """How many references to a tensor and to its storage there are in C++."""
     of_tensor: int = getattr(tensor, "_use_count")()  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15

@@ -28,7 +28,8 @@ class Recomputed:
 
         The enclosing call of an outermost one is that of the node which needs what is computed again. It is inside
         the original, where the checkpoint keeps nothing. Or it is around the original, where one node stands for all
-        of a checkpoint, and of several calls of a module the last is made again first.
+        of a checkpoint, and of several calls of a module the last is made again first. Or another call is around both,
+        where the node is of a checkpoint inside the one that runs again.
         """
         starts, original = self._starts, self._original
         inside: dict[int, list[int]] = {}
@@ -44,8 +45,10 @@ class Recomputed:
             else:
                 around = [original.get(call, call) for call in self._enclosing(parent)]
                 found = next((call for call in around if starts[call][0] == module), None)
-                if found is None:
-                    found = self._first_left(self._before(inside.get(around[0] if around else -1, ())), index)
+                for call in (*around, -1) if found is None else ():
+                    found = self._first_left(self._before(inside.get(call, ())), index)
+                    if found is not None:
+                        break
             if found is not None:
                 original[index] = original.get(found, found)
                 if index in self._outermost:

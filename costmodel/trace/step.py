@@ -14,7 +14,7 @@ from torch import nn
 from costmodel.errors import InputError
 from costmodel.graph import CapturedLayer, LayerSpec, TensorSpec
 from costmodel.step_record import Phase, SavedTensor, StepRecord
-from costmodel.torch_private import foreach_takes, import_for_optimizers
+from costmodel.torch_private import foreach_takes, import_for_optimizers, saved_tensors_noted
 from costmodel.trace import trace
 from costmodel.trace.above_autograd import above_autograd
 from costmodel.trace.arrivals import Arrivals, Places, places_of
@@ -203,7 +203,8 @@ class StepProgram:
             del output
         begin("backward")
         self.events.is_after_forward = True
-        torch.autograd.backward(losses)
+        with saved_tensors_noted(self._note_saved):
+            torch.autograd.backward(losses)
         self.events.is_after_forward = False
         return record
 

@@ -48,7 +48,9 @@ def _extra(forward: Pricing, x: StepLayer) -> Extra | None:
     cost = None if x.forward is None else closed_form(forward, x.forward)
     if cost is None or cost.when_trained is None:
         return None
-    return cost.when_trained(_needs(x.wanted))
+    assert x.forward is not None
+    call = x.forward.module
+    return cost.when_trained(_needs(call and call.layer and call.layer.gradients))
 
 
 def _needs(wanted: WantedGradients | None) -> Needs:
@@ -107,10 +109,10 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
         ("backward macs", derived.macs, x.backward_work.macs),
         ("backward flops", derived.flops, x.backward_work.flops),
         ("backward memory access", derived.memory_access, x.compared_traffic),
-        ("saved bytes", derived.saved_bytes(itemsize), x.saved_bytes),
+        ("saved bytes", derived.saved_bytes(itemsize), x.differentiated_bytes),
     ):
-        if quantity == "saved bytes" and (x.again is not None or _is_mixed(layer)):
-            continue  # it is kept when the forward runs again; or as autocast has cast it
+        if quantity == "saved bytes" and _is_mixed(layer):
+            continue  # it is kept as autocast has cast it
         yield QuantityCheck(layer.name, layer.type, quantity, by_formula, traced, bool(by_formula == traced))
 
 

@@ -49,8 +49,10 @@ class StepLayer:
     backward: list[PricedOp] = field(default_factory=list)
     saved: dict[int, int] = field(default_factory=dict)
     """Bytes that autograd keeps for it of each storage."""
-    again: ModuleCall | None = None
-    """The call that computes its forward again in the backward pass, and is what autograd differentiates."""
+    again: list[ModuleCall] = field(default_factory=list)
+    """The calls that compute its forward again in the backward pass: several, where checkpoints are in others."""
+    saved_again: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Bytes that autograd then keeps for it of each storage, by index of the call."""
 
     @cached_property
     def backward_work(self) -> Work:
@@ -75,7 +77,7 @@ class StepLayer:
 
         Of a checkpoint, autograd differentiates the call that computes it again, or the first, where it recorded that.
         """
-        calls = (self.forward and self.forward.module, self.again)
+        calls = (self.forward and self.forward.module, *self.again)
         found = [call.layer.gradients for call in calls if call and call.layer and call.layer.gradients]
         return next((wanted for wanted in found if any(wanted[-1])), found[0] if found else None)
 
@@ -97,8 +99,17 @@ class StepLayer:
 
     @property
     def saved_bytes(self) -> int:
-        """Bytes that autograd keeps for it."""
+        """Bytes that autograd keeps for it at the end of the forward."""
         return sum(self.saved.values())
+
+    @property
+    def differentiated_bytes(self) -> int:
+        """Bytes that autograd keeps for it of the forward that is differentiated.
+
+        Of a checkpoint, of that which runs again: of several the fullest, as others stop when they have what is needed.
+        """
+        kept = self.saved_again.values() if self.again else (self.saved,)
+        return max((sum(of_call.values()) for of_call in kept), default=0)
 
 
 def _kind(forward: Pricing, layer: TracedLayer) -> str:
@@ -185,14 +196,21 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
             layer.compared_traffic += outside.traffic(op)
     for again, original in record.original.items():
         if original in by_call:
-            by_call[original].again = graph.calls[again]
+            by_call[original].again.append(graph.calls[again])
     for kept in record.saved:
         storage, leaf = graph.storages[kept.storage], leaf_of(graph, kept.call)
-        layer = by_call.get(leaf)
-        if layer is not None and storage.role not in _OWN:
-            # A part keeps the whole storage that the layer made. One that another made, it keeps as far as it reads.
-            known = layer.saved.get(kept.storage, 0) + kept.nbytes
-            layer.saved[kept.storage] = storage.nbytes if kept.storage in layer.makes else min(known, storage.nbytes)
+        layer = by_call.get(record.original.get(leaf, leaf))
+        if layer is None or storage.role in _OWN:
+            continue
+        if leaf in record.original:
+            saved, call = layer.saved_again.setdefault(leaf, {}), graph.calls[leaf]
+            is_made = call.first_op <= storage.allocated_at < call.end_op
+        else:
+            saved, is_made = layer.saved, kept.storage in layer.makes
+        # A part keeps the whole storage that the layer made. One that another made, it keeps as far as it reads.
+        saved[kept.storage] = (
+            storage.nbytes if is_made else min(saved.get(kept.storage, 0) + kept.nbytes, storage.nbytes)
+        )
     return (*found, *others.values())
 
 
