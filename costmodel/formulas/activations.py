@@ -10,7 +10,18 @@ from costmodel.formulas._arguments import as_shape, public, require_divisible, r
 from costmodel.formulas._complex_numbers import MAGNITUDE, TANH, on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel, view
-from costmodel.formulas.gradient import NOTHING, BackwardCost, Extra, Gradient, Needs, Saved, always, free, of_input
+from costmodel.formulas.gradient import (
+    NOTHING,
+    BackwardCost,
+    Extra,
+    Gradient,
+    Needs,
+    Saved,
+    WhenTrained,
+    always,
+    free,
+    of_input,
+)
 from costmodel.quantities import Count, Work, prod
 
 
@@ -32,6 +43,8 @@ class Activation:
     complex_slope: Work | None = None
     keeps: tuple[str, ...] = ("input",)
     """What is kept for the gradient."""
+    slope_of_result: Work | None = None
+    """The work of the gradient in place, where it is computed from the result; else the input is copied before."""
     makes: int = 0
     """How often a forward in a training step writes an element that is kept alone."""
 
@@ -40,6 +53,7 @@ _SIGMOID = Work(transcendentals=1, adds=1, divides=1)
 _COMPLEX_SIGMOID = on_numbers(_SIGMOID, complex_valued=True)
 _ELU = Work(compares=1, transcendentals=1, adds=1, multiplies=1)
 _ELU_SLOPE = Work(compares=1, transcendentals=1, multiplies=2)
+_ELU_OF_RESULT = Work(compares=1, adds=1, multiplies=1)  # y + a, times what arrives
 _HARDSIGMOID = Work(adds=1, compares=2, divides=1)
 _LEAKY = Work(compares=1, multiplies=1)
 _TWO_CASES, _BETWEEN = Work(compares=1), Work(compares=2)
@@ -52,7 +66,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "relu6": Activation(formula="min(max(x, 0), 6)", work=Work(compares=2), slope=_BETWEEN),
     "hardtanh": Activation(formula="min(max(x, low), high)", work=Work(compares=2), slope=_BETWEEN),
     "threshold": Activation(formula="x if x > t else v", work=Work(compares=1), slope=_TWO_CASES),
-    "leaky_relu": Activation(formula="x if x > 0 else a x", work=_LEAKY, slope=_LEAKY),
+    "leaky_relu": Activation(formula="x if x > 0 else a x", work=_LEAKY, slope=_LEAKY, slope_of_result=_LEAKY),
     # One kernel makes w g and x g, of the input and of the weight, whichever is asked for.
     "prelu": Activation(
         formula="x if x > 0 else w x, w learnt", work=_LEAKY, slope=Work(compares=1, multiplies=2), slope_writes=2
@@ -60,12 +74,20 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "rrelu": Activation(
         formula="x if x > 0 else a x, at inference", work=_LEAKY, slope=_LEAKY, slope_reads=3, keeps=("input", "slopes")
     ),
-    "elu": Activation(formula="x if x > 0 else a (exp(x) - 1)", work=_ELU, slope=_ELU_SLOPE),
-    "selu": Activation(formula="s elu(x)", work=_ELU + Work(multiplies=1), slope=_ELU_SLOPE + Work(multiplies=1)),
+    "elu": Activation(
+        formula="x if x > 0 else a (exp(x) - 1)", work=_ELU, slope=_ELU_SLOPE, slope_of_result=_ELU_OF_RESULT
+    ),
+    "selu": Activation(
+        formula="s elu(x)",
+        work=_ELU + Work(multiplies=1),
+        slope=_ELU_SLOPE + Work(multiplies=1),
+        slope_of_result=_ELU_OF_RESULT + Work(multiplies=1),
+    ),
     "celu": Activation(
         formula="x if x > 0 else a (exp(x / a) - 1)",
         work=_ELU + Work(divides=1),
         slope=_ELU_SLOPE + Work(multiplies=2),  # x / a, and the slope of that
+        slope_of_result=_ELU_OF_RESULT,
     ),
     "sigmoid": Activation(
         formula="1 / (1 + exp(-x))",
@@ -169,6 +191,7 @@ def activation(
     dim: int = -1,
     num_parameters: Count = 1,
     complex_valued: bool = False,
+    inplace: bool = False,
 ) -> LayerCost:
     """An activation of a tensor of ``shape``, or of that many elements.
 
@@ -177,7 +200,8 @@ def activation(
     params = num_parameters for prelu
     backward: g times the slope, by one kernel: elements times the operations of ACTIVATIONS[name].slope; prelu's kernel
     makes the gradients of x and of w at each element, whichever is asked for, and those of w are added up
-    saved: x, or y where the slope is a function of it (relu, sigmoid, tanh)
+    saved: x, or y where the slope is a function of it (relu, sigmoid, tanh; in place leaky_relu, elu, selu and celu);
+    in place, all others copy x first where they are trained
 
     Complex-valued, as torch has it, are identity, sigmoid, tanh, tanhshrink, silu and softsign.
     ``dim`` is the axis that softmax, log_softmax, softmin and glu look along, ``num_parameters`` prelu's.
@@ -213,6 +237,8 @@ def activation(
         writes=row.writes * elements,
     )
     slope = row.complex_slope if complex_valued else row.slope
+    if inplace and row.slope_of_result is not None:
+        slope = row.slope_of_result
     gradient: Gradient | None = None
     if slope is not None:
         backward = BackwardCost(
@@ -224,8 +250,16 @@ def activation(
         gradient = (
             partial(_prelu_backward, backward, weights, len(shape)) if name == "prelu" else partial(of_input, backward)
         )
-    extra = partial(always, Extra(written=row.makes * elements)) if row.makes else None
+    extra: WhenTrained | None = None
+    if row.makes:
+        extra = partial(always, Extra(written=row.makes * elements))
+    elif inplace and row.slope_of_result is None and "input" in row.keeps:
+        extra = partial(_copied, elements)
     return replace(layer, params=weights, gradient=gradient, when_trained=extra)
+
+
+def _copied(elements: Count, needs: Needs) -> Extra:
+    return Extra(read=elements, written=elements) if needs.any_input else Extra()
 
 
 def _prelu_backward(kernel: BackwardCost, weights: Count, axes: int, needs: Needs) -> BackwardCost:

@@ -83,6 +83,12 @@ class Call:
         return any("complex" in t.dtype for t in self.inputs)
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether the layer wrote its output over its first input."""
+        made = next(tensors_in(self.record.outputs), None)
+        return made is not None and made.storage == self.inputs[0].storage
+
+    @property
     def training(self) -> bool:
         """Whether the layer ran in training mode."""
         return self.record.training

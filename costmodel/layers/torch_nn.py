@@ -186,7 +186,7 @@ def _activation(name: str) -> Formula:
             return None
         if name in _ON_REAL_NUMBERS and call.inputs[0].dtype.startswith("q"):
             return f.quantised_activation(name=name, shape=call.shape)
-        return f.activation(name=name, shape=call.shape, complex_valued=call.complex_valued)
+        return f.activation(name=name, shape=call.shape, complex_valued=call.complex_valued, inplace=call.is_in_place)
 
     return cost_of
 
@@ -250,10 +250,19 @@ def _avg_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
 
 
 def _adaptive_avg_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
-    return f.adaptive_avg_pool(
+    cost = f.adaptive_avg_pool(
         channels=call.shape[-len(size) - 1], size=size, output_size=call["output_size"], batch=batch,
         complex_valued=call.complex_valued,
     )  # fmt: skip
+    if len(size) == 2 and prod(cost.output_size) == 1 and is_channels_last(call.inputs[0]):
+        return replace(cost, gradient=partial(_relaid, cost.backward, cost.written))
+    return cost
+
+
+def _relaid(backward: Callable[..., BackwardCost], means: int, needs: Needs) -> BackwardCost:
+    """Of a mean of all that was given the input's layout: what arrives is copied into zeros of the mean's own."""
+    cost = backward(inputs=needs.inputs)
+    return cost + BackwardCost(read=means, written=2 * means) if needs.any_input else cost
 
 
 def _adaptive_max_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:

@@ -49,8 +49,9 @@ def _extra(forward: Pricing, x: StepLayer) -> Extra | None:
     if cost is None or cost.when_trained is None:
         return None
     assert x.forward is not None
-    call = x.forward.module
-    return cost.when_trained(_needs(call and call.layer and call.layer.gradients))
+    assert x.forward.module is not None
+    assert x.forward.module.layer is not None
+    return cost.when_trained(_needs(x.forward.module.layer.gradients))
 
 
 def _needs(wanted: WantedGradients | None) -> Needs:

@@ -194,17 +194,17 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
         layer.backward.append(op)
         if op.call.op != TO and layer.forward is not None and not _lays_out_anew(op, layer):
             layer.compared_traffic += outside.traffic(op)
-    for again, original in record.original.items():
+    for index, original in record.original.items():
         if original in by_call:
-            by_call[original].again.append(graph.calls[again])
+            by_call[original].again.append(graph.calls[index])
     for kept in record.saved:
         storage, leaf = graph.storages[kept.storage], leaf_of(graph, kept.call)
         layer = by_call.get(record.original.get(leaf, leaf))
         if layer is None or storage.role in _OWN:
             continue
         if leaf in record.original:
-            saved, call = layer.saved_again.setdefault(leaf, {}), graph.calls[leaf]
-            is_made = call.first_op <= storage.allocated_at < call.end_op
+            saved, again = layer.saved_again.setdefault(leaf, {}), graph.calls[leaf]
+            is_made = again.first_op <= storage.allocated_at < again.end_op
         else:
             saved, is_made = layer.saved, kept.storage in layer.makes
         # A part keeps the whole storage that the layer made. One that another made, it keeps as far as it reads.

@@ -50,7 +50,7 @@ class Traced:
         table = _Storages(self.log)
         modules, _ = register_module_tree(model, table)
         table.add_input(x, ())
-        calls = Calls(table, lambda module, given, called: None, modules, real=False)
+        calls = Calls(table, lambda module, given, called, output: None, modules, real=False)
         with calls, Backward(self.log), above_autograd("cpu"), StepRecorder(table, MetaExecutor(table, "cpu")):
             y = model(x)
             self.backward_begins = len(self.log.events)

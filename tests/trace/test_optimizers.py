@@ -131,7 +131,9 @@ def test_ops_are_those_of_a_real_update(name: str, make: MakeOptimizer) -> None:
     The second step's numbers depend on the counters of the first, so these are computed.
     """
     shapes = ((4, 3), (5, 2) if name.startswith("Muon") else (5,)) * 2
-    graph = run(target_of(Update(make)), shapes, "train", None, lambda module, given, called: None, ABOVE_AUTOGRAD)
+    graph = run(
+        target_of(Update(make)), shapes, "train", None, lambda module, given, called, output: None, ABOVE_AUTOGRAD
+    )
     tensors = [torch.rand(shape) for shape in shapes]
     with Seen() as seen:
         Update(make)(*tensors)

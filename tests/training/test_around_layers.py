@@ -61,8 +61,21 @@ class FirstToken(nn.Module):
         return self.layer(x[:, :1])
 
 
+class LastPool(nn.Module):
+    """The mean of images in the layout of channels last, whose gradient comes in the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool, self.norm = nn.Conv2d(2, 8, 1), nn.AdaptiveAvgPool2d(1), nn.LayerNorm(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of images of one channel for each sample."""
+        y = self.conv(x[..., None].expand(2, 5, 8, 2).permute(0, 3, 1, 2).contiguous())
+        return self.norm(self.pool(y.contiguous(memory_format=torch.channels_last)).flatten(1))
+
+
 @pytest.mark.parametrize(
-    "model", [Scores(), Unused(), Positions(), FirstToken()], ids=lambda model: type(model).__name__
+    "model", [Scores(), Unused(), Positions(), FirstToken(), LastPool()], ids=lambda model: type(model).__name__
 )
 def test_what_lies_around_a_layer_is_none_of_its_own(model: nn.Module) -> None:
     """Both wings agree."""

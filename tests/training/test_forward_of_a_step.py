@@ -112,6 +112,32 @@ def test_what_a_forward_moves(layer: nn.Module, shapes: Any, learnt: int, frozen
     assert _kernels((op.op, [y.shape for y in op.outputs]) for op in traced) <= _kernels(seen.ops)
 
 
+IN_PLACE = {
+    # elements moved where the input is learnt, by those that keep it (x is copied, and read and written) or the result
+    4 * N: (
+        nn.ReLU6(True), nn.Hardtanh(inplace=True), nn.SiLU(True), nn.Mish(True), nn.Hardswish(True),
+        nn.Hardsigmoid(True), nn.Threshold(0.1, 20, True),
+    ),
+    2 * N: (
+        nn.ReLU(True), nn.LeakyReLU(inplace=True), nn.ELU(inplace=True), nn.SELU(True), nn.CELU(inplace=True),
+        nn.CELU(2.0, inplace=True), nn.ELU(2.0, inplace=True),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("moved", "layer"), [(moved, x) for moved, layers in IN_PLACE.items() for x in layers], ids=lambda x: str(x)
+)
+def test_activations_in_place(moved: int, layer: nn.Module, way: str) -> None:
+    """What its gradient needs of an input is copied before it is written over, where one is asked for."""
+    found = costmodel.training_step(Learnt(layer, way), (2, 3, 8), optimizer=None).crosscheck()
+    (check,) = (c for c in found.comparisons if c.name == "layer" and c.quantity == "memory_access")
+    expected = moved if way == "learnt" else 2 * N
+    assert (check.closed_form, check.traced) == (expected, expected)
+    assert found.ok, found.mismatches
+
+
 def _kernels(ops: Any) -> set[tuple[str, str]]:
     """Those that make something, whether in place or not."""
     views = ("view", "alias", "detach", "unsqueeze", "squeeze", "empty")
