@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from costmodel.formulas.cost import LayerCost
     from costmodel.inputs import Input, Value, call
-    from costmodel.layers import register_layer
+    from costmodel.layers.own import register_layer
     from costmodel.loading import load
     from costmodel.measures import Measure, register_measure, unregister_measure
     from costmodel.ops.custom import register_op
@@ -51,7 +51,7 @@ _NAMES = {
     ),
     "formulas.cost": ("LayerCost",),
     "inputs": ("Input", "Value", "call"),
-    "layers": ("register_layer",),
+    "layers.own": ("register_layer",),
     "loading": ("load",),
     "measures": ("Measure", "register_measure", "unregister_measure"),
     "ops.custom": ("register_op",),

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from time import perf_counter
-
-import torch
+from typing import TYPE_CHECKING
 
 from costmodel.devices import THIS_CPU, Device, cache_file, read
+from costmodel.errors import require_torch
 from costmodel.files import write_text
+
+if TYPE_CHECKING:
+    import torch
 
 _SIZE = 1024
 """Rows and columns of the matrices: 170 FLOPs per byte, far above the ridge, and short enough to run uninterrupted."""
@@ -31,6 +34,9 @@ def calibrate(
     bfloat16 and float16; the copy reads 256 MiB and writes as many. torch's number of threads is left as it is;
     for a single thread on a busy machine, ``clock`` may be ``time.thread_time``.
     """
+    require_torch("costmodel calibrate")
+    import torch
+
     threads = torch.get_num_threads()
     used = f"{threads} thread" if threads == 1 else f"{threads} threads"
     how = f"measured on {date.today().isoformat()} with {used} of {cpu_name()}, best of {repeats} runs"
@@ -51,6 +57,8 @@ def calibrate(
 
 def _product_rate(dtype: torch.dtype, size: int, repeats: int, clock: Callable[[], float]) -> float:
     """FLOP/s of a product of square matrices."""
+    import torch
+
     a = torch.ones((size, size), dtype=dtype)
     out = torch.empty_like(a)
     return float(2 * size**3 / _best(lambda: torch.mm(a, a, out=out), repeats, clock))

@@ -9,7 +9,7 @@ from heapq import merge
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.declared import LAYER_OP
-from costmodel.errors import InputError
+from costmodel.errors import InputError, require_torch
 from costmodel.formulas import LayerCost
 from costmodel.graph import ModuleCall, Note, TensorSpec, tensors_in
 from costmodel.ops.movement import TO
@@ -212,13 +212,13 @@ def crosscheck(
     """
     if against not in ("", "fvcore"):
         raise InputError(f"against={against!r}: the third opinion is 'fvcore'")
-
-    from costmodel import layers as closed
+    require_torch("costmodel.crosscheck")
+    from costmodel.layers.capture import capture
     from costmodel.loading import apply
     from costmodel.trace import trace
 
     def derived(module: nn.Module | Callable[..., Any]) -> CrossCheck:
-        pricing = Pricing(trace(module, inputs, mode=mode, execution=execution, capture=closed.capture))
+        pricing = Pricing(trace(module, inputs, mode=mode, execution=execution, capture=capture))
         if not against:
             return check(pricing)
         from costmodel.third_opinion import fvcore

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 
 class CostModelError(Exception):
     """The base class of the library's errors."""
@@ -37,3 +39,16 @@ class LoadError(CostModelError):
 
 class ConvertError(CostModelError):
     """A saved profile cannot be read, or a result cannot be written in the requested format."""
+
+
+def require_torch(what: str) -> None:
+    """Imports torch for what needs it; ``CostModelError`` where it is not installed."""
+    try:
+        import_module("torch")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise  # torch's own
+        raise CostModelError(
+            f"{what} needs torch, which is not installed: pip install torch. Closed forms (costmodel.formulas, "
+            "costmodel.models.closed_form) and all that reads, shows and compares saved profiles work without."
+        ) from error

@@ -5,33 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
 from numbers import Integral
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from costmodel.errors import InputError, require_torch
 
-from costmodel.errors import InputError
+if TYPE_CHECKING:
+    import torch
 
-_BY_NAME = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
+
+@cache
+def _by_name() -> dict[str, torch.dtype]:
+    import torch
+
+    return {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 
 
 def dtype_of(value: Any) -> torch.dtype:
     """The dtype that is meant: torch's own, its name, a tensor type such as ``torch.FloatTensor``, or NumPy's.
 
+    >>> import torch
     >>> dtype_of("torch.bfloat16"), dtype_of("half"), dtype_of(torch.LongTensor)
     (torch.bfloat16, torch.float16, torch.int64)
     """
+    require_torch("a dtype")
+    import torch
+
     if isinstance(value, torch.dtype):
         return value
     if isinstance(value, type(torch.FloatTensor)):
         found: torch.dtype = value.dtype
         return found
     name = value if isinstance(value, str) else _numpy_name(value)
-    known = _BY_NAME.get(name.removeprefix("torch.")) if name is not None else None
+    known = _by_name().get(name.removeprefix("torch.")) if name is not None else None
     if known is not None:
         return known
-    close = get_close_matches(str(value).removeprefix("torch."), _BY_NAME, n=2)
+    close = get_close_matches(str(value).removeprefix("torch."), _by_name(), n=2)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     raise InputError(f"a dtype is torch's, such as torch.int64, or its name, such as 'int64'; not {value!r}{hint}")
 
@@ -57,9 +68,9 @@ class Input:
     """
 
     shape: tuple[Any, ...]
-    dtype: torch.dtype = torch.float32
+    dtype: torch.dtype
 
-    def __init__(self, shape: Any, dtype: Any = torch.float32) -> None:
+    def __init__(self, shape: Any, dtype: Any = "float32") -> None:
         if shape != () and not is_shape(shape) and not has_names(shape):
             raise InputError(f"Input takes a shape, a tuple of non-negative ints, not {shape!r}")
         object.__setattr__(self, "shape", tuple(n if isinstance(n, str) else int(n) for n in shape))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 
@@ -23,3 +24,21 @@ def available_memory() -> int:
         group = Path("/sys/fs/cgroup")
         amounts.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     return min(amounts)
+
+
+@cache
+def torch_release() -> tuple[int, int]:
+    """The release of the installed torch, such as (2, 13), without importing it; greater than any where there is none.
+
+    So what was saved is read as the newest torch would run it, where no torch is.
+    """
+    version = getattr(sys.modules.get("torch"), "__version__", None)
+    if version is None:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("torch")
+        except metadata.PackageNotFoundError:
+            return sys.maxsize, 0
+    major, minor, *_ = str(version).split(".")
+    return int(major), int(minor)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel import late
-from costmodel.errors import CostModelError, UnknownOpError
+from costmodel.errors import CostModelError, UnknownOpError, require_torch
 from costmodel.graph import Graph, Note, TensorSpec, tensors_in
 from costmodel.pricing import Pricing
 from costmodel.rendering import Report
@@ -460,13 +460,13 @@ def profile(
     >>> p.macs, p.flops, p.params
     (194400, 403200, 224)
     """
-    # Imported here, so that a saved profile can be read without torch.
+    require_torch("costmodel.profile" if not isinstance(model, str) else repr(model))
     with late.uncollected():
-        from costmodel import layers as closed
+        from costmodel.layers.capture import capture
         from costmodel.trace import trace
 
     def traced(module: nn.Module | Callable[..., Any]) -> Graph:
-        return trace(module, inputs, mode=mode, execution=execution, dtype=dtype, capture=closed.capture)
+        return trace(module, inputs, mode=mode, execution=execution, dtype=dtype, capture=capture)
 
     if isinstance(model, str):
         from costmodel.loading import apply

@@ -6,15 +6,19 @@ names is first asked for.
 
 from __future__ import annotations
 
+import re
 import sys
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ._published import Published
+from costmodel.errors import require_torch
+
+from .printed._record import Published
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,16 +170,41 @@ def check_closed_form(profile: Profile, name: str, **arguments: Any) -> ClosedFo
     return check(closed_form(name, batch=batch, mode=profile.mode, **arguments), profile)
 
 
+def arguments(name: str) -> dict[str, Any]:
+    """What a network takes by keyword, with the defaults. Torch is not imported.
+
+    >>> arguments("mobilenet_v2")
+    {'width': 1.0, 'resolution': 224, 'num_classes': 1000}
+    """
+    # Those of the closed form, which are the same.
+    _, *parameters = signature(import_module(f".closed.{_family(name)}", __name__).NETWORKS[name]).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def about(name: str) -> str:
+    """What a network is, in a line: the first of its docstring, read off the file, which would import torch.
+
+    >>> about("ghostnet")
+    'GhostNet for x (n, 3, resolution, resolution).'
+    """
+    module = f"{__name__}.{_family(name)}"
+    spec = find_spec(module)
+    source = getattr(spec.loader, "get_source")(module) if spec is not None else None  # noqa: B009  # not every loader
+    found = re.search(rf'^def {name}\(.*?"""(.*?)(?:"""|$)', source or "", re.DOTALL | re.MULTILINE)
+    return found[1] if found else ""
+
+
 def published() -> tuple[Published, ...]:
     """What papers and libraries say of every network's parameters and MACs, family by family."""
     records: list[Published] = []
     for family in FAMILIES:
-        records.extend(import_module(f".{family}", __name__).PUBLISHED)
+        records.extend(import_module(f".printed.{family}", __name__).PUBLISHED)
     return tuple(records)
 
 
 @cache
 def _factory_of(name: str) -> Callable[..., nn.Module]:
+    require_torch(f"costmodel.models.{name}")
     factory: Callable[..., nn.Module] = getattr(import_module(f".{_family(name)}", __name__), name)
     from costmodel.arguments import explained
 

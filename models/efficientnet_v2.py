@@ -7,7 +7,6 @@ from functools import partial
 from torch import nn
 
 from ._blocks import ConvNormAct, SkipSequential
-from ._published import Published
 from .closed._rounding import make_divisible
 from .closed.efficientnet_v2 import EPS, HEAD_WIDTH, L, M, S, Stage
 from .efficientnet import BuiltStage, EfficientNet, mbconv
@@ -70,46 +69,3 @@ def efficientnet_v2_m(*, num_classes: int = 1000, resolution: int = 480) -> Effi
 def efficientnet_v2_l(*, num_classes: int = 1000, resolution: int = 480) -> EfficientNet:
     """EfficientNetV2-L (480x480 at inference); as `efficientnet_v2_s` otherwise."""
     return build(L, dropout=0.4, num_classes=num_classes, resolution=resolution)
-
-
-def _table_7(variant: str, params: str, macs: str, why: str) -> Published:
-    return Published(
-        name=f"efficientnet_v2_{variant}",
-        params_printed=params,
-        macs_printed=macs,
-        quoted_as="FLOPs",
-        source="Tan & Le, arXiv:2104.00298, Table 7",
-        why=why,
-    )
-
-
-def _authors_code(variant: str, params: str, macs: str) -> Published:
-    return Published(
-        name=f"efficientnet_v2_{variant}",
-        params_printed=params,
-        macs_printed=macs,
-        quoted_as="FLOPs",
-        source="google/automl, efficientnetv2/README.md",
-        note="The page of the authors' released code.",
-    )
-
-
-_UNEXPLAINED = (
-    "MACs: not explained; the authors say that they changed the networks a little after the paper (google/automl, "
-    "issue 999)."
-)
-
-PUBLISHED = (
-    _table_7(
-        "s",
-        "22 M",
-        "8.8 G",
-        "Parameters: 21.6 M were running statistics counted. MACs: likely those of the paper's first version, with 272 "
-        "channels in stage 6 (google/automl, issue 999) and 1792 in the head: 8.6 G; the rest is not explained.",
-    ),
-    _table_7("m", "54 M", "24 G", _UNEXPLAINED),
-    _table_7("l", "120 M", "53 G", f"Parameters: two digits, 118.5 M. {_UNEXPLAINED}"),
-    _authors_code("s", "21.5 M", "8.4 G"),
-    _authors_code("m", "54.1 M", "24.7 G"),
-    _authors_code("l", "119.5 M", "56.3 G"),
-)

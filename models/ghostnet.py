@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from ._blocks import Activation, ConvNormAct, Network, Residual, SqueezeExcitation, named
-from ._published import Published
 from .closed._rounding import make_divisible
 from .closed.ghostnet import CHEAP_KERNEL, DIVISOR, HEAD_WIDTH, HIDDEN, RATIO, STEM_WIDTH, TABLE_1, GBneck
 
@@ -93,21 +92,3 @@ def ghostnet(*, width: float = 1.0, resolution: int = 224, num_classes: int = 10
     note 001 clamps to [0, 1] without it, and has linear layers for the SE's 1x1 convolutions: the costs are the same.
     """
     return GhostNet(width=width, num_classes=num_classes, resolution=resolution)
-
-
-def _table_7(width: float, params: str, macs: str) -> Published:
-    return Published(
-        name="ghostnet",
-        variant={"width": width},
-        params_printed=params,
-        macs_printed=macs,
-        quoted_as="FLOPs",
-        source="Han et al., arXiv:1911.11907, Table 7",
-    )
-
-
-PUBLISHED = (
-    _table_7(0.5, "2.6 M", "42 M"),
-    _table_7(1.0, "5.2 M", "141 M"),
-    _table_7(1.3, "7.3 M", "226 M"),
-)

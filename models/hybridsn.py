@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from ._blocks import Network, named
-from ._published import Published
 from .closed.hybridsn import BANDS, CONV_2D, CONVS_3D, HIDDEN, WINDOW, check_window
 
 
@@ -46,13 +45,3 @@ def hybridsn(*, window: int = WINDOW, bands: int = BANDS, num_classes: int = 16)
     """
     check_window(window, bands)
     return HybridSN(window=window, bands=bands, num_classes=num_classes)
-
-
-PUBLISHED = (
-    Published(
-        name="hybridsn",
-        params_printed="5,122,176",
-        source="Roy et al., arXiv:1902.06701, Table I",
-        note="Indian Pines: a 25x25 window, 30 bands, 16 classes.",
-    ),
-)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from torch import nn
 
 from ._blocks import Branches, ConvNormAct, SupervisedNetwork, named, pooled_head
-from ._published import Published
 from .closed.inception_v3 import AUXILIARY_INPUT, AUXILIARY_STAGE, TABLE_1, AvgPool, Conv, MaxPool, Row, Split
 
 
@@ -75,32 +74,3 @@ def inception_v3(*, aux: bool = False, num_classes: int = 1000, resolution: int 
     `inception_v3` ports too: parameters and MACs equal torchvision's (`aux` is its `aux_logits`).
     """
     return InceptionV3(aux=aux, num_classes=num_classes, resolution=resolution)
-
-
-PUBLISHED = (
-    Published(
-        name="inception_v3",
-        params_printed="25 M",
-        macs_printed="5 G",
-        quoted_as="multiply-adds",
-        source="Szegedy et al., arXiv:1512.00567, abstract",
-        note="'5 billion multiply-adds per inference', 'less than 25 million parameters'.",
-        why=(
-            "An upper bound and a figure of one digit, for the paper's outline; the stem of the released code, which "
-            "this follows, is another one."
-        ),
-    ),
-    Published(
-        name="inception_v3",
-        params_printed="23,626,728",
-        source="Chollet, arXiv:1610.02357, Table 3",
-    ),
-    Published(
-        name="inception_v3",
-        params_printed="24 M",
-        macs_printed="5.7 G",
-        quoted_as="FLOPs",
-        source="Tan & Le, arXiv:1905.11946, Table 2",
-        note="The figure that is quoted most.",
-    ),
-)

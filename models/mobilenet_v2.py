@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from ._blocks import ConvNormAct, InvertedResidual, Network, named, pooled_head
-from ._published import Published
 from .closed._rounding import make_divisible
 from .closed.mobilenet_v2 import HEAD_WIDTH, STEM_WIDTH, TABLE_2
 
@@ -36,46 +35,3 @@ def mobilenet_v2(*, width: float = 1.0, resolution: int = 224, num_classes: int 
     authors' code. Parameters and MACs equal torchvision's `mobilenet_v2` (its `width_mult`) at every width.
     """
     return MobileNetV2(width=width, num_classes=num_classes, resolution=resolution)
-
-
-_TABLE_4 = "Sandler et al., arXiv:1801.04381, Table 4"
-_NO_NORM = "Batch norm is left out: without its scales and shifts it is {} M."
-
-
-def _slim(width: float, resolution: int, params: str, macs: str, why: str = "") -> Published:
-    return Published(
-        name="mobilenet_v2",
-        variant={"width": width, "resolution": resolution},
-        params_printed=params,
-        macs_printed=macs,
-        quoted_as="MACs",
-        source="tensorflow/models, research/slim/nets/mobilenet/README.md",
-        note="The page of the authors' released code.",
-        why=why,
-    )
-
-
-PUBLISHED = (
-    Published(
-        name="mobilenet_v2",
-        params_printed="3.4 M",
-        macs_printed="300 M",
-        quoted_as="MAdds",
-        source=_TABLE_4,
-        why="Batch norm left out (3.471 M), then cut to 3.4 rather than rounded to 3.5.",
-    ),
-    Published(
-        name="mobilenet_v2",
-        variant={"width": 1.4},
-        params_printed="6.9 M",
-        macs_printed="585 M",
-        quoted_as="MAdds",
-        source=_TABLE_4,
-        why="Most likely a typo for 6.06 M, which the authors' own page has: batch norm left out, it is 6.061 M.",
-    ),
-    _slim(1.0, 224, "3.47 M", "300 M", _NO_NORM.format("3.471")),
-    _slim(1.4, 224, "6.06 M", "582 M"),
-    _slim(0.75, 224, "2.61 M", "209 M", _NO_NORM.format("2.610")),
-    _slim(0.5, 224, "1.95 M", "97 M"),
-    _slim(0.35, 96, "1.66 M", "11 M", _NO_NORM.format("1.663") + " 11.93 M MACs are cut to 11 M, not rounded."),
-)

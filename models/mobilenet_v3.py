@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from torch import nn
 
 from ._blocks import ConvNormAct, InvertedResidual, Network, SqueezeExcitation, named, pooled_head
-from ._published import Published
 from .closed._rounding import make_divisible
 from .closed.mobilenet_v3 import EPS, HEAD_EXPANSION, LARGE, LARGE_HIDDEN, SMALL, SMALL_HIDDEN, STEM_WIDTH, Bneck
 
@@ -58,62 +57,3 @@ def mobilenet_v3_large(*, width: float = 1.0, resolution: int = 224, num_classes
 def mobilenet_v3_small(*, width: float = 1.0, resolution: int = 224, num_classes: int = 1000) -> MobileNetV3:
     """MobileNetV3-Small. Source: arXiv:1905.02244, Table 2; as `mobilenet_v3_large` otherwise (hidden layer: 1024)."""
     return MobileNetV3(SMALL, SMALL_HIDDEN, width=width, num_classes=num_classes, resolution=resolution)
-
-
-def _published(name: str, width: float, params: str, macs: str, *, slim: bool = False, why: str = "") -> Published:
-    return Published(
-        name=name,
-        variant={"width": width},
-        params_printed=params,
-        macs_printed=macs,
-        quoted_as="MACs" if slim else "MAdds",
-        source=(
-            "tensorflow/models, research/slim/nets/mobilenet/README.md"
-            if slim
-            else "Howard et al., arXiv:1905.02244, Table 3"
-        ),
-        note="The page of the authors' released code." if slim else "",
-        why=why,
-    )
-
-
-PUBLISHED = (
-    _published(
-        "mobilenet_v3_large",
-        1.0,
-        "5.4 M",
-        "219 M",
-        why="Batch norm left out (5.459 M) and cut to 5.4; the page of the released code has 217 M MACs, as computed.",
-    ),
-    _published("mobilenet_v3_large", 0.75, "4.0 M", "155 M"),
-    _published("mobilenet_v3_small", 1.0, "2.5 M", "56 M", why="Two digits: 2.54 M."),
-    _published(
-        "mobilenet_v3_small",
-        0.75,
-        "2.0 M",
-        "44 M",
-        why="Two digits: 2.04 M. A hidden layer of 1280, as in Large, would make it 43.8 M MACs, which prints as 44 M.",
-    ),
-    _published(
-        "mobilenet_v3_large", 1.0, "5.4 M", "217 M", slim=True, why="Batch norm left out (5.459 M) and cut to 5.4."
-    ),
-    _published(
-        "mobilenet_v3_small",
-        1.0,
-        "2.9 M",
-        "66 M",
-        slim=True,
-        why=(
-            "A hidden layer of 1280, as in Large, makes it 2.947 M, which prints as 2.9 M. The 66 M are not explained: "
-            "with that layer it is 56.9 M, and the paper says 56 M."
-        ),
-    ),
-    _published(
-        "mobilenet_v3_small",
-        0.75,
-        "2.4 M",
-        "44 M",
-        slim=True,
-        why="A hidden layer of 1280, as in Large, makes it 2.409 M and 43.8 M, which print as these figures.",
-    ),
-)

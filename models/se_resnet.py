@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ._published import Published
 from .closed.se_resnet import DEPTHS, REDUCTION
 from .resnet import ResNet, bottleneck_resnet
 
@@ -21,19 +20,3 @@ def se_resnet50(*, stride_in_1x1: bool = False, num_classes: int = 1000, resolut
         num_classes=num_classes,
         resolution=resolution,
     )
-
-
-PUBLISHED = (
-    Published(
-        name="se_resnet50",
-        variant={"stride_in_1x1": True},
-        macs_printed="3.87 G",
-        quoted_as="GFLOPs",
-        source="Hu et al., arXiv:1709.01507, Table 2",
-    ),
-    Published(
-        name="se_resnet50",
-        params_printed="28.1 M",
-        source="Hu et al., arXiv:1709.01507, Table 10 (ratio r = 16)",
-    ),
-)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from ._blocks import Branches, ChannelShuffle, ConvNormAct, Network, named, pooled_head
-from ._published import Published
 from .closed.shufflenet_v2 import DEPTHS, STEM_WIDTH, widths_at
 
 
@@ -69,25 +68,3 @@ def shufflenet_v2(*, width: float = 1.0, resolution: int = 224, num_classes: int
     all code). Parameters and MACs equal torchvision's `shufflenet_v2_x0_5` to `shufflenet_v2_x2_0`.
     """
     return ShuffleNetV2(width=width, num_classes=num_classes, resolution=resolution)
-
-
-def _table_5(width: float, macs: str, params: str, why: str = "") -> Published:
-    return Published(
-        name="shufflenet_v2",
-        variant={"width": width},
-        params_printed=params,
-        macs_printed=macs,
-        quoted_as="FLOPs",
-        source="Ma et al., arXiv:1807.11164, Table 5",
-        why=why,
-    )
-
-
-_UNEXPLAINED = "MACs: not explained; batch norm, pooling or biases fit no more than two of the four widths."
-
-PUBLISHED = (
-    _table_5(0.5, "41 M", "1.4 M", f"{_UNEXPLAINED} Parameters: two digits, 1.37 M."),
-    _table_5(1.0, "146 M", "2.3 M"),
-    _table_5(1.5, "299 M", "3.5 M", _UNEXPLAINED),
-    _table_5(2.0, "591 M", "7.4 M", _UNEXPLAINED),
-)

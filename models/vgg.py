@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from ._blocks import Network, named, pooled_head
-from ._published import Published
 from .closed.vgg import DEPTHS, FEATURE_SIZE, HIDDEN, STAGE_WIDTHS
 
 
@@ -55,35 +54,3 @@ def vgg16(*, num_classes: int = 1000, resolution: int = 224) -> VGG:
 def vgg19(*, num_classes: int = 1000, resolution: int = 224) -> VGG:
     """VGG-19, column E of arXiv:1409.1556, Table 1; as `vgg11` otherwise."""
     return VGG(DEPTHS["vgg19"], num_classes=num_classes, resolution=resolution)
-
-
-_TABLE_2 = "Simonyan & Zisserman, arXiv:1409.1556, Table 2"
-_RESNET_PAPER = "He et al., arXiv:1512.03385, section 4.1"
-
-PUBLISHED = (
-    Published(name="vgg11", params_printed="133 M", source=_TABLE_2),
-    Published(name="vgg13", params_printed="133 M", source=_TABLE_2),
-    Published(name="vgg16", params_printed="138 M", source=_TABLE_2),
-    Published(name="vgg19", params_printed="144 M", source=_TABLE_2),
-    Published(
-        name="vgg16",
-        macs_printed="15.3 G",
-        quoted_as="FLOPs",
-        source=_RESNET_PAPER,
-        why="The three fully connected layers (124 M) are left out: the convolutions alone are 15.347 G.",
-    ),
-    Published(name="vgg19", macs_printed="19.6 G", quoted_as="FLOPs", source=_RESNET_PAPER),
-    Published(
-        name="vgg16",
-        macs_printed="15.47 G",
-        quoted_as="GFLOPs",
-        source="Hu et al., arXiv:1709.01507, Table 2",
-    ),
-    Published(
-        name="vgg16",
-        params_printed="138 M",
-        macs_printed="15.5 G",
-        quoted_as="MACs",
-        source="Sze et al., arXiv:1703.09039, Table II",
-    ),
-)

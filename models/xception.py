@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from ._blocks import ConvNormAct, Network, Residual, named, pooled_head
-from ._published import Published
 from .closed.xception import EXIT, FIGURE_5, STEM, Block
 
 
@@ -64,15 +63,3 @@ def xception(*, num_classes: int = 1000, resolution: int = 299) -> Xception:
     Source: Chollet, arXiv:1610.02357, Figure 5; parameters and MACs equal timm's `legacy_xception`.
     """
     return Xception(num_classes=num_classes, resolution=resolution)
-
-
-PUBLISHED = (
-    Published(name="xception", params_printed="22,855,952", source="Chollet, arXiv:1610.02357, Table 3"),
-    Published(
-        name="xception",
-        params_printed="23 M",
-        macs_printed="8.4 G",
-        quoted_as="FLOPs",
-        source="Tan & Le, arXiv:1905.11946, Table 2",
-    ),
-)

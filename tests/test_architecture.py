@@ -1,4 +1,4 @@
-"""No file of the library imports itself, on whatever detour: the graph of imports has no circle.
+"""No file of the library imports itself, on whatever detour; and most are imported without torch.
 
 The graph is read from the sources. An import inside a function counts as one at the top does; one for annotations alone
 (under ``if TYPE_CHECKING``) does not. ``from package import name`` is an import of the file ``package/name.py`` where
@@ -9,7 +9,8 @@ first is left out: an ``__init__`` that imports its own files would be a circle 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -40,11 +41,16 @@ def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
             yield from at_run_time(child)
 
 
-def imports(name: str, source: str, modules: Iterable[str], *, is_package: bool) -> Iterator[str]:
+Walk = Callable[[ast.AST], Iterator[ast.AST]]
+
+
+def imports(
+    name: str, source: str, modules: Iterable[str], *, is_package: bool, walk: Walk = at_run_time
+) -> Iterator[str]:
     """The modules, of those given, that a file imports, by whatever statement."""
     modules = set(modules)
     package = name if is_package else name.rpartition(".")[0]
-    for node in at_run_time(ast.parse(source)):
+    for node in walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom):
@@ -57,6 +63,33 @@ def imports(name: str, source: str, modules: Iterable[str], *, is_package: bool)
                 yield from {loaded} & modules
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             yield from _by_call(node, package, modules)
+
+
+def at_import(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node that runs when a file is imported: not what lies in a function, nor what only type checkers read."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        yield child
+        yield from at_import(child)
+
+
+def imports_torch(source: str) -> bool:
+    """Whether a file imports torch, or a part of it, when it is imported itself."""
+    names = [
+        name
+        for node in at_import(ast.parse(source))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else []
+        )
+    ]
+    return any(name.partition(".")[0] == "torch" for name in names)
 
 
 def _by_call(call: ast.Call, package: str, modules: set[str]) -> Iterator[str]:
@@ -96,6 +129,44 @@ def circles(edges: Mapping[str, set[str]]) -> list[list[str]]:
             seen |= further
             paths += [[*path, module] for module in sorted(further)]
     return list(found.values())
+
+
+OF_TORCH = re.compile(
+    r"costmodel\.(trace|torch_private|third_opinion|layers\.capture|default_inputs|training\.optimizers"
+    r"|notes\.\w+|models\.(?!closed)\w+)(\.\w+)*"
+)
+"""The files that read, make or run modules: all others are imported without torch."""
+
+
+def needing_torch(files: Mapping[str, str]) -> set[str]:
+    """The files that load torch when they are imported, by themselves or by what they import."""
+    packages = {name for name in files for other in files if other.startswith(f"{name}.")}
+    needing = {name for name, source in files.items() if imports_torch(source)}
+    edges = {
+        name: set(imports(name, source, files, is_package=name in packages, walk=at_import))
+        for name, source in files.items()
+    }
+    for imported in edges.values():  # Python runs the packages around a module first
+        imported |= {package for package in packages for name in imported if name.startswith(f"{package}.")}
+    while more := {name for name, imported in edges.items() if imported & needing} - needing:
+        needing |= more
+    return needing
+
+
+def test_only_what_handles_modules_imports_torch() -> None:
+    """A file outside of the trace and the like loads torch in functions alone, if ever, and so does what it imports."""
+    found = needing_torch(sources())
+    assert {name for name in found if not OF_TORCH.fullmatch(name)} == set()
+    assert {"costmodel.trace.recorder", "costmodel.models.vgg", "costmodel.layers.capture"} <= found
+
+
+def test_an_import_of_torch_is_found() -> None:
+    """At the top, in a class or a branch, and on a detour; not in a function, nor for annotations."""
+    plain = {"p": "", "p.a": "class A:\n    from torch import nn", "p.b": "import p.a", "p.c": "import torchvision"}
+    late = {"p.d": "def f():\n    import torch", "p.e": "if TYPE_CHECKING:\n    import torch", "p.f": "import p.d, p.e"}
+    assert needing_torch({**plain, **late}) == {"p.a", "p.b"}
+    assert needing_torch({"p": "if 1 < 2:\n    import torch.nn as nn"}) == {"p"}
+    assert needing_torch({"p": "import q.b", "q": "import torch", "q.b": ""}) == {"p", "q"}
 
 
 def test_no_file_imports_itself_on_a_detour() -> None:

@@ -17,7 +17,7 @@ import costmodel
 from costmodel import crosscheck
 from costmodel.formulas import _transformer_layers as parts
 from costmodel.formulas import cost
-from costmodel.layers import LAYERS
+from tests._layer_types import TYPES
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
 
@@ -68,7 +68,7 @@ def test_masks_of_a_transformer_are_read_as_often_as_torch_does(kind: torch.dtyp
 
 def test_every_composite_is_tested() -> None:
     """A composite type in the table has a case here."""
-    composites = {t for t, layer in LAYERS.items() if layer.is_composite}
+    composites = {t for t, layer in TYPES.items() if layer.is_composite}
     assert composites == {type(make()) for make, _, _ in COMPOSITES.values()}
 
 

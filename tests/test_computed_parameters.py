@@ -12,14 +12,14 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import costmodel
-from costmodel.layers import LAYERS
+from tests._layer_types import TYPES
 from tests.test_layers import LAYER_CASES, TOKENS
 from tests.test_loss_layers import LOSS_CASES
 
 CASES = {
     type(model).__name__: (model, inputs)
     for model, inputs in (*LAYER_CASES, *LOSS_CASES)
-    if type(model) in LAYERS and any(True for _ in model.parameters())
+    if type(model) in TYPES and any(True for _ in model.parameters())
 }
 """One of each type that has parameters."""
 

@@ -123,7 +123,7 @@ def test_a_module_that_fails_says_why(tmp_path: Path) -> None:
     """What a module of the package lacks is not taken for the module's own absence."""
     statement = (
         "import sys, costmodel; sys.modules['torch'] = None\n"
-        "try: costmodel.calibrate\n"
+        "try: costmodel.third_opinion\n"
         "except ImportError as error: print(error.name)"
     )
     assert printed_by(statement, tmp_path) == "torch"

@@ -12,8 +12,9 @@ from torch import nn
 
 import costmodel
 from costmodel.formulas import activation
-from costmodel.layers import LAYERS, USER_LAYERS
-from costmodel.layers.capture import _READERS
+from costmodel.layers import USER_LAYERS
+from costmodel.layers.capture import READERS
+from tests._layer_types import TYPES
 from tests.test_loss_layers import LOSS_CASES
 
 B = (2, 6, 12, 10)
@@ -434,7 +435,7 @@ def test_a_padding_mask_that_repeats_itself_is_no_false_alarm() -> None:
 def test_every_layer_type_is_tested() -> None:
     """A layer type of torch.nn has a case here; ``test_composites.py`` and ``test_quantised_layers.py`` have others."""
     cases = (*LAYER_CASES, *IDLE_AT_INFERENCE, *LOSS_CASES)
-    leaves = {t.__name__ for t, layer in LAYERS.items() if not layer.is_composite and "torch.nn." in t.__module__}
+    leaves = {t.__name__ for t, layer in TYPES.items() if not layer.is_composite and "torch.nn." in t.__module__}
     assert leaves == {type(model).__name__ for model, _ in cases}
 
 
@@ -479,7 +480,7 @@ def test_a_user_can_add_a_closed_form() -> None:
         check(Swish(), (2, 5))
     finally:
         del USER_LAYERS[Swish]
-        _READERS.clear()
+        READERS.clear()
 
 
 def test_a_closed_form_that_fails_is_named() -> None:
@@ -501,5 +502,5 @@ def test_a_closed_form_that_fails_is_named() -> None:
             costmodel.profile(model, (2, 3))
     finally:
         del USER_LAYERS[Swish]
-        _READERS.clear()
+        READERS.clear()
     assert costmodel.profile(model, (2, 4)).macs == 2 * 4 * 5

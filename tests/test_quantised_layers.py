@@ -17,7 +17,7 @@ from torch import nn
 from torch.ao import quantization
 
 import costmodel
-from costmodel.layers import LAYERS
+from tests._layer_types import TYPES
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(deprecated|quantized|prepack|reduce_range|observer)")
 """torch's own quantisation is deprecated in favour of torchao, as torch says itself at every turn."""
@@ -288,7 +288,7 @@ def test_every_quantised_layer_of_torch_has_a_closed_form() -> None:
         for kind in vars(source).values()
         if isinstance(kind, type) and issubclass(kind, nn.Module) and kind.__module__.startswith("torch.ao.nn")
     }
-    without = {kind for kind in every if kind not in LAYERS}
+    without = {kind for kind in every if kind not in TYPES}
     assert {kind.__name__ for kind in without} == set(WITHOUT)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,15 +44,11 @@ def _names_table() -> Part:
     from costmodel.views import grid
     from costmodel.views.styled import Text
 
-    factories = {name: getattr(zoo, name) for names in zoo.FAMILIES.values() for name in names}
-    arguments = [
-        ", ".join(f"{p.name}={p.default!r}" for p in inspect.signature(factory).parameters.values())
-        for factory in factories.values()
-    ]
-    about = [(inspect.getdoc(factory) or "").split("\n")[0] for factory in factories.values()]
+    names = zoo.list_models()
+    arguments = [", ".join(f"{k}={v!r}" for k, v in zoo.arguments(name).items()) for name in names]
     columns = [
         grid.Column("arguments", arguments, right=False, style="dim", wrap=True),
-        grid.Column("what it is", about, right=False, wrap=True),
+        grid.Column("what it is", list(map(zoo.about, names)), right=False, wrap=True),
     ]
-    table, _ = grid.table("model", list(map(Text, factories)), columns, console.width(), least=20)
+    table, _ = grid.table("model", list(map(Text, names)), columns, console.width(), least=20)
     return table

@@ -1,21 +1,21 @@
-"""Reads off a module, when it has just run, what the closed forms may know of it; and closed forms that users add."""
+"""Reads off a module, when it has just run, what the closed forms may know of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from inspect import Parameter, signature
 from itertools import repeat
 from operator import is_not, itemgetter
 from typing import Any
 
 from torch import nn
 
-from costmodel.declared import DECLARED, LAYER_OP, Declared
 from costmodel.errors import InputError
 from costmodel.formulas import LayerCost
 from costmodel.graph import CapturedLayer, LayerSpec, tensors_in
-from costmodel.layers.registry import LAYERS, USER_LAYERS, Called, Layer, by_name
+from costmodel.layers.registry import USER_LAYERS, Called, Layer, by_name, layer_of
 from costmodel.torch_private import CONV_FORWARD, PARAMETERS, registered_on
 
 
@@ -25,7 +25,7 @@ def capture(module: nn.Module, given: Any, called: Called = ((), {}), _output: A
     It is read at once, as the model may change the module later. A ``LayerSpec`` is made of it on demand. ``given`` are
     the records of its arguments, ``called`` the arguments.
     """
-    read = _READERS[type(module)]
+    read = READERS[type(module)]
     return None if read is None or "forward" in module.__dict__ else read(module, given, called)
 
 
@@ -40,7 +40,8 @@ class _Readers(dict[type[nn.Module], Reader | None]):
         return reader
 
 
-_READERS = _Readers()
+READERS = _Readers()
+"""How modules of each type are captured, if they are: of those that were met since layers were last registered."""
 
 
 def _reader(module_type: type[nn.Module]) -> Reader | None:
@@ -51,20 +52,31 @@ def _reader(module_type: type[nn.Module]) -> Reader | None:
     own = next((USER_LAYERS[t] for t in module_type.__mro__ if t in USER_LAYERS), None)
     if own is not None:
         return partial(_apply, own)
-    bases = (t for t in module_type.__mro__ if t in LAYERS)
-    base = next((t for t in bases if _forward(t) == _forward(module_type)), None)
-    return None if base is None else _reader_of(LAYERS[base])
+    bases = ((t, layer) for t in module_type.__mro__ if (layer := layer_of(t)) is not None)
+    base = next((layer for t, layer in bases if _forward(t) == _forward(module_type)), None)
+    return None if base is None else _reader_of(base)
 
 
 def _forward(module_type: type[nn.Module]) -> tuple[Any, Any]:
     return module_type.forward, getattr(module_type, CONV_FORWARD, None)
 
 
+@cache
+def _parameters_of(module_type: type[nn.Module]) -> tuple[str, ...]:
+    """The names of the forward's parameters, in order."""
+    try:
+        found = signature(module_type.forward).parameters.values()
+    except (TypeError, ValueError):  # no function of Python's
+        return ()
+    return tuple(p.name for p in found if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY))[1:]
+
+
 def _apply(
     function: Callable[[nn.Module, tuple[int, ...]], LayerCost], module: nn.Module, given: Any, _: Called
 ) -> CapturedLayer | None:
     args, kwargs = given
-    first = next(tensors_in((args, by_name(type(module), ((), kwargs)))), None)
+    names = _parameters_of(type(module))  # type: ignore[arg-type]  # classes are hashable
+    first = next(tensors_in((args, by_name(names, ((), kwargs)))), None)
     if first is None:
         return None
     try:
@@ -119,7 +131,7 @@ def _read_more(layer: Layer, read: Reader, module: nn.Module, given: Any, called
     if found is None or more is None:
         return None
     to_spec, hyper = found
-    values = {} if layer.values is None else layer.values(by_name(layer.type, called))
+    values = {} if layer.values is None else layer.values(by_name(layer.takes, called))
     return _with_more, (to_spec, hyper, {**more, **values})
 
 
@@ -154,41 +166,3 @@ def _has_parameters_of(layer: Layer, module: nn.Module) -> bool:
         return in_its_place is not None or hasattr(type(module), name)
 
     return parameters.keys() <= set(names) and not any(map(is_replaced, names))
-
-
-def register_layer(
-    module_type: type[nn.Module], *, opaque: bool = False
-) -> Callable[[Callable[[Any, tuple[int, ...]], LayerCost]], Callable[[Any, tuple[int, ...]], LayerCost]]:
-    """Gives a module type of one's own a closed form, for the cross-check to hold the trace against.
-
-    The decorated function takes the module and the shape of its first input, and returns a
-    ``costmodel.formulas.LayerCost``.
-
-    With ``opaque=True`` that is the layer's cost in the trace too, in the place of what runs inside: for a layer that
-    calls kernels of its own, which cannot be seen. It returns one tensor of ``output_shape`` and of its first input's
-    dtype; on meta tensors its forward does not run. Such a cost is declared, and the cross-check does not count it as
-    derived twice.
-
-    >>> from costmodel.formulas import activation
-    >>> class Twice(nn.Module):
-    ...     def forward(self, x):
-    ...         return x + x
-    >>> @register_layer(Twice)
-    ... def twice(module, shape):
-    ...     return activation(name="relu", shape=shape)
-    >>> del USER_LAYERS[Twice]; _READERS.clear()
-    """
-    if not isinstance(module_type, type) or not issubclass(module_type, nn.Module):
-        raise InputError(f"register_layer takes a class of modules, such as MyLayer, not {module_type!r}")
-
-    def register(function: Callable[[Any, tuple[int, ...]], LayerCost]) -> Callable[[Any, tuple[int, ...]], LayerCost]:
-        if not callable(function):
-            raise InputError(f"register_layer({module_type.__name__}) decorates a function, not {function!r}")
-        USER_LAYERS[module_type] = function
-        DECLARED.pop(module_type, None)
-        if opaque:
-            DECLARED[module_type] = Declared(op=LAYER_OP, target=module_type, cost=function)
-        _READERS.clear()  # subclasses may have readers already
-        return function
-
-    return register

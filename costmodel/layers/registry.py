@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from inspect import Parameter, signature
-from typing import Any, TypeAlias
-
-from torch import nn
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from costmodel.formulas import LayerCost
 from costmodel.formulas.gradient import Extra, Gradient, and_more
 from costmodel.graph import ModuleCall, TensorSpec, tensors_in
+from costmodel.layers.names import ClassName
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Formula = Callable[["Call"], LayerCost | None]
 """The cost of a call; None where no formula covers its arguments."""
@@ -22,24 +23,14 @@ Called: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any] | None]
 """The arguments of a module's call, as they were passed."""
 
 
-@cache
-def parameters_of(module_type: type[nn.Module]) -> tuple[str, ...]:
-    """The names of the forward's parameters, in order."""
-    try:
-        found = signature(module_type.forward).parameters.values()
-    except (TypeError, ValueError):  # no function of Python's
-        return ()
-    return tuple(p.name for p in found if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY))[1:]
-
-
-def by_name(module_type: type[nn.Module], called: Called) -> dict[str, Any]:
+def by_name(names: Sequence[str], called: Called) -> dict[str, Any]:
     """The arguments of a call in the order of the forward's parameters, in whatever order they were passed."""
-    names, (args, kwargs) = parameters_of(module_type), called  # type: ignore[arg-type]  # classes are hashable
+    args, kwargs = called
     given = dict(zip(names, args, strict=False)) | dict(kwargs or {})
     return {name: given[name] for name in names if name in given} | given
 
 
-Also = Callable[[nn.Module], Mapping[str, Any] | None]
+Also = Callable[["nn.Module"], Mapping[str, Any] | None]
 """Further hyper-parameters by name. Nothing in them may hold on to a tensor or a module."""
 
 
@@ -126,22 +117,25 @@ class Layer:
     """Names the parameters that the class registers on a module beside ``optional_params``, if it registers others."""
     is_composite: bool = False
     """Whether it is made of layers that have closed forms of their own."""
-    type: type[nn.Module] = nn.Module
-    """The type that it is registered for, whose forward names the arguments."""
+    takes: tuple[str, ...] = ("input",)
+    """The parameters of the type's forward, in order."""
 
 
-LAYERS: dict[type[nn.Module], Layer] = {}
-"""Every layer type with a closed form."""
+LAYERS: dict[ClassName, Layer] = {}
+"""Every layer type with a closed form, by the name of its class."""
+
+_NAMED: dict[str, list[ClassName]] = {}
+"""The classes that go by a name, of whatever module."""
 
 _BY_KEY: dict[str, Layer] = {}
 """The same by key."""
 
-USER_LAYERS: dict[type[nn.Module], Callable[[nn.Module, tuple[int, ...]], LayerCost]] = {}
+USER_LAYERS: dict[type[nn.Module], Callable[[Any, tuple[int, ...]], LayerCost]] = {}
 """Those that users added."""
 
 
 def add(
-    *types: type[nn.Module],
+    *names: ClassName,
     hyper: str = "",
     optional_params: str = "",
     formula: Formula,
@@ -152,21 +146,38 @@ def add(
     values: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     key: str = "",
     params: ParamNames | None = None,
+    takes: str = "input",
 ) -> None:
-    """Registers layer types; ``hyper`` and ``optional_params`` are space-separated names of attributes."""
-    names = tuple(hyper.split()), tuple(optional_params.split())
-    for t in types:
-        own = key or t.__name__
-        LAYERS[t] = _BY_KEY[own] = Layer(
-            *names, formula, kind, takes_expanded, takes_empty, also, own, values, params, type=t
+    """Registers layer types.
+
+    ``hyper`` and ``optional_params`` are space-separated names of attributes, ``takes`` of the forward's parameters.
+    """
+    words = tuple(hyper.split()), tuple(optional_params.split())
+    for name in names:
+        own = key or name.name
+        layer = Layer(
+            *words, formula, kind, takes_expanded, takes_empty, also, own, values, params, takes=tuple(takes.split())
         )
+        _register(name, layer)
 
 
-def add_composite(module_type: type[nn.Module], *, also: Also, formula: Formula) -> None:
+def add_composite(name: ClassName, *, also: Also, formula: Formula, takes: str) -> None:
     """Registers a type of modules that are derived as a whole, beside the layers that they are made of."""
-    key = module_type.__name__
-    layer = Layer((), (), formula, takes_expanded=True, also=also, key=key, is_composite=True, type=module_type)
-    LAYERS[module_type] = _BY_KEY[key] = layer
+    layer = Layer(
+        (), (), formula, takes_expanded=True, also=also, key=name.name, is_composite=True, takes=tuple(takes.split())
+    )
+    _register(name, layer)
+
+
+def _register(name: ClassName, layer: Layer) -> None:
+    LAYERS[name] = _BY_KEY[layer.key] = layer
+    _NAMED.setdefault(name.name, []).append(name)
+
+
+def layer_of(module_type: type[nn.Module]) -> Layer | None:
+    """What is registered for this very class, if anything is."""
+    found = (LAYERS[name] for name in _NAMED.get(module_type.__name__, ()) if name.is_class(module_type))
+    return next(found, None)
 
 
 def cost_of(call: ModuleCall, within: Sequence[ModuleCall] = ()) -> LayerCost | None:
@@ -182,5 +193,5 @@ def cost_of(call: ModuleCall, within: Sequence[ModuleCall] = ()) -> LayerCost | 
         return None  # few formulas cover empty tensors, and those only a batch of nothing
     if not layer.takes_expanded and any(t.distinct != t.size for t in tensors):
         return None  # nor expanded ones, whose elements share memory
-    given = by_name(layer.type, (call.args, call.kwargs))
+    given = by_name(layer.takes, (call.args, call.kwargs))
     return layer.formula(Call(call.layer.hyper, call, given, within))

@@ -7,15 +7,14 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
-import torch
-from torch import nn
-
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.formulas.cost import as_one
 from costmodel.formulas.gradient import BackwardCost, Needs, Saved
 from costmodel.graph import is_channels_last
+from costmodel.layers.names import ClassName, nn
 from costmodel.layers.registry import Call, Formula, add, given_again
+from costmodel.machine import torch_release
 
 
 def _spatial(call: Call, axes: int) -> tuple[int, tuple[int, ...], bool]:
@@ -63,7 +62,7 @@ def _conv_transpose(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
 
 
 _CONV = "in_channels out_channels kernel_size stride padding dilation groups padding_mode"
-_DIMENSIONS: tuple[tuple[type[nn.Module], ...], ...] = (
+_DIMENSIONS: tuple[tuple[ClassName, ...], ...] = (
     (nn.Conv1d, nn.ConvTranspose1d, nn.InstanceNorm1d),
     (nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d),
     (nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d),
@@ -71,7 +70,7 @@ _DIMENSIONS: tuple[tuple[type[nn.Module], ...], ...] = (
 for _axes, (_plain, _transposed, _) in enumerate(_DIMENSIONS, start=1):
     add(_plain, hyper=_CONV, optional_params="weight bias", formula=batched(_axes, _conv))
     add(
-        _transposed, hyper=f"{_CONV} output_padding", optional_params="weight bias",
+        _transposed, hyper=f"{_CONV} output_padding", optional_params="weight bias", takes="input output_size",
         formula=batched(_axes, _conv_transpose),
     )  # fmt: skip
 
@@ -92,7 +91,10 @@ def _of_one_tensor(backward: Callable[..., BackwardCost], needs: Needs) -> Backw
     return replace(cost, saved=tuple(Saved("input", kept.elements) for kept in cost.saved[:1]))
 
 
-add(nn.Bilinear, hyper="in1_features in2_features out_features", optional_params="weight bias", formula=_bilinear)
+add(
+    nn.Bilinear, hyper="in1_features in2_features out_features", optional_params="weight bias", formula=_bilinear,
+    takes="input1 input2",
+)  # fmt: skip
 
 
 def _batch_norm(call: Call) -> LayerCost:
@@ -125,10 +127,6 @@ def _layer_norm(call: Call) -> LayerCost | None:
     )
 
 
-# Up to torch 2.13 an input of another layout is copied first, from 2.15 on inside the kernel.
-_COPIED_FOR_GROUPS = tuple(map(int, torch.__version__.split(".")[:2])) <= (2, 13)
-
-
 def _group_norm(call: Call) -> LayerCost:
     (x,) = call.inputs
     batch, channels, *size = x.shape
@@ -136,7 +134,8 @@ def _group_norm(call: Call) -> LayerCost:
         channels=channels, groups=call["num_groups"], size=tuple(size), batch=batch, affine=call["weight"],
         bias=call["bias"],
     )  # fmt: skip
-    if x.is_contiguous or is_channels_last(x) or not _COPIED_FOR_GROUPS:
+    # Up to torch 2.13 an input of another layout is copied first, from 2.15 on inside the kernel.
+    if x.is_contiguous or is_channels_last(x) or torch_release() > (2, 13):
         return cost
     return as_one("norm", f.copy(shape=x.shape), cost)
 
@@ -172,7 +171,7 @@ for _axes, (_, _, _instance) in enumerate(_DIMENSIONS, start=1):
     )
 add(nn.LayerNorm, hyper="normalized_shape", optional_params="weight bias", formula=_layer_norm, takes_empty=True)
 add(nn.GroupNorm, hyper="num_groups num_channels", optional_params="weight bias", formula=_group_norm)
-add(nn.RMSNorm, hyper="normalized_shape", optional_params="weight", formula=_rms_norm, takes_empty=True)
+add(nn.RMSNorm, hyper="normalized_shape", optional_params="weight", formula=_rms_norm, takes_empty=True, takes="x")
 add(nn.LocalResponseNorm, hyper="size alpha beta k", formula=_local_response_norm, kind="norm")
 
 
@@ -191,14 +190,14 @@ def _activation(name: str) -> Formula:
     return cost_of
 
 
-_ACTIVATIONS: dict[type[nn.Module], str] = {
+_ACTIVATIONS: dict[ClassName, str] = {
     nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardtanh: "hardtanh", nn.LeakyReLU: "leaky_relu", nn.ELU: "elu",
     nn.CELU: "celu", nn.SELU: "selu", nn.Sigmoid: "sigmoid", nn.Tanh: "tanh", nn.SiLU: "silu", nn.Mish: "mish",
     nn.Softplus: "softplus", nn.Softsign: "softsign", nn.Hardswish: "hardswish", nn.Hardsigmoid: "hardsigmoid",
     nn.Hardshrink: "hardshrink", nn.Softshrink: "softshrink", nn.Tanhshrink: "tanhshrink",
     nn.LogSigmoid: "logsigmoid", nn.Threshold: "threshold", nn.Identity: "identity",
 }  # fmt: skip
-ACTIVATION_NAMES = {_type.__name__: _name for _type, _name in _ACTIVATIONS.items()}
+ACTIVATION_NAMES = {_type.name: _name for _type, _name in _ACTIVATIONS.items()}
 for _type, _name in _ACTIVATIONS.items():
     add(_type, formula=_activation(_name))
 # At inference; in training its slopes are drawn, by a kernel that writes them.
@@ -279,7 +278,7 @@ def _lp_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
     )  # fmt: skip
 
 
-_POOLS: tuple[tuple[type[nn.Module], ...], ...] = (
+_POOLS: tuple[tuple[ClassName, ...], ...] = (
     (nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.LPPool1d),
     (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d),
     (nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d, nn.LPPool3d),
@@ -370,4 +369,4 @@ def _pairwise_distance(call: Call) -> LayerCost | None:
     return f.pairwise_distance(features=x.shape[-1], rows=x.shape[:-1], norm_type=call["norm"], keepdim=call["keepdim"])
 
 
-add(nn.PairwiseDistance, hyper="norm keepdim", formula=_pairwise_distance, kind="other")
+add(nn.PairwiseDistance, hyper="norm keepdim", formula=_pairwise_distance, kind="other", takes="x1 x2")

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import nn
-
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec
+from costmodel.layers.names import nn
 from costmodel.layers.registry import Call, add
-from costmodel.torch_private import registered_on
+from costmodel.machine import torch_release
 
-# Until 2.6, and no longer in 2.13, torch makes the result contiguous where a view would do.
-ALWAYS_COPIED_BACK = tuple(map(int, torch.__version__.split(".")[:2])) <= (2, 6)
+
+def always_copied_back() -> bool:
+    """Whether torch makes the result contiguous where a view would do: until 2.6, and no longer in 2.13."""
+    return torch_release() <= (2, 6)
 
 
 def _multi_head_attention(call: Call) -> LayerCost | None:
@@ -45,7 +45,7 @@ def _multi_head_attention(call: Call) -> LayerCost | None:
         dropout_p=call["dropout"],
         # Dropout is what the fused kernels cannot do: without them the result is contiguous, and is copied back.
         transposed_output=not (call.training and call["dropout"]),
-        add_bias_kv=call["bias_k"], add_zero_attn=call["add_zero_attn"], always_copied_back=ALWAYS_COPIED_BACK,
+        add_bias_kv=call["bias_k"], add_zero_attn=call["add_zero_attn"], always_copied_back=always_copied_back(),
     )  # fmt: skip
     unread = is_causal and padding_mask is None and not need_weights and kind_of_mask(attn_mask) == "float"
     repeated = sum(again(mask) for mask in (padding_mask, None if unread else attn_mask))
@@ -68,6 +68,8 @@ def again(mask: TensorSpec | None) -> int:
 
 def _of_projection(module: Any) -> Mapping[str, Any] | None:
     """Nothing: the projection of the heads is as wide as all else. Its parameters are read without calling it."""
+    from costmodel.torch_private import registered_on
+
     projection = registered_on(module.out_proj)[0]
     has_bias = projection.get("bias") is not None
     return {} if projection.keys() == {"weight", "bias"} and has_bias == (module.in_proj_bias is not None) else None
@@ -82,4 +84,5 @@ add(
     formula=_multi_head_attention,
     kind="attention",
     takes_expanded=True,
+    takes="query key value key_padding_mask need_weights attn_mask average_attn_weights is_causal",
 )

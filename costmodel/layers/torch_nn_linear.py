@@ -7,12 +7,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
-from torch import nn
-
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.formulas.gradient import BackwardCost, Extra, Needs
 from costmodel.graph import TensorSpec
+from costmodel.layers.names import nn
 from costmodel.layers.registry import Call, add
 
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec
+from costmodel.layers.names import ClassName, nn
 from costmodel.layers.registry import Also, Call, Formula, add
-from costmodel.torch_private import chunks_probabilities, registered_on, without_modes
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 
-def _add(*types: type[nn.Module], formula: Formula, **options: Any) -> None:
+def _add(*names: ClassName, formula: Formula, takes: str = "input target", **options: Any) -> None:
     """Registers losses, whose formulas are of real numbers."""
-    add(*types, formula=lambda call: None if call.complex_valued else formula(call), **options)
+    add(*names, formula=lambda call: None if call.complex_valued else formula(call), takes=takes, **options)
 
 
 def _weights(*names: str) -> Also:
     """Reads the shapes of optional buffers off a loss; ``None`` where elements of one share memory."""
 
-    def read(module: nn.Module) -> Mapping[str, Any] | None:
+    def read(module: Module) -> Mapping[str, Any] | None:
         found = {name: getattr(module, name) for name in names}
         given = [weight for weight in found.values() if weight is not None]
         if any(n > 1 and stride == 0 for w in given for n, stride in zip(w.shape, w.stride(), strict=True)):
@@ -60,6 +60,7 @@ def _elementwise(name: str) -> Formula:
 add(
     nn.L1Loss,
     hyper="reduction",
+    takes="input target",
     formula=_pair(
         lambda call, x, t: f.elementwise_loss(
             name="l1", shape=x, target=t, reduction=call["reduction"], complex_valued=call.complex_valued
@@ -111,6 +112,7 @@ _add(
 _add(
     nn.PoissonNLLLoss,
     hyper="reduction log_input full",
+    takes="log_input target",
     formula=_apart(
         _pair(
             lambda call, x, t: f.poisson_nll_loss(
@@ -133,7 +135,7 @@ def _gaussian(call: Call) -> LayerCost | None:
     )  # fmt: skip
 
 
-add(nn.GaussianNLLLoss, hyper="reduction full", formula=_apart(_gaussian))
+add(nn.GaussianNLLLoss, hyper="reduction full", formula=_apart(_gaussian), takes="input target var")
 
 
 # -- classes -----------------------------------------------------------------------------------------------------------
@@ -240,17 +242,18 @@ def _triplet(call: Call) -> LayerCost | None:
     )
 
 
-def _pairwise(module: nn.Module) -> Mapping[str, Any] | None:
+def _pairwise(module: Any) -> Mapping[str, Any] | None:
     """The norm that the distance is; ``None`` where it is another function."""
     distance = module.distance_function
-    plain = type(distance) is nn.PairwiseDistance and not distance.keepdim
+    plain = nn.PairwiseDistance.is_class(type(distance)) and not distance.keepdim
     return {"p": distance.norm} if plain else None
 
 
-_add(nn.MarginRankingLoss, hyper="reduction margin", formula=_apart(_margin_ranking))
-_add(nn.CosineEmbeddingLoss, hyper="reduction margin", formula=_apart(_cosine))
-_add(nn.TripletMarginLoss, hyper="reduction p swap", formula=_apart(_triplet))
-_add(nn.TripletMarginWithDistanceLoss, hyper="reduction swap", also=_pairwise, formula=_apart(_triplet))
+_PAIR, _TRIPLET = "input1 input2 target", "anchor positive negative"
+_add(nn.MarginRankingLoss, hyper="reduction margin", formula=_apart(_margin_ranking), takes=_PAIR)
+_add(nn.CosineEmbeddingLoss, hyper="reduction margin", formula=_apart(_cosine), takes=_PAIR)
+_add(nn.TripletMarginLoss, hyper="reduction p swap", formula=_apart(_triplet), takes=_TRIPLET)
+_add(nn.TripletMarginWithDistanceLoss, hyper="reduction swap", also=_pairwise, formula=_apart(_triplet), takes=_TRIPLET)
 
 
 # -- one op, or values -------------------------------------------------------------------------------------------------
@@ -262,6 +265,10 @@ def _lengths(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _numbers(given: Any) -> tuple[int, ...] | None:
+    import torch
+
+    from costmodel.torch_private import without_modes
+
     if isinstance(given, torch.Tensor):
         if type(given) is not torch.Tensor or given.is_meta:
             return None
@@ -282,13 +289,20 @@ def _ctc(call: Call) -> LayerCost | None:
     )  # fmt: skip
 
 
-_add(nn.CTCLoss, hyper="reduction zero_infinity", values=_lengths, formula=_ctc)
+_add(
+    nn.CTCLoss, hyper="reduction zero_infinity", values=_lengths, formula=_ctc,
+    takes="log_probs targets input_lengths target_lengths",
+)  # fmt: skip
 
 
-def _linear(module: nn.Module) -> Mapping[str, Any] | None:
+def _linear(module: Any) -> Mapping[str, Any] | None:
     """What the formula asks of the linear layer inside, and whether chunks are wanted."""
+    from costmodel.torch_private import chunks_probabilities, registered_on
+
     weights, linear = _weights("weight")(module), module.linear
-    if weights is None or type(linear) is not nn.Linear or registered_on(linear)[0].keys() != {"weight", "bias"}:
+    if weights is None or not nn.Linear.is_class(type(linear)):
+        return None
+    if registered_on(linear)[0].keys() != {"weight", "bias"}:
         return None
     chunked = module.options is not None
     return {
@@ -311,8 +325,8 @@ def _linear_cross_entropy(call: Call) -> LayerCost | None:
     )  # fmt: skip
 
 
-if hasattr(nn, "LinearCrossEntropyLoss"):  # from torch 2.13 on
-    _add(
-        nn.LinearCrossEntropyLoss, hyper="num_classes out_features reduction label_smoothing", also=_linear,
-        formula=_linear_cross_entropy, kind="linear",
-    )  # fmt: skip
+_add(
+    nn.LinearCrossEntropyLoss,  # from torch 2.13 on
+    hyper="num_classes out_features reduction label_smoothing", also=_linear, formula=_linear_cross_entropy,
+    kind="linear",
+)  # fmt: skip

@@ -4,41 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
-
-import torch
-import torch.ao.nn.intrinsic.quantized as fused
-import torch.ao.nn.intrinsic.quantized.dynamic as fused_dynamic
-import torch.ao.nn.quantized as static
-import torch.ao.nn.quantized.dynamic as dynamic
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
+from costmodel.layers.names import ClassName, Names
 from costmodel.layers.registry import Call, Formula, add
 from costmodel.layers.torch_nn import batched
-from costmodel.torch_private import BUFFERS, without_modes
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 Read = Callable[[Any], Mapping[str, Any]]
+_STATIC, _DYNAMIC = "torch.ao.nn.quantized.modules", "torch.ao.nn.quantized.dynamic.modules"
+_FUSED, _FUSED_DYNAMIC = "torch.ao.nn.intrinsic.quantized.modules", "torch.ao.nn.intrinsic.quantized.dynamic.modules"
 
 
 def _add(
-    *types: type[nn.Module], formula: Formula, read: Read = lambda _: {}, hyper: str = "", kind: str = "",
-    params: str = "",
+    *names: ClassName, formula: Formula, read: Read = lambda _: {}, hyper: str = "", kind: str = "",
+    params: str = "", takes: str = "input",
 ) -> None:  # fmt: skip
     """Registers layer types; names of types of ``torch.nn`` are taken by those."""
 
-    def also(module: nn.Module) -> Mapping[str, Any]:
+    def also(module: Module) -> Mapping[str, Any]:
+        from costmodel.torch_private import without_modes
+
         with without_modes():
             return {"numbers": _numbers(module), **read(module)}
 
-    for t in types:
-        key, cost = f"{t.__module__}.{t.__name__}", _with_numbers(formula)
-        add(t, key=key, hyper=hyper, also=also, formula=cost, kind=kind, params=lambda _: params.split())
+    for name in names:
+        key, cost = ".".join(name), _with_numbers(formula)
+        add(
+            name, key=key, hyper=hyper, also=also, formula=cost, kind=kind, params=lambda _: params.split(), takes=takes
+        )
 
 
-def _numbers(module: nn.Module) -> int:
+def _numbers(module: Module) -> int:
     """How many of the output's scale and zero point are tensors, of which a number is read at every call."""
+    from costmodel.torch_private import BUFFERS
+
     return sum(vars(module)[BUFFERS].get(name) is not None for name in ("scale", "zero_point"))
 
 
@@ -52,16 +56,19 @@ def _with_numbers(formula: Formula) -> Formula:
 
 # -- to and from quantised tensors --------------------------------------------------------------------------------
 
-add(static.Quantize, key="torch.ao.Quantize", formula=lambda call: f.quantise(shape=call.shape))
-add(static.DeQuantize, key="torch.ao.DeQuantize", formula=lambda call: f.dequantise(shape=call.shape))
+_static = Names(_STATIC)
+add(_static.Quantize, key="torch.ao.Quantize", formula=lambda call: f.quantise(shape=call.shape), takes="X")
+add(_static.DeQuantize, key="torch.ao.DeQuantize", formula=lambda call: f.dequantise(shape=call.shape), takes="Xq")
 
 
 # -- products -----------------------------------------------------------------------------------------------------
 
 
 def _of_linear(module: Any) -> Mapping[str, Any]:
+    import torch
+
     packed = module._packed_params
-    is_dynamic = isinstance(module, dynamic.Linear)
+    is_dynamic = isinstance(module, _dynamic.Linear.load())
     how = "static" if not is_dynamic else "float16" if packed.dtype is torch.float16 else "dynamic"
     return {"bias": packed._packed_params.bias() is not None, "how": how}
 
@@ -73,11 +80,15 @@ def _linear(then: str) -> Formula:
     )  # fmt: skip
 
 
-_SIZES = "in_features out_features"
-_add(static.Linear, dynamic.Linear, hyper=_SIZES, read=_of_linear, formula=_linear("none"))
-_add(fused.LinearReLU, fused_dynamic.LinearReLU, hyper=_SIZES, read=_of_linear, formula=_linear("relu"))
-_add(fused.LinearLeakyReLU, hyper=_SIZES, read=_of_linear, formula=_linear("leaky_relu"))
-_add(fused.LinearTanh, hyper=_SIZES, read=_of_linear, formula=_linear("tanh"))
+_static, _dynamic = Names(f"{_STATIC}.linear"), Names(f"{_DYNAMIC}.linear")
+_fused, _fused_dynamic = Names(f"{_FUSED}.linear_relu"), Names(f"{_FUSED_DYNAMIC}.linear_relu")
+for _types, _then in (
+    ((_static.Linear, _dynamic.Linear), "none"),
+    ((_fused.LinearReLU, _fused_dynamic.LinearReLU), "relu"),
+    ((_fused.LinearLeakyReLU,), "leaky_relu"),
+    ((_fused.LinearTanh,), "tanh"),
+):
+    _add(*_types, hyper="in_features out_features", read=_of_linear, formula=_linear(_then), takes="x")
 
 
 def _of_conv(how: str) -> Read:
@@ -101,27 +112,25 @@ def _conv_transpose(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:
 
 
 _CONV = "in_channels out_channels kernel_size stride padding dilation groups padding_mode"
-_Types = tuple[type[nn.Module], ...]
-_CONVS: tuple[tuple[str, tuple[_Types, ...], _Types], ...] = (
-    (
-        "static",
-        (
-            (static.Conv1d, fused.ConvReLU1d), (static.Conv2d, fused.ConvReLU2d), (static.Conv3d, fused.ConvReLU3d),
-        ),
-        (static.ConvTranspose1d, static.ConvTranspose2d, static.ConvTranspose3d),
-    ),
-    (
-        "dynamic",
-        ((dynamic.Conv1d,), (dynamic.Conv2d,), (dynamic.Conv3d,)),
-        (dynamic.ConvTranspose1d, dynamic.ConvTranspose2d, dynamic.ConvTranspose3d),
-    ),
-)  # fmt: skip
-for _how, _plain, _transposed in _CONVS:
-    for _axes, (_types, _type) in enumerate(zip(_plain, _transposed, strict=True), start=1):
-        _add(*_types, hyper=_CONV, read=_of_conv(_how), formula=batched(_axes, _conv(added=False)))
-        _add(_type, hyper=f"{_CONV} output_padding", read=_of_conv(_how), formula=batched(_axes, _conv_transpose))
+for _how, _of, _takes in (
+    ("static", Names(f"{_STATIC}.conv"), "input"),
+    ("dynamic", Names(f"{_DYNAMIC}.conv"), "input reduce_range"),
+):
+    for _axes in (1, 2, 3):
+        _plain, _transposed = getattr(_of, f"Conv{_axes}d"), getattr(_of, f"ConvTranspose{_axes}d")
+        _add(
+            _plain, hyper=_CONV, read=_of_conv(_how), formula=batched(_axes, _conv(added=False)), takes=_takes
+        )  # fmt: skip
+        _add(
+            _transposed, hyper=f"{_CONV} output_padding", read=_of_conv(_how), takes=_takes,
+            formula=batched(_axes, _conv_transpose),
+        )  # fmt: skip
+_conv_relu, _conv_add = Names(f"{_FUSED}.conv_relu"), Names(f"{_FUSED}.conv_add")
+for _axes, _type in enumerate((_conv_relu.ConvReLU1d, _conv_relu.ConvReLU2d, _conv_relu.ConvReLU3d), start=1):
+    _add(_type, hyper=_CONV, read=_of_conv("static"), formula=batched(_axes, _conv(added=False)))
 _add(
-    fused.ConvAdd2d, fused.ConvAddReLU2d, hyper=_CONV, read=_of_conv("static"), formula=batched(2, _conv(added=True))
+    _conv_add.ConvAdd2d, _conv_add.ConvAddReLU2d, hyper=_CONV, read=_of_conv("static"),
+    formula=batched(2, _conv(added=True)), takes="input extra_input",
 )  # fmt: skip
 
 # -- activations and norms ----------------------------------------------------------------------------------------
@@ -131,13 +140,14 @@ def _activation(name: str) -> Formula:
     return lambda call: f.quantised_activation(name=name, shape=call.shape)
 
 
-_add(static.ReLU6, formula=_activation("relu6"))
-_add(static.Hardswish, formula=_activation("hardswish"))
-_add(static.ELU, formula=_activation("elu"))
-_add(static.LeakyReLU, formula=_activation("leaky_relu"))
-_add(static.Sigmoid, formula=_activation("sigmoid"))
+_static = Names(f"{_STATIC}.activation")
+_add(_static.ReLU6, formula=_activation("relu6"))
+_add(_static.Hardswish, formula=_activation("hardswish"))
+_add(_static.ELU, formula=_activation("elu"))
+_add(_static.LeakyReLU, formula=_activation("leaky_relu"))
+_add(_static.Sigmoid, formula=_activation("sigmoid"))
 _add(
-    static.Softmax, hyper="dim",
+    _static.Softmax, hyper="dim",
     formula=lambda call: f.quantised_activation(name="softmax", shape=call.shape, dim=call["dim"]),
 )  # fmt: skip
 
@@ -166,13 +176,18 @@ def _group_norm(call: Call) -> LayerCost:
     )  # fmt: skip
 
 
-_add(static.BatchNorm2d, static.BatchNorm3d, fused.BNReLU2d, fused.BNReLU3d, params="weight bias", formula=_batch_norm)
-_add(static.LayerNorm, hyper="normalized_shape", read=_affine, params="weight bias", formula=_layer_norm)
-_add(static.GroupNorm, hyper="num_groups", read=_affine, params="weight bias", formula=_group_norm)
+_static, _fused = Names(f"{_STATIC}.batchnorm"), Names(f"{_FUSED}.bn_relu")
 _add(
-    static.InstanceNorm1d,
-    static.InstanceNorm2d,
-    static.InstanceNorm3d,
+    _static.BatchNorm2d, _static.BatchNorm3d, _fused.BNReLU2d, _fused.BNReLU3d, params="weight bias",
+    formula=_batch_norm,
+)  # fmt: skip
+_static = Names(f"{_STATIC}.normalization")
+_add(_static.LayerNorm, hyper="normalized_shape", read=_affine, params="weight bias", formula=_layer_norm)
+_add(_static.GroupNorm, hyper="num_groups", read=_affine, params="weight bias", formula=_group_norm)
+_add(
+    _static.InstanceNorm1d,
+    _static.InstanceNorm2d,
+    _static.InstanceNorm3d,
     read=_affine,
     params="weight bias",
     formula=_group_norm,
@@ -182,6 +197,8 @@ _add(
 
 
 def _of_recurrent(module: Any) -> Mapping[str, Any]:
+    import torch
+
     dtype = module.dtype if hasattr(module, "dtype") else module.weight_dtype
     return {"how": "float16" if dtype is torch.float16 else "dynamic"}
 
@@ -203,8 +220,11 @@ def _recurrent(formula: Callable[..., LayerCost]) -> Formula:
 
 
 _LAYERS = "input_size hidden_size num_layers batch_first bidirectional dropout"
-_add(dynamic.LSTM, hyper=_LAYERS, read=_of_recurrent, formula=_recurrent(f.quantised_lstm), kind="recurrent")
-_add(dynamic.GRU, hyper=_LAYERS, read=_of_recurrent, formula=_recurrent(f.quantised_gru), kind="recurrent")
+_of_rnn = Names(f"{_DYNAMIC}.rnn")
+for _type, _formula in ((_of_rnn.LSTM, f.quantised_lstm), (_of_rnn.GRU, f.quantised_gru)):
+    _add(
+        _type, hyper=_LAYERS, read=_of_recurrent, formula=_recurrent(_formula), kind="recurrent", takes="input hx"
+    )  # fmt: skip
 
 
 def _cell(name: str) -> Formula:
@@ -219,9 +239,12 @@ def _cell(name: str) -> Formula:
 
 
 _CELL = "input_size hidden_size"
-_add(dynamic.LSTMCell, hyper=_CELL, read=_of_recurrent, formula=_cell("lstm"))
-_add(dynamic.GRUCell, hyper=_CELL, read=_of_recurrent, formula=_cell("gru"))
-_add(dynamic.RNNCell, hyper=f"{_CELL} nonlinearity", read=_of_recurrent, formula=_cell("rnn_"))
+for _type, _more, _name in (
+    (_of_rnn.LSTMCell, "", "lstm"),
+    (_of_rnn.GRUCell, "", "gru"),
+    (_of_rnn.RNNCell, " nonlinearity", "rnn_"),
+):
+    _add(_type, hyper=_CELL + _more, read=_of_recurrent, formula=_cell(_name), takes="input hx")
 
 
 def _embedding_bag(call: Call) -> LayerCost | None:
@@ -233,9 +256,13 @@ def _embedding_bag(call: Call) -> LayerCost | None:
     )
 
 
-_add(static.EmbeddingBag, hyper="num_embeddings embedding_dim", formula=_embedding_bag)
+_static = Names(f"{_STATIC}.embedding_ops")
 _add(
-    static.Embedding, hyper="num_embeddings embedding_dim",
+    _static.EmbeddingBag, hyper="num_embeddings embedding_dim", formula=_embedding_bag,
+    takes="indices offsets per_sample_weights compressed_indices_mapping",
+)  # fmt: skip
+_add(
+    _static.Embedding, hyper="num_embeddings embedding_dim", takes="indices",
     formula=lambda call: f.quantised_embedding(
         num_embeddings=call["num_embeddings"], embedding_dim=call["embedding_dim"], shape=call.shape
     ),

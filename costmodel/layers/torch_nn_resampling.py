@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
-from torch import nn
-
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
+from costmodel.layers.names import ClassName, nn
 from costmodel.layers.registry import Call, Formula, add
 from costmodel.layers.torch_nn import batched
 
@@ -64,7 +63,7 @@ def _pad(mode: str) -> Formula:
     return cost_of
 
 
-_PADS: dict[str, tuple[type[nn.Module], ...]] = {
+_PADS: dict[str, tuple[ClassName, ...]] = {
     "constant": (nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d),
     "reflect": (nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
     "replicate": (nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d),
@@ -110,4 +109,7 @@ def _of_one_size(formula: Formula) -> Formula:
 
 
 for _axes, _type in enumerate((nn.MaxUnpool1d, nn.MaxUnpool2d, nn.MaxUnpool3d), start=1):
-    add(_type, hyper="kernel_size stride padding", formula=_of_one_size(batched(_axes, _max_unpool)), kind="resample")
+    add(
+        _type, hyper="kernel_size stride padding", formula=_of_one_size(batched(_axes, _max_unpool)), kind="resample",
+        takes="input indices output_size",
+    )  # fmt: skip

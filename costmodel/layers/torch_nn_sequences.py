@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from costmodel import formulas as f
 from costmodel.formulas import LayerCost
 from costmodel.formulas.gradient import BackwardCost, Needs
 from costmodel.graph import tensors_in
+from costmodel.layers.names import nn
 from costmodel.layers.registry import Call, Formula, add, given_again
-from costmodel.torch_private import RECURRENT_WEIGHTS
+
+if TYPE_CHECKING:
+    from torch.nn import Module, RNNBase
 
 
 def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
@@ -41,17 +42,20 @@ def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
     return cost_of
 
 
-def _weights(module: nn.RNNBase) -> Iterable[str]:
+def _weights(module: RNNBase) -> Iterable[str]:
+    from costmodel.torch_private import RECURRENT_WEIGHTS
+
     names: Iterable[str] = getattr(module, RECURRENT_WEIGHTS)
     return names
 
 
 _RNN = "input_size hidden_size num_layers bias batch_first dropout bidirectional"
-add(nn.LSTM, hyper=f"{_RNN} proj_size", formula=_recurrent(f.lstm, "proj_size"), kind="recurrent", params=_weights)
-add(nn.GRU, hyper=_RNN, formula=_recurrent(f.gru), kind="recurrent", params=_weights)
-add(
-    nn.RNN, hyper=f"{_RNN} nonlinearity", formula=_recurrent(f.rnn, "nonlinearity"), kind="recurrent", params=_weights
-)  # fmt: skip
+for _type, _more, _formula in (
+    (nn.LSTM, " proj_size", _recurrent(f.lstm, "proj_size")),
+    (nn.GRU, "", _recurrent(f.gru)),
+    (nn.RNN, " nonlinearity", _recurrent(f.rnn, "nonlinearity")),
+):
+    add(_type, hyper=_RNN + _more, formula=_formula, kind="recurrent", params=_weights, takes="input hx")
 
 
 def _cell(formula: Callable[..., LayerCost], *more: str) -> Formula:
@@ -71,14 +75,17 @@ def _cell(formula: Callable[..., LayerCost], *more: str) -> Formula:
     return cost_of
 
 
-def _weights_of_cell(_: nn.Module) -> Iterable[str]:
+def _weights_of_cell(_: Module) -> Iterable[str]:
     return "weight_ih", "weight_hh", "bias_ih", "bias_hh"
 
 
 _CELL = "input_size hidden_size bias"
-add(nn.LSTMCell, hyper=_CELL, formula=_cell(f.lstm_cell), params=_weights_of_cell)
-add(nn.GRUCell, hyper=_CELL, formula=_cell(f.gru_cell), params=_weights_of_cell)
-add(nn.RNNCell, hyper=f"{_CELL} nonlinearity", formula=_cell(f.rnn_cell, "nonlinearity"), params=_weights_of_cell)
+for _type, _more, _formula in (
+    (nn.LSTMCell, "", _cell(f.lstm_cell)),
+    (nn.GRUCell, "", _cell(f.gru_cell)),
+    (nn.RNNCell, " nonlinearity", _cell(f.rnn_cell, "nonlinearity")),
+):
+    add(_type, hyper=_CELL + _more, formula=_formula, params=_weights_of_cell, takes="input hx")
 
 
 def _embedding(call: Call) -> LayerCost:
@@ -133,7 +140,7 @@ def _embedding_bag(call: Call) -> LayerCost | None:
 
 
 add(
-    nn.EmbeddingBag,
+    nn.EmbeddingBag, takes="input offsets per_sample_weights",
     hyper="num_embeddings embedding_dim mode max_norm norm_type include_last_offset scale_grad_by_freq padding_idx "
     "sparse",
     optional_params="weight", formula=_embedding_bag,

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-
-import torch
-from torch import nn
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any
 
 from costmodel import formulas as f
 from costmodel.formulas import ACTIVATIONS, BlockCost, LayerCost
 from costmodel.graph import ModuleCall, TensorSpec
-from costmodel.layers.capture import capture
+from costmodel.layers.names import ClassName, nn
 from costmodel.layers.registry import Also, Call, add_composite
 from costmodel.layers.torch_nn import ACTIVATION_NAMES
-from costmodel.layers.torch_nn_attention import ALWAYS_COPIED_BACK, again, kind_of_mask
-from costmodel.torch_private import FORWARD_HOOKS, FORWARD_PRE_HOOKS
+from costmodel.layers.torch_nn_attention import again, always_copied_back, kind_of_mask
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 Hyper = Mapping[str, Any]
 
@@ -29,25 +27,29 @@ Hyper = Mapping[str, Any]
 # -- what is read off a module when it has run -------------------------------------------------------------------
 
 
-def _is_plain(module: nn.Module, base: type[nn.Module], *methods: str) -> bool:
+def _is_plain(module: Module, base: type[Module], *methods: str) -> bool:
     """Whether the methods that the forward calls are the base's, and nothing is hooked to the module."""
+    from costmodel.torch_private import FORWARD_PRE_HOOKS
+
     if any(getattr(type(module), name) is not getattr(base, name) or name in module.__dict__ for name in methods):
         return False
     return not getattr(module, FORWARD_PRE_HOOKS)
 
 
-def _are_unhooked(parts: Iterable[nn.Module]) -> bool:
+def _are_unhooked(parts: Iterable[Module]) -> bool:
     """Whether nothing runs before or after the parts that is no part itself."""
+    from costmodel.torch_private import FORWARD_HOOKS, FORWARD_PRE_HOOKS
+
     hooks = (getattr(part, name) for part in parts for name in (FORWARD_PRE_HOOKS, FORWARD_HOOKS))
     return not any(hooks)
 
 
-def _own_of_layer(base: type[nn.Module], *methods: str) -> Also:
+def _own_of_layer(base: ClassName, *methods: str) -> Also:
     """What an encoder or decoder layer is asked for itself: the norms' place, and the activation."""
 
-    def own(module: nn.Module) -> Hyper | None:
+    def own(module: Module) -> Hyper | None:
         activation = _activation(getattr(module, "activation", None))
-        if activation is None or not _is_plain(module, base, *methods) or not _are_unhooked(module.children()):
+        if activation is None or not _is_plain(module, base.load(), *methods) or not _are_unhooked(module.children()):
             return None
         return {"norm_first": module.norm_first, "activation": activation}
 
@@ -56,28 +58,34 @@ def _own_of_layer(base: type[nn.Module], *methods: str) -> Also:
 
 def _activation(given: Any) -> str | None:
     """The name of an activation, which is a function of torch's or a module."""
-    if isinstance(given, nn.Module):
+    import torch
+
+    from costmodel.layers.capture import capture
+
+    if isinstance(given, torch.nn.Module):
         captured = capture(given, None)
         if captured is None:
             return None
         to_spec, found = captured
         spec = to_spec(found)
-        if spec.key == nn.GELU.__name__:
+        if spec.key == nn.GELU.name:
             return "gelu_tanh" if spec.hyper["approximate"] == "tanh" else "gelu"
         return ACTIVATION_NAMES.get(spec.key)
     name = getattr(given, "__name__", "")
     if name not in ACTIVATIONS:
         return None
-    return name if given is getattr(F, name, None) or given is getattr(torch, name, None) else None
+    return name if given is getattr(torch.nn.functional, name, None) or given is getattr(torch, name, None) else None
 
 
-def _own_of_stack(module: nn.Module) -> Hyper | None:
+def _own_of_stack(module: Module) -> Hyper | None:
     """Nothing: all stands in the calls of what is stacked."""
-    stacked = module.layers if isinstance(module.layers, nn.ModuleList) else ()
+    import torch
+
+    stacked = module.layers if isinstance(module.layers, torch.nn.ModuleList) else ()
     return {} if _is_plain(module, type(module)) and _are_unhooked((*module.children(), *stacked)) else None
 
 
-def _own_of_transformer(module: nn.Module) -> Hyper | None:
+def _own_of_transformer(module: Module) -> Hyper | None:
     """Nothing: all stands in the calls of the two stacks."""
     return {} if _is_plain(module, type(module)) and _are_unhooked(module.children()) else None
 
@@ -93,10 +101,10 @@ def _parts(call: ModuleCall, within: Sequence[ModuleCall]) -> dict[str, ModuleCa
     return parts if plain and len(parts) == len(calls) else {}
 
 
-def _hyper(parts: Mapping[str, ModuleCall], kind: type[nn.Module], *names: str) -> list[Hyper]:
+def _hyper(parts: Mapping[str, ModuleCall], kind: ClassName, *names: str) -> list[Hyper]:
     """The hyper-parameters of some parts; none where one of them is missing, or of another kind."""
     specs = [part.layer for name in names if (part := parts.get(name)) is not None and part.layer is not None]
-    return [spec.hyper for spec in specs if spec.key == kind.__name__] if len(specs) == len(names) else []
+    return [spec.hyper for spec in specs if spec.key == kind.name] if len(specs) == len(names) else []
 
 
 def _has(hyper: Hyper, **wanted: Any) -> bool:
@@ -142,13 +150,13 @@ def _decoder_layer(call: ModuleCall, within: Sequence[ModuleCall]) -> dict[str, 
     return _layer(call, within, "self_attn", "multihead_attn")
 
 
-def _stack(call: ModuleCall, within: Sequence[ModuleCall], kind: type[nn.Module]) -> dict[str, Any] | None:
+def _stack(call: ModuleCall, within: Sequence[ModuleCall], kind: ClassName) -> dict[str, Any] | None:
     """The hyper-parameters of an encoder or a decoder: of its layers, which must be equal, and how many they are."""
     parts = _parts(call, within)
     layers = [part for name, part in parts.items() if name != "norm"]
     if not layers or len(_hyper(parts, kind, *(name for name in parts if name != "norm"))) != len(layers):
         return None
-    of_layer = _encoder_layer if kind is nn.TransformerEncoderLayer else _decoder_layer
+    of_layer = _encoder_layer if kind == nn.TransformerEncoderLayer else _decoder_layer
     hyper, *others = (of_layer(layer, within) for layer in layers)
     if hyper is None or any(other != hyper for other in others):
         return None
@@ -200,13 +208,13 @@ def _sizes(call: Call, hyper: Hyper | None, given: Mapping[str, Any], **sequence
         **{name: flag for name, flag in per_head.items() if "padding" not in name},
         **{length: tensor.shape[axis] for length, tensor in zip(sequences, tensors, strict=True)},
         "batch": tensors[0].shape[1 - axis] if batched else 1, "batched": batched, "training": call.training,
-        "always_copied_back": ALWAYS_COPIED_BACK,
+        "always_copied_back": always_copied_back(),
     }  # fmt: skip
 
 
-def _stated(call: Call, kind: type[nn.Module], name: str) -> bool:
+def _stated(call: Call, kind: ClassName, name: str) -> bool:
     """What the layers in a stack were given: whether a mask was found to be causal is in no shape."""
-    layers = (inner for inner in call.within if inner.layer is not None and inner.layer.key == kind.__name__)
+    layers = (inner for inner in call.within if inner.layer is not None and inner.layer.key == kind.name)
     return bool(next(layers).kwargs[name])
 
 
@@ -306,16 +314,26 @@ def _cost_of_transformer(call: Call) -> LayerCost | None:
     return _less(cost, repeated + _repeated_in_decoder(given, causal, **how))
 
 
+_DECODED = "tgt memory tgt_mask memory_mask tgt_key_padding_mask memory_key_padding_mask tgt_is_causal memory_is_causal"
 add_composite(
     nn.TransformerEncoderLayer,
     also=_own_of_layer(nn.TransformerEncoderLayer, "_sa_block", "_ff_block"),
     formula=_cost_of_encoder_layer,
+    takes="src src_mask src_key_padding_mask is_causal",
 )
 add_composite(
     nn.TransformerDecoderLayer,
     also=_own_of_layer(nn.TransformerDecoderLayer, "_sa_block", "_mha_block", "_ff_block"),
     formula=_cost_of_decoder_layer,
+    takes=_DECODED,
 )
-add_composite(nn.TransformerEncoder, also=_own_of_stack, formula=_cost_of_encoder)
-add_composite(nn.TransformerDecoder, also=_own_of_stack, formula=_cost_of_decoder)
-add_composite(nn.Transformer, also=_own_of_transformer, formula=_cost_of_transformer)
+add_composite(
+    nn.TransformerEncoder, also=_own_of_stack, formula=_cost_of_encoder,
+    takes="src mask src_key_padding_mask is_causal",
+)  # fmt: skip
+add_composite(nn.TransformerDecoder, also=_own_of_stack, formula=_cost_of_decoder, takes=_DECODED)
+add_composite(
+    nn.Transformer, also=_own_of_transformer, formula=_cost_of_transformer,
+    takes="src tgt src_mask tgt_mask memory_mask src_key_padding_mask tgt_key_padding_mask memory_key_padding_mask "
+    "src_is_causal tgt_is_causal memory_is_causal",
+)  # fmt: skip

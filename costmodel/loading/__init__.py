@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from costmodel.errors import ForwardError, LoadError, NeedsValuesError
+from costmodel.errors import ForwardError, LoadError, NeedsValuesError, require_torch
 from costmodel.loading.building import Context, is_model
 from costmodel.loading.code import from_file, from_module, function
 from costmodel.loading.libraries import from_timm, from_torchvision, own
@@ -50,6 +50,7 @@ def load(spec: str, *, weights: bool = True) -> nn.Module:
     """
     if not isinstance(spec, str):
         raise LoadError(f"a spec is a string such as {EXAMPLES[0]!r}, not {type(spec).__name__}")
+    require_torch(repr(spec))
     model: nn.Module = _build(parse(spec), spec, weights=weights)
     if not is_model(model):
         raise LoadError(

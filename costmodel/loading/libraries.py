@@ -6,7 +6,6 @@ import importlib
 import inspect
 from typing import Any
 
-from costmodel.default_inputs import torchvision
 from costmodel.errors import LoadError
 from costmodel.loading.building import Context, call_factory, package, refuse_weights
 from costmodel.loading.spec import Spec, hint, how_to_name
@@ -23,6 +22,8 @@ def own(spec: Spec, text: str, context: Context) -> Any:
 
 def from_torchvision(spec: Spec, text: str, context: Context) -> Any:
     """``torchvision:NAME``, with the input that it is evaluated on."""
+    from costmodel.default_inputs import torchvision
+
     models = package("torchvision.models", "torchvision")
     names = models.list_models()
     if spec.name not in names:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from costmodel.errors import LoadError
-from costmodel.torch_private import registered_on
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """Of tensors that parameters of a model may have; others are quantised, and packed in a way of their own."""
@@ -73,6 +72,8 @@ def in_dtypes(model: Any, stored: Checkpoint) -> Any:
     """
     import torch
     from torch import nn
+
+    from costmodel.torch_private import registered_on
 
     prefix, by_name = f"{getattr(model, 'base_model_prefix', '')}.", stored.by_name
     cast: dict[int, torch.Tensor] = {}

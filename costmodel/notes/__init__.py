@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 
-from costmodel.errors import InputError
+from costmodel.errors import InputError, require_torch
 from costmodel.notes.claim import VERDICTS, Claim, Finding, Note, Result, Verdict
 
 __all__ = ["VERDICTS", "Claim", "Finding", "Note", "Result", "Verdict", "all_claims", "results"]
@@ -34,6 +34,7 @@ _FILES = (
 @cache
 def all_claims() -> tuple[Claim, ...]:
     """Every claim, in the order of the notes."""
+    require_torch("costmodel.notes")
     modules = [import_module(f"costmodel.notes.{name}") for name in _FILES]
     return tuple(claim for module in modules for claim in vars(module).values() if isinstance(claim, Claim))
 

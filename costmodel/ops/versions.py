@@ -1,13 +1,13 @@
 """What torch does differently from release to release, where a rule must know it.
 
-Rules do not import torch: the trace says which release runs (``running``).
+Rules do not import torch: which release is installed is known without.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
-_Release = tuple[int, int]
+from costmodel.machine import torch_release
 
 
 class Change(Enum):
@@ -27,17 +27,7 @@ class Change(Enum):
     HALF_COMPLEX_OF_BFLOAT16 = "bfloat16 has a complex dtype of its own, bcomplex32", (2, 15), (2, 13)
 
 
-_release: _Release = max(seen for _, seen, _ in (change.value for change in Change))
-
-
-def running(version: str) -> None:
-    """Says which torch runs, as ``torch.__version__`` has it."""
-    global _release
-    major, minor, *_ = version.split(".")
-    _release = int(major), int(minor)
-
-
 def has(change: Change) -> bool:
-    """Whether the running torch has the change. A release between the two is taken to have it."""
+    """Whether the installed torch has the change. A release between the two is taken to have it."""
     _, _, not_in = change.value
-    return _release > not_in
+    return torch_release() > not_in

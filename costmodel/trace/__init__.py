@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from costmodel.default_inputs import default_inputs
@@ -14,7 +13,6 @@ from costmodel.errors import InputError
 from costmodel.graph import Graph
 from costmodel.inputs import dtype_of
 from costmodel.machine import available_memory
-from costmodel.ops import versions
 from costmodel.trace.calls import Capture
 from costmodel.trace.failure import Failure
 from costmodel.trace.forward import Attempt, MakeExecutor, Mode, Program, run
@@ -24,7 +22,6 @@ from costmodel.trace.target import Target, target_of
 
 __all__ = ["Execution", "Mode", "trace"]
 
-versions.running(torch.__version__)
 
 Execution = Literal["auto", "meta", "real"]
 

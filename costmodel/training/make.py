@@ -8,7 +8,7 @@ from operator import add
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from costmodel.arguments import short
-from costmodel.errors import InputError
+from costmodel.errors import InputError, require_torch
 from costmodel.inputs import dtype_of
 from costmodel.profiling import require_exact
 from costmodel.training.step import TrainingStep
@@ -65,7 +65,8 @@ def training_step(
     >>> step.forward.macs, step.backward.macs
     (64, 64)
     """
-    from costmodel import layers as closed
+    require_torch("costmodel.training_step")
+    from costmodel.layers.capture import capture
     from costmodel.trace.step import trace_step
     from costmodel.training.optimizers import resolve, update_in_closed_form
 
@@ -79,7 +80,7 @@ def training_step(
     def traced(inputs: Any, module: nn.Module | Callable[..., Any]) -> StepRecord:
         record = trace_step(
             module, inputs, loss=loss or _default_loss, optimizer=make, autocast=cast, steps=steps,
-            set_to_none=set_to_none, execution=execution, dtype=dtype, capture=closed.capture,
+            set_to_none=set_to_none, execution=execution, dtype=dtype, capture=capture,
         )  # fmt: skip
         if make is not None and record.updated:
             update = update_in_closed_form(make, record.updated, record.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,7 @@ zoo.list_models()
 print([m for m in sys.modules if m == "torch" or m.startswith("zoo.")])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['zoo._published']"
+    assert done.stdout.strip() == "['zoo.printed', 'zoo.printed._record']"
 
 
 @pytest.mark.parametrize("family", list(models.FAMILIES))
@@ -114,3 +115,11 @@ def test_a_wrong_name_is_answered_with_a_right_one(wrong: str, said: str) -> Non
         models.build(wrong)
     with pytest.raises(AttributeError, match=said):
         getattr(models, wrong)
+
+
+@pytest.mark.parametrize("name", models.list_models())
+def test_arguments_and_summary_are_the_factorys(name: str) -> None:
+    """What `costmodel models` lists without torch is the signature and the docstring of the network's function."""
+    factory = getattr(models, name)
+    assert models.arguments(name) == {p.name: p.default for p in inspect.signature(factory).parameters.values()}
+    assert models.about(name) == (inspect.getdoc(factory) or "").partition("\n")[0] != ""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import costmodel.models as models
-from costmodel.models._published import Published, read_figure
+from costmodel.models.printed._record import Published, read_figure
 
 RECORDS = models.published()
 

@@ -54,8 +54,10 @@ def test_no_finding_depends_on_which_networks_are_listed(monkeypatch: pytest.Mon
         return network
 
     printed = {"source": "none", "params_printed": "1 M", "macs_printed": "1 M", "why": "none"}
-    family.stranger, family.PUBLISHED = stranger, (models.Published(name="stranger", **printed),)
+    sizes = ModuleType("costmodel.models.printed.stranger")
+    family.stranger, sizes.PUBLISHED = stranger, (models.Published(name="stranger", **printed),)
     monkeypatch.setitem(sys.modules, family.__name__, family)
+    monkeypatch.setitem(sys.modules, sizes.__name__, sizes)
     monkeypatch.setitem(models.FAMILIES, "stranger", ("stranger",))
     monkeypatch.setitem(models._FAMILY_OF, "stranger", "stranger")
     assert "stranger" in models.list_models()

@@ -17,7 +17,7 @@ import costmodel
 from costmodel.declared import DECLARED
 from costmodel.graph import OpCall, TensorSpec
 from costmodel.layers import USER_LAYERS
-from costmodel.layers.capture import _READERS
+from costmodel.layers.capture import READERS
 from costmodel.ops.rule import RULES
 
 
@@ -30,7 +30,7 @@ def tables() -> Iterator[None]:
     DECLARED.update(declared)
     USER_LAYERS.clear()
     USER_LAYERS.update(layers)
-    _READERS.clear()
+    READERS.clear()
     for target in set(RULES) - rules:
         del RULES[target]
 

@@ -1,0 +1,1 @@
+"""What papers and libraries print of the networks' size, one file per family, without torch."""
