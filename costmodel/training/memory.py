@@ -89,8 +89,13 @@ def lifetimes(record: StepRecord, *, first: bool = False) -> tuple[Lifetime, ...
 
 def _spans(record: StepRecord, first: bool) -> Sequence[tuple[Phase, range]]:
     """The ops of each phase of the very first step, or of one after it."""
-    skipped = "update" if first else "first update"
-    return [(phase, span) for phase, span in record.spans() if phase != skipped]
+    if not first:
+        return [(phase, span) for phase, span in record.spans() if phase not in ("first pass", "first update")]
+    spans = [(phase, span) for phase, span in record.spans() if phase != "update"]
+    if not record.set_to_none:  # the first pass makes the gradients, in the place of the first forward and backward
+        for replaced in ("forward", "loss", "backward"):
+            spans.pop(next(i for i, (phase, _) in enumerate(spans) if phase == replaced))
+    return spans
 
 
 def _category(record: StepRecord, storage: int, role: str, saved: set[int]) -> str:

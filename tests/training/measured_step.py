@@ -49,14 +49,18 @@ def measured_step(
     passes: int = 1,
     *,
     set_to_none: bool = True,
+    first: bool = False,
 ) -> int:
     """The most bytes that are live at once in a step: parameters, buffers, state and inputs with it.
 
     With several ``passes``, their gradients are added up before the update. Without ``set_to_none`` gradients stay from
-    step to step, and are filled with zeros.
+    step to step, and are filled with zeros. The ``first`` step finds no gradients and no state.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = None if make_optimizer is None else make_optimizer(parameters)
+    if first:
+        for parameter in parameters:
+            parameter.grad = None
 
     def forward_and_loss() -> torch.Tensor:
         return total(model(*args, **kwargs))
@@ -71,7 +75,8 @@ def measured_step(
         if optimizer is not None:
             optimizer.step()
 
-    step()  # the first makes the optimizer's state
+    if not first:
+        step()  # the first makes the optimizer's state
     for parameter in parameters:
         parameter.grad = parameter.grad if not set_to_none else None
     state = [] if optimizer is None else tensors_in(optimizer.state)

@@ -119,6 +119,20 @@ def test_gradients_that_stay_take_what_they_really_take(name: str) -> None:
     assert len(found.step_layers) == len(step(network).step_layers)
 
 
+@pytest.mark.parametrize("set_to_none", [False, True])
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+def test_the_very_first_step(name: str, passes: int, set_to_none: bool) -> None:
+    """It makes gradients and state: its own peak is told, and it is no part of the curve."""
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))
+    network, make = Network(model, (torch.rand(40, 64),)), OPTIMIZERS[name]
+    found = costmodel.training_step(
+        model, network.args, loss=total, optimizer=make, steps=passes, set_to_none=set_to_none
+    )
+    assert found.first_peak_memory == measured_step(model, network.args, {}, make, passes, first=True)
+    assert set(found.curve["phase"]) == {"forward", "loss", "backward", "update"}
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_a_checkpoint_saves_what_it_really_saves(reentrant: bool) -> None:
     """The peak with recomputation, both ways."""
