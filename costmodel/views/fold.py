@@ -114,17 +114,14 @@ class _Folding:
 
     def of(self, node: Node) -> tuple[Node, int]:
         """The node, folded; and a number that nodes share which differ in their own names alone."""
-        children, keys = [], []
-        for child in node.children:
-            made, key = self.of(child)
-            children.append(made)
-            keys.append(key)
-        names = [child.label for child in node.children]
-        look = (
-            node.type, node.kind, node.output_shape, node.is_exact, tuple(node.figures.values()),
-            tuple(zip(names, keys, strict=True)),
+        look: tuple[Hashable, ...] = (
+            node.type, node.kind, node.output_shape, node.is_exact, tuple(node.figures.values())
         )  # fmt: skip
-        return replace(node, children=self.repeats(children, keys)), self.looks.setdefault(look, len(self.looks))
+        if node.children:
+            children, keys = zip(*map(self.of, node.children), strict=True)
+            look = (*look, *(child.label for child in node.children), *keys)
+            node = replace(node, children=self.repeats(list(children), list(keys)))
+        return node, self.looks.setdefault(look, len(self.looks))
 
     def repeats(self, nodes: list[Node], keys: list[int]) -> list[Node]:
         """Nodes beside each other, of which those that repeat are one."""
