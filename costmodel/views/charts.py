@@ -125,7 +125,7 @@ def receptive_field() -> Figure:
         ],
         "layout": _layout(
             320, hovermode="closest",
-            xaxis=_axis("layer, in order of execution", showgrid=False, zeroline=False, range="@layers.range"),
+            xaxis=_axis("layer, in order of execution", showgrid=False, zeroline=False, range="@field.range"),
             yaxis=_axis("input positions", rangemode="tozero"),
             shapes=[
                 {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": "@field.input", "y1": "@field.input",

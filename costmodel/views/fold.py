@@ -63,11 +63,12 @@ def runs(keys: Sequence[Hashable]) -> Iterator[Run]:
 def span(first: str, last: str, times: int) -> str:
     """What a run is called: the names of its first and last part, without what the last repeats of the first.
 
-    >>> span("layers.0", "layers.31", 32), span("block_a", "pool", 3), span("add", "add", 4)
-    ('layers.0 to 31, × 32', 'block_a to pool, × 3', 'add, × 4')
+    >>> span("model.layers.0", "model.layers.31", 32), span("net.block_a", "net.pool", 3), span("add", "add", 4)
+    ('model.layers.0 to 31, × 32', 'net.block_a to pool, × 3', 'add, × 4')
     """
     stem = re.sub(r"\d+$", "", first)
-    short = last.removeprefix(stem) if last.removeprefix(stem).isdigit() else last
+    number = last.removeprefix(stem)
+    short = number if number.isdigit() else last.removeprefix(first.rpartition(".")[0] + ".")
     return f"{first}, × {times}" if first == last else f"{first} to {short}, × {times}"
 
 
@@ -147,7 +148,7 @@ class _Folding:
         modules = [node for node in members if not node.is_op] or members
         first, last = modules[0], modules[-1]
         return replace(
-            each, name=span(first.name, last.label, run.times), label=span(first.label, last.label, run.times),
+            each, name=span(first.name, last.name, run.times), label=span(first.label, last.label, run.times),
             figures=self.sums(members), children=[each], times=run.times, is_level=False,
         )  # fmt: skip
 

@@ -7,12 +7,14 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 from zlib import crc32
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 import costmodel
 from costmodel.comparison import Comparison, compare
@@ -212,7 +214,8 @@ def test_text_and_kind_filter_the_table(browser: Browser, pages: dict[str, Path]
     browser.find("#layer-kind").click()
     browser.until("return !document.getElementById('filtered').hidden")
     browser.find("#filtered-clear").click()
-    assert len(browser.texts("#layer-table tbody th")) == len(layers)
+    # Three blocks of 8 layers and an addition are one row.
+    assert len(browser.texts("#layer-table tbody th")) == len(layers) - 3 * 9 + 1
 
 
 def test_the_tree_opens_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
@@ -375,3 +378,115 @@ def test_a_registered_measure_is_switched_to(browser: Browser, tmp_path: Path) -
     assert "Widest tensor elements" in heads
     assert browser.run("return document.querySelectorAll('#quantity input[value=widest]').length") == 0
     assert browser.complaints() == []
+
+
+class Block(nn.Module):
+    """A residual block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(16, 64), nn.Linear(64, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.down(self.up(x).relu())
+        return out
+
+
+@pytest.fixture(scope="module")
+def repeated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of seven alike blocks between two layers."""
+    model = nn.Sequential(nn.Linear(7, 16), *[Block() for _ in range(7)], nn.Linear(16, 3))
+    return costmodel.profile(model, (1, 7)).save(tmp_path_factory.mktemp("repeated") / "page.html")
+
+
+def test_repeated_blocks_are_one_row_that_opens_by_keyboard(browser: Browser, repeated: Path) -> None:
+    """The row has their sum. It opens to the layers of one of them, then to those of all, and closes again."""
+    browser.open(repeated)
+    rows = "#layer-table tbody th"
+    assert browser.texts(rows) == ["0", "1 to 7, × 7", "8"]
+    (shown,) = browser.texts("#layer-table tr.folded td[data-key=macs]")
+    assert shown == units.si(7 * 2 * 16 * 64)
+    one = ["1.up", "1/relu", "1.down", "1/add"]
+    browser.find("#layer-table button.fold").send_keys(Keys.ENTER)
+    assert browser.texts(rows) == ["0", "1 to 7, × 7", *one, "6 more, alike", "8"]
+    assert browser.run("return document.activeElement.textContent + document.activeElement.ariaExpanded") == (
+        "1 to 7, × 7true"
+    )
+    browser.find("#layer-table tr:nth-child(7) button").click()
+    shown_names = browser.texts(rows)
+    assert len(shown_names) == 1 + 1 + 7 * 4 + 1
+    assert shown_names[-2:] == ["7/add", "8"]
+    browser.find("#layer-table button.fold").click()
+    assert browser.texts(rows) == ["0", "1 to 7, × 7", "8"]
+
+
+def test_filter_and_order_find_the_layers_inside_a_fold(browser: Browser, repeated: Path) -> None:
+    """What is looked for or ranked is a layer, wherever it is folded; without either the folds are back."""
+    browser.open(repeated)
+    browser.find("#layer-filter").send_keys("5.do")
+    assert browser.texts("#layer-table tbody th") == ["5.down"]
+    browser.find("#layer-filter").send_keys(Keys.BACKSPACE * 4)
+    browser.find("#layer-table th[data-key=params] button").click()
+    assert browser.texts("#layer-table tbody th")[:7] == [f"{i}.up" for i in range(1, 8)]
+    browser.find("#layer-table th[data-key=index] button").click()
+    browser.find("#layer-table th[data-key=index] button").click()
+    assert browser.texts("#layer-table tbody th") == ["0", "1 to 7, × 7", "8"]
+
+
+LARGE = 10_000
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of 10,000 layers, each of another size than its neighbours."""
+    sizes = [8 + i % 97 for i in range(LARGE + 1)]
+    layers = [nn.Linear(a, b, device="meta") for a, b in pairwise(sizes)]
+    return costmodel.profile(nn.Sequential(*layers), (1, 8)).save(tmp_path_factory.mktemp("large") / "page.html")
+
+
+def test_a_page_of_ten_thousand_layers_opens_scrolls_and_filters(browser: Browser, large: Path) -> None:
+    """Within a generous time and 8 MB: few elements are made at a time, and every layer is reached."""
+    assert large.stat().st_size < 8_000_000
+    begun = perf_counter()
+    browser.complaints()
+    browser.open(large)
+    assert perf_counter() - begun < 60
+    assert browser.complaints() == []
+    assert browser.run("return document.querySelectorAll('*').length") < 30_000
+    assert browser.texts("#layer-count")[0].startswith("10,000 layers")
+    for share, expected in ((1, LARGE - 1), (0.5, LARGE // 2), (0, 0)):
+        browser.run(
+            """const s = document.querySelector('#layers .scroll');
+            s.scrollTop = arguments[0] * (s.scrollHeight - s.clientHeight)""",
+            share,
+        )
+        in_view = """const s = document.querySelector('#layers .scroll').getBoundingClientRect();
+            return [...document.querySelectorAll('#layer-table tbody th')].filter((c) => {
+                const r = c.getBoundingClientRect(); return r.bottom > s.top + 60 && r.top < s.bottom - 20;
+            }).map((c) => Number(c.textContent))"""
+        browser.until(f"return (() => {{{in_view}}})().length > 8")
+        names = browser.run(in_view)
+        assert names == list(range(names[0], names[0] + len(names)))
+        assert names[0] - 30 <= expected <= names[-1] + 30
+    browser.find("#layer-filter").send_keys("9876")
+    assert browser.texts("#layer-table tbody th") == ["9876"]
+    browser.find("#layer-filter").send_keys(Keys.BACKSPACE * 4)
+    browser.find("#layer-table th[data-key=macs] button").click()
+    largest = [i for i in range(LARGE) if (8 + i % 97) * (8 + (i + 1) % 97) == 103 * 104]
+    assert [int(name) for name in browser.texts("#layer-table tbody th")[:5]] == largest[:5]
+
+
+def test_charts_of_ten_thousand_layers_say_what_they_leave_out(browser: Browser, large: Path) -> None:
+    """Bars are sums of layers in a row and sum to the total; small modules share a box, and the boxes sum to theirs."""
+    browser.open(large)
+    said = " ".join(browser.texts(".thinned"))
+    assert "Each bar is the sum of 5 layers in a row." in said
+    assert "1,000 largest of 10,001 parts" in said
+    total = sum((8 + i % 97) * (8 + (i + 1) % 97) for i in range(LARGE))
+    assert browser.run("return sum(document.getElementById('depth').data[0].y)") == total
+    boxes = browser.run(
+        "const {values, parents} = document.getElementById('hierarchy').data[0]; return [values, parents]"
+    )
+    assert boxes[0][0] == total
+    assert sum(value for value, parent in zip(*boxes, strict=True) if parent == "0") == total
+    assert len(boxes[0]) <= 1_001

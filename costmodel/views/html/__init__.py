@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from costmodel.profiling import Profile
 
 _SCRIPTS = {
-    "profile": ("page.js", "format.js", "columns.js", "charts.js", "sorting.js", "table.js", "tree.js", "start.js"),
+    "profile": (
+        "page.js",
+        "format.js",
+        "columns.js",
+        "charts.js",
+        "sorting.js",
+        "lazy.js",
+        "table.js",
+        "tree.js",
+        "start.js",
+    ),
     "training": ("page.js", "format.js", "charts.js", "sorting.js", "training.js"),
 }
 """The scripts of each kind of page, in order."""

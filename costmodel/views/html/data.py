@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from costmodel.measures import MEASURES, Measure, Number, of_layers
 from costmodel.views import palette, units
 from costmodel.views.analyses import peaks
+from costmodel.views.fold import folded
+from costmodel.views.tree import Node, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +31,7 @@ def payload(p: Profile) -> dict[str, Any]:
         "name": p.name,
         "totals": {m.name: p.total(m.name) for m in MEASURES.values() if m.places},
         "tree": _tree(p),
-        "layers": _layers(p),
+        "layers": {**_layers(p), "folds": _folds(p)},
         "memory": _memory(p),
         "intensity": [_rounded(layer.flops_per_byte) for layer in p.layer_memory],
         "roofline": {key: _roofline(roof) for name in DEVICES for key, roof in _rooflines(p, name)},
@@ -54,6 +56,32 @@ def _layers(p: Profile) -> dict[str, Any]:
         if table[name].notna().any():
             columns[name] = dictionary_encoded([_axes(size) for size in table[name]])
     return columns
+
+
+def _folds(p: Profile) -> list[dict[str, Any]]:
+    """Rows of the table of layers that repeat: from which one on, how many belong to a unit, and how many units."""
+    at = 0
+
+    def folds(node: Node) -> list[dict[str, Any]]:
+        nonlocal at
+        found = []
+        for child in node.children:
+            if child.times > 1:
+                start = at
+                inside = folds(child.children[0]) if child.children[0].children else []
+                length = at - start or 1
+                at = start + length * child.times
+                found.append(
+                    {"start": start, "length": length, "times": child.times, "name": child.name, "type": child.type,
+                     "folds": inside}
+                )  # fmt: skip
+            elif child.children:
+                found += folds(child)
+            else:
+                at += 1
+        return found
+
+    return folds(folded(tree(p)))
 
 
 def _memory(p: Profile) -> dict[str, Any]:

@@ -42,15 +42,22 @@ function draw(id) {
   // The place keeps its height also while plotly draws anew, as for printing.
   place.style.height = `${figure.layout.height}px`;
   Plotly.react(place, figure.data, figure.layout, CONFIG);
+  sayThinned(place, Object.values(tables || {}).map((table) => table.thinned).filter(Boolean).join(" "));
   if (!place.dataset.listens) {
     place.dataset.listens = "yes";
     place.on("plotly_click", (e) => clicked(id, e.points[0]));
   }
 }
+// Below a chart of more marks than it can draw: what it leaves out.
+function sayThinned(place, text) {
+  let note = place.parentElement.querySelector(".thinned");
+  if (!note && text) place.after((note = element("p", { class: "thinned" })));
+  if (note) (note.textContent = text), (note.hidden = !text);
+}
 function clicked(id, point) {
   const n = point.pointNumber;
   if (id === "kinds") filterLayers({ kind: drawn.kinds.kinds.kind[n] });
-  if (id === "depth") filterLayers({ text: model().layers.name[n] });
+  if (id === "depth") filterLayers({ text: model().layers.name[drawn.depth.layers.indices[n]] });
   if (id === "receptive-field") filterLayers({ text: model().layers.name[drawn[id].field[point.curveNumber ? "whole" : "local"][n]] });
   if (id === "live-memory") filterLayers({ text: model().layers.name[model().memory.layer[n]] });
   if (id === "roofline" && point.curveNumber === 1) filterLayers({ text: model().layers.name[drawn.roofline.roof.indices[n]] });

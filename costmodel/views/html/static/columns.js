@@ -3,6 +3,13 @@ const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 const kindColor = (kind) => DATA.kinds[kind] || "#808080";
 const amountOf = (measure, n) => (measure.symbol ? si(n, measure.symbol) : `${si(n)} ${measure.unit}`.trim());
 const amount = (n) => amountOf(quantity(), n);
+// Math.max(...numbers) ends at some 100,000 arguments.
+const most = (numbers, start = 0) => numbers.reduce((a, b) => (b > a ? b : a), start);
+const MARKS = 2000, BOXES = 1000; // as many as an SVG of plotly draws without a wait; of more, a chart says what it leaves out
+function every(indices) {
+  const step = Math.ceil(indices.length / MARKS);
+  return step < 2 ? indices : indices.filter((_, i) => i % step === 0 || i === indices.length - 1);
+}
 
 function totals(m, q) {
   // A parent comes before its children, so one pass from the end adds every subtree up.
@@ -27,8 +34,11 @@ const TABLES = {
   },
   nodes() {
     const m = model(), all = totals(m, state.quantity), kinds = kindOfNodes(m), main = mainKinds(m, kinds);
-    const children = m.tree.name.map(() => []);
-    m.tree.parent.forEach((p, i) => p >= 0 && all[i] > 0 && children[p].push(i));
+    // The largest parts are boxes, each within one: a part is not larger than its whole, and comes behind it.
+    const positive = all.map((_, i) => i).filter((i) => all[i] > 0), drawn = new Set(positive);
+    if (positive.length > BOXES) positive.sort((a, b) => all[b] - all[a] || a - b).slice(BOXES).forEach((i) => drawn.delete(i));
+    const children = m.tree.name.map(() => []), rest = m.tree.name.map(() => []);
+    m.tree.parent.forEach((p, i) => p >= 0 && all[i] > 0 && (drawn.has(i) ? children : drawn.has(p) ? rest : [])[p]?.push(i));
     const shown = { indices: [], id: [], label: [], parent: [], value: [], color: [], ink: [], hover: [] };
     const add = (start, parent) => {
       // A chain of modules that hold each other and nothing else is one box.
@@ -37,7 +47,7 @@ const TABLES = {
         i = children[i][0];
         text += "." + label(m, i);
       }
-      const leaf = !children[i].length, color = leaf ? kindColor(kinds[i] || main[i]) : parent === "" ? theme("raised") : blend(kindColor(main[i]), theme("surface"), 0.3);
+      const leaf = !children[i].length && !rest[i].length, color = leaf ? kindColor(kinds[i] || main[i]) : parent === "" ? theme("raised") : blend(kindColor(main[i]), theme("surface"), 0.3);
       shown.indices.push(i);
       shown.id.push(String(i));
       shown.label.push(plain(text));
@@ -47,18 +57,32 @@ const TABLES = {
       shown.ink.push(leaf ? inkOn(color) : theme("text"));
       shown.hover.push(`<b>${plain(m.tree.name[i] || m.name)}</b><br>${plain(m.tree.type[i])}${kinds[i] ? " · " + kinds[i] : ""}<br>${amount(all[i])} (${share(all[i], all[0])})<br>${grouped(all[i])}`);
       children[i].forEach((child) => add(child, String(i)));
+      if (rest[i].length) {
+        const value = sum(rest[i].map((child) => all[child]));
+        const said = `${grouped(rest[i].length)} smaller ones`;
+        const box = { indices: i, id: `rest ${i}`, label: said, parent: String(i), value, color: theme("raised"), ink: theme("text"), hover: `<b>${said}</b><br>in ${plain(m.tree.name[i] || m.name)}<br>${amount(value)} (${share(value, all[0])})` };
+        for (const [name, of] of Object.entries(box)) shown[name].push(of);
+      }
     };
     if (all[0] > 0) add(0, "");
-    return { ...shown, orientation: byId("hierarchy").clientWidth < 560 ? "h" : "v" };
+    const thinned = positive.length > BOXES ? `The ${grouped(BOXES)} largest of ${grouped(positive.length)} parts have a box each, the others of a module one together.` : "";
+    return { ...shown, thinned, orientation: byId("hierarchy").clientWidth < 560 ? "h" : "v" };
   },
   layers() {
-    const m = model(), values = m.layers.figures[state.quantity], whole = sum(values);
+    const m = model(), values = m.layers.figures[state.quantity], whole = sum(values), n = values.length;
+    const step = Math.ceil(n / MARKS) || 1, starts = values.map((_, i) => i).filter((i) => i % step === 0);
+    const bars = starts.map((start) => values.slice(start, start + step)), heights = bars.map(sum);
+    // A bar of several layers has the colour of its heaviest one, which a click finds.
+    const heaviest = bars.map((bar, b) => starts[b] + bar.indexOf(most(bar, -Infinity)));
+    const figure = (v) => `${amount(v)} (${share(v, whole)})`;
     return {
-      index: values.map((_, i) => i + 1),
-      range: [0, values.length + 1],
-      value: values,
-      color: m.layers.kind.map(kindColor),
-      hover: values.map((v, i) => layerHover(m, i, `${amount(v)} (${share(v, whole)})`)),
+      indices: heaviest,
+      index: starts.map((start, b) => start + (bars[b].length + 1) / 2),
+      range: [0, n + 1],
+      value: heights,
+      color: heaviest.map((i) => kindColor(m.layers.kind[i])),
+      hover: heaviest.map((i, b) => (step < 2 ? "" : `layers ${grouped(starts[b] + 1)} to ${grouped(starts[b] + bars[b].length)}: ${figure(heights[b])}<br>the heaviest: `) + layerHover(m, i, figure(values[i]))),
+      thinned: step > 1 ? `Each bar is the sum of ${step} layers in a row.` : "",
     };
   },
   kinds() {
@@ -79,18 +103,21 @@ const TABLES = {
     // What sees all of an axis (beyond a global pool, in a gate) has no stride, and is no point of the growing curve.
     const m = model(), { receptive_field: sizes, stride } = m.layers;
     const seen = sizes.map((_, i) => i).filter((i) => sizes[i] && sizes[i].some((n) => n !== null));
-    const local = seen.filter((i) => stride[i].some((s) => s !== null)), whole = seen.filter((i) => !local.includes(i));
+    const is_local = (i) => stride[i].some((s) => s !== null);
+    const local = every(seen.filter(is_local)), whole = every(seen.filter((i) => !is_local(i)));
     const size = (at) => at.map((i) => Math.max(...sizes[i]));
     const hover = (at) => at.map((i) => layerHover(m, i, local.includes(i) ? `sees ${sizes[i].join("×")} input positions, ${stride[i].join("×")} apart` : "sees the whole input"));
     const input = (m.layers.input_shape[0] || "").split("×").slice(2).map(Number);
     return {
+      range: [0, sizes.length + 1],
       local, whole, index: local.map((i) => i + 1), size: size(local), hover: hover(local),
       whole_index: whole.map((i) => i + 1), whole_size: size(whole), whole_hover: hover(whole),
       input: Math.max(0, ...input),
+      thinned: local.length + whole.length < seen.length ? `${grouped(local.length + whole.length)} of ${grouped(seen.length)} layers are marked.` : "",
     };
   },
   live() {
-    const m = model(), { curve, layer, peak } = m.memory, highest = Math.max(1, ...curve);
+    const m = model(), { curve, layer, peak } = m.memory, highest = most(curve, 1);
     return {
       index: curve.map((_, i) => i + 1), bytes: curve,
       hover: curve.map((b, i) => layerHover(m, layer[i], `${si(b, "B")} live`)),
@@ -100,11 +127,12 @@ const TABLES = {
   },
   roof() {
     const m = model(), r = m.roofline[state.device], x = m.intensity, time = r.layer_time, ridge = r.peak / r.bandwidth;
-    const at = x.map((_, i) => i).filter((i) => x[i] > 0), arithmetic = new Set(r.waits_for_arithmetic);
+    const placed = x.map((_, i) => i).filter((i) => x[i] > 0), arithmetic = new Set(r.waits_for_arithmetic);
     const y = x.map((v, i) => r.attainable[i] ?? Math.min(r.peak, v * r.bandwidth));
-    const longest = Math.max(...time), low = Math.min(0.1, ...at.map((i) => x[i])) / 2, high = 4 * Math.max(ridge, ...at.map((i) => x[i]));
+    const at = placed.length > MARKS ? [...placed].sort((a, b) => time[b] - time[a]).slice(0, MARKS) : placed;
+    const longest = most(time), low = Math.min(0.1, ...at.map((i) => x[i])) / 2, high = 4 * Math.max(ridge, ...at.map((i) => x[i]));
     return {
-      indices: at, ridge,
+      indices: at, ridge, thinned: at.length < placed.length ? `The ${grouped(MARKS)} layers that take most of ${grouped(placed.length)}.` : "",
       x: at.map((i) => x[i]), y: at.map((i) => y[i]),
       size: at.map((i) => Math.max(36, (900 * time[i]) / longest)), color: at.map((i) => kindColor(m.layers.kind[i])),
       hover: at.map((i) => layerHover(m, i, `${x[i].toPrecision(3)} FLOPs per byte, at best ${si(y[i], "FLOP/s")}<br>at least ${seconds(time[i])} (${share(time[i], r.time)}), waits for ${arithmetic.has(i) ? "arithmetic" : "memory"}`)),

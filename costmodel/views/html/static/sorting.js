@@ -1,5 +1,8 @@
 // Tables whose heads sort, by what data-sort says, and whose rows a search field filters.
 function sortable(table) {
+  onSort(table, (head, to) => sortBy(table, head, to));
+}
+function onSort(table, sort) {
   table.tHead.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
@@ -7,12 +10,12 @@ function sortable(table) {
     const numeric = head.classList.contains("n");
     const was = head.getAttribute("aria-sort");
     const to = was ? (was === "descending" ? "ascending" : "descending") : numeric ? "descending" : "ascending";
-    sortBy(table, head, to);
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", to);
+    sort(head, to);
   });
 }
 function sortBy(table, head, to) {
-  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", to);
   const numeric = head.classList.contains("n"), column = head.cellIndex, sign = to === "ascending" ? 1 : -1;
   const key = (row) => (numeric ? Number(row.cells[column].dataset.sort) : row.cells[column].dataset.sort);
   const order = numeric ? (a, b) => a - b : (a, b) => a.localeCompare(b, "en", { numeric: true });

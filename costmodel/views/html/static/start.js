@@ -56,7 +56,7 @@ function paintTotals() {
 onChange((what) => {
   if ("model" in what) showModel(), layerTable(), drawTree(false), devices();
   if ("model" in what || "device" in what) roofText();
-  if ("quantity" in what) paintLayers(), applyFilter(), drawTree(true), paintTotals();
+  if ("quantity" in what) applyFilter(), drawTree(true), paintTotals();
   if ("model" in what || "quantity" in what) names(), heaviest(), legend(byId("legend"), [model()]);
   if (byId("mix-legend")) legend(byId("mix-legend"), DATA.models);
 });
@@ -69,7 +69,6 @@ byId("layer-kind").addEventListener("change", applyFilter);
 byId("layer-exact").addEventListener("change", paintLayers);
 byId("filtered-clear").addEventListener("click", () => filterLayers({}));
 byId("device").addEventListener("change", (e) => change({ device: e.target.value }));
-sortable(byId("layer-table"));
 if (byId("total-table")) {
   sortable(byId("total-table"));
   byId("total-filter").addEventListener("input", (e) => {

@@ -21,8 +21,22 @@ function open(item, wanted) {
   if (!treeChildren[i].length) return;
   button.setAttribute("aria-expanded", String(wanted));
   let list = item.querySelector(":scope > ul");
-  if (wanted && !list) item.append((list = element("ul", {}, ...treeChildren[i].map(branch))));
+  if (wanted && !list) item.append((list = element("ul", {}))), more(list, treeChildren[i]);
   if (list) list.hidden = !wanted;
+}
+const AT_ONCE = 50; // an element for each of 10,000 children takes seconds
+function more(list, children) {
+  const shown = list.children.length;
+  list.append(...children.slice(shown, shown + AT_ONCE).map(branch));
+  const left = children.length - list.children.length;
+  if (!left) return;
+  const button = element("button", { type: "button", class: "more" }, `${grouped(Math.min(left, AT_ONCE))} more of ${grouped(left)}`);
+  button.addEventListener("click", () => {
+    button.parentElement.remove();
+    more(list, children);
+    list.children[shown + AT_ONCE].querySelector("button").focus();
+  });
+  list.append(element("li", {}, button));
 }
 function drawTree(keep) {
   const opened = keep ? new Set([...byId("tree").querySelectorAll('button[aria-expanded="true"]')].map((b) => Number(b.closest("li").dataset.node))) : new Set([0]);
@@ -34,14 +48,14 @@ function drawTree(keep) {
   const reopen = (item) => {
     if (!opened.has(Number(item.dataset.node))) return;
     open(item, true);
-    item.querySelectorAll(":scope > ul > li").forEach(reopen);
+    item.querySelectorAll(":scope > ul > li[data-node]").forEach(reopen);
   };
   reopen(byId("tree").querySelector("li"));
 }
 function openAll(wanted) {
   const walk = (item) => {
     open(item, wanted);
-    item.querySelectorAll(":scope > ul > li").forEach(walk);
+    item.querySelectorAll(":scope > ul > li[data-node]").forEach(walk);
   };
   const root = byId("tree").querySelector("li");
   walk(root);
