@@ -31,6 +31,7 @@ class Failure(Exception):  # noqa: N818  # no error of the library's: it is caug
         is_real: bool,
         needed_bytes: int,
         could_have_values: bool,
+        part: str = "forward",
     ) -> None:
         super().__init__(_text(cause))
         self.cause = cause
@@ -39,6 +40,8 @@ class Failure(Exception):  # noqa: N818  # no error of the library's: it is caug
         self.could_have_values = could_have_values
         """Whether integer inputs, which were given as shapes, had no values in this attempt."""
         self._target, self._calls, self._is_real = target, calls, is_real
+        self._part = part
+        """What of a training step ran: ``forward``, ``loss``, ``backward`` or ``update``."""
         self._given = ", ".join(map(str, inputs)) or "no tensors"
 
     @property
@@ -78,25 +81,45 @@ class Failure(Exception):  # noqa: N818  # no error of the library's: it is caug
             return NeedsValuesError(f"{self.reason}{note and f'. {note}'}")
         taken = ", ".join(map(str, tensors_in((self._calls[-1].args, self._calls[-1].kwargs)))) if self._calls else ""
         line = _users_line(self.cause)
+        whole, of_what = _PARTS.get(self._part, _PARTS["forward"])
         return ForwardError(
-            f"the forward of {self._target.name} failed {self._where()}"
+            f"{whole.format(name=self._target.name)} failed{'' if self._is_outside else f' {self._where()}'}"
             f"{f', which was given {taken}' if taken else ''}{f', at {line}' if line else ''}: {_summary(self.cause)}. "
-            f"The model's inputs were {self._given}; {self._remedy()}{note and f'. {note}'}."
+            f"{of_what} {self._given}; {self._remedy()}{note and f'. {note}'}."
         )
 
+    @property
+    def _is_outside(self) -> bool:
+        """Whether it was in no layer, and not in the model's forward."""
+        return self._part != "forward" and not self._calls
+
     def _where(self) -> str:
+        if self._is_outside:
+            return f"in the {_NAMES[self._part]}"
         if not self._calls:
             return f"in {self._target.name}"
         call = self._calls[-1]
         return f"in layer {call.name!r} ({call.type})" if call.name else f"in {call.type}'s own forward"
 
     def _remedy(self) -> str:
+        if self._part == "loss":
+            return "a loss takes what the model returns alone: pass loss=lambda output: ..., in which the targets are"
+        if self._part != "forward":
+            return "try the same step without costmodel"
         text = _summary(self.cause).lower()
         for words, remedy in _REMEDIES:
             if any(word in text for word in words):
                 return remedy.format(signature=_signature(self._target))
         return "try model(*inputs) on such tensors, without costmodel"
 
+
+_PARTS = {
+    "forward": ("the forward of {name}", "The model's inputs were"),
+    "loss": ("the loss", "The model had returned"),
+    "backward": ("the backward pass of {name}", "The model's inputs were"),
+    "update": ("the optimizer's update", "The model's inputs were"),
+}
+_NAMES = {"loss": "loss", "backward": "backward pass", "update": "optimizer's update"}
 
 _OF_META = (
     "meta", "numpy()", "unallocated storage", "incompatible tensor type", "tensor.__format__", "no fake impl",

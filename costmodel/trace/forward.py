@@ -45,6 +45,11 @@ MakeExecutor: TypeAlias = Callable[[TensorTable, str], Executor]
 class Program(Protocol):
     """What a trace runs around a forward, where that is more than the forward alone."""
 
+    running: str
+    """What of it runs: ``forward``, ``loss``, ``backward`` or ``update``."""
+    returned: Any
+    """What the forward has returned, records in the place of tensors."""
+
     def log(self) -> EventLog:
         """The log of the trace's events."""
 
@@ -103,6 +108,7 @@ def run(
         plain_eager(kinds),
         tensors_on(device),
         default_float_is(DTYPE_NAME[torch.get_default_dtype()]),
+        nullcontext() if program is None else torch.inference_mode(False),
         torch.enable_grad() if program is not None else nullcontext() if attempt.autograd else torch.no_grad(),
         training_mode(model, modules, mode == "train"),
         materialised(modules, table, real=real),
@@ -158,8 +164,10 @@ def run(
         except Exception as error:
             if isinstance(error, CostModelError) and not isinstance(error, NeedsValuesError):
                 raise
+            part = "forward" if program is None else program.running
+            taken = program.returned if program is not None and part == "loss" else (graph.inputs, graph.kwargs)
             raise Failure(
-                target, recorder.needs_values or error, calls.broken(), tensors_in((graph.inputs, graph.kwargs)),
+                target, recorder.needs_values or error, calls.broken(), tensors_in(taken), part=part,
                 is_real=real, needed_bytes=log.most_bytes(), could_have_values=given.withheld_integers,
             ) from error  # fmt: skip
         finally:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.graph import CapturedLayer, LayerSpec, TensorSpec
 from costmodel.step_record import Phase, SavedTensor, StepRecord
@@ -114,6 +115,7 @@ class StepProgram:
         self.updates_sparsely = False
         """Whether some gradient is sparse, of which no formula of an update knows."""
         self._log, self._table = log, StorageTable(log)
+        self.running, self.returned = "forward", None
         return self._table
 
     def prepare(self, modules: Sequence[nn.Module], table: TensorTable, device: torch.device, *, real: bool) -> None:
@@ -153,6 +155,7 @@ class StepProgram:
                         parameter.grad.zero_()
             for _ in range(self._steps):
                 record = self._forward_and_backward(forward)
+        self.running = "update"
         parameters = list(learnt(self._modules))
         self._note_gradients(parameters)
         if self._make_optimizer is not None:
@@ -196,12 +199,15 @@ class StepProgram:
             block.enter_context(autocast)
             block.enter_context(torch.autograd.graph.saved_tensors_hooks(self._note_saved, lambda kept: kept))
             begin("forward")
+            self.running = "forward"
             output = forward()
-            record = map_tensors(output, self._table.spec)
+            record = self.returned = map_tensors(output, self._table.spec)
             begin("loss")
+            self.running = "loss"
             losses = _losses(self._loss(output))
             del output
         begin("backward")
+        self.running = "backward"
         self.events.is_after_forward = True
         with saved_tensors_noted(self._note_saved):
             torch.autograd.backward(losses)
@@ -228,6 +234,11 @@ class StepProgram:
 
 def _losses(found: Any) -> list[torch.Tensor]:
     losses = list(leaves(found))
+    if not losses:
+        raise InputError(
+            f"the loss returned {short(found)}, and no tensor to differentiate: pass loss=lambda output: ... that "
+            f"returns a tensor of one element, such as output.mean()"
+        )
     for loss in losses:
         if loss.numel() != 1:
             raise InputError(
@@ -236,8 +247,8 @@ def _losses(found: Any) -> list[torch.Tensor]:
             )
     if not any(loss.requires_grad for loss in losses):
         raise InputError(
-            "no gradient leads from the loss to a parameter: all are frozen (requires_grad=False), or the loss is "
-            "computed from tensors that the model has detached"
+            "no gradient leads from the loss to a parameter: all are frozen (requires_grad=False), or the model or the "
+            "loss detaches tensors, or computes them under torch.no_grad() or torch.inference_mode()"
         )
     return [loss for loss in losses if loss.requires_grad]
 

@@ -70,13 +70,17 @@ def resolve(optimizer: Any) -> tuple[str, MakeOptimizer | None]:
     name = _name(optimizer, made_of)
     if inspect.isclass(made_of) and issubclass(made_of, Optimizer):
         if _needs_closure(made_of):
-            raise InputError(
-                f"optimizer={name}: it runs forward and backward itself, as often as it likes within one step, so that "
-                f"its step has no cost of its own: profile a step with another optimizer, or with optimizer=None"
-            )
+            raise InputError(_runs_all_itself(name))
     elif inspect.isclass(made_of):
         raise InputError(f"optimizer={name} is no class of optimizers: pass one of torch.optim, such as {_REMEDY}")
     return name, _checked(name, optimizer)
+
+
+def _runs_all_itself(name: str) -> str:
+    return (
+        f"optimizer={name}: it runs forward and backward itself, as often as it likes within one step, so that its "
+        f"step has no cost of its own: profile a step with another optimizer, or with optimizer=None"
+    )
 
 
 def _unknown(word: str) -> str:
@@ -117,6 +121,8 @@ def _checked(name: str, make: MakeOptimizer) -> MakeOptimizer:
                 f"optimizer={name} returned {short(optimizer)}, and no torch.optim.Optimizer: pass a class of "
                 f"torch.optim, such as {_REMEDY}, or a function that takes parameters and returns an optimizer"
             )
+        if _needs_closure(type(optimizer)):
+            raise InputError(_runs_all_itself(type(optimizer).__name__))
         return optimizer
 
     return made
