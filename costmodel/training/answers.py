@@ -94,7 +94,8 @@ def traced_again(step: TrainingStep) -> Callable[[Any], TrainingStep]:
 def largest_batch(step: TrainingStep, memory: int | str) -> int:
     """The greatest batch that fits: guessed by the line through two peaks, narrowed down, and traced on both sides.
 
-    The peak is a maximum of functions that grow with the batch: below a batch that fits, all fit.
+    Along one path through the model the peak is a maximum of functions that grow with the batch: below a batch that
+    fits, all fit.
     """
     size = bytes_of(memory)
     peaks: dict[int, int] = {}

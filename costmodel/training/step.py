@@ -273,7 +273,9 @@ class TrainingStep(Report):
     def largest_batch(self, memory: int | str) -> int:
         """The greatest batch whose peak memory fits, 0 where not even one sample does; traced at it and at the next.
 
-        ``memory`` is a number of bytes, a text such as ``"24GB"``, or a device's name.
+        The peak may jump from one batch to the next, and is taken not to fall: of a model that takes another path for
+        large batches, one beyond the next may fit again. ``memory`` is a number of bytes, a text such as ``"24GB"``, or
+        a device's name.
         """
         return answers.largest_batch(self, memory)
 

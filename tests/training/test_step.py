@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -189,6 +190,62 @@ def test_the_largest_batch_fits_and_the_next_does_not() -> None:
     assert step.largest_batch("2GB") == most
     assert step.largest_batch(1000) == 0
     assert step.largest_batch("rtx4090") > most
+
+
+class ByBatch(nn.Module):
+    """Takes another path for other batches."""
+
+    def __init__(self, path: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.linear, self.path = nn.Linear(16, 16), path
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows of 16."""
+        return self.path(self.linear, x).sum()
+
+
+def padded(linear: nn.Module, x: Tensor) -> Tensor:
+    """To a multiple of eight rows."""
+    found: Tensor = linear(nn.functional.pad(x, (0, 0, 0, -len(x) % 8))).relu()
+    return found
+
+
+def each_with_each(linear: nn.Module, x: Tensor) -> Tensor:
+    """The square of the batch."""
+    y: Tensor = linear(x)
+    return (y @ y.t()).softmax(-1)
+
+
+def in_parts(linear: nn.Module, x: Tensor) -> Tensor:
+    """Eight rows at a time."""
+    return torch.stack([linear(part).relu().sum() for part in x.split(8)])
+
+
+def longer(linear: nn.Module, x: Tensor) -> Tensor:
+    """From 20 rows on, three times over."""
+    for _ in range(3 if len(x) >= 20 else 1):
+        x = linear(x).relu()
+    return x
+
+
+def shorter(linear: nn.Module, x: Tensor) -> Tensor:
+    """From 20 rows on, once and not three times."""
+    for _ in range(1 if len(x) >= 20 else 3):
+        x = linear(x).relu()
+    return x
+
+
+@pytest.mark.parametrize("path", [padded, each_with_each, in_parts, longer, shorter])
+def test_the_largest_batch_of_all(path: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    """That which a trace of every batch finds, also where the peak jumps; where it falls, one that the next is not."""
+    step = costmodel.training_step(ByBatch(path), (4, 16), optimizer="sgd")
+    peaks = [step.with_batch(batch).peak_memory for batch in range(1, 42)]
+    assert any(following < peak for peak, following in pairwise(peaks)) == (path is shorter)
+    for size in (peaks[0], *(peak + more for peak in peaks[6:40:8] for more in (-1, 0, 1)), peaks[39]):
+        most = step.largest_batch(size)
+        assert peaks[most - 1] <= size < peaks[most]
+        if path is not shorter:
+            assert most == max(batch for batch, peak in enumerate(peaks, 1) if peak <= size)
 
 
 def test_utilisation_is_a_share_of_what_a_device_could_do() -> None:
