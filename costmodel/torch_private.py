@@ -205,6 +205,37 @@ def autocast_off(device: str) -> Any:
     return torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key))  # 2.6, 2.13, 2.15
 
 
+def is_plain_eager() -> bool:
+    """Whether one dispatch mode alone sees the ops of this thread: no other mode, autocast, transform or tracer does.
+
+    And whether cuDNN is on, which norms hand on as an argument.
+    """
+    enter_autocast()
+    return (
+        not leave_autocast()
+        and torch._C._len_torch_dispatch_stack() == 1  # 2.6, 2.13, 2.15
+        and not torch._C._len_torch_function_stack()  # 2.6, 2.13, 2.15
+        and torch._C._functorch.peek_interpreter_stack() is None  # 2.6, 2.13, 2.15
+        and torch._C._get_tracing_state() is None  # 2.6, 2.13, 2.15
+        and torch._C._get_cudnn_enabled()  # 2.6, 2.13, 2.15
+    )
+
+
+_pop, _push = torch._C._pop_torch_dispatch_stack, torch._C._push_on_torch_dispatch_stack  # 2.6, 2.13, 2.15
+
+
+def without_innermost_mode(function: Callable[..., Any], *args: Any) -> Any:
+    """Calls a function without the innermost dispatch mode, as torch calls the mode itself.
+
+    It takes 0.2 µs, where ``without_modes`` takes 5: it is called for nearly every layer.
+    """
+    mode = _pop(None)
+    try:
+        return function(*args)
+    finally:
+        _push(mode)
+
+
 def is_nested_class(kind: type) -> bool:
     """Whether a class of tensors is that of jagged ones, which are imported with the first."""
     return kind.__module__ == "torch.nested._internal.nested_tensor"  # 2.6, 2.13, 2.15

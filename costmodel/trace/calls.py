@@ -27,6 +27,7 @@ from costmodel.torch_private import (
     is_transformed,
     remove_global_hook,
 )
+from costmodel.trace.layer_cache import LayerCache
 from costmodel.trace.specs import map_tensors
 from costmodel.trace.tensor_table import TensorTable
 
@@ -46,8 +47,17 @@ class Calls:
     _innermost: Calls | None = None
     """A forward that is being traced may itself trace, and the outer trace must not take that for its own."""
 
-    def __init__(self, table: TensorTable, capture: Capture, tree: Iterable[nn.Module], *, real: bool) -> None:
+    def __init__(
+        self,
+        table: TensorTable,
+        capture: Capture,
+        tree: Iterable[nn.Module],
+        *,
+        real: bool,
+        layers: LayerCache | None = None,
+    ) -> None:
         self._table, self._log, self._capture, self._tree, self._real = table, table.log, capture, tree, real
+        self._layers = layers
         self._raised: list[tuple[int, int]] = []
         """Calls that an exception has left, innermost first, and how far the trace was."""
         self._installed_in: list[dict[str, Any]] = []
@@ -137,6 +147,7 @@ class Calls:
         It does as little as it can, for between two ops all is slow.
         """
         thread, table, capture, raised = get_ident(), self._table, self._capture, self._raised
+        run = None if self._layers is None else self._layers.run
         log, collected, spec_of = table.log, table.collected, table.specs.get
         call_starts, call_ends, events = log.call_starts, log.call_ends, log.events
         before, after = GLOBAL_HOOKS
@@ -166,7 +177,10 @@ class Calls:
                 (info, within, len(events), given, getattr(module, "training", False))
             )  # torch.jit.freeze
             try:
-                output = module.forward(*args, **kwargs)
+                if spec is None or run is None or kwargs:
+                    output = module.forward(*args, **kwargs)
+                else:
+                    output = run(module, args[0], spec)
             except BaseException:
                 raised.append((log.module, self._progress()))
                 log.module = within

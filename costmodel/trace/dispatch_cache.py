@@ -189,11 +189,14 @@ class DispatchCache(dict[tuple[Any, ...], CachedOutput]):
         self.changes = RULES.changes
         self.updates: dict[tuple[object, ...], Any] = {}
         """What samples have told of optimizers (``update_loop.py``), by class, settings and metadata."""
+        self.layers: dict[Any, Any] = {}
+        """How layers were answered (``layer_cache.py``), by their states and metadata."""
 
     def clear(self) -> None:
         """Forgets all."""
         super().clear()
         self.updates.clear()
+        self.layers.clear()
 
     def add(self, call: Dispatch, answer: CachedOutput) -> None:
         """Keeps the answer, where it depends on the key alone.

@@ -23,6 +23,7 @@ from costmodel.trace.failure import Failure
 from costmodel.trace.garbage import gc_paused
 from costmodel.trace.inputs import arguments, record_of
 from costmodel.trace.isolation import one_at_a_time, plain_eager, rng_restored, training_mode
+from costmodel.trace.layer_cache import LayerCache
 from costmodel.trace.lazy import materialised
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree
@@ -136,9 +137,12 @@ def run(
             map_tensors(record_of(kwargs), record),
             None, "real" if real else "meta", mode, attempt.reason,
         )  # fmt: skip
-        # A real run may hand the modules' dictionaries on, to replicas on other devices.
-        calls = Calls(table, capture, modules, real=real)
         recorder = _recorder(table, executor, pruning, program)
+        layers = None
+        if type(recorder) is Recorder and executor.fills_cache and not attempt.autograd:
+            layers = LayerCache(table, recorder.cache)
+        # A real run may hand the modules' dictionaries on, to replicas on other devices.
+        calls = Calls(table, capture, modules, real=real, layers=layers)
         output = None
         try:
             if autocast_nesting():

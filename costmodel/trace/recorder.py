@@ -44,7 +44,7 @@ class Recorder(DispatchMode):
         super().__init__()
         self._table, self._log, self._executor = table, table.log, executor
         self._collected, self._find = table.collected, table.specs.get
-        self._cache = dispatch_cache(executor.model_device) if executor.fills_cache else DispatchCache()
+        self.cache = dispatch_cache(executor.model_device) if executor.fills_cache else DispatchCache()
         self._plan_of = plans().of
         self._autocast, self._applies_autocast = Autocast(executor.model_device), applies_autocast
         self._decomposing = False
@@ -73,7 +73,7 @@ class Recorder(DispatchMode):
             sig = signature(func)
         given, named, key = sig.read(args, kwargs, self._find)
         try:
-            cached = self._cache.get(key)
+            cached = self.cache.get(key)
         except TypeError:  # an argument that cannot be hashed
             cached = None
         if cached is not None:
@@ -108,7 +108,7 @@ class Recorder(DispatchMode):
             raise
         if isinstance(answer, CachedOutput):
             if self._executor.fills_cache:
-                self._cache.add(call, answer)
+                self.cache.add(call, answer)
             return answer.answer(self._table, call.invocation)
         self._log.add_op(plan.op, bound, answer.outputs, answer.inplace)
         return answer.value
