@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
 
+from costmodel.files import write_text
 from costmodel.formulas import CATALOG
 from costmodel.symbolic import figures, in_symbols, is_count, not_zero, output_names, symbols_for, typeset, values_of
 
@@ -43,12 +47,43 @@ def explained(name: str, arguments: Mapping[str, Any] | None = None) -> Explaine
     start = next((i for i, line in enumerate(prose) if line.startswith("Source:")), len(prose))
     source = " ".join(line.strip() for line in prose[start:]).removeprefix("Source:").strip()
     text = "\n".join(prose[:start]).strip().split("\n")
+    # sympy takes 300 ms to import: what it derives of the docstrings' examples is kept in a file.
+    stored = _stored().get(name) if arguments is None else None
+    symbols, worked = derived(name, arguments) if stored is None else stored
+    return Explained(lines[0], tuple(text), source or "the definition", symbols, worked)
+
+
+Derived: TypeAlias = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
+"""The quantities of a formula with their expressions; and lines that put numbers into those."""
+
+
+def derived(name: str, arguments: Mapping[str, Any] | None = None) -> Derived:
+    """What sympy makes of a formula, with these arguments or those of the docstring's example.
+
+    >>> derived("linear")[0][0]
+    ('params', 'in_features·out_features + out_features')
+    """
+    function = CATALOG[name]
     call = example(name) if arguments is None else arguments
     symbols = _in_symbols(function, call or {})
-    return Explained(
-        lines[0], tuple(text), source or "the definition", tuple((q, typeset(e)) for q, e in symbols.items()),
-        tuple(_worked(function, name, call, symbols)) if call is not None else (),
-    )  # fmt: skip
+    worked = tuple(_worked(function, name, call, symbols)) if call is not None else ()
+    return tuple((q, typeset(e)) for q, e in symbols.items()), worked
+
+
+STORED = Path(__file__).with_name("worked.json")
+"""``derived`` of every formula, as ``python -m costmodel.views.worked`` writes it."""
+
+
+@cache
+def _stored() -> dict[str, Derived]:
+    found = json.loads(STORED.read_text("utf-8"))
+    return {name: (tuple(map(tuple, symbols)), tuple(worked)) for name, (symbols, worked) in found.items()}
+
+
+def everything_derived() -> str:
+    """The text of that file: a line for each formula."""
+    lines = [f"{json.dumps(name)}: {json.dumps(derived(name), ensure_ascii=False)}" for name in CATALOG]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def example(name: str) -> dict[str, Any] | None:
@@ -118,3 +153,7 @@ def _substituted(
     for name, value in {**defaults, **call}.items():
         values |= values_of(name, value)
     return typeset(re.sub(r"[A-Za-z_]\w*", lambda m: str(values.get(m[0], m[0])), str(expression)))
+
+
+if __name__ == "__main__":
+    write_text(STORED, everything_derived())
