@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from heapq import merge
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from costmodel.declared import LAYER_OP
 from costmodel.errors import InputError, require_torch
@@ -30,6 +30,10 @@ only its class knows how it is dequantised."""
 
 _OF_ANY_WEIGHT = frozenset({"output shape", "params", "macs"})
 """What a layer has in common with one whose weights are quantised."""
+
+
+Derive: TypeAlias = Callable[[Pricing, TracedLayer], LayerCost | None]
+"""The cost of a layer by its formula; ``None`` where none covers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +114,12 @@ class CrossCheck(Rendered):
         return table
 
 
-def check(pricing: Pricing) -> CrossCheck:
-    """Derives every leaf module call of a trace in closed form, and every composite as a whole, and compares."""
+def check(pricing: Pricing, derive: Derive | None = None) -> CrossCheck:
+    """Derives every leaf module call of a trace in closed form, and every composite as a whole, and compares.
+
+    ``derive`` does so, by default ``closed_form``.
+    """
+    derive = closed_form if derive is None else derive
     comparisons: list[QuantityCheck] = []
     traced_only: list[str] = []
     declared: list[str] = []
@@ -121,7 +129,7 @@ def check(pricing: Pricing) -> CrossCheck:
         if any(op.call.op == LAYER_OP for op in layer.ops):
             declared.append(layer.name)
             continue
-        cost = closed_form(pricing, layer)
+        cost = derive(pricing, layer)
         if layer.module is not None and cost is not None:
             checked += 1
             comparisons.extend(_compare(layer, cost))

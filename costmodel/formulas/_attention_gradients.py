@@ -86,6 +86,8 @@ class MultiHead:
     """Whether the weights of all projections are one parameter."""
     bias: bool
     batch_first: bool
+    transposed: tuple[bool, ...]
+    """Whether each of the inputs lies in memory in another order than it is worked on."""
     is_product: bool
     """Whether the weights are a result of their own (``need_weights``)."""
     dropped: bool
@@ -104,7 +106,7 @@ class MultiHead:
             return NOTHING
         rows, e = self.queries * self.batch, self.embed_dim
         cost = NOTHING
-        if self._is_transposed(self.queries):
+        if self.batch_first and not (needs.lies_as_output or is_one(batch=self.batch) or is_one(length=self.queries)):
             cost += _copy(rows * e)
         out = linear(in_features=e, out_features=e, bias=self.bias, rows=rows)
         out_needs = Needs(inputs=learnt or any(of), weight=needs.weight, bias=needs.bias)
@@ -121,10 +123,6 @@ class MultiHead:
         if self.inputs == "shared_key_value":
             return first, any(others), any(others)
         return first, others[0], others[1]
-
-    def _is_transposed(self, length: Count) -> bool:
-        """Whether a sequence that comes with the batch first lies in memory in another order than it is worked on."""
-        return self.batch_first and not (is_one(batch=self.batch) or is_one(length=length))
 
     @property
     def _is_fused(self) -> bool:
@@ -206,7 +204,7 @@ class MultiHead:
             if not (learnt or of[index]):
                 continue
             rows = length * n
-            turned = self._is_transposed(length)
+            turned = self.transposed[index]
             if packed > 1:
                 # Each part's gradient is put into zeros of the size of all, and those are added up.
                 cost += BackwardCost(read=rows * e, written=packed * rows * e).times(packed)

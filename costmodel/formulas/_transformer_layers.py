@@ -9,7 +9,7 @@ from typing import Any
 from costmodel.formulas._arguments import require, require_one_of
 from costmodel.formulas.activations import ACTIVATIONS
 from costmodel.formulas.activations import activation as activation_of
-from costmodel.formulas.attention import mask_made_float, multi_head_attention
+from costmodel.formulas.attention import mask_filled, multi_head_attention
 from costmodel.formulas.cost import BlockCost, LayerCost, as_one
 from costmodel.formulas.elementwise import add, dropout, pointwise_kernel
 from costmodel.formulas.normalisation import layer_norm
@@ -123,10 +123,10 @@ class Hyper:
         made: list[tuple[str, LayerCost]] = []
         if masks.mask == "bool":
             shape = (self.batch * self.nhead, length, length) if masks.per_head else (length, length)
-            made.append(("mask", as_one("attention", *mask_made_float(shape))))
+            made.append(("mask", as_one("attention", *mask_filled(shape))))
             masks = replace(masks, mask="float")
         if masks.padding == "bool":
-            made.append(("key_padding_mask", as_one("attention", *mask_made_float((self.batch, length)))))
+            made.append(("key_padding_mask", as_one("attention", *mask_filled((self.batch, length)))))
             masks = replace(masks, padding="float")
         layer = self.encoder_layer(length, masks)
         found = _detection(length, masks) if detects else ()

@@ -16,10 +16,12 @@ from costmodel.formulas._arguments import (
     same_in_every_configuration,
 )
 from costmodel.formulas._attention_gradients import MultiHead, computing_again, keeping_weights
+from costmodel.formulas._attention_kernels import by_products, mask_made_float
 from costmodel.formulas.activations import softmax
 from costmodel.formulas.cost import LayerCost, as_one
 from costmodel.formulas.elementwise import copy, dropout, pointwise_kernel
-from costmodel.formulas.products import linear, matmul
+from costmodel.formulas.gradient import always
+from costmodel.formulas.products import linear, matmul, of_rows_apart
 from costmodel.quantities import Count, Work, prod
 
 
@@ -90,10 +92,26 @@ def scaled_dot_product_attention(
     gradient = (
         partial(computing_again, *sizes, mask, masked) if again else partial(keeping_weights, *sizes, dropped, "both")
     )
+    trained = None
+    if again and mask == "bool":
+        trained = partial(always, mask_made_float(scores, masked))
+    elif not again and kv_heads is None:
+        extra = by_products(
+            rows=rows,
+            keys=keys,
+            depth=head_dim,
+            of_keys=of_keys,
+            dropped=dropped,
+            mask=mask,
+            masked=masked,
+            square=queries * keys if is_causal else None,
+        )
+        trained = partial(always, extra)
     return LayerCost(
         kind="attention",
         # Where P is kept, keys and values that heads share are copied for each of them first.
         gradient=gradient if again or kv_heads is None else None,
+        when_trained=trained,
         output_shape=(*leading, heads, queries, width),
         read=prod(leading) * (heads * queries * head_dim + shared * keys * (head_dim + width)) + masked,
         written=outputs,
@@ -123,6 +141,7 @@ def multi_head_attention(
     is_causal: bool = False,
     training: bool = False,
     dropout_p: float = 0.0,
+    transposed_inputs: Sequence[bool] | None = None,
     transposed_output: bool = False,
     add_bias_kv: bool = False,
     add_zero_attn: bool = False,
@@ -141,7 +160,9 @@ def multi_head_attention(
     the fused kernels that keep the query's layout; and where the result is a view as it lies, for which torch 2.6 looks
     less closely (``always_copied_back``). ``add_bias_kv`` puts a learnt key and value behind the others,
     ``add_zero_attn`` zeros: each is one key more for attention, by copies of keys, values and masks.
-    Not covered: the fused inference path.
+    ``transposed_inputs`` says of query, key and value whether what they are worked on, (L, N, E), lies in another order
+    in memory: by default where the batch comes first. A training step copies these. Not covered: the fused inference
+    path.
     backward: each linear's, that of the scaled dot product (five products, or four of weights that are a result or were
     dropped), and copies between tokens and heads; the parts of a packed projection, each put into zeros of the size of
     all; parts of a parameter are joined. Gradients of the inputs in order, of inputs="self" of the one
@@ -159,6 +180,10 @@ def multi_head_attention(
         if value is not None:
             require_one_of(**{name: value}, choices=("bool", "float"))
     separate = kdim is not None or vdim is not None
+    transposed = tuple(
+        flag and not (is_one(batch=batch) or is_one(length=length))
+        for flag, length in zip(transposed_inputs or (batch_first,) * 3, (queries, keys, keys), strict=True)
+    )
     projections = _in_projections(
         embed_dim=embed_dim,
         widths=(embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim),
@@ -166,9 +191,11 @@ def multi_head_attention(
         batch=batch,
         inputs="distinct" if separate else inputs,
         bias=bias,
+        transposed=transposed,
     )
     one_mask = attn_mask is not None or key_padding_mask is not None
-    if is_causal and key_padding_mask is None and not need_weights:
+    leaves_mask_unread = is_causal and key_padding_mask is None and not need_weights
+    if leaves_mask_unread:
         one_mask = False
     added = add_bias_kv + add_zero_attn
     longer = _longer(embed_dim=embed_dim, keys=keys, batch=batch, bias=add_bias_kv, zeros=add_zero_attn)
@@ -206,6 +233,7 @@ def multi_head_attention(
                 head_dim=head_dim,
                 mask="float" if one_mask else None,
                 mask_shape=(mask_elements,),
+                is_causal=leaves_mask_unread,
                 batch=batch,
                 training=training,
                 dropout_p=dropout_p,
@@ -231,6 +259,7 @@ def multi_head_attention(
         packed=not separate,
         bias=bias,
         batch_first=batch_first,
+        transposed=transposed,
         is_product=need_weights,
         dropped=training and dropout_p > 0,
         mask="float" if one_mask else None,
@@ -250,6 +279,7 @@ def _in_projections(
     batch: Count,
     inputs: str,
     bias: bool,
+    transposed: tuple[bool, ...],
 ) -> Iterator[LayerCost]:
     """The linears that make q, k and v. The result of a packed one, which makes several, is split by a copy."""
     queries, keys = lengths
@@ -258,9 +288,13 @@ def _in_projections(
         "shared_key_value": [(embed_dim, 1, queries), (embed_dim, 2, keys)],
         "distinct": [(embed_dim, 1, queries), (widths[0], 1, keys), (widths[1], 1, keys)],
     }
-    for width, packed, length in plans[inputs]:
+    for (width, packed, length), lies_transposed in zip(plans[inputs], transposed, strict=False):
         rows = (length, batch)
-        yield linear(in_features=width, out_features=packed * embed_dim, bias=bias, rows=rows)
+        made = linear(in_features=width, out_features=packed * embed_dim, bias=bias, rows=rows)
+        if lies_transposed:
+            sizes = length * batch * width, length * batch * packed * embed_dim
+            made = replace(made, when_trained=partial(of_rows_apart, *sizes, bias))
+        yield made
         if packed > 1 and not (is_one(batch=batch) and is_one(length=length)):
             yield copy(shape=(packed, *rows, embed_dim))
 
@@ -294,7 +328,7 @@ def _masks(
     shape = (batch * heads, queries, keys) if per_head else (queries, keys)
     for kind, own in ((key_padding_mask, (batch, keys)), (attn_mask, shape)):
         if kind == "bool":
-            kernels += mask_made_float(own)
+            kernels += mask_filled(own)
     if not merged:
         return kernels, 0
     for mask, lines in ((attn_mask, prod(shape[:-1])), (key_padding_mask, batch)):
@@ -320,8 +354,8 @@ def _masks(
     return kernels, prod(both)
 
 
-def mask_made_float(shape: tuple[Count, ...]) -> Iterator[LayerCost]:
-    """Zeros, written; then -inf selected in place, which reads them and the bool mask."""
+def mask_filled(shape: tuple[Count, ...]) -> Iterator[LayerCost]:
+    """A float mask of a bool one. Zeros, written; then -inf selected in place, which reads them and the bool mask."""
     yield pointwise_kernel("attention", shape, reads=0)
     yield pointwise_kernel("attention", shape, reads=2 * prod(shape))
 

@@ -169,7 +169,18 @@ def total(layers: Iterable[LayerCost]) -> LayerCost:
 def as_one(kind: str, *steps: LayerCost, params: Count = 0, buffers: Count = 0) -> LayerCost:
     """Several kernels that make up one layer, under the layer's own kind."""
     whole = total(steps)
-    return replace(whole, kind=kind, params=whole.params + params, buffers=whole.buffers + buffers)
+    return replace(
+        whole,
+        kind=kind,
+        params=whole.params + params,
+        buffers=whole.buffers + buffers,
+        when_trained=_of_all(steps),
+    )
+
+
+def _of_all(steps: Iterable[LayerCost]) -> WhenTrained | None:
+    trained = [step.when_trained for step in steps if step.when_trained is not None]
+    return partial(gradients.together, trained) if trained else None
 
 
 class HasTotal:
@@ -239,7 +250,8 @@ class BlockCost(HasTotal):
     @property
     def total(self) -> LayerCost:
         """The sum of the layers."""
-        return total(layer for _, layer in self.layers)
+        layers = [layer for _, layer in self.layers]
+        return replace(total(layers), when_trained=_of_all(layers))
 
     def backward(self, *, inputs: bool = True) -> BackwardCost:
         """The cost of the block's backward pass, and what is kept for it, each tensor once.

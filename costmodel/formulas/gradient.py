@@ -7,7 +7,7 @@ no layer's work, and is not counted here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -30,6 +30,9 @@ class Needs:
     """That of the bias, or of all the biases."""
     outputs: tuple[bool, ...] = (True,)
     """Whether a gradient arrives at each output, in order; at those that are left out, none does."""
+    lies_as_output: bool = False
+    """Whether the gradient that arrives lies in memory in the order of the output, where that is another than its
+    shape's."""
 
     def input(self, index: int = 0) -> bool:
         """Whether the gradient of this input is asked for."""
@@ -143,6 +146,11 @@ a ``partial`` of one."""
 def always(extra: Extra, _: Needs) -> Extra:
     """The same, whichever gradients are asked for."""
     return extra
+
+
+def together(parts: Iterable[WhenTrained], needs: Needs) -> Extra:
+    """What several layers cost more, of which each but the first has inputs that are learnt."""
+    return sum((part(needs) for part in parts), Extra())
 
 
 def and_more(when_trained: WhenTrained | None, more: Extra, needs: Needs) -> Extra:

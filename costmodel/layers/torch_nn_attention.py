@@ -45,6 +45,7 @@ def _multi_head_attention(call: Call) -> LayerCost | None:
         dropout_p=call["dropout"],
         # Dropout is what the fused kernels cannot do: without them the result is contiguous, and is copied back.
         transposed_output=not (call.training and call["dropout"]),
+        transposed_inputs=[_is_transposed(t, batch_first=batch_first) for t in (query, key, value)],
         add_bias_kv=call["bias_k"], add_zero_attn=call["add_zero_attn"], always_copied_back=always_copied_back(),
     )  # fmt: skip
     unread = is_causal and padding_mask is None and not need_weights and kind_of_mask(attn_mask) == "float"
@@ -54,6 +55,15 @@ def _multi_head_attention(call: Call) -> LayerCost | None:
         read=cost.read - repeated,
         output_shape=cost.output_shape if batched else (queries, call["embed_dim"]),
     )
+
+
+def _is_transposed(t: TensorSpec, *, batch_first: bool) -> bool:
+    """Whether a sequence of (L, N, E), as it is worked on, lies in memory in another order."""
+    if not batch_first:
+        return not t.is_contiguous
+    axes = (1, 0, 2)
+    shape, strides = (tuple(sizes[axis] for axis in axes) for sizes in (t.shape, t.full_strides))
+    return not replace(t, shape=shape, strides=strides).is_contiguous
 
 
 def kind_of_mask(mask: TensorSpec | None) -> str | None:

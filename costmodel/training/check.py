@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from costmodel.cross_check import CrossCheck, QuantityCheck, check, closed_form
+from costmodel.formulas import LayerCost
 from costmodel.formulas.gradient import BackwardCost, Extra, Needs, around_a_view
 from costmodel.graph import WantedGradients
 from costmodel.ops.movement import TO
@@ -15,43 +16,34 @@ from costmodel.quantities import Work
 from costmodel.step_record import StepRecord
 from costmodel.training.layers import StepLayer
 
-_OF_OTHER_KERNELS = frozenset({
-    "MultiheadAttention", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
-    "TransformerEncoderLayer",
-})  # fmt: skip
-"""Types of layers that are one kernel without autograd, and several under it, or that have such layers inside."""
-
 
 def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ...], coverage: Coverage) -> CrossCheck:
     """The cross-check of the forward, of the backward pass of every layer whose closed form has one, and of the update.
 
-    A layer's closed form is that of its forward alone; what a training step adds is added here. Of the layers that
-    have other kernels then, which come to the same products otherwise, neither traffic nor the arithmetic beside the
-    products is compared. (The cross-check of a profile compares all of both.)
+    A layer's closed form is that of its forward alone; what a training step adds is added here.
     """
-    found = check(forward)
-    extras = {layer.name: _extra(forward, layer) for layer in layers}
-    alike = (_when_trained(c, extras.get(c.name)) for c in found.comparisons if not _differs_under_autograd(c))
+    found = check(forward, _when_trained)
     backward = (comparison for layer in layers for comparison in _backward(forward, layer))
-    comparisons = (*alike, *backward, *_update(record))
+    comparisons = (*found.comparisons, *backward, *_update(record))
     unreached = tuple(layer.name for layer in layers if layer.is_unreached)
     return replace(
         found, comparisons=comparisons, unreached=unreached, unknown=coverage.unknown, bounds=coverage.bounds
     )
 
 
-def _differs_under_autograd(c: QuantityCheck) -> bool:
-    return c.type in _OF_OTHER_KERNELS and c.quantity in ("flops", "memory_access")
+def _when_trained(forward: Pricing, layer: TracedLayer) -> LayerCost | None:
+    """The closed form of a layer as it runs in a training step; of a composite, of which each part may be frozen."""
+    from costmodel import layers as closed
 
-
-def _extra(forward: Pricing, x: StepLayer) -> Extra | None:
-    cost = None if x.forward is None else closed_form(forward, x.forward)
-    if cost is None or cost.when_trained is None:
-        return None
-    assert x.forward is not None
-    assert x.forward.module is not None
-    assert x.forward.module.layer is not None
-    return cost.when_trained(_needs(x.forward.module.layer.gradients))
+    cost = closed_form(forward, layer)
+    if cost is None or layer.module is None:
+        return cost
+    extra = Extra()
+    for call in (layer.module, *forward.calls_inside(layer)):
+        part = closed.cost_of(call) if call.is_leaf else None
+        if part is not None and part.when_trained is not None and call.layer is not None:
+            extra += part.when_trained(_needs(call.layer.gradients))
+    return replace(cost, read=cost.read + extra.read, written=cost.written + extra.written, work=cost.work + extra.work)
 
 
 def _needs(wanted: WantedGradients | None) -> Needs:
@@ -59,14 +51,6 @@ def _needs(wanted: WantedGradients | None) -> Needs:
         return Needs()
     inputs, weight, bias, outputs = wanted
     return Needs(inputs=inputs if len(inputs) > 1 else any(inputs), weight=weight, bias=bias, outputs=outputs)
-
-
-def _when_trained(c: QuantityCheck, extra: Extra | None) -> QuantityCheck:
-    if extra is None or c.quantity not in ("macs", "flops", "memory_access"):
-        return c
-    more = extra.memory_access if c.quantity == "memory_access" else getattr(extra.work, c.quantity)
-    by_formula = c.closed_form + more
-    return replace(c, closed_form=by_formula, agree=bool(by_formula == c.traced))
 
 
 def _update(record: StepRecord) -> Iterator[QuantityCheck]:

@@ -1,4 +1,4 @@
-"""Backward passes of attention, held to what torch runs and keeps on the CPU."""
+"""Attention in a training step, held to what torch runs and keeps on the CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from costmodel import formulas as f
 from costmodel.errors import InputError
-from tests.formulas._backward import assert_same_on_arrays_and_symbols, needs, quantities, real
+from tests.formulas._backward import (
+    Real,
+    assert_same_on_arrays_and_symbols,
+    forward_quantities,
+    needs,
+    quantities,
+    real,
+)
 from tests.formulas.test_backward_layers import rand
 
 SIZES = {"heads": 4, "queries": 5, "keys": 7, "head_dim": 8, "batch": 2}
@@ -22,6 +29,12 @@ SIZES = {"heads": 4, "queries": 5, "keys": 7, "head_dim": 8, "batch": 2}
 def inputs(kv_heads: int = 4, width: int = 8) -> list[torch.Tensor]:
     """Queries, keys and values."""
     return [rand(2, 4, 5, 8), rand(2, kv_heads, 7, 8), rand(2, kv_heads, 7, width)]
+
+
+def forward_of(found: Real, *, makes_a_mask: bool) -> dict[str, Any]:
+    """What is recorded, and the tensor of minus infinity that a mask is made of, which is taken for a number there."""
+    quantities = found.forward_quantities()
+    return {**quantities, "written": quantities["written"] + int(makes_a_mask)}
 
 
 @pytest.mark.parametrize("wanted", needs(3), ids=str)
@@ -40,6 +53,7 @@ def test_the_fused_kernel_computes_the_scores_again(mask: str | None, kv_heads: 
         wanted=wanted,
     )
     assert quantities(cost.backward(**wanted)) == found.quantities()
+    assert forward_quantities(cost, wanted) == forward_of(found, makes_a_mask=mask == "bool")
     assert cost.backward(**wanted).macs == 2 * 4 * 5 * 7 * 5 * 8
 
 
@@ -48,17 +62,35 @@ def test_the_fused_kernel_computes_the_scores_again(mask: str | None, kv_heads: 
 @pytest.mark.parametrize("width", [8, 3])
 def test_four_products_where_the_weights_are_kept(width: int, dropout: float, wanted: dict[str, Any]) -> None:
     """Torch's composite of products, which is what runs with dropout and where values have another width."""
-    cost = f.scaled_dot_product_attention(
+    layer = f.scaled_dot_product_attention(
         **SIZES, value_dim=width, training=True, dropout_p=dropout, recompute=False
-    ).backward(**wanted)
+    )  # fmt: skip
+    cost = layer.backward(**wanted)
     with sdpa_kernel(SDPBackend.MATH):
         found = real(
             lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=dropout), inputs(width=width),
             wanted=wanted,
         )  # fmt: skip
     assert quantities(cost) == found.quantities()
+    assert forward_quantities(layer, wanted) == found.forward_quantities()
     if all(wanted["inputs"]):
         assert cost.macs == 2 * 4 * 5 * 7 * (2 * 8 + 2 * width)
+
+
+@pytest.mark.parametrize("mask", [None, "float", "bool"])
+def test_products_under_a_mask(mask: str | None) -> None:
+    """A mask is added to the scores, a bool one made float before; where attention is causal, one is made first."""
+    cost = f.scaled_dot_product_attention(
+        **SIZES, mask=mask, is_causal=mask is None, training=True, dropout_p=0.1
+    )  # fmt: skip
+    given = [*inputs(), *([] if mask is None else [rand(5, 7) if mask == "float" else rand(5, 7) > 0.1])]
+    wanted = {"inputs": (True, True, True, False)[: len(given)], "weight": False, "bias": False}
+    found = real(
+        lambda q, k, v, m=None: F.scaled_dot_product_attention(q, k, v, m, dropout_p=0.1, is_causal=m is None), given,
+        wanted=wanted,
+    )  # fmt: skip
+    assert forward_quantities(cost, wanted) == forward_of(found, makes_a_mask=mask != "float")
+    assert quantities(cost.backward(**wanted)) == found.quantities()
 
 
 def test_torch_chooses() -> None:
@@ -91,7 +123,7 @@ FLAGS = ("inputs", "weight", "bias")
 def multi_head(
     kind: str, *, sizes: tuple[int, int, int, int, int], need_weights: bool, wanted: dict[str, Any], **options: Any
 ) -> tuple[Any, Any]:
-    """Its backward pass in closed form, and as torch runs it."""
+    """Its forward and backward pass in closed form, and as torch runs them."""
     queries, keys, batch, width, heads = sizes
     dropout = options.pop("dropout", 0.0)
     module = nn.MultiheadAttention(width, heads, dropout=dropout, **options)
@@ -116,7 +148,8 @@ def multi_head(
         inputs=kind, need_weights=need_weights, transposed_output=not dropout, training=True, dropout_p=dropout,
         **options,
     )  # fmt: skip
-    return quantities(cost.backward(**wanted)), found.quantities()
+    closed = forward_quantities(cost, wanted), quantities(cost.backward(**wanted))
+    return closed, (found.forward_quantities(), found.quantities())
 
 
 @pytest.mark.parametrize("wanted", [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -32,3 +33,77 @@ def test_attention(kind: type[nn.Module], dropout: float, batch_first: bool) -> 
     given = shapes[0] if kind is nn.TransformerEncoderLayer else shapes
     found = costmodel.training_step(model, given, loss=lambda y: y.pow(2).sum(), optimizer=None).crosscheck()
     assert found.ok, found.mismatches
+
+
+FORWARD = {"macs", "flops", "memory_access"}
+
+
+def compared(found: costmodel.CrossCheck, kind: type[nn.Module]) -> set[str]:
+    """The quantities that were derived twice of layers of one type."""
+    return {c.quantity for c in found.comparisons if c.type == kind.__name__}
+
+
+class Attending(nn.Module):
+    """Attention between two linear layers, of a sequence as it comes or with its first axes exchanged."""
+
+    def __init__(self, *, transposed: bool, way: str, need_weights: bool, **options: Any) -> None:
+        super().__init__()
+        self.before, self.after = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.attention = nn.MultiheadAttention(8, 4, **options).requires_grad_(way != "frozen")
+        self._transposed, self._way, self._need_weights = transposed, way, need_weights
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Of itself, under a causal mask where weights are not asked for."""
+        x = self.before(x)
+        x = x.transpose(0, 1) if self._transposed else x
+        length = x.shape[1 if self.attention.batch_first else 0]
+        mask = None if self._need_weights else torch.zeros(length, length, device=x.device)
+        how = {"need_weights": self._need_weights, "attn_mask": mask, "is_causal": mask is not None}
+        with torch.set_grad_enabled(self._way != "no grad"):
+            y = self.attention(x, x, x, **how)[0]
+        return self.after(y)
+
+
+@pytest.mark.parametrize("way", ["learnt", "frozen", "no grad"])
+@pytest.mark.parametrize(("need_weights", "dropout"), [*product((False, True), (0.0, 0.1))])
+@pytest.mark.parametrize(("batch_first", "transposed"), [*product((False, True), (False, True))])
+def test_the_forward_of_attention(
+    batch_first: bool, transposed: bool, need_weights: bool, dropout: float, way: str
+) -> None:
+    """By products, by one kernel, under a causal mask; of inputs that lie in either order, learnt or frozen."""
+    options = {"batch_first": batch_first, "dropout": dropout, "bias": way != "no grad"}
+    model = Attending(transposed=transposed, way=way, need_weights=need_weights, **options)
+    if way == "no grad":
+        model.attention.requires_grad_(False)
+    found = costmodel.training_step(model, (2, 5, 8), optimizer=None).crosscheck()
+    assert found.ok, found.mismatches
+    assert compared(found, nn.MultiheadAttention) >= FORWARD
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_transformer_that_is_frozen_in_part(dropout: float) -> None:
+    """Its forward is compared as a whole, though gradients are asked of some of its layers alone."""
+    layer = nn.TransformerEncoderLayer(8, 4, 16, dropout=dropout, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    model.layers[0].requires_grad_(False)
+    found = costmodel.training_step(model, (2, 5, 8), loss=lambda y: y.pow(2).sum(), optimizer=None).crosscheck()
+    assert found.ok, found.mismatches
+    for kind in (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention):
+        assert compared(found, kind) >= FORWARD
+
+
+def test_a_layer_that_is_called_twice() -> None:
+    """Each call makes a mask of its own size."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.dropout = nn.Linear(8, 8), nn.Dropout()
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.dropout(self.linear(self.dropout(x)[:1]))
+
+    found = costmodel.training_step(Twice(), (4, 8), optimizer=None, loss=lambda y: y.pow(2).sum()).crosscheck()
+    assert found.ok, found.mismatches
+    moved = [c.traced for c in found.comparisons if c.type == "Dropout" and c.quantity == "memory_access"]
+    assert moved == [6 * 32, 6 * 8]
