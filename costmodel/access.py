@@ -7,10 +7,11 @@ dimension through an affine map, is seen whole, or is fixed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from typing import TypeAlias
+
+from costmodel.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from heapq import merge
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -14,6 +14,7 @@ from costmodel.formulas import LayerCost
 from costmodel.graph import ModuleCall, Note, TensorSpec, tensors_in
 from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
+from costmodel.records import dataclass
 from costmodel.rendering import Rendered
 
 if TYPE_CHECKING:

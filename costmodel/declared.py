@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from costmodel.records import dataclass
 
 LAYER_OP = "costmodel.layer.declared"
 """The op that stands for a call of an opaque layer."""

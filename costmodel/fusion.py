@@ -22,7 +22,7 @@ map it scales had to be written for the gate to be computed from it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from costmodel.access import All, Reshaped
@@ -30,6 +30,7 @@ from costmodel.graph import TensorSpec
 from costmodel.ops.rule import unique
 from costmodel.pricing import PricedOp, Pricing
 from costmodel.quantities import Traffic, Work
+from costmodel.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,10 +7,12 @@ that each takes to build. Nobody changes them once the trace has ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from math import prod
 from typing import Any, Literal, Protocol, TypeAlias
+
+from costmodel.records import dataclass
 
 Role: TypeAlias = Literal["activation", "input", "parameter", "buffer", "constant"]
 

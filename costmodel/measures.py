@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from keyword import iskeyword
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from costmodel.arguments import short
 from costmodel.errors import CostModelError, InputError
 from costmodel.quantities import EVERY_OPERATION
+from costmodel.records import dataclass
 
 if TYPE_CHECKING:
     from costmodel.graph import TensorSpec

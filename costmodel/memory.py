@@ -11,7 +11,6 @@ what autograd would save for the backward pass is left out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from costmodel.formulas.memory import pointwise_memory_access_bound
@@ -19,6 +18,7 @@ from costmodel.fusion import Fusion
 from costmodel.measures import MEASURES
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.quantities import Traffic
+from costmodel.records import dataclass
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 from costmodel.graph import REPRESENTATIVE, Graph, ModuleCall, ModuleInfo, Note, OpCall, TensorSpec, tensors_in
@@ -12,6 +11,7 @@ from costmodel.ops.layout import real_dtype
 from costmodel.ops.pruned import macs_on_zeros
 from costmodel.ops.unwritten import reads_of_unwritten
 from costmodel.quantities import Traffic, Work
+from costmodel.records import dataclass
 
 _PRODUCTS = frozenset({
     "standard conv", "depthwise conv", "pointwise conv", "grouped conv", "transposed conv", "linear", "matmul",

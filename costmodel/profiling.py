@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +10,7 @@ from costmodel import late
 from costmodel.errors import CostModelError, UnknownOpError, require_torch
 from costmodel.graph import Graph, Note, TensorSpec, tensors_in
 from costmodel.pricing import Pricing
+from costmodel.records import dataclass
 from costmodel.rendering import Report
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ Both derivations (``ops`` and ``formulas``) return these types, and share nothin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from costmodel.records import dataclass
 
 Count: TypeAlias = Any
 """An exact non-negative count: a Python ``int``, a NumPy integer array, or a sympy expression."""

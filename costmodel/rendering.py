@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from costmodel import late
+
 
 class Rendered:
     """A result that can be printed, and written as Markdown."""
@@ -20,7 +22,8 @@ class Rendered:
         return self._render("text")
 
     def _render(self, form: str, **options: Any) -> str:
-        from costmodel import views
+        with late.uncollected():
+            from costmodel import views
 
         text: str = views.render(self, form, **options)
         return text

@@ -7,7 +7,7 @@ a tensor with several uses are added up by no layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from costmodel.formulas._kernels import Shape, broadcast
 from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.formulas.gradient import BackwardCost, Extra, Needs, Saved
 from costmodel.quantities import Count, Work, prod
+from costmodel.records import dataclass
 
 
 @dataclass(eq=False, slots=True)

@@ -8,11 +8,12 @@ autograd has to take the gradient of the whole apart and put it together again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from costmodel.formulas.gradient import NOTHING, BackwardCost, Saved, around_a_view
 from costmodel.quantities import Count, prod
+from costmodel.records import dataclass
 
 if TYPE_CHECKING:
     from costmodel.formulas.cost import LayerCost

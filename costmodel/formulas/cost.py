@@ -7,7 +7,7 @@ exact as well; to a type checker, ``numpy.asarray(cost.macs)`` is an array.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from costmodel.arguments import short
@@ -17,6 +17,7 @@ from costmodel.formulas._arguments import is_count
 from costmodel.formulas._wiring import Wired, backward_of, in_a_row
 from costmodel.formulas.gradient import BackwardCost, Gradient, Needs, WhenTrained
 from costmodel.quantities import Count, Work
+from costmodel.records import dataclass
 
 NO_WORK = Work()
 """No arithmetic."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import gcd
 from typing import NamedTuple
 
 from costmodel.formulas._arguments import ceil_div, lesser, per_axis, positive_part, public, require, spatial
 from costmodel.quantities import Count, prod
+from costmodel.records import dataclass
 
 
 def padding_of_each_side(

@@ -8,10 +8,11 @@ no layer's work, and is not counted here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from costmodel.quantities import Count, Work
+from costmodel.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

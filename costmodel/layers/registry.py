@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,6 +11,7 @@ from costmodel.formulas import LayerCost
 from costmodel.formulas.gradient import Extra, Gradient, and_more
 from costmodel.graph import ModuleCall, TensorSpec, tensors_in
 from costmodel.layers.names import ClassName
+from costmodel.records import dataclass
 
 if TYPE_CHECKING:
     from torch import nn

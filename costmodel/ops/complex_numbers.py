@@ -7,10 +7,10 @@ that meets a complex one is complex: torch casts both to their common dtype befo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from costmodel.graph import OpCall, TensorSpec
 from costmodel.quantities import Work
+from costmodel.records import dataclass
 
 WorkOf = Callable[[OpCall], Work]
 

@@ -7,12 +7,12 @@ recorded as it is; one that is registered here as its core op; torch decomposes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from costmodel.graph import Arguments, TensorSpec
 from costmodel.ops import files
 from costmodel.ops.registry import Registry
 from costmodel.ops.rule import Example
+from costmodel.records import dataclass
 
 
 def _same(args: Arguments) -> Arguments:
@@ -50,7 +50,7 @@ def register_composites(*composites: Composite) -> None:
     """Adds composites to the registry; a target that is registered already is an error."""
     for composite in composites:
         for target in composite.targets:
-            if target in COMPOSITES:
+            if COMPOSITES.is_registered(target):
                 raise ValueError(f"{target!r} is registered already, as {COMPOSITES[target].core!r}")
             COMPOSITES[target] = composite
 

@@ -35,6 +35,10 @@ class Registry(dict[str, Entry]):
         except KeyError:
             return default
 
+    def is_registered(self, target: str) -> bool:
+        """Whether a target has an entry by now. Whoever registers a file's entries asks this, for each."""
+        return super().__contains__(target)
+
     def __contains__(self, target: object) -> bool:
         return super().__contains__(target) or self._is_in_a_file(target)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from costmodel.ops import files
 from costmodel.ops.complex_numbers import Arithmetic, by_parts
 from costmodel.ops.registry import Registry
 from costmodel.quantities import Traffic, Work
+from costmodel.records import dataclass
 
 
 class Torch(Enum):
@@ -95,7 +96,7 @@ def register(*rules: Rule) -> None:
     """Adds rules to the registry; a target that has one already is an error."""
     for rule in rules:
         for target in rule.targets:
-            if target in RULES:
+            if RULES.is_registered(target):
                 raise ValueError(f"{target!r} has a rule already; an op has one rule")
             RULES[target] = rule
 
@@ -114,7 +115,7 @@ def register_sparse(*rules: Rule) -> None:
     """Adds rules of calls with sparse tensors; a target that has one already is an error."""
     for rule in rules:
         for target in rule.targets:
-            if target in SPARSE_RULES:
+            if SPARSE_RULES.is_registered(target):
                 raise ValueError(f"{target!r} has a rule for sparse tensors already; an op has one")
             SPARSE_RULES[target] = replace(rule, bound_because=_or_uncounted(rule.bound_because))
 
@@ -127,7 +128,7 @@ def register_quantised(*rules: Rule) -> None:
     """Adds rules of ops for quantised tensors; a target that has one already is an error."""
     for rule in rules:
         for target in rule.targets:
-            if target in QUANTISED_RULES or target in RULES:
+            if QUANTISED_RULES.is_registered(target) or RULES.is_registered(target):
                 raise ValueError(f"{target!r} has a rule already; an op has one rule")
             QUANTISED_RULES[target] = rule
 
@@ -140,7 +141,7 @@ def register_for_gpus(*rules: Rule) -> None:
     """Adds rules of ops that no CPU runs; a target that has one already is an error."""
     for rule in rules:
         for target in rule.targets:
-            if target in GPU_RULES or target in RULES:
+            if GPU_RULES.is_registered(target) or RULES.is_registered(target):
                 raise ValueError(f"{target!r} has a rule already; an op has one rule")
             GPU_RULES[target] = rule
 

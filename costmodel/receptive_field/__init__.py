@@ -9,7 +9,7 @@ This package knows no op: it composes the access maps that the rules state.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from costmodel.pricing import Pricing, TracedLayer
 from costmodel.receptive_field.flow import Flow
 from costmodel.receptive_field.paths import MAX_ENTRIES, Field
 from costmodel.receptive_field.result import ReceptiveField, Summary, seen, summarise
+from costmodel.records import dataclass
 
 __all__ = ["Fields", "ReceptiveField", "UnknownLayerError"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from math import lcm
@@ -37,6 +37,7 @@ from costmodel.receptive_field.paths import (
     collapse,
     require_room,
 )
+from costmodel.records import dataclass
 
 # -- one dimension -------------------------------------------------------------------------------------------------
 

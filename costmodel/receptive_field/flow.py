@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from costmodel.access import AccessMap, Adaptive, Affine, All, AxisMap, Reshaped, Rolled, Slice
@@ -20,6 +20,7 @@ from costmodel.receptive_field.memo import Memo
 from costmodel.receptive_field.overwrite import overwrite
 from costmodel.receptive_field.paths import Field, Path, Paths, Shape, axis_itself, compress, union
 from costmodel.receptive_field.reshape import reshape_field
+from costmodel.records import dataclass
 
 _Read: TypeAlias = tuple[TensorSpec, tuple[AxisMap, ...], Field]
 """A tensor that an op reads, how, and its field."""

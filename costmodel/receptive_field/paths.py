@@ -13,7 +13,7 @@ is periodic up to a linear term, and ``Periodicity`` says how.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
 from math import lcm, prod
@@ -21,6 +21,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from costmodel.records import dataclass
 
 Table: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
 from costmodel.receptive_field.paths import Field, Path, Paths, hull, project_to_axis_dims
+from costmodel.records import dataclass
 
 Exact: TypeAlias = int | Fraction
 

@@ -11,12 +11,13 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any
 
 import torch
 
+from costmodel.records import dataclass
 from costmodel.torch_private import (
     OpOverload,
     autocast_off,

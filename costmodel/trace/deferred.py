@@ -7,12 +7,13 @@ have no values either.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import torch
 
 from costmodel.graph import TensorSpec
+from costmodel.records import dataclass
 from costmodel.torch_private import without_modes
 from costmodel.trace.executor import leaves, map_leaves
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, ClassVar, TypeAlias, cast
 
@@ -18,6 +17,7 @@ import torch
 from costmodel.graph import Arguments, TensorSpec, tensors_in
 from costmodel.ops import RULES
 from costmodel.ops.defaults import default_float
+from costmodel.records import dataclass
 from costmodel.torch_private import OpOverload
 from costmodel.trace.events import OpTemplate
 from costmodel.trace.tensor_meta import TensorMeta

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import accumulate
 from typing import Any, ClassVar, TypeAlias
 
@@ -18,6 +18,7 @@ from costmodel.graph import (
     Storage,
     TensorSpec,
 )
+from costmodel.records import dataclass
 
 Bind: TypeAlias = Callable[[Sequence[Any], Mapping[str, Any]], Arguments]
 """An op's arguments by name, from those given by position and those given by keyword."""

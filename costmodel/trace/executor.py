@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 
 from costmodel.graph import Arguments, TensorSpec
+from costmodel.records import dataclass
 from costmodel.torch_private import without_modes
 from costmodel.trace.dispatch_cache import CachedOutput, Dispatch
 from costmodel.trace.plan import How, Plan

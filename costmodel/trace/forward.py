@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -14,6 +13,7 @@ from torch import nn
 from costmodel.errors import CostModelError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
 from costmodel.ops.defaults import default_float_is
+from costmodel.records import dataclass
 from costmodel.torch_private import autocast_nesting, below_autograd, without_modes
 from costmodel.trace.calls import Calls, Capture
 from costmodel.trace.cast import cast_model

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from costmodel.late import make_old
+
 _MANY = 20_000
 """New objects after which it is looked whether the process has grown: that takes longer than to count them."""
 
@@ -30,15 +32,6 @@ def gc_paused() -> Iterator[None]:
             # ones, which would take a tenth of the trace's time.
             make_old()
             gc.enable()
-
-
-def make_old() -> None:
-    """Makes all objects old. Nothing is collected."""
-    if gc.get_freeze_count():
-        gc.collect(1)  # the user's frozen objects must stay frozen
-    else:
-        gc.freeze()
-        gc.unfreeze()
 
 
 class _Growth:

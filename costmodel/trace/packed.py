@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import torch
 
 from costmodel.graph import Arguments, TensorSpec
+from costmodel.records import dataclass
 from costmodel.torch_private import qualified_type, without_modes
 
 _GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "transpose")

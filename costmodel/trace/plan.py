@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from typing import Any
 
@@ -13,6 +13,7 @@ from costmodel.graph import Arguments, TensorSpec, tensors_in
 from costmodel.ops import COMPOSITES, RULES, Composite, Rule, Torch, find, find_sparse
 from costmodel.ops.movement import TO
 from costmodel.ops.rule import no_temporaries
+from costmodel.records import dataclass
 from costmodel.torch_private import OpOverload, is_composite
 from costmodel.trace.autocast import DEVICES, Policy, policies
 from costmodel.trace.events import Bind

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import torch
 from torch import nn
 
 from costmodel.graph import TensorSpec
+from costmodel.records import dataclass
 from costmodel.torch_private import HigherOrderOperator, OpOverload, registered_on, without_modes
 from costmodel.trace.executor import Executor, leaves
 from costmodel.trace.recorder import Recorder

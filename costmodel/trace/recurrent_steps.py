@@ -6,13 +6,13 @@ On meta tensors torch multiplies the input in each step. Source: aten/src/ATen/n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import torch
 from torch.nn.functional import linear
 
+from costmodel.records import dataclass
 from costmodel.torch_private import without_modes
 
 _Hidden: TypeAlias = tuple[torch.Tensor, ...]

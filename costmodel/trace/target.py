@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from types import CodeType, FunctionType, MethodType
 from typing import Any
@@ -13,6 +12,7 @@ from torch import nn
 
 from costmodel.errors import InputError
 from costmodel.inputs import Call
+from costmodel.records import dataclass
 from costmodel.torch_private import FORWARD_HOOKS, FORWARD_PRE_HOOKS
 
 

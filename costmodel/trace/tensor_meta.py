@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import torch
 
 from costmodel.graph import Role, Sparse, TensorSpec
+from costmodel.records import dataclass
 from costmodel.torch_private import refuse_data_pointers
 from costmodel.trace.specs import empty_meta
 from costmodel.trace.traced_tensor import as_traced

@@ -6,10 +6,11 @@ The parameter, its gradient and its state are the first; each tensor that an op 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple, TypeAlias
 
 from costmodel.graph import OpCall, TensorSpec
+from costmodel.records import dataclass
 from costmodel.torch_private import OpOverload
 from costmodel.trace.dispatch_cache import CachedOutput, View
 from costmodel.trace.tensor_meta import TensorMeta

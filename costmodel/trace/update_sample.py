@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any, TypeAlias
 
@@ -11,6 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from costmodel.graph import OpCall, TensorSpec, tensors_in
+from costmodel.records import dataclass
 from costmodel.torch_private import OpOverload
 from costmodel.trace.backward import StepLog
 from costmodel.trace.dispatch_cache import NewTensor, NewTensors, View, Written

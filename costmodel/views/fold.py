@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from costmodel.measures import Number
+from costmodel.records import dataclass
 from costmodel.views.tree import Node, sums
 
 LEAST = 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from costmodel.records import dataclass
 from costmodel.views import styled, units
 from costmodel.views.styled import Span, Text, cell_len
 

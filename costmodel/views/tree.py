@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from costmodel.graph import tensors_in
 from costmodel.measures import Measure, Number, add, of_layers
+from costmodel.records import dataclass
 
 if TYPE_CHECKING:
     from costmodel.pricing import TracedLayer
