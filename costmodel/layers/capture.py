@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from inspect import Parameter, signature
 from itertools import repeat
 from operator import is_not, itemgetter
@@ -33,9 +33,13 @@ Reader = Callable[[nn.Module, Any, Called], CapturedLayer | None]
 
 
 class _Readers(dict[type[nn.Module], Reader | None]):
-    """How modules of the types that were met are captured, if they are."""
+    """How modules of the types that were met are captured, if they are. It keeps at most ``capacity`` types alive."""
+
+    capacity = 1 << 10
 
     def __missing__(self, module_type: type[nn.Module]) -> Reader | None:
+        if len(self) >= self.capacity:
+            self.clear()
         reader = self[module_type] = _reader(module_type)
         return reader
 
@@ -61,7 +65,7 @@ def _forward(module_type: type[nn.Module]) -> tuple[Any, Any]:
     return module_type.forward, getattr(module_type, CONV_FORWARD, None)
 
 
-@cache
+@lru_cache(maxsize=1 << 10)
 def _parameters_of(module_type: type[nn.Module]) -> tuple[str, ...]:
     """The names of the forward's parameters, in order."""
     try:

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import lru_cache
 from operator import attrgetter
 from threading import RLock
 from types import ModuleType
@@ -97,7 +97,7 @@ def _any_uses(sources: Iterable[str], generator: ModuleType) -> bool:
     return any(_module_uses(source, generator) for source in sources)
 
 
-@cache
+@lru_cache(maxsize=1 << 10)
 def _module_uses(source: str, generator: ModuleType) -> bool:
     root = generator.__name__
     for value in vars(sys.modules.get(source, generator)).values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 
 import torch
 
@@ -13,7 +13,7 @@ def is_wrapper(kind: type[torch.Tensor]) -> bool:
     return hasattr(kind, "__tensor_flatten__")
 
 
-@cache
+@lru_cache(maxsize=1 << 10)
 def runs_ops_itself(kind: type[torch.Tensor]) -> bool:
     """Whether a class runs ops on the tensors inside. Distributed tensors, which exchange them first, do not count."""
     return is_wrapper(kind) and not kind.__module__.startswith("torch.distributed.")
