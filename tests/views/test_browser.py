@@ -490,3 +490,43 @@ def test_charts_of_ten_thousand_layers_say_what_they_leave_out(browser: Browser,
     assert boxes[0][0] == total
     assert sum(value for value, parent in zip(*boxes, strict=True) if parent == "0") == total
     assert len(boxes[0]) <= 1_001
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of 200 models of 3 to 21 layers."""
+    models = {
+        f"width {width}, depth {depth}": nn.Sequential(
+            *[layer for _ in range(depth) for layer in (nn.Linear(width, width, device="meta"), nn.ReLU())],
+            nn.Linear(width, width, device="meta"),
+        )
+        for width in range(8, 28)
+        for depth in range(1, 11)
+    }
+    profiles = {name: costmodel.profile(m, (1, int(name.split()[1].strip(",")))) for name, m in models.items()}
+    return compare(profiles, baseline="width 8, depth 1").save(tmp_path_factory.mktemp("many") / "page.html")
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_a_comparison_of_two_hundred_models_opens_and_is_readable(browser: Browser, many: Path, width: int) -> None:
+    """Charts of a bar per model scroll within the window, names are thinned out, and each model is a click away."""
+    assert many.stat().st_size < 8_000_000
+    browser.complaints()
+    begun = perf_counter()
+    browser.open(many, width)
+    assert perf_counter() - begun < 60
+    assert browser.complaints() == []
+    assert browser.run("return document.documentElement.scrollWidth") == width
+    assert len(browser.run("return document.getElementById('ratios').data[0].x")) == 200
+    for place in ("#totals .scroll", ".scroll:has(> #ratios)", ".scroll:has(> #mix)"):
+        seen, whole = browser.run(
+            "const e = document.querySelector(arguments[0]); return [e.clientHeight, e.scrollHeight]", place
+        )
+        assert seen < 900 < whole
+    names = browser.run("return document.getElementById('trade-off').data[1].text.filter(Boolean)")
+    assert 0 < len(names) < 100
+    assert "Where names would cover each other some are left out" in " ".join(browser.texts("#trade figcaption"))
+    browser.find("#total-filter").send_keys("width 27, depth 10")
+    browser.find("#total-table tbody tr:not([hidden]) a").click()
+    assert browser.texts("#model-name") == ["width 27, depth 10"]
+    assert browser.texts("#layer-table tbody th") == ["0 to 19, × 10", "20"]

@@ -121,3 +121,23 @@ def test_the_table_filters_and_sorts(browser: Browser, page: Path, step: Trainin
     browser.find("#layer-table th:last-child button").click()
     ranked = step.layers.sort_values("saved_bytes", ascending=False, kind="stable")["name"].tolist()
     assert browser.texts("#layer-table tbody th")[0] == ranked[0]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_a_comparison_of_steps_fits_its_window(
+    browser: Browser,  # noqa: F811
+    step: TrainingStep,
+    tmp_path: Path,
+    width: int,
+) -> None:
+    """Tables and figure scroll by themselves, the figure stays legible, and no sign needs a font of emoji."""
+    page = costmodel.compare({"one": step, "two": step}, baseline="one").save(tmp_path / "steps.html")
+    browser.complaints()
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.driver.get(page.as_uri())
+    assert browser.complaints() == []
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert browser.run("return document.querySelector('img.drawn').clientWidth") >= 560
+    assert not set("✅❌⚠") & set(browser.run("return document.body.textContent"))

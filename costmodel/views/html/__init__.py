@@ -76,8 +76,10 @@ def _page(
 ) -> str:  # fmt: skip
     shown = data.kinds(profiles)
     summaries = [summary(p) for p in profiles]
+    models = [data.payload(p) for p in profiles]
     payload: dict[str, Any] = {
-        "models": [data.payload(p) for p in profiles],
+        "models": models,
+        "devices": data.devices(models),
         "measures": {m.name: _measure(m) for m in of_layers("summary")},
         "shown": RANKED_BY[0],
         "trade_off": TRADE_OFF,

@@ -99,14 +99,17 @@ def _rooflines(p: Profile, name: str) -> Iterator[tuple[str, Roofline]]:
 
 def _roofline(roof: Roofline) -> dict[str, Any]:
     return {
-        "title": f"{roof.device.title}{', TF32' if roof.math == 'tf32' else ''}",
-        "peak_name": roof.peak_name,
-        "sources": peaks(roof),
-        "peak": roof.peak,
-        "bandwidth": roof.device.bandwidth,
+        "device": {
+            "title": f"{roof.device.title}{', TF32' if roof.math == 'tf32' else ''}",
+            "peak_name": roof.peak_name,
+            "sources": peaks(roof),
+            "peak": roof.peak,
+            "bandwidth": roof.device.bandwidth,
+        },
         "time": roof.time,
         "fused_time": roof.fused_time,
-        "layer_time": [_rounded(layer.time) for layer in roof.layers],
+        # In ns, as 1230 is shorter than 1.23e-06.
+        "layer_ns": [_rounded(1e9 * layer.time) for layer in roof.layers],
         "waits_for_arithmetic": [i for i, layer in enumerate(roof.layers) if layer.bound == "compute"],
         # A layer that computes in another dtype has a roof of its own.
         "attainable": {
@@ -117,9 +120,15 @@ def _roofline(roof: Roofline) -> dict[str, Any]:
     }
 
 
+def devices(models: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """What the rooflines of several models say of a device, taken out of them: each once, as it is long."""
+    return dictionary_encoded([roof.pop("device") for model in models for roof in model["roofline"].values()])
+
+
 def _rounded(x: float) -> float:
     """Three significant digits: as many as a chart shows."""
-    return float(f"{x:.3g}")
+    rounded = float(f"{x:.3g}")
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def _axes(sizes: object) -> list[int | str | None] | None:
@@ -161,7 +170,24 @@ def _tree(p: Profile) -> dict[str, Any]:
         else:
             at_layer.append(owner)
     figures = {m.name: _own(p, m, at_layer, len(names)) for m in switched()}
-    return {"name": names, "type": dictionary_encoded(types), "parent": parents, "figures": figures}
+    return {
+        "name": [
+            _below(name, names[parent] if parent >= 0 else "") for name, parent in zip(names, parents, strict=True)
+        ],
+        "type": dictionary_encoded(types),
+        "parent": parents,
+        "figures": figures,
+    }
+
+
+def _below(name: str, parent: str) -> str:
+    """A name without that of the node above, which stands before ``.`` or ``/``; after ``=`` one that is whole.
+
+    >>> _below("layers.0.mlp", "layers.0"), _below("mlp/add", "mlp"), _below("shared", "layers.0"), _below("stem", "")
+    ('.mlp', '/add', '=shared', '=stem')
+    """
+    rest = name.removeprefix(parent)
+    return rest if parent and name != rest and rest.startswith((".", "/")) else f"={name}"
 
 
 def switched() -> list[Measure]:

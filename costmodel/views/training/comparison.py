@@ -135,11 +135,17 @@ def _context(c: StepComparison) -> dict[str, object]:
         "memory": memory,
         "categories": [(category, palette.MEMORY.get(category, "#808080")) for category in categories],
         "checks": [
-            (model, verdict(step.crosscheck()), coverage_line(step.coverage)) for model, step in c.steps.items()
+            (model, _in_text(verdict(step.crosscheck())), _in_text(coverage_line(step.coverage)))
+            for model, step in c.steps.items()
         ],
         "warnings": c.warnings,
         "left_out": words.LEFT_OUT,
     }
+
+
+def _in_text(line: str) -> str:
+    """A line of Markdown without its emoji, which not every system's fonts have."""
+    return line.replace("✅", "✓").replace("❌", "✗").replace("⚠️", "!")
 
 
 def written(c: StepComparison) -> str:

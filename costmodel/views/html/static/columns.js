@@ -5,6 +5,7 @@ const amountOf = (measure, n) => (measure.symbol ? si(n, measure.symbol) : `${si
 const amount = (n) => amountOf(quantity(), n);
 // Math.max(...numbers) ends at some 100,000 arguments.
 const most = (numbers, start = 0) => numbers.reduce((a, b) => (b > a ? b : a), start);
+const CROWD = 60; // models of which only those are named that stand free
 const MARKS = 2000, BOXES = 1000; // as many as an SVG of plotly draws without a wait; of more, a chart says what it leaves out
 function every(indices) {
   const step = Math.ceil(indices.length / MARKS);
@@ -253,7 +254,7 @@ function labelPlaces(x, y, size, range_x, range_y) {
     const outside = (b) => w * h - overlap(b, [0, 0, width, height]);
     const cost = (b) => sum(taken.map((t, j) => (j === i ? 0 : overlap(b, t)))) + 2 * outside(b);
     const [name, box] = Object.entries(places).sort((a, b) => cost(a[1]) - cost(b[1]))[0];
-    if (!onFront(i) && cost(box) > (w * h) / 4) continue;
+    if (!onFront(i) && cost(box) > (w * h) / (at.length > CROWD ? 20 : 4)) continue;
     taken.push(box);
     found[i] = name;
   }

@@ -5,6 +5,13 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 for (const { layers, tree } of DATA.models)
   for (const table of [layers, tree])
     for (const [name, column] of Object.entries(table)) if (name !== "figures" && !Array.isArray(column)) table[name] = column.at.map((i) => column.values[i]);
+// So come names, without that of the node above, and what is known of devices, once for all models.
+for (const { tree } of DATA.models)
+  tree.name.forEach((name, i) => (tree.name[i] = name[0] === "=" ? name.slice(1) : tree.name[tree.parent[i]] + name));
+DATA.models.flatMap((m) => Object.values(m.roofline)).forEach((roof, i) => {
+  Object.assign(roof, DATA.devices.values[DATA.devices.at[i]]);
+  roof.layer_time = roof.layer_ns.map((t) => t / 1e9);
+});
 const byId = (id) => document.getElementById(id);
 const state = { device: "", model: 0, quantity: DATA.shown, shape: "icicle", baseline: 0 };
 const listeners = [];
