@@ -101,13 +101,19 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
         yield QuantityCheck(layer.name, layer.type, quantity, by_formula, traced, bool(by_formula == traced))
 
 
+_UNSAFE = "unsafe"
+"""In the names of ops whose results share memory with what they are given and are no views to autograd."""
+
+
 def _writes_over_a_view(forward: Pricing, layer: TracedLayer) -> bool:
-    """Whether a layer writes its output over its input, and that is a view of a tensor of another op."""
+    """Whether a layer writes its output over its input, and that is to autograd a view of a tensor of another op."""
     given = layer.inputs[0]
     if not any(op.call.inplace and any(y.storage == given.storage for y in op.call.outputs) for op in layer.ops):
         return False
     maker = next((op for op in forward.graph.ops if any(y is given for y in op.outputs)), None)
-    return maker is not None and not maker.inplace and any(t.storage == given.storage for _, t in maker.tensors())
+    if maker is None or maker.inplace or _UNSAFE in maker.op:
+        return False
+    return any(t.storage == given.storage for _, t in maker.tensors())
 
 
 def _is_mixed(layer: TracedLayer) -> bool:

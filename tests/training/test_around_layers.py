@@ -61,6 +61,22 @@ class FirstToken(nn.Module):
         return self.layer(x[:, :1])
 
 
+class WrittenOver(nn.Module):
+    """Activations in place of products: one with a bias is a view to autograd, one without is none."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(8, 8, bias=False), nn.ReLU(inplace=True), nn.Linear(8, 8), nn.SiLU(inplace=True)
+        )  # fmt: skip
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """In several dimensions."""
+        y: Tensor = self.layers(x.view(self.shape))
+        return y
+
+
 class LastPool(nn.Module):
     """The mean of images in the layout of channels last, whose gradient comes in the other."""
 
@@ -75,7 +91,18 @@ class LastPool(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "model", [Scores(), Unused(), Positions(), FirstToken(), LastPool()], ids=lambda model: type(model).__name__
+    "model",
+    [
+        Scores(),
+        Unused(),
+        Positions(),
+        FirstToken(),
+        LastPool(),
+        WrittenOver(2, 5, 8),
+        WrittenOver(1, 2, 5, 8),
+        WrittenOver(10, 8),
+    ],
+    ids=lambda model: type(model).__name__,
 )
 def test_what_lies_around_a_layer_is_none_of_its_own(model: nn.Module) -> None:
     """Both wings agree."""
