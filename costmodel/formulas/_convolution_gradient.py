@@ -31,12 +31,12 @@ def convolution_backward(
 ) -> BackwardCost:
     """All gradients that are asked for by one kernel, and that of the padding before it.
 
-    The forward keeps its input for each of the three, for they are one kernel's.
+    The forward keeps its input and its weight for each of the three, for they are one kernel's.
     """
     of_bias = needs.bias and not (isinstance(forward.b, int) and forward.b == 0)
     if not (needs.any_input or needs.weight or of_bias):
         return NOTHING
-    cost = BackwardCost(read=forward.y, saved=saved)
+    cost = BackwardCost(read=forward.y, saved=saved, saved_weights=forward.w)
     if needs.any_input:
         cost += BackwardCost(read=forward.w, written=forward.x, work=forward.product) + padding
     if needs.weight:

@@ -162,9 +162,9 @@ def square(k: Tape, x: Tensor, *, work: Work = MULTIPLY) -> Tensor:
     return power(k, x, work=work, slope=NO_WORK)
 
 
-def at_least(k: Tape, x: Tensor) -> Tensor:
-    """max(x, c) in the place of x: g where x was not below, for which x is copied first."""
-    if x.wanted:
+def at_least(k: Tape, x: Tensor, *, inplace: bool = True) -> Tensor:
+    """max(x, c): g where x was not below, for which x is copied first, if the result takes its place."""
+    if x.wanted and inplace:
         k.run(read=x.size, written=x.size)
     y = k.each("maximum", x, work=COMPARE)
 

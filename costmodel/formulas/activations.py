@@ -265,7 +265,7 @@ def _copied(elements: Count, needs: Needs) -> Extra:
 def _prelu_backward(kernel: BackwardCost, weights: Count, axes: int, needs: Needs) -> BackwardCost:
     if not (needs.any_input or needs.weight):
         return NOTHING
-    cost = kernel + BackwardCost(read=weights)
+    cost = kernel + BackwardCost(read=weights, saved_weights=weights)
     elements = kernel.saved[0].elements
     if needs.weight and not (axes < 2 and isinstance(elements, int) and elements == 1):  # one is its own sum
         cost += BackwardCost(read=elements, written=weights, work=Work(adds=elements - weights))

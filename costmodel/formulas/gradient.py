@@ -73,6 +73,8 @@ class BackwardCost:
     """Arithmetic by kind."""
     saved: tuple[Saved, ...] = ()
     """What is kept for it, each tensor once."""
+    saved_weights: Count = 0
+    """Elements of weights that are kept as well: parameters, unless autocast has cast them."""
 
     @property
     def macs(self) -> int:
@@ -100,7 +102,11 @@ class BackwardCost:
         """Every count times ``factor``."""
         kept = tuple(Saved(s.tensor, s.elements * factor, s.itemsize) for s in self.saved)
         return BackwardCost(
-            read=self.read * factor, written=self.written * factor, work=self.work.times(factor), saved=kept
+            read=self.read * factor,
+            written=self.written * factor,
+            work=self.work.times(factor),
+            saved=kept,
+            saved_weights=self.saved_weights * factor,
         )
 
     def __add__(self, other: BackwardCost) -> BackwardCost:
@@ -111,6 +117,7 @@ class BackwardCost:
             written=self.written + other.written,
             work=self.work + other.work,
             saved=(*self.saved, *(kept for kept in other.saved if kept.tensor not in names)),
+            saved_weights=self.saved_weights + other.saved_weights,
         )
 
 

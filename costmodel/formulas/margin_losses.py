@@ -130,7 +130,7 @@ def _triplet_margin_loss(k: Tape, vectors: Shape, p: float, swap: bool, reductio
     if swap:
         far = fn.lesser(k, far, distance(positive, negative))
     gap = fn.subtract(k, fn.plus_number(k, near), far)
-    return fn.reduced(k, fn.at_least(k, gap), reduction)
+    return fn.reduced(k, fn.at_least(k, gap, inplace=False), reduction)
 
 
 @public

@@ -58,7 +58,7 @@ def _linear_backward(
     cost = BackwardCost()
     product = on_numbers(Work(macs=rows * w), complex_valued=complex_valued)
     if needs.input():
-        cost += BackwardCost(read=g + w, written=x, work=product)
+        cost += BackwardCost(read=g + w, written=x, work=product, saved_weights=w)
     if needs.weight:
         cost += BackwardCost(read=g + x, written=w, work=product, saved=(Saved("input", x),))
     if has_bias and needs.bias:

@@ -9,11 +9,11 @@ from costmodel.cross_check import CrossCheck, QuantityCheck, check, closed_form
 from costmodel.formulas import LayerCost
 from costmodel.formulas.gradient import BackwardCost, Extra, Needs, around_a_view
 from costmodel.graph import WantedGradients
-from costmodel.ops.movement import TO
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.profiling import Coverage
 from costmodel.quantities import Work
 from costmodel.step_record import StepRecord
+from costmodel.training.kept import has_one_dtype, kept_bytes
 from costmodel.training.layers import StepLayer
 
 
@@ -89,15 +89,14 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
     # The model's own buffer, given to a layer, is not kept for it.
     own = {f"input {i}" if len(layer.inputs) > 1 else "input" for i, t in enumerate(layer.inputs) if t.role == "buffer"}
     derived = replace(derived, saved=tuple(kept for kept in derived.saved if kept.tensor not in own))
-    itemsize = next((t.itemsize for t in layer.inputs), 4)
     for quantity, by_formula, traced in (
         ("backward macs", derived.macs, x.backward_work.macs),
         ("backward flops", derived.flops, x.backward_work.flops),
         ("backward memory access", derived.memory_access, x.compared_traffic),
-        ("saved bytes", derived.saved_bytes(itemsize), x.differentiated_bytes),
+        ("saved bytes", kept_bytes(forward, layer, derived), x.differentiated_bytes),
     ):
-        if quantity == "saved bytes" and _is_mixed(layer):
-            continue  # it is kept as autocast has cast it
+        if quantity == "saved bytes" and not has_one_dtype(layer):
+            continue
         yield QuantityCheck(layer.name, layer.type, quantity, by_formula, traced, bool(by_formula == traced))
 
 
@@ -114,9 +113,3 @@ def _writes_over_a_view(forward: Pricing, layer: TracedLayer) -> bool:
     if maker is None or maker.inplace or _UNSAFE in maker.op:
         return False
     return any(t.storage == given.storage for _, t in maker.tensors())
-
-
-def _is_mixed(layer: TracedLayer) -> bool:
-    """Whether a layer computes in several floating dtypes, as under autocast: a formula has one for all it keeps."""
-    dtypes = {t.dtype for t in (*layer.inputs, *layer.parameters) if "float" in t.dtype}
-    return len(dtypes) > 1 or any(op.call.op == TO for op in layer.ops)

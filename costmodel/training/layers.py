@@ -131,6 +131,10 @@ class _Outside:
             self._whole[_place(t)] = replace(t, strides=None)
             self._storages.add(t.storage)
 
+    def has(self, t: TensorSpec) -> bool:
+        """Whether a tensor comes from outside."""
+        return _place(t) in self._whole
+
     def traffic(self, op: PricedOp) -> int:
         """Elements that an op of a layer moves, or would."""
         own = {n: t for n, t in op.call.args.items() if isinstance(t, TensorSpec) and _place(t) in self._whole}
@@ -158,13 +162,16 @@ def _expanded(x: TensorSpec, y: TensorSpec) -> TensorSpec:
     return replace(y, strides=tuple(1 if n == m else 0 for n, m in zip(sizes, y.shape, strict=True)))
 
 
-def _lays_out_anew(op: PricedOp, layer: StepLayer) -> bool:
-    """Whether an op copies a gradient that has come from another layer in another layout than a formula has it in."""
+def _lays_out_anew(op: PricedOp, layer: StepLayer, outside: _Outside) -> bool:
+    """Whether an op copies a gradient that has come from another layer in another layout than a formula has it in.
+
+    One from outside of every layer may be expanded.
+    """
     if op.call.op != "aten.clone.default":
         return False
     given: TensorSpec = op.call.args["self"]
     is_own = any(y.storage == given.storage for own in layer.backward for y in own.call.outputs if own is not op)
-    return not is_own and not given.is_contiguous and given.distinct == given.size
+    return not is_own and not given.is_contiguous and (given.distinct == given.size or outside.has(given))
 
 
 def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
@@ -192,7 +199,7 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
             name = f"{pricing.module_name(op.call)}/{op.call.op.split('.')[1]}".lstrip("/")
             layer = others.setdefault(name, StepLayer(name, op.call.op, op.kind, None))
         layer.backward.append(op)
-        if op.call.op != TO and layer.forward is not None and not _lays_out_anew(op, layer):
+        if op.call.op != TO and layer.forward is not None and not _lays_out_anew(op, layer, outside):
             layer.compared_traffic += outside.traffic(op)
     for index, original in record.original.items():
         if original in by_call:

@@ -112,6 +112,14 @@ def test_what_lies_around_a_layer_is_none_of_its_own(model: nn.Module) -> None:
     assert found.checked
 
 
+@pytest.mark.parametrize("layer", [nn.GroupNorm(2, 4), nn.InstanceNorm1d(4), nn.BatchNorm1d(4), nn.Conv1d(4, 4, 3)])
+def test_an_expanded_gradient_that_is_copied_first(layer: nn.Module) -> None:
+    """As that of a sum, which a formula has whole."""
+    model = nn.Sequential(nn.Conv1d(4, 4, 1), layer)
+    found = costmodel.training_step(model, (2, 4, 8), loss=lambda y: y.sum()).crosscheck()
+    assert found.ok, found.mismatches
+
+
 def test_sparse_gradients_have_no_update_in_closed_form() -> None:
     """How many rows an update touches depends on values."""
     model = nn.Embedding(10, 8, sparse=True)

@@ -75,6 +75,8 @@ LAYERS: list[tuple[nn.Module, tuple[Any, ...], int, int]] = [
     # conditions, a sum, a mean.
     (nn.HingeEmbeddingLoss(), ((10,), (10,)), 22 * 10 + 11 + 20, 22 * 10 + 11),
     (nn.MarginRankingLoss(), ((50,), (50,), (50,)), 12 * 50 + 51 + 100, 12 * 50 + 51),
+    # Two distances (a difference, eps, a norm), margin, their difference, its maximum with 0, a mean.
+    (nn.TripletMarginLoss(), ((3, 8),) * 3, 2 * (72 + 48 + 27) + 6 + 9 + 6 + 4, 319),
     (nn.MultiLabelSoftMarginLoss(), ((5, 10), (5, 10)), 1021 + 100, 1021 + 100),  # log sigmoids, twice
     (nn.Bilinear(3, 4, 5), ((2, 3), (2, 4)), 6 + 8 + 60 + 10 + 25, 6 + 8 + 60 + 10 + 25),  # a product; its bias
     (nn.CircularPad1d((1, 2)), ((2, 3, 8),), 2 * N + 2 * 18, 2 * N + 2 * 18),  # the middle, and both sides
