@@ -188,7 +188,7 @@ class DispatchCache(dict[tuple[Any, ...], CachedOutput]):
     def __init__(self) -> None:
         self.changes = RULES.changes
         self.updates: dict[tuple[object, ...], Any] = {}
-        """What samples have told of optimizers (``update_loop.py``), by class, settings and metadata."""
+        """What samples show of optimizers (``update_loop.py``), by class, settings and metadata."""
         self.layers: dict[Any, Any] = {}
         """How layers were answered (``layer_cache.py``), by their states and metadata."""
 

@@ -51,7 +51,7 @@ def registers_before(optimizer: Optimizer, parameter: torch.Tensor, table: Tenso
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What a sample tells of all parameters."""
+    """What a sample shows of all parameters."""
 
     programs: list[Program]
     """By group."""
@@ -114,7 +114,7 @@ class Sample:
         return twins[0]
 
     def learn(self) -> Learnt | None:
-        """What is known of all parameters; ``None`` where the sample does not tell."""
+        """What the sample shows; ``None`` where it does not show what happens to other parameters."""
         try:
             return Learnt(self._programs(), self._attributes, self._states)
         except NotRepeatableError:
@@ -153,8 +153,10 @@ class Sample:
     def _state(self, parameter: torch.Tensor, registers: Registers) -> list[int]:
         """The registers of what the optimizer keeps for a parameter."""
         numbers = {id(spec): number for number, spec in enumerate(registers)}
-        specs = map(self._table.spec, leaves(self._optimizer.state.get(parameter, {})))
-        return [numbers[id(spec)] for spec in specs]
+        kept = [id(self._table.spec(tensor)) for tensor in leaves(self._optimizer.state.get(parameter, {}))]
+        if not numbers.keys() >= set(kept):
+            raise NotRepeatableError
+        return [numbers[key] for key in kept]
 
     def _owners(self) -> Mapping[int, _Owner]:
         """Whose each op is. An op on none of a parameter's tensors is of those that what it makes is used with."""

@@ -123,7 +123,7 @@ def test_gradients_that_stay_take_what_they_really_take(name: str) -> None:
 @pytest.mark.parametrize("passes", [1, 2])
 @pytest.mark.parametrize("name", ["SGD", "AdamW"])
 def test_the_very_first_step(name: str, passes: int, set_to_none: bool) -> None:
-    """It makes gradients and state: its own peak is told, and it is no part of the curve."""
+    """It makes gradients and state: it has a peak of its own, and is no part of the curve."""
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))
     network, make = Network(model, (torch.rand(40, 64),)), OPTIMIZERS[name]
     found = costmodel.training_step(

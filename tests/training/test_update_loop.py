@@ -292,9 +292,7 @@ def narrowed(optimizer: Odd, place: int, p: Any, all_: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("change", [narrowed, by_shape, by_place, of_the_first, held_in_part, by_size, viewed])
-def test_a_sample_that_does_not_speak_for_all(
-    change: Any, repeated: list[bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_that_is_no_example_of_all(change: Any, repeated: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is seen of an optimizer's sample, also where its class is taken for one that can be repeated."""
     monkeypatch.setattr(loops, "_CLASSES", (Odd,))
     monkeypatch.setattr(Odd.__init__, "__defaults__", (change,))
