@@ -29,19 +29,24 @@ class Device:
     bandwidth: float
     """Bytes/s to and from memory."""
     sources: Mapping[str, str]
-    """The source of each figure, by dtype and under ``bandwidth`` and ``memory``."""
+    """The source of each figure, by dtype and under ``bandwidth``, ``memory``, ``cache`` and ``power``."""
     memory: int | None = None
     """Bytes of its memory as its maker prints them, a GB being 10**9: no more than it has. ``None``: not one size."""
+    cache: int | None = None
+    """Bytes of its last cache before the memory."""
+    power: float | None = None
+    """The greatest power in watts that its maker names."""
 
     def peak_of(self, dtype: str, math: str = "float32") -> str:
         """The name of the peak that bounds products of this dtype.
 
         That of the dtype itself; with ``math="tf32"`` for float32 that of TF32. A dtype without a figure has that of
-        float32, in which it is computed.
+        float32, in which it is computed; and without one of that, the highest there is, so that times stay bounds.
         """
         if dtype == "float32" and math == "tf32":
             return "tf32"
-        return dtype if dtype in self.peak else "float32"
+        known = next((name for name in (dtype, "float32") if name in self.peak), None)
+        return known or max(self.peak, key=lambda name: self.peak[name])
 
     def rate(self, dtype: str, math: str = "float32") -> float:
         """Peak FLOP/s on tensors of this dtype: the figure that ``peak_of`` names."""
@@ -53,13 +58,42 @@ class Device:
 
 
 def device(name: str) -> Device:
-    """The device of this name; for ``this-cpu``, what ``costmodel calibrate`` measured."""
+    """The device of this name; for ``this-cpu``, what ``costmodel calibrate`` measured.
+
+    A name that ends in ``.toml`` is a file of the form of ``costmodel/devices.toml``, with a device of your own;
+    ``mine.toml:NAME`` is one of several in it.
+    """
     if isinstance(name, str) and name == THIS_CPU:
         return _calibrated()
+    if isinstance(name, str) and name.partition(".toml:")[0].removesuffix(".toml") != name:
+        return _of_file(name)
     known = _listed()
     if not isinstance(name, str) or name not in known:
-        raise InputError(f"no device is called {name!r}; there are {', '.join(device_names())}")
+        raise InputError(
+            f"no device is called {name!r}; there are {', '.join(device_names())}, or your own in a file mine.toml"
+        )
     return known[name]
+
+
+def _of_file(name: str) -> Device:
+    stem, _, wanted = name.partition(".toml:") if ".toml:" in name else (name.removesuffix(".toml"), "", "")
+    path = Path(f"{stem}.toml")
+    try:
+        found = read(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no TOML file: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: {type(error).__name__}: {error}; a device has a title, peak.DTYPE.value and .source in FLOP/s, "
+            f"and bandwidth.value and .source in bytes/s, as in costmodel/devices.toml"
+        ) from error
+    if wanted in found:
+        return found[wanted]
+    if not wanted and len(found) == 1:
+        return next(iter(found.values()))
+    raise InputError(f"{path} has the devices {', '.join(found)}: name one, as {path}:{next(iter(found), 'NAME')}")
 
 
 def device_names() -> list[str]:
@@ -83,15 +117,21 @@ def read(path: Path) -> dict[str, Device]:
 
 def _device(name: str, table: Mapping[str, Any]) -> Device:
     figures = table["peak"]
-    others = {name: table[name] for name in ("bandwidth", "memory") if name in table}
-    return Device(
+    others = {what: table[what] for what in ("bandwidth", "memory", "cache", "power") if what in table}
+    rates = {dtype: float(figure["value"]) for dtype, figure in figures.items()}
+    made = Device(
         name,
         table["title"],
-        {dtype: float(figure["value"]) for dtype, figure in figures.items()},
+        rates,
         float(table["bandwidth"]["value"]),
         {what: figure["source"] for what, figure in {**figures, **others}.items()},
-        int(table["memory"]["value"]) if "memory" in table else None,
+        memory=int(table["memory"]["value"]) if "memory" in table else None,
+        cache=int(table["cache"]["value"]) if "cache" in table else None,
+        power=float(table["power"]["value"]) if "power" in table else None,
     )
+    if not rates or not all(0 < rate < float("inf") for rate in (*rates.values(), made.bandwidth)):
+        raise ValueError(f"{name}: a peak and a bandwidth are positive numbers")
+    return made
 
 
 @cache

@@ -178,7 +178,7 @@ def _peak(op: PricedOp, device: Device, math: str) -> str:
 
 def _peak_of(ops: Iterable[PricedOp], device: Device, math: str) -> str:
     """The peak that bounds most of some ops' arithmetic."""
-    return _most({"float32": 0}, ((_peak(op, device, math), op.work.flops) for op in ops))
+    return _most({device.peak_of("float32"): 0}, ((_peak(op, device, math), op.work.flops) for op in ops))
 
 
 def _dtype_of(ops: Iterable[PricedOp]) -> str:

@@ -78,3 +78,15 @@ def test_files_and_json(net: str, tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_errors(net: str, arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each says what to write, with exit status 2."""
     assert says in run(capsys, net, *arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("devices",), ("roofline", "vgg11", "--device"), ("train", "vgg11", "--device", "--top", "3")]
+)
+def test_devices_are_listed(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """By a command of its own, and where ``--device`` has no name."""
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    shown = capsys.readouterr().out
+    assert not left.value.code
+    assert {"b200", "tpu-v5e", "stm32h743"} <= set(shown.split())

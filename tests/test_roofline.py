@@ -225,11 +225,60 @@ def test_tf32_is_refused_where_there_is_none() -> None:
 def test_every_figure_of_a_device_has_a_source(name: str) -> None:
     """Peaks and bandwidth are positive, each with the place it is from; half precision is not slower than single."""
     found = device(name)
-    assert found.sources.keys() == {*found.peak, "bandwidth"} | ({"memory"} if found.memory else set())
+    said = {what for what in ("memory", "cache", "power") if getattr(found, what)}
+    assert found.sources.keys() == {*found.peak, "bandwidth"} | said
     assert all(len(source) > 10 and "the same" not in source for source in found.sources.values())
-    assert min(*found.peak.values(), found.bandwidth) > 1e9
+    assert min(*found.peak.values(), found.bandwidth) > 1e8
     assert found.rate("float16") >= found.rate("float32") >= found.peak.get("float64", 0)
-    assert 0 < costmodel.profile("resnet18").roofline(name).fused_time < 1
+    assert 0 < costmodel.profile("mobilenet_v2").roofline(name).fused_time < 1
+
+
+def test_without_a_peak_of_float32_the_highest_bounds() -> None:
+    """A TPU's peaks are of bfloat16 and int8: a time made from the higher one is still a lower bound."""
+    tpu = device("tpu-v5e")
+    assert (tpu.peak_of("bfloat16"), tpu.peak_of("float32"), tpu.peak_of("int64")) == ("bfloat16", "int8", "int8")
+    p = costmodel.profile(nn.Linear(64, 64), (8, 64))
+    assert p.roofline("tpu-v5e").layers[0].time == max(p.flops / 393e12, p.memory_access_bytes / 819e9)
+
+
+MINE = """
+[mine]
+title = "A chip of ours"
+peak.float32.value = 1e12
+peak.float32.source = "measured by hand"
+bandwidth.value = 1e11
+bandwidth.source = "measured by hand"
+"""
+
+
+def test_a_device_of_one_s_own(tmp_path: Path) -> None:
+    """In a TOML file: the only one in it, or one by name."""
+    one, two = tmp_path / "one.toml", tmp_path / "two.toml"
+    one.write_text(MINE)
+    two.write_text(MINE + MINE.replace("mine", "other").replace("1e12", "2e12"))
+    assert device(str(one)).rate("float32") == 1e12
+    assert device(f"{two}:other").rate("float32") == 2e12
+    assert costmodel.profile("mobilenet_v2").roofline(str(one)).time > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        (None, "mine.toml", "cannot be read: No such file"),
+        ("[mine", "mine.toml", "is no TOML file"),
+        ("[mine]\ntitle = 'x'", "mine.toml", "KeyError: 'peak'; a device has a title"),
+        (MINE.replace("1e11", "0"), "mine.toml", "a peak and a bandwidth are positive numbers"),
+        (MINE.replace("1e12", "'fast'"), "mine.toml", "ValueError"),
+        (MINE, "mine.toml:other", "has the devices mine: name one, as .*mine.toml:mine"),
+        ("", "mine.toml", "name one"),
+    ],
+)
+def test_a_file_that_is_no_device(tmp_path: Path, text: str | None, name: str, says: str) -> None:
+    """Each error names the file, and what is wrong with it."""
+    if text is not None:
+        (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InputError, match=says):
+        device(str(tmp_path / name))
 
 
 def test_a_device_has_the_memory_that_its_title_or_maker_says() -> None:
@@ -242,14 +291,15 @@ def test_a_device_has_the_memory_that_its_title_or_maker_says() -> None:
 def test_faster_devices_have_lower_bounds() -> None:
     """Over the list, from a phone's core to a data centre's GPU."""
     p = costmodel.profile("mobilenet_v2")
-    order = ["h100", "a100", "rtx4090", "jetson-agx-orin", "cortex-a76"]
+    order = ["b200", "h200", "h100", "a100", "rtx5090", "rtx4090", "l40s", "jetson-agx-orin", "jetson-orin-nano"]
+    order += ["cortex-x4", "raspberry-pi-5", "cortex-a76", "stm32h743"]
     times = [p.roofline(name).time for name in order]
     assert times == sorted(times)
 
 
 def test_a_name_that_is_not_listed() -> None:
     """The error lists the names."""
-    with pytest.raises(InputError, match="no device is called 'b100'; there are h100, a100"):
+    with pytest.raises(InputError, match="no device is called 'b100'; there are b200, h200, mi300x, h100, a100"):
         costmodel.profile("resnet18").roofline("b100")
     for nonsense in ([], {}, None, torch.ones(2)):
         with pytest.raises(InputError, match="no device is called"):

@@ -15,6 +15,7 @@ from costmodel.cli import (
     calibrate,
     check,
     compare,
+    devices,
     diff,
     explain,
     guidelines,
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 for _command in (
     profile.profile, compare.compare, train.train, diff.diff, check.check, explain.explain, models.models,
-    guidelines.guidelines, roofline.roofline, scale.scale, calibrate.calibrate, notes.notes,
+    guidelines.guidelines, roofline.roofline, devices.devices, scale.scale, calibrate.calibrate, notes.notes,
 ):  # fmt: skip
     app.command(epilog=EPILOG)(_command)
 
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     install_ascii_fallback()
     wanted = [argument for argument in given if argument != "--traceback"] or ["--help"]
     try:
+        if _asks_for_devices(wanted):
+            wanted = ["devices"]
         status = app(wanted, prog_name="costmodel", standalone_mode=False)
     except Exception as error:
         if with_traceback:
@@ -85,6 +88,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with suppress(CostModelError):  # standard error may be what cannot be written
             print_error(message)
     sys.exit(status or 0)
+
+
+def _asks_for_devices(arguments: Sequence[str]) -> bool:
+    """Whether ``--device`` stands without a name: then all are listed.
+
+    >>> _asks_for_devices(["roofline", "resnet18", "--device"]), _asks_for_devices(["train", "m", "--device", "h100"])
+    (True, False)
+    """
+    return any(
+        argument == "--device" and (i + 1 == len(arguments) or arguments[i + 1].startswith("-"))
+        for i, argument in enumerate(arguments)
+    )
 
 
 def _status_and_message(error: Exception) -> tuple[int, str]:

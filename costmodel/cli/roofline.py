@@ -13,7 +13,10 @@ from costmodel.cli.options import Csv, Inputs, Json, Markdown, Model, Top, Train
 def roofline(
     model: Model,
     device: Annotated[
-        str, typer.Option(help="A device, or this-cpu after `costmodel calibrate`; an unknown name lists all.")
+        str,
+        typer.Option(
+            help="A device, this-cpu after `costmodel calibrate`, or a TOML file; with no name, all are listed."
+        ),
     ],
     inputs: Inputs = None,
     math: Annotated[

@@ -72,7 +72,7 @@ def utilisation(step: TrainingStep, macs: int, seconds: float, device: str) -> f
 
 def bytes_of(memory: int | str) -> int:
     """A size of memory: a number of bytes, ``"24GB"``, or what a device has."""
-    if isinstance(memory, str) and memory in device_names():
+    if isinstance(memory, str) and (memory in device_names() or ".toml" in memory):
         size = named(memory).memory
         if size is None:
             raise InputError(f"{memory} has no memory of one size: give bytes, such as '8GB'")
