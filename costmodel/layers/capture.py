@@ -8,15 +8,17 @@ from functools import lru_cache, partial
 from inspect import Parameter, signature
 from itertools import repeat
 from operator import is_not, itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from costmodel.errors import InputError
-from costmodel.formulas import LayerCost
 from costmodel.graph import CapturedLayer, LayerSpec, tensors_in
 from costmodel.layers.registry import USER_LAYERS, Called, Layer, by_name, layer_of
 from costmodel.torch_private import CONV_FORWARD, PARAMETERS, registered_on
+
+if TYPE_CHECKING:
+    from costmodel.formulas import LayerCost
 
 
 def capture(module: nn.Module, given: Any, called: Called = ((), {}), _output: Any = None) -> CapturedLayer | None:

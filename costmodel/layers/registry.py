@@ -7,16 +7,18 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from costmodel.formulas import LayerCost
-from costmodel.formulas.gradient import Extra, Gradient, and_more
 from costmodel.graph import ModuleCall, TensorSpec, tensors_in
+from costmodel.layers.files import FILE_OF, FILES, OF_OTHER_MODULES
 from costmodel.layers.names import ClassName
 from costmodel.records import dataclass
 
 if TYPE_CHECKING:
     from torch import nn
 
-Formula = Callable[["Call"], LayerCost | None]
+    from costmodel.formulas import LayerCost
+    from costmodel.formulas.gradient import Gradient
+
+Formula = Callable[["Call"], "LayerCost | None"]
 """The cost of a call; None where no formula covers its arguments."""
 
 
@@ -88,6 +90,8 @@ class Call:
 
 def given_again(call: Call, cost: LayerCost, gradient: Gradient | None) -> LayerCost:
     """A layer that is given a tensor more than once: one kernel reads it once, those of a training step each."""
+    from costmodel.formulas.gradient import Extra, and_more
+
     again = call.given_again
     trained = partial(and_more, cost.when_trained, Extra(read=again))
     return replace(cost, read=cost.read - again, gradient=gradient, when_trained=trained)
@@ -175,10 +179,25 @@ def _register(name: ClassName, layer: Layer) -> None:
     _NAMED.setdefault(name.name, []).append(name)
 
 
+def import_file(name: str) -> object:
+    """Set by ``costmodel.layers``: the files of layers import this one, which must not import them."""
+    raise NotImplementedError
+
+
 def layer_of(module_type: type[nn.Module]) -> Layer | None:
     """What is registered for this very class, if anything is."""
+    if module_type.__name__ in FILE_OF:
+        import_file(FILE_OF[module_type.__name__])
+    if module_type.__module__.startswith("torch.ao."):
+        import_file(OF_OTHER_MODULES)
     found = (LAYERS[name] for name in _NAMED.get(module_type.__name__, ()) if name.is_class(module_type))
     return next(found, None)
+
+
+def import_all() -> None:
+    """Imports every file of layers."""
+    for file in (*FILES, OF_OTHER_MODULES):
+        import_file(file)
 
 
 def cost_of(call: ModuleCall, within: Sequence[ModuleCall] = ()) -> LayerCost | None:
@@ -188,6 +207,8 @@ def cost_of(call: ModuleCall, within: Sequence[ModuleCall] = ()) -> LayerCost | 
     if "cost" in call.layer.hyper:
         cost: LayerCost = call.layer.hyper["cost"]
         return cost
+    if call.layer.key not in _BY_KEY:  # of a graph that another process has read
+        import_all()
     layer = _BY_KEY[call.layer.key]
     tensors = list(tensors_in((call.args, call.kwargs, call.outputs)))
     if any(0 in (t.shape[1:] if layer.takes_empty else t.shape) for t in tensors):

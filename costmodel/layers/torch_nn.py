@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import prod
+from typing import TYPE_CHECKING
 
 from costmodel import formulas as f
-from costmodel.formulas import LayerCost
-from costmodel.formulas.cost import as_one
-from costmodel.formulas.gradient import BackwardCost, Needs, Saved
 from costmodel.graph import is_channels_last
 from costmodel.layers.names import ClassName, nn
 from costmodel.layers.registry import Call, Formula, add, given_again
 from costmodel.machine import torch_release
+
+if TYPE_CHECKING:
+    from costmodel.formulas import BackwardCost, LayerCost, Needs
 
 
 def _spatial(call: Call, axes: int) -> tuple[int, tuple[int, ...], bool]:
@@ -88,7 +89,7 @@ def _bilinear(call: Call) -> LayerCost:
 def _of_one_tensor(backward: Callable[..., BackwardCost], needs: Needs) -> BackwardCost:
     """Of a bilinear layer both of whose inputs are one tensor, which is kept once."""
     cost = backward(inputs=needs.any_input, weight=needs.weight, bias=needs.bias)
-    return replace(cost, saved=tuple(Saved("input", kept.elements) for kept in cost.saved[:1]))
+    return replace(cost, saved=tuple(f.Saved("input", kept.elements) for kept in cost.saved[:1]))
 
 
 add(
@@ -137,6 +138,8 @@ def _group_norm(call: Call) -> LayerCost:
     # Up to torch 2.13 an input of another layout is copied first, from 2.15 on inside the kernel.
     if x.is_contiguous or is_channels_last(x) or torch_release() > (2, 13):
         return cost
+    from costmodel.formulas.cost import as_one
+
     return as_one("norm", f.copy(shape=x.shape), cost)
 
 
@@ -261,7 +264,7 @@ def _adaptive_avg_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCo
 def _relaid(backward: Callable[..., BackwardCost], means: int, needs: Needs) -> BackwardCost:
     """Of a mean of all that was given the input's layout: what arrives is copied into zeros of the mean's own."""
     cost = backward(inputs=needs.inputs)
-    return cost + BackwardCost(read=means, written=2 * means) if needs.any_input else cost
+    return cost + f.BackwardCost(read=means, written=2 * means) if needs.any_input else cost
 
 
 def _adaptive_max_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCost:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from costmodel import formulas as f
-from costmodel.formulas import LayerCost
 from costmodel.graph import TensorSpec
 from costmodel.layers.names import nn
 from costmodel.layers.registry import Call, add
 from costmodel.machine import torch_release
+
+if TYPE_CHECKING:
+    from costmodel.formulas import LayerCost
 
 
 def always_copied_back() -> bool:

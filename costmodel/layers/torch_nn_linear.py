@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from costmodel import formulas as f
-from costmodel.formulas import LayerCost
-from costmodel.formulas.gradient import BackwardCost, Extra, Needs
 from costmodel.graph import TensorSpec
 from costmodel.layers.names import nn
 from costmodel.layers.registry import Call, add
+
+if TYPE_CHECKING:
+    from costmodel.formulas import BackwardCost, LayerCost, Needs
+    from costmodel.formulas.gradient import Extra
 
 
 def _linear(call: Call) -> LayerCost:
@@ -41,6 +44,8 @@ def _is_even(x: TensorSpec, *, last: int) -> bool:
 def _of_part(added: int, for_one: int, for_several: int, needs: Needs) -> Extra:
     """For the gradient of its weight, it is one product, and else one for each matrix: what these copy before."""
     copied = for_one if needs.weight else for_several
+    from costmodel.formulas.gradient import Extra
+
     return Extra(read=added + copied, written=added + copied)
 
 
