@@ -48,6 +48,20 @@ def _axis(title: str = "", **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _bars(table: str, lengths: str, labels: str, **options: Any) -> dict[str, Any]:
+    """A trace of horizontal bars with texts behind them: the columns of a table that have their lengths and labels."""
+    return {
+        "type": "bar", "orientation": "h", "x": f"@{table}.{lengths}", "y": f"@{table}.{labels}",
+        "text": f"@{table}.text", "textposition": "outside", "cliponaxis": False,
+        "marker": {"color": f"@{table}.color"}, "customdata": f"@{table}.hover", "hovertemplate": _HOVER, **options,
+    }  # fmt: skip
+
+
+def _names(**options: Any) -> dict[str, Any]:
+    """The axis of the names of horizontal bars, the first on top."""
+    return _axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}, **options)
+
+
 def hierarchy() -> Figure:
     """Where a quantity goes, module by module: an icicle, which the page can turn into a treemap."""
     return {
@@ -74,17 +88,12 @@ def kinds() -> Figure:
     """A quantity by kind of layer, the biggest first."""
     return {
         "data": [
-            {
-                "type": "bar", "orientation": "h",
-                "x": "@kinds.value", "y": "@kinds.kind", "text": "@kinds.text", "textposition": "outside",
-                "cliponaxis": False, "marker": {"color": "@kinds.color"},
-                "customdata": "@kinds.hover", "hovertemplate": _HOVER,
-            }
+            _bars("kinds", "value", "kind"),
         ],
         "layout": _layout(
             "@kinds.height", margin={"l": 8, "r": 8, "t": 4, "b": 4}, bargap=0.35,
             xaxis=_axis(visible=False, range="@kinds.range"),
-            yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
+            yaxis=_names(),
         ),
     }  # fmt: skip
 
@@ -228,18 +237,13 @@ def ratios() -> Figure:
     """A quantity of each model as a ratio to the baseline, on a logarithmic axis around 1."""
     return {
         "data": [
-            {
-                "type": "bar", "orientation": "h", "base": 1,
-                "x": "@ratios.length", "y": "@ratios.model", "text": "@ratios.text", "textposition": "outside",
-                "cliponaxis": False, "marker": {"color": "@ratios.color"},
-                "customdata": "@ratios.hover", "hovertemplate": _HOVER,
-            }
+            _bars("ratios", "length", "model", base=1),
         ],
         "layout": _layout(
             "@ratios.height", margin={"l": 8, "r": 8, "t": 4, "b": 40}, bargap=0.4,
             xaxis=_axis("@ratios.title", type="log", range="@ratios.range", tickvals="@ratios.ticks",
                         ticktext="@ratios.ticktext", tickangle=0),
-            yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
+            yaxis=_names(),
             shapes=[{"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 1, "x1": 1,
                      "line": {"width": 1.5, "color": "$text"}}],
         ),
@@ -250,16 +254,12 @@ def mix() -> Figure:
     """What share of a quantity each kind of layer has, model by model. The page repeats the trace for each kind."""
     return {
         "data": [
-            {
-                "type": "bar", "orientation": "h", "name": "@mix.kind",
-                "x": "@mix.share", "y": "@mix.model", "marker": {"color": "@mix.color"},
-                "customdata": "@mix.hover", "hovertemplate": _HOVER,
-            }
+            _bars("mix", "share", "model", name="@mix.kind", text=None),
         ],
         "layout": _layout(
             "@ratios.height", margin={"l": 8, "r": 8, "t": 4, "b": 40}, bargap=0.4, barmode="stack",
             xaxis=_axis("share of the model's total", tickformat=".0%", range=[0, 1]),
-            yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
+            yaxis=_names(),
         ),
     }  # fmt: skip
 
@@ -301,18 +301,12 @@ def keepers() -> Figure:
     """The layers for which autograd keeps most."""
     return {
         "data": [
-            {
-                "type": "bar", "orientation": "h",
-                "x": "@keepers.bytes", "y": "@keepers.row", "text": "@keepers.text", "textposition": "outside",
-                "cliponaxis": False, "marker": {"color": "@keepers.color"},
-                "customdata": "@keepers.hover", "hovertemplate": _HOVER,
-            }
+            _bars("keepers", "bytes", "row"),
         ],
         "layout": _layout(
             "@keepers.height", margin={"l": 8, "r": 8, "t": 4, "b": 4}, bargap=0.35,
             xaxis=_axis(visible=False, range="@keepers.range"),
-            yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"},
-                        tickvals="@keepers.row", ticktext="@keepers.name", zeroline=False),
+            yaxis=_names(tickvals="@keepers.row", ticktext="@keepers.name", zeroline=False),
         ),
     }  # fmt: skip
 
@@ -321,18 +315,14 @@ def passes() -> Figure:
     """MACs of the forward and of the backward pass, by kind of layer."""
 
     def bars(which: str, text: str | None, opacity: float) -> dict[str, Any]:
-        return {
-            "type": "bar", "orientation": "h", "x": f"@passes.{which}", "y": "@passes.kind", "text": text,
-            "textposition": "outside", "cliponaxis": False, "opacity": opacity,
-            "marker": {"color": "@passes.color"}, "customdata": "@passes.hover", "hovertemplate": _HOVER,
-        }  # fmt: skip
+        return _bars("passes", which, "kind", text=text, opacity=opacity)
 
     return {
         "data": [bars("forward", None, 0.5), bars("backward", "@passes.text", 1)],
         "layout": _layout(
             "@passes.height", margin={"l": 8, "r": 8, "t": 4, "b": 4}, barmode="group", bargap=0.3, bargroupgap=0.08,
             xaxis=_axis(visible=False, range="@passes.range"),
-            yaxis=_axis(autorange="reversed", showgrid=False, ticksuffix="  ", tickfont={"color": "$text"}),
+            yaxis=_names(),
         ),
     }  # fmt: skip
 
