@@ -24,6 +24,7 @@ def register_module_tree(model: nn.Module, table: TensorTable) -> tuple[list[nn.
     tensors: list[torch.Tensor | None] = []
     infos = table.log.modules_by_id
     waiting: list[tuple[str, nn.Module]] = [("", model)]
+    of_torch: dict[type[nn.Module], bool] = {}
     while waiting:
         name, module = waiting.pop()
         info = infos.get(id(module))
@@ -41,25 +42,32 @@ def register_module_tree(model: nn.Module, table: TensorTable) -> tuple[list[nn.
                     f"{name or 'the model'} ({type(module).__name__}) is no whole module: its __init__ does not call "
                     f"super().__init__()"
                 ) from error
-        prefix = name and name + "."
-        infos[id(module)] = ModuleInfo(
-            name,
-            type(module).__name__,
-            table.add_registered(parameters, prefix, "parameter") if parameters else (),
-            table.add_registered(buffers, prefix, "buffer") if buffers else (),
-        )
-        if not type(module).__module__.startswith("torch.nn.") and _may_hold_packed(module):
-            infos[id(module)].parameters += tuple(_packed_in(module, prefix, table))
-        tensors += parameters.values()
-        tensors += buffers.values()
-        if children:
-            waiting += [(prefix + child, m) for child, m in reversed(children.items()) if m is not None]
+        kind = type(module)
+        info = infos[id(module)] = ModuleInfo(name, kind.__name__, (), ())
+        is_torchs = of_torch.get(kind)
+        if is_torchs is None:
+            is_torchs = of_torch[kind] = kind.__module__.startswith("torch.nn.")
+        if parameters or buffers or children or not is_torchs:  # half of a network's modules are activations
+            prefix = name and name + "."
+            if parameters:
+                info.parameters = table.add_registered(parameters, prefix, "parameter")
+                tensors += parameters.values()
+            if buffers:
+                info.buffers = table.add_registered(buffers, prefix, "buffer")
+                tensors += buffers.values()
+            if not is_torchs and _may_hold_packed(module):
+                info.parameters += tuple(_packed_in(module, prefix, table))
+            if children:
+                waiting += [(prefix + child, m) for child, m in reversed(children.items()) if m is not None]
     found = [tensor for tensor in tensors if tensor is not None]
     return modules, [tensor for tensor in found if type(tensor) not in LAZY] if table.has_lazy else found
 
 
 def _may_hold_packed(module: nn.Module) -> bool:
-    return torch.ScriptObject in map(type, module.__dict__.values()) or isinstance(module, torch.jit.ScriptModule)
+    return _SCRIPT_OBJECT in map(type, module.__dict__.values()) or isinstance(module, _SCRIPT_MODULE)
+
+
+_SCRIPT_OBJECT, _SCRIPT_MODULE = torch.ScriptObject, torch.jit.ScriptModule
 
 
 _PACKED_NAMES = ("_packed_params", "_packed_weight", "_packed_weight_ih", "_packed_weight_hh", "param")
