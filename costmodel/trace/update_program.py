@@ -50,10 +50,14 @@ class Step:
     number: TensorSpec | None
     """A tensor that torch has just made of a number, without an op: its argument, in the sample."""
 
-    _names_tensors: bool = field(init=False)
+    _places: list[tuple[int, int]] = field(init=False)
+    """Of tensors among the arguments by position: which is which register."""
+    _names: list[tuple[str, int]] = field(init=False)
+    """Likewise of those by keyword."""
 
     def __post_init__(self) -> None:
-        self._names_tensors = any(type(value) is Register for value in self.named.values())
+        self._places = [(i, value.number) for i, value in enumerate(self.given) if type(value) is Register]
+        self._names = [(name, value.number) for name, value in self.named.items() if type(value) is Register]
 
     def text(self) -> str:
         """All that must be the same for all parameters."""
@@ -63,12 +67,12 @@ class Step:
 
     def arguments(self, registers: Registers) -> tuple[list[Any], Mapping[str, Any]]:
         """The arguments for a parameter."""
-        given = [registers[value.number] if type(value) is Register else value for value in self.given]
-        if not self._names_tensors:
+        given = [*self.given]
+        for place, number in self._places:
+            given[place] = registers[number]
+        if not self._names:
             return given, self.named
-        return given, {
-            name: registers[value.number] if type(value) is Register else value for name, value in self.named.items()
-        }
+        return given, {**self.named, **{name: registers[number] for name, number in self._names}}
 
     def play(self, template: CachedOutput | None, registers: Registers, records: RecordTable) -> None:
         """Records the op for a parameter, by the answer for its shape."""
