@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from costmodel import formulas as f
@@ -14,6 +15,7 @@ from costmodel.machine import torch_release
 
 if TYPE_CHECKING:
     from costmodel.formulas import LayerCost
+    from costmodel.formulas.gradient import BackwardCost, Gradient, Needs
 
 
 def always_copied_back() -> bool:
@@ -52,11 +54,23 @@ def _multi_head_attention(call: Call) -> LayerCost | None:
     )  # fmt: skip
     unread = is_causal and padding_mask is None and not need_weights and kind_of_mask(attn_mask) == "float"
     repeated = sum(again(mask) for mask in (padding_mask, None if unread else attn_mask))
+    sequences = [query, key, value]
+    first = [next(i for i, t in enumerate(sequences) if t is own) for own in sequences]
+    assert cost.gradient is not None
     return replace(
         cost,
         read=cost.read - repeated,
+        gradient=partial(_kept_once, cost.gradient, first) if first != [0, 1, 2] else cost.gradient,
         output_shape=cost.output_shape if batched else (queries, call["embed_dim"]),
     )
+
+
+def _kept_once(gradient: Gradient, first: Sequence[int], needs: Needs) -> BackwardCost:
+    """A tensor that is given as several of query, key and value is one; ``first`` is where each stands first."""
+    cost = gradient(needs)
+    names = {f"input {i}": f"input {at}" for i, at in enumerate(first)}
+    saved = {name: replace(kept, tensor=name) for kept in cost.saved for name in [names.get(kept.tensor, kept.tensor)]}
+    return replace(cost, saved=tuple(saved.values()))
 
 
 def _is_transposed(t: TensorSpec, *, batch_first: bool) -> bool:

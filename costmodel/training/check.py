@@ -78,7 +78,7 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
         return
     inputs, _, _, outputs = wanted
     if any(outputs):
-        derived = cost.gradient(_needs(wanted))
+        derived = cost.gradient(replace(_needs(wanted), lies_as_output=x.lies_as_output))
         if any(inputs) and _writes_over_a_view(forward, layer):
             given = layer.inputs[0]
             whole = forward.graph.storages[given.storage].nbytes // given.itemsize

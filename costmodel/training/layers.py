@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from costmodel.cross_check import closed_form
-from costmodel.graph import ModuleCall, TensorSpec, WantedGradients
+from costmodel.graph import ModuleCall, TensorSpec, WantedGradients, same_where_it_matters
 from costmodel.ops.movement import TO
 from costmodel.pricing import PricedOp, Pricing, TracedLayer
 from costmodel.quantities import Traffic, Work
@@ -80,6 +80,18 @@ class StepLayer:
         calls = (self.forward and self.forward.module, *self.again)
         found = [call.layer.gradients for call in calls if call and call.layer and call.layer.gradients]
         return next((wanted for wanted in found if any(wanted[-1])), found[0] if found else None)
+
+    @property
+    def lies_as_output(self) -> bool:
+        """Whether the gradient that arrives lies in memory as the output does, and that in no row-major order."""
+        output = self.forward.outputs[0] if self.forward is not None and self.forward.outputs else None
+        if output is None or output.is_contiguous or not self.backward:
+            return False
+        given = (t for _, t in self.backward[0].call.tensors() if t.shape == output.shape)
+        arriving = next(given, None)
+        return arriving is not None and same_where_it_matters(
+            arriving.full_strides, output.full_strides, output.shape
+        )  # fmt: skip
 
     @property
     def is_unreached(self) -> bool:

@@ -80,6 +80,66 @@ def test_the_forward_of_attention(
     assert compared(found, nn.MultiheadAttention) >= FORWARD
 
 
+class Followed(nn.Module):
+    """Attention, whose result is used in one of several ways."""
+
+    def __init__(self, after: str, **options: Any) -> None:
+        super().__init__()
+        self.attention, self.linear, self.factor = nn.MultiheadAttention(8, 4, **options), nn.Linear(8, 8), 0.5
+        self._after = after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """What the loss squares."""
+        y = self.attention(x, x, x)[0]
+        match self._after:
+            case "product":
+                return y * self.factor
+            case "linear":
+                return self.linear(y)
+            case "linear, transposed":
+                return self.linear(y.transpose(0, 1))
+        return y
+
+
+@pytest.mark.parametrize("after", ["loss", "product", "linear", "linear, transposed"])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_how_the_gradient_of_attention_lies_in_memory(batch_first: bool, after: str) -> None:
+    """Where the batch comes first, it is copied into the order of the products, unless it has come in that."""
+    model = Followed(after, batch_first=batch_first)
+    step = costmodel.training_step(model, (2, 5, 8), loss=lambda y: y.pow(2).sum(), optimizer=None)
+    found = step.crosscheck()
+    assert found.ok, found.mismatches
+    attention = next(layer for layer in step.step_layers if layer.name == "attention")
+    copied = [op.call for op in attention.backward if op.call.op == "aten.clone.default"]
+    first = [call for call in copied if call.outputs[0].shape in ((5, 2, 8), (10, 8)) and batch_first]
+    assert bool(first) == (batch_first and after == "linear")
+
+
+class Narrowed(nn.Module):
+    """Attention to narrower keys, which are values as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow, self.attention = nn.Linear(8, 6), nn.MultiheadAttention(8, 4, kdim=6, vdim=6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Of each token to those."""
+        keys = self.narrow(x)
+        y: torch.Tensor = self.attention(x, keys, keys)[0]
+        return y
+
+
+@pytest.mark.parametrize(("model", "shape"), [
+    (Narrowed(), (5, 2, 8)), (nn.Sequential(nn.Linear(8, 8), nn.TransformerEncoderLayer(8, 4, 16)), (5, 8)),
+    (nn.TransformerDecoderLayer(8, 4, 16), ((5, 8), (3, 8))),
+])  # fmt: skip
+def test_one_tensor_as_several_inputs_of_attention(model: nn.Module, shape: Any) -> None:
+    """It is kept once, also where each is projected by itself: by weights of their own, or without a batch."""
+    found = costmodel.training_step(model, shape, loss=lambda y: y.exp().sum(), optimizer=None).crosscheck()
+    assert found.ok, found.mismatches
+    assert "saved bytes" in compared(found, nn.MultiheadAttention)
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_a_transformer_that_is_frozen_in_part(dropout: float) -> None:
     """Its forward is compared as a whole, though gradients are asked of some of its layers alone."""
