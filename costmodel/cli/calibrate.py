@@ -11,7 +11,8 @@ def calibrate() -> None:
     from costmodel.devices import cache_file
     from costmodel.views import units
 
-    found = measured()
+    with console.doing("measuring this machine's CPU"):
+        found = measured()
     console.write(f"this-cpu: {found.title}")
     for dtype in found.peak:
         console.write(f"  {dtype}: {units.si(found.rate(dtype), 'FLOP/s')}")

@@ -85,7 +85,8 @@ def check(
     if against:
         from costmodel.cross_check import crosscheck
 
-        found = crosscheck(model, read_inputs(inputs), mode="train" if train else "eval", against=against)
+        with console.doing(f"counting {model} by {against}"):
+            found = crosscheck(model, read_inputs(inputs), mode="train" if train else "eval", against=against)
     whole = _whole(model, p)
     budget = [
         Bound(name, limit, p.total(name) or 0, _is_exact(p, name))

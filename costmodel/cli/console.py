@@ -6,9 +6,10 @@ import codecs
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from threading import Timer
+from shutil import get_terminal_size
+from threading import Lock, Timer
 from typing import TYPE_CHECKING, TextIO
 
 from costmodel.errors import ConvertError
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from costmodel.views.styled import Part
 
 PROGRESS_DELAY_S = 1.0
-"""Seconds after which a progress bar appears."""
+"""Seconds after which a line says what is being done."""
+
+ERASE_LINE = "\x1b[2K"
 
 ASCII_FALLBACK = {
     "✓": "ok", "✗": "not ok", "✅": "ok", "❌": "not ok", "×": "x", "·": "*", "→": "->", "≥": ">=", "≤": "<=", "–": "-",
@@ -112,31 +115,69 @@ def print_error(message: str) -> None:
         print_status(f"error: {line}")
 
 
-def progress(names: Sequence[str]) -> Iterator[str]:
-    """Iterates over the names; on a terminal, shows a progress bar once that has taken a second."""
-    if not sys.stderr.isatty() or len(names) < 2:
-        yield from names
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+class _Line:
+    """The last line of a terminal, which says what is being done once that has taken a second."""
 
-    bar = Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=Console(stderr=True), transient=True,
-    )  # fmt: skip
-    task = bar.add_task("", total=len(names))
-    timer = Timer(PROGRESS_DELAY_S, bar.start)
-    timer.daemon = True
-    timer.start()
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._is_shown = False
+        self._timer = Timer(0, self._appear)
+        self._lock = Lock()
+
+    def add(self, part: str) -> None:
+        """One more thing is being done, as a part of those before."""
+        with self._lock:
+            self._parts.append(part)
+            if len(self._parts) == 1:
+                self._timer = Timer(PROGRESS_DELAY_S, self._appear)
+                self._timer.daemon = True
+                self._timer.start()
+            self._draw()
+
+    def remove(self) -> None:
+        """The last of them is done."""
+        with self._lock:
+            self._parts.pop()
+            self._draw()
+            if not self._parts:
+                self._timer.cancel()
+                self._is_shown = False
+
+    def _appear(self) -> None:
+        with self._lock:
+            self._is_shown = bool(self._parts)
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._is_shown:
+            text = ", ".join(filter(None, self._parts))[: get_terminal_size().columns - 1]
+            with suppress(OSError, ValueError):  # the terminal is gone: what is computed is still wanted
+                sys.stderr.write(f"\r{ERASE_LINE}{text}")
+                sys.stderr.flush()
+
+
+_LINE = _Line()
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """On a terminal, says what the block does where that takes more than a second; the line is gone afterwards."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    _LINE.add(what)
     try:
-        for name in names:
-            bar.update(task, description=name)
-            yield name
-            bar.advance(task)
+        yield
     finally:
-        timer.cancel()
-        timer.join()
-        bar.stop()
+        _LINE.remove()
+
+
+def progress(names: Sequence[str], what: str = "") -> Iterator[str]:
+    """Iterates over the names, and says on a terminal which it is at, and of how many."""
+    with doing(what):
+        for i, name in enumerate(names, start=1):
+            with doing(f"{i} of {len(names)}: {name}" if len(names) > 1 else name):
+                yield name
 
 
 def wrote_rows(table: pd.DataFrame, *, json: bool, csv: bool) -> bool:

@@ -29,8 +29,9 @@ def notes(
     """Compute the claims of the five study notes: whether each holds, and what is right."""
     from costmodel.notes import all_claims, report, results
 
-    names = claims or [claim.id for claim in all_claims()]
-    found = [result for name in console.progress(names) for result in results([name])]
+    with console.doing("importing torch"):
+        names = claims or [claim.id for claim in all_claims()]
+    found = [result for name in console.progress(names, "computing claims") for result in results([name])]
     if json:
         console.write(report.json(found))
     elif claims:

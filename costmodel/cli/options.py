@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from costmodel.cli import console
 from costmodel.errors import InputError
 
 if TYPE_CHECKING:
@@ -167,13 +168,15 @@ def profiled(
     if is_saved(model):
         if inputs or train or dtype:
             raise InputError(f"{model} is a saved profile: its inputs, mode and dtype are fixed")
-        p = read_json(model)
+        with console.doing(f"reading {model}"):
+            p = read_json(model)
         if isinstance(p, TrainingStep):
             raise InputError(f"{model} is a saved training step, not a profile: add --step, or use `costmodel train`")
         if strict:
             require_exact(p)
         return p
-    return profile(model, read_inputs(inputs), mode="train" if train else "eval", strict=strict, dtype=dtype)
+    with console.doing(f"profiling {model}"):
+        return profile(model, read_inputs(inputs), mode="train" if train else "eval", strict=strict, dtype=dtype)
 
 
 def stepped(
@@ -194,22 +197,24 @@ def stepped(
     from costmodel.training import TrainingStep, training_step
 
     if is_saved(model):
-        step = read_json(model)
+        with console.doing(f"reading {model}"):
+            step = read_json(model)
         if not isinstance(step, TrainingStep):
             raise InputError(f"{model} is a saved profile of one forward: name the model itself for a training step")
         if inputs or batch or loss or autocast or dtype:
             raise InputError(f"{model} is a saved training step: its inputs, batch, loss and dtypes are fixed")
         return step
     given = read_inputs(inputs)
-    if batch is not None:
-        from costmodel.batches import with_batch
-        from costmodel.profiling import profile
+    with console.doing(f"tracing a training step of {model}"):
+        if batch is not None:
+            from costmodel.batches import with_batch
+            from costmodel.profiling import profile
 
-        given = with_batch(profile(model, given, mode="train", dtype=dtype).graph, batch)
-    return training_step(
-        model, given, optimizer=None if optimizer == "none" else optimizer,
-        loss=None if loss is None else function(loss), autocast=autocast, dtype=dtype, steps=steps, strict=strict,
-    )  # fmt: skip
+            given = with_batch(profile(model, given, mode="train", dtype=dtype).graph, batch)
+        return training_step(
+            model, given, optimizer=None if optimizer == "none" else optimizer,
+            loss=None if loss is None else function(loss), autocast=autocast, dtype=dtype, steps=steps, strict=strict,
+        )  # fmt: skip
 
 
 def require_step(step: bool, **options: Any) -> None:

@@ -31,4 +31,6 @@ def wrote_format(
 def save_all(result: Report, paths: Iterable[Path] | None) -> None:
     """Writes the files that were asked for, and says so."""
     for path in paths or ():
-        console.print_status(f"wrote {result.save(path)}")
+        with console.doing(f"writing {path}"):
+            written = result.save(path)
+        console.print_status(f"wrote {written}")

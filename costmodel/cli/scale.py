@@ -65,8 +65,10 @@ def scale(
     options: dict[str, Any] = (
         {"optimizer": None if optimizer == "none" else optimizer, "autocast": autocast} if train else {}
     )
-    made = scaling(model, read_inputs(inputs, named_sizes=True), training=train, dtype=dtype, **options)
-    found = None if largest is None else made.largest(largest, seconds=seconds, device=device, **given, **sizes)
+    with console.doing(f"tracing {model} at several sizes"):
+        made = scaling(model, read_inputs(inputs, named_sizes=True), training=train, dtype=dtype, **options)
+    with console.doing(f"looking for the largest {largest}"):
+        found = None if largest is None else made.largest(largest, seconds=seconds, device=device, **given, **sizes)
     costs = {**sizes, largest: found} if largest is not None and found else sizes
     if not wrote_format(made, json=json, csv=csv, markdown=markdown):
         console.show(view.parts(made, console.width()))

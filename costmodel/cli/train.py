@@ -71,8 +71,7 @@ def train(
         strict=strict,
     )  # fmt: skip
     if not wrote_format(step, json=json, csv=csv, markdown=markdown):
-        console.show([
-            *text.parts(step, top=top, width=console.width()),
-            *answers.parts(step, device=device, memory=room, seconds=seconds),
-        ])  # fmt: skip
+        with console.doing("looking for the largest batch" if device or room else "summing up"):
+            answered = answers.parts(step, device=device, memory=room, seconds=seconds)
+        console.show([*text.parts(step, top=top, width=console.width()), *answered])
     save_all(step, save)
