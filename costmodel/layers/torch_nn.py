@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from costmodel import formulas as f
-from costmodel.graph import is_channels_last
+from costmodel.graph import TensorSpec, is_channels_last
 from costmodel.layers.names import ClassName, nn
 from costmodel.layers.registry import Call, Formula, add, given_again
 from costmodel.machine import torch_release
@@ -256,9 +256,24 @@ def _adaptive_avg_pool(call: Call, batch: int, size: tuple[int, ...]) -> LayerCo
         channels=call.shape[-len(size) - 1], size=size, output_size=call["output_size"], batch=batch,
         complex_valued=call.complex_valued,
     )  # fmt: skip
-    if len(size) == 2 and prod(cost.output_size) == 1 and is_channels_last(call.inputs[0]):
+    if len(size) == 2 and prod(cost.output_size) == 1 and _is_taken_for_channels_last(call.inputs[0]):
         return replace(cost, gradient=partial(_relaid, cost.backward, cost.written))
     return cost
+
+
+def _is_taken_for_channels_last(x: TensorSpec) -> bool:
+    """Whether torch goes on in that layout: of one position, where each has all layouts, by its strides.
+
+    Source: is_channels_last_strides_2d_s4 in c10/core/MemoryFormat.h.
+    """
+    if x.strides is None or len(x.shape) != 4 or x.strides[1] == 0:
+        return False
+    least = 0
+    for axis in (1, 3, 2, 0):
+        if x.strides[axis] < least or (axis == 0 and least == x.strides[1]):
+            return False
+        least = x.strides[axis] * x.shape[axis]
+    return True
 
 
 def _relaid(backward: Callable[..., BackwardCost], means: int, needs: Needs) -> BackwardCost:

@@ -80,14 +80,15 @@ class WrittenOver(nn.Module):
 class LastPool(nn.Module):
     """The mean of images in the layout of channels last, whose gradient comes in the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, positions: int) -> None:
         super().__init__()
+        self.positions = positions
         self.conv, self.pool, self.norm = nn.Conv2d(2, 8, 1), nn.AdaptiveAvgPool2d(1), nn.LayerNorm(8)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of images of one channel for each sample."""
-        y = self.conv(x[..., None].expand(2, 5, 8, 2).permute(0, 3, 1, 2).contiguous())
-        return self.norm(self.pool(y.contiguous(memory_format=torch.channels_last)).flatten(1))
+        """Of images of so many positions a side."""
+        y = self.conv(x[:, :2, :1, None].expand(2, 2, self.positions, self.positions).contiguous())
+        return self.norm(self.pool(y.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)).flatten(1))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,8 @@ class LastPool(nn.Module):
         Unused(),
         Positions(),
         FirstToken(),
-        LastPool(),
+        LastPool(3),
+        LastPool(1),
         WrittenOver(2, 5, 8),
         WrittenOver(1, 2, 5, 8),
         WrittenOver(10, 8),
