@@ -21,13 +21,44 @@ CALLS = (
 )
 
 
+FIRST = (
+    "The import of the counter and its first answer, in a new process that has imported torch and built the network, "
+    "at 1 x 3 x 224 x 224: the total, and the printed table. Bytecode is cached, as an installed package's is. The "
+    "counters take turns. Milliseconds, medians; the last columns say how many times as long the fastest other "
+    "counter takes for the total, and torchinfo for the table."
+)
+
+
 def files() -> dict[str, bytes]:
     """The report's one file, by its name."""
     measured: Mapping[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
     lines = ["# What a user waits for", "", "Measured, not computed: another machine has other times."]
+    lines += ["", "## The first answer", ""]
+    if "first_answer" in measured:
+        lines += first_answers(measured["first_answer"])
+    else:
+        lines += ["Nothing yet: `python -m tests.benchmarks.first_answer --keep`."]
     lines += ["", "## Calls in one process", ""]
     lines += calls(measured["calls"]) if "calls" in measured else ["Nothing yet: `python -m tests.benchmarks.speed`."]
     return {"speed.md": ("\n".join(lines) + "\n").encode()}
+
+
+def first_answers(measured: Mapping[str, Any]) -> list[str]:
+    """Seconds of first answers, by network, what was asked for and counter, as a table."""
+    networks = measured["seconds"]
+    one = next(iter(networks.values()))
+    others = [name for name in one["total"] if name != OURS]
+    tables = [name for name in one["table"] if name != OURS]
+    columns = [OURS, *others, *(f"{name}, table" for name in (OURS, *tables)), "times", "times, table"]
+    lines = [FIRST, "", conditions(measured), ""]
+    lines += [f"| network | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    for name, took in networks.items():
+        total, table = took["total"], took["table"]
+        cells = [total[OURS], *(total[other] for other in others), table[OURS], *(table[other] for other in tables)]
+        times = [min(by[name] for name in by if name != OURS) / by[OURS] for by in (total, table)]
+        shown = [*(f"{seconds * 1e3:,.0f}" for seconds in cells), *(f"{ratio:.1f}" for ratio in times)]
+        lines.append(f"| {name} | {' | '.join(shown)} |")
+    return lines
 
 
 def calls(measured: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -49,6 +50,49 @@ def test_profile_loads_nothing_heavy_beyond_torch(by_torch: set[str], tmp_path: 
     loaded = loaded_by("import costmodel; costmodel.profile", tmp_path)
     assert "costmodel.profiling" in loaded
     assert (loaded - by_torch) & LATER == set()
+
+
+FIRST = (
+    "import costmodel; from torch import nn; "
+    "p = costmodel.profile(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()), (1, 3, 9, 9)); p.macs"
+)
+NOT_FOR_A_TOTAL = {
+    f"costmodel.{name}"
+    for name in (
+        "comparison", "cross_check", "devices", "formulas.activations", "formulas.convolution", "formulas.cost",
+        "formulas.gradient", "fusion", "guidelines", "layers.torch_nn_linear", "layers.torch_nn_losses",
+        "layers.torch_nn_quantized", "layers.torch_nn_transformers", "loading", "measures", "memory", "ops.attention",
+        "ops.functions", "ops.gradients", "ops.matmul", "ops.quantised_tensors", "ops.sparse", "receptive_field",
+        "roofline", "saved", "tables", "training", "views",
+    )
+}  # fmt: skip
+"""Parts that a total of convolution, norm and activation does not need."""
+NOT_FOR_A_TABLE = {
+    f"costmodel.{name}"
+    for name in ("comparison", "devices", "guidelines", "loading", "roofline", "saved", "training", "views.html")
+}
+"""Parts that a table does not need either."""
+
+
+def test_a_first_total_loads_what_it_needs(by_torch: set[str], tmp_path: Path) -> None:
+    """Rules are loaded when their ops are met, closed forms when layers are compared, analyses when asked for."""
+    loaded = loaded_by(FIRST, tmp_path) - by_torch
+    assert {"costmodel.ops.convolution", "costmodel.layers.torch_nn"} <= loaded
+    assert loaded & (LATER | NOT_FOR_A_TOTAL) == set()
+
+
+def test_a_first_table_loads_what_it_needs(by_torch: set[str], tmp_path: Path) -> None:
+    """It is text: no library of tables or terminals writes it."""
+    loaded = loaded_by(f"{FIRST}; text = str(p)", tmp_path) - by_torch
+    assert "costmodel.views.text" in loaded
+    assert loaded & (LATER | NOT_FOR_A_TABLE) == set()
+
+
+@pytest.mark.parametrize("name", ["matmul", "attention"])
+def test_what_a_total_needs_is_seen(name: str, by_torch: set[str], tmp_path: Path) -> None:
+    """The lists name modules that exist, and one that is loaded is seen."""
+    assert {f"costmodel.ops.{name}"} <= (loaded_by(f"{FIRST}; import costmodel.ops.{name}", tmp_path) - by_torch)
+    assert all(find_spec(module) for module in NOT_FOR_A_TOTAL | NOT_FOR_A_TABLE)
 
 
 @pytest.mark.parametrize("name", ["rich", "costmodel.models"])

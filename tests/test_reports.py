@@ -16,7 +16,7 @@ from costmodel.views.published import Line, compute
 from reports import published
 from reports.build import REPORTS, files
 from reports.classics import DRAWN
-from reports.speed import calls
+from reports.speed import calls, first_answers
 
 FOLDER = Path(__file__).parents[1] / "reports"
 LARGEST = 8_000_000
@@ -121,6 +121,17 @@ def test_a_difference_is_notable_above_one_percent() -> None:
     params = Line(Published(name="x", params_printed="4 M", source="a paper"), 4_100_000, 7)
     macs = Line(Published(name="x", macs_printed="1.000 G", source="a paper"), 5, 990_000_001)
     assert (published.is_notable(params), published.is_notable(macs)) == (True, False)
+
+
+def test_first_answers_are_compared_with_the_fastest_other_counter() -> None:
+    """A row has every counter's milliseconds, and how many times as long others take for the total and the table."""
+    took = {"total": {"costmodel": 0.02, "thop": 0.05, "slow": 3.0}, "table": {"costmodel": 0.04, "torchinfo": 0.06}}
+    conditions = {"machine": "a PC", "threads": 2, "torch": "2.15.0", "date": "2026-11-28"}
+    *_, head, _, row = first_answers(conditions | {"seconds": {"resnet50": took}})
+    assert head == (
+        "| network | costmodel | thop | slow | costmodel, table | torchinfo, table | times | times, table |"
+    )
+    assert row == "| resnet50 | 20 | 50 | 3,000 | 40 | 60 | 2.5 | 1.5 |"
 
 
 def test_calls_are_compared_with_the_fastest_other_counter() -> None:

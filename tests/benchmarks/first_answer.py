@@ -1,210 +1,146 @@
-"""What a user waits for in a new process: a tool's import and its first answer, for each network and each tool.
+"""What a user waits for in a new process, by network and counter: reports/measured/speed.json.
 
-    python tests/benchmarks/first_answer.py [--runs 7] [--spawn] [--tools costmodel thop ...] [network ...]
+    python -m tests.benchmarks.first_answer --keep [--rounds 7] [--spawn] [network ...]
 
-torch is imported and the model is built before the clock starts. Each time is of a process of its own: a fork of this
-one, which has imported no tool, or, with ``--spawn``, an interpreter started anew (ten times as long). The tools take
-turns, so that what else the machine does slows all alike; the first turn writes bytecode and is left out. Medians go
-into reports/measured/speed.json. Needs torchvision; tools that are not installed are left out:
-pip install ultralytics-thop torchinfo fvcore ptflops
+Timed are the counter's import and its first answer, the total or the table that it prints; torch is imported and the
+network is built before. Each time is of a process of its own: a fork of this one, which imports no counter, or, with
+--spawn, an interpreter that is started anew (an hour instead of ten minutes). The counters take turns, and the median
+of the rounds is kept; a first round, which writes bytecode, is left out. Needs torchvision, thop, torchinfo, fvcore and
+ptflops.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
-import statistics
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from datetime import date
 from time import perf_counter
 from typing import Any
 
-NETWORKS = (
-    "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x1_0", "resnet50", "efficientnet_b0", "densenet121",
-    "vit_b_16", "swin_t",
-)  # fmt: skip
+import torch
+from torch import Tensor, nn
+
+from tests.benchmarks.counters import COUNTERS, NETWORKS, TIMED, network
+
 SHAPE = (1, 3, 224, 224)
+ASKED = NETWORKS[:8]
 
 
-def _costmodel(model: Any, x: Any) -> int:
+def _costmodel_table(model: nn.Module, x: Tensor) -> None:
     import costmodel
 
-    return costmodel.profile(model, SHAPE).macs
+    print(costmodel.profile(model, tuple(x.shape)))
 
 
-def _costmodel_table(model: Any, x: Any) -> None:
-    import costmodel
-
-    print(costmodel.profile(model, SHAPE))
-
-
-def _thop(model: Any, x: Any) -> int:
-    from thop import profile
-
-    return int(profile(model, (x,), verbose=False)[0])
-
-
-def _torchinfo(model: Any, x: Any) -> int:
+def _torchinfo_table(model: nn.Module, x: Tensor) -> None:
     from torchinfo import summary
 
-    return summary(model, input_size=SHAPE, verbose=0).total_mult_adds
+    summary(model, input_data=x, verbose=1)
 
 
-def _torchinfo_table(model: Any, x: Any) -> None:
-    from torchinfo import summary
+TABLES: dict[str, Callable[[nn.Module, Tensor], None]] = {"costmodel": _costmodel_table, "torchinfo": _torchinfo_table}
+"""How the counters print the table of a network's layers that have one which is as quick as their total."""
 
-    summary(model, input_size=SHAPE, verbose=1)
-
-
-def _fvcore(model: Any, x: Any) -> int:
-    from fvcore.nn import FlopCountAnalysis
-
-    return int(FlopCountAnalysis(model, x).total())
+CELLS = [(name, "total") for name in TIMED] + [(name, "table") for name in TABLES]
 
 
-def _fvcore_table(model: Any, x: Any) -> None:
-    from fvcore.nn import FlopCountAnalysis, flop_count_table
-
-    print(flop_count_table(FlopCountAnalysis(model, x)))
-
-
-def _flop_counter(model: Any, x: Any) -> int:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        model(x)
-    return int(counter.get_total_flops())
-
-
-def _flop_counter_table(model: Any, x: Any) -> None:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=True):
-        model(x)
-
-
-def _ptflops(model: Any, x: Any) -> int:
-    from ptflops import get_model_complexity_info
-
-    return int(get_model_complexity_info(model, SHAPE[1:], as_strings=False, print_per_layer_stat=False)[0])
-
-
-def _ptflops_table(model: Any, x: Any) -> None:
-    from ptflops import get_model_complexity_info
-
-    get_model_complexity_info(model, SHAPE[1:], print_per_layer_stat=True)
-
-
-ANSWERS: dict[str, dict[str, Callable[[Any, Any], Any]]] = {
-    "costmodel": {"total": _costmodel, "table": _costmodel_table},
-    "thop": {"total": _thop},
-    "torchinfo": {"total": _torchinfo, "table": _torchinfo_table},
-    "fvcore": {"total": _fvcore, "table": _fvcore_table},
-    "FlopCounterMode": {"total": _flop_counter, "table": _flop_counter_table},
-    "ptflops": {"total": _ptflops, "table": _ptflops_table},
-}
-"""How each tool is asked for a model's total, and for its table; thop has no table."""
-PACKAGES = {"costmodel": "", "thop": "ultralytics-thop", "FlopCounterMode": "torch"}
-"""The distribution of a tool that has another name."""
-
-
-def built(network: str) -> tuple[Any, Any]:
-    """The network and an input. One thread: a fork would wait for threads that it has not."""
-    import torch
-    import torchvision
-
+def built(name: str) -> tuple[nn.Module, Tensor]:
+    """A network and an input, made by one thread: a fork would wait for the others, which it has not."""
     torch.set_num_threads(1)
-    return torchvision.models.get_model(network).eval(), torch.randn(SHAPE)
+    return network(name), torch.randn(SHAPE)
 
 
-def timed(tool: str, what: str, model: Any, x: Any) -> float:
-    """Seconds from before the tool's import until its answer is there."""
-    import torch
-
+def seconds(counter: str, what: str, model: nn.Module, x: Tensor) -> float:
+    """How long the import and the answer take in this process."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    answer = ANSWERS[tool][what]
-    start = perf_counter()
+    answer = COUNTERS[counter][1] if what == "total" else TABLES[counter]
     with torch.no_grad():
+        start = perf_counter()
         answer(model, x)
-    sys.stdout.flush()
-    return perf_counter() - start
+        sys.stdout.flush()
+        return perf_counter() - start
 
 
-def forked(tool: str, what: str, model: Any, x: Any) -> float:
-    """The time of a fork of this process."""
+def of_a_fork(counter: str, what: str, model: nn.Module, x: Tensor) -> float:
+    """The same in a fork of this process."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        status = 1
         try:
-            silence = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(silence, 1)
-            os.write(writer, str(timed(tool, what, model, x)).encode())
-            status = 0
-        except Exception:
-            logging.disable(logging.NOTSET)
-            logging.exception("%s", tool)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.write(writer, str(seconds(counter, what, model, x)).encode())
         finally:
-            os._exit(status)
+            os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as pipe:
         said = pipe.read()
     os.waitpid(child, 0)
-    return float(said) if said else float("nan")
+    if not said:
+        raise RuntimeError(f"{counter} gave no {what}")
+    return float(said)
 
 
-def spawned(tool: str, what: str, network: str) -> float:
-    """The time of a new interpreter."""
-    command = [sys.executable, __file__, "--cell", tool, what, network]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(said.stderr.splitlines()[-1])
+def of_an_interpreter(counter: str, what: str, name: str) -> float:
+    """The same in an interpreter that is started anew."""
+    command = [sys.executable, "-m", "tests.benchmarks.first_answer", "--cell", counter, what, name]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()[-1])
 
 
-def installed(tool: str) -> str | None:
-    """The version of a tool that is there."""
-    if tool == "costmodel":
-        return ""
-    try:
-        return version(PACKAGES.get(tool, tool))
-    except PackageNotFoundError:
-        return None
+def measure(name: str, rounds: int, *, spawn: bool) -> dict[str, dict[str, float]]:
+    """Medians of one network, by what is asked for and by counter."""
+    model, x = built(name)
+    took: dict[tuple[str, str], list[float]] = {cell: [] for cell in CELLS}
+    for _ in range(rounds + 1):
+        for counter, what in CELLS:
+            one = of_an_interpreter(counter, what, name) if spawn else of_a_fork(counter, what, model, x)
+            took[counter, what].append(one)
+    found: dict[str, dict[str, float]] = {"total": {}, "table": {}}
+    for (counter, what), all_of_them in took.items():
+        found[what][counter] = sorted(all_of_them[1:])[rounds // 2]
+    return found
 
 
 def main() -> None:
-    """Measure, print and keep."""
+    """Measure, print, and keep if that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=NETWORKS)
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--spawn", action="store_true")
-    parser.add_argument("--tools", nargs="+", default=list(ANSWERS))
+    parser.add_argument("networks", nargs="*", default=ASKED)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--spawn", action="store_true", help="start an interpreter for each time")
+    parser.add_argument("--keep", action="store_true", help="write into speed.json, of which the report is made")
     parser.add_argument("--cell", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.cell:
-        tool, what, network = arguments.cell
-        print(timed(tool, what, *built(network)), file=sys.stderr)
-        return
     sys.dont_write_bytecode = False
-    tools = [tool for tool in arguments.tools if installed(tool) is not None]
-    cells = [(tool, what) for tool in tools for what in ANSWERS[tool]]
-    print(f"{'ms':20}" + "".join(f"{tool + ' ' + what:>22}" for tool, what in cells))
-    for network in arguments.networks:
-        model, x = built(network)
-        times: dict[tuple[str, str], list[float]] = {cell: [] for cell in cells}
-        for _ in range(arguments.runs + 1):
-            for tool, what in cells:
-                spent = spawned(tool, what, network) if arguments.spawn else forked(tool, what, model, x)
-                times[tool, what].append(1000 * spent)
-        print(
-            f"{network:20}"
-            + "".join(f"{statistics.median(times[cell][1:]):12.1f} ({min(times[cell][1:]):7.1f})" for cell in cells),
-            flush=True,
-        )
+    if arguments.cell:
+        counter, what, name = arguments.cell
+        print(seconds(counter, what, *built(name)), file=sys.stderr)
+        return
+    took: dict[str, Any] = {}
+    for name in arguments.networks:
+        took[name] = measure(name, arguments.rounds, spawn=arguments.spawn)
+        for what, by_counter in took[name].items():
+            print(f"{name}, {what}:", {k: f"{v * 1e3:.0f} ms" for k, v in by_counter.items()}, flush=True)
+
+    # Imported last: both load what counters would load.
+    from reports.speed import MEASURED, first_answers
+    from tests.benchmarks.guidelines import machine
+
+    measured = {
+        "machine": machine(), "threads": len(os.sched_getaffinity(0)), "torch": torch.__version__,
+        "date": date.today().isoformat(), "rounds": arguments.rounds, "seconds": took,
+    }  # fmt: skip
+    print("\n".join(first_answers(measured)))
+    if not arguments.keep:
+        return
+    kept = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
+    MEASURED.write_text(json.dumps(kept | {"first_answer": measured}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
