@@ -227,7 +227,7 @@ _pop, _push = torch._C._pop_torch_dispatch_stack, torch._C._push_on_torch_dispat
 def without_innermost_mode(function: Callable[..., Any], *args: Any) -> Any:
     """Calls a function without the innermost dispatch mode, as torch calls the mode itself.
 
-    It takes 0.2 µs, where ``without_modes`` takes 5: it is called for nearly every layer.
+    It takes a thirtieth of the time of ``without_modes``, for nearly every layer.
     """
     mode = _pop(None)
     try:

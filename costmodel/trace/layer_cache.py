@@ -2,7 +2,8 @@
 
 Convolutions, norms and activations are most ops of most networks. What their forwards call is known from their source,
 and depends on few attributes: in a state that was met before, and given metadata that was met before, the forward would
-call the same op with the same arguments. ResNet-50's profile takes 12 % less time so, ShuffleNetV2's 13 %.
+call the same op with the same arguments. ResNet-50's profile takes 13 % less time so, MobileNetV2's 6 %,
+ShuffleNetV2's 4 %.
 """
 
 from __future__ import annotations

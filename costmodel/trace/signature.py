@@ -68,7 +68,7 @@ class Signature:
     ) -> tuple[list[Any], Mapping[str, Any], tuple[Any, ...]]:
         """Arguments by position and by keyword with records in the place of tensors, and the dispatch cache's key."""
         given, key, n = [*args], [self._id, *args], len(args)
-        # Of batch norm's nine arguments five are looked at: 1.1 µs, where a loop over all of them takes 1.6.
+        # Of batch norm's nine arguments five are looked at: 0.8 µs, where a loop over all of them takes 1.7.
         for i, kind in self._not_plain:
             if i >= n:
                 break
