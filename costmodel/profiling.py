@@ -11,7 +11,7 @@ from costmodel.errors import CostModelError, UnknownOpError, require_torch
 from costmodel.graph import Graph, Note, TensorSpec, tensors_in
 from costmodel.pricing import Pricing
 from costmodel.records import dataclass
-from costmodel.rendering import Report
+from costmodel.rendering import Report, without_passes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,11 +105,13 @@ class Profile(Report):
         return int(self.pricing.traffic.bytes)
 
     @property
+    @without_passes()
     def fused_memory_access(self) -> int:
         """Elements read and written with elementwise ops fused into the kernel that made their input: a lower bound."""
         return int(self.fusion.traffic.elements)
 
     @property
+    @without_passes()
     def fused_memory_access_bytes(self) -> int:
         """The same in bytes."""
         return int(self.fusion.traffic.bytes)
@@ -226,6 +228,7 @@ class Profile(Report):
     # -- tables ---------------------------------------------------------------------------------------------------
 
     @property
+    @without_passes()
     def layers(self) -> pd.DataFrame:
         """One row per call of a leaf module and per op outside leaf modules, in order of execution."""
         from costmodel.tables import layer_table
@@ -234,6 +237,7 @@ class Profile(Report):
         return layer_table(self._figures, [(None, None) if f is None else (f.size, f.stride) for f in fields])
 
     @property
+    @without_passes()
     def ops(self) -> pd.DataFrame:
         """One row per aten op."""
         from costmodel.tables import op_table
@@ -241,6 +245,7 @@ class Profile(Report):
         return op_table(self.pricing)
 
     @property
+    @without_passes()
     def modules(self) -> pd.DataFrame:
         """One row per module of the tree, with the totals of its subtree."""
         from costmodel.tables import module_table
@@ -258,12 +263,14 @@ class Profile(Report):
         return self._checked
 
     @cached_property
+    @without_passes()
     def _checked(self) -> CrossCheck:
         from costmodel.cross_check import check
 
         return check(self.pricing)
 
     @cached_property
+    @without_passes()
     def peak(self) -> PeakMemory:
         """Where the most bytes are live, which tensors those are, and the live bytes over time."""
         from costmodel.memory import peak_memory
@@ -284,12 +291,14 @@ class Profile(Report):
 
         return layer_memory(self.pricing, self.fusion)
 
+    @without_passes()
     def guidelines(self) -> Guidelines:
         """ShuffleNetV2's four guidelines, layer by layer, ranked by what following them would save."""
         from costmodel.guidelines import guidelines
 
         return guidelines(self.pricing, self.fusion)
 
+    @without_passes()
     def roofline(self, device: str, math: str = "float32") -> Roofline:
         """A lower bound of each layer's time on a device, and of the total.
 
