@@ -59,11 +59,11 @@ FIRST = (
 NOT_FOR_A_TOTAL = {
     f"costmodel.{name}"
     for name in (
-        "comparison", "cross_check", "devices", "formulas.activations", "formulas.convolution", "formulas.cost",
-        "formulas.gradient", "fusion", "guidelines", "layers.torch_nn_linear", "layers.torch_nn_losses",
-        "layers.torch_nn_quantized", "layers.torch_nn_transformers", "loading", "measures", "memory", "ops.attention",
-        "ops.functions", "ops.gradients", "ops.matmul", "ops.quantised_tensors", "ops.sparse", "receptive_field",
-        "roofline", "saved", "tables", "training", "views",
+        "comparison", "cross_check", "default_inputs", "devices", "formulas.activations", "formulas.convolution",
+        "formulas.cost", "formulas.gradient", "fusion", "guidelines", "layers.torch_nn_linear",
+        "layers.torch_nn_losses", "layers.torch_nn_quantized", "layers.torch_nn_transformers", "loading", "measures",
+        "memory", "ops.attention", "ops.functions", "ops.gradients", "ops.matmul", "ops.quantised_tensors",
+        "ops.sparse", "receptive_field", "roofline", "saved", "tables", "training", "views",
     )
 }  # fmt: skip
 """Parts that a total of convolution, norm and activation does not need."""

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from torch import nn
 
-from costmodel.default_inputs import default_inputs
 from costmodel.errors import InputError
 from costmodel.graph import Graph
 from costmodel.inputs import dtype_of
@@ -50,6 +49,8 @@ def trace(
     if execution not in ("auto", "meta", "real"):
         raise InputError(f"execution is 'auto', 'meta' or 'real', not {execution!r}")
     if inputs is None:
+        from costmodel.default_inputs import default_inputs
+
         inputs = default_inputs(target.module, outputs_of)
     as_if = None if dtype is None else dtype_of(dtype)
 
