@@ -51,9 +51,9 @@ class _Deferred:
 class Constants:
     """The constants of one trace that are meta tensors, and how each is computed."""
 
-    def __init__(self, specs: Mapping[int, TensorSpec]) -> None:
-        """``specs`` has the record of every live tensor, by ``id()``."""
-        self._specs = specs
+    def __init__(self, specs: Mapping[int, TensorSpec], storages: Sequence[TensorSpec]) -> None:
+        """``specs`` has the record of every live tensor, by ``id()``; ``storages`` the first of each storage."""
+        self._specs, self._storages = specs, storages
         self._by_spec: dict[TensorSpec, _Deferred] = {}
 
     def __bool__(self) -> bool:
@@ -69,10 +69,17 @@ class Constants:
             known, deferred = self._specs.get(id(tensor)), self._of(tensor)
             if known is None or (deferred is None and known.role not in ("parameter", "buffer")):
                 return False  # a number or an array of the user's, whose memory may change
+            if deferred is None and self._is_detached(known):
+                return False  # as ``weight.data``: what is made of it may become the data of a real tensor
             if known.sparse is not None or tensor.is_quantized:
                 return False
             length = max(length, 1 if deferred is None else 1 + deferred.length)
         return 0 < length <= _LONGEST
+
+    def _is_detached(self, known: TensorSpec) -> bool:
+        """Whether a tensor is another one on the memory of a whole parameter or buffer."""
+        whole = self._storages[known.storage]
+        return known is not whole and (known.shape, known.strides) == (whole.shape, whole.strides)
 
     def add(self, spec: TensorSpec, op: Any, args: Any, kwargs: Any, position: int | None = None) -> None:
         """Notes how the tensor of a record is computed."""

@@ -46,7 +46,7 @@ class MetaExecutor(Executor):
         """Storages of real tensors that an op has written, which was recorded and not carried out."""
         self._on_meta: dict[int, torch.Tensor] = {}
         """Meta tensors in the place of real ones, by the ``id()`` of those."""
-        self._constants = table.constants = Constants(table.specs)
+        self._constants = table.constants = Constants(table.specs, table.log.storage_specs)
 
     def answer(self, plan: Plan, how: How, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
         """The answer to a call."""

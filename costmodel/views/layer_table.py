@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.measures import MEASURES, RANKED_BY, Measure, of_layers
 from costmodel.views import grid, units
@@ -49,6 +50,7 @@ def layers(
     width: int,
 ) -> tuple[Table, list[str]]:
     """The table, with the arguments of ``text.profile_parts``; and what it leaves out."""
+    units.require_rows(**{name: n for name, n in (("depth", depth), ("top", top)) if n is not None})
     chosen = _chosen(columns, sort)
     root = tree(p)
     remarks = []
@@ -78,6 +80,8 @@ def _with_share(names: Sequence[str]) -> list[str]:
 
 
 def _chosen(columns: Sequence[str] | None, sort: str | None) -> list[str]:
+    if isinstance(columns, str) or not isinstance(columns, Sequence | None):
+        raise InputError(f"columns={short(columns)}: give a list of names; the columns are {', '.join(column_names())}")
     for name in columns or ():
         if name not in column_names():
             raise InputError(f"unknown column {name!r}; the columns are {', '.join(column_names())}")
@@ -132,7 +136,7 @@ def _table(
     for prefix, node in rows:
         name = node.name or node.title if full_names else node.title
         labels.append(Text.assemble((prefix, "dim"), (name, "bold" if node.children else "")))
-    least = max(label.cell_len for label in labels) if full_names else 16
+    least = max((label.cell_len for label in labels), default=16) if full_names else 16
 
     def lay(names: Sequence[str]) -> tuple[Table, list[str]]:
         columns = [_column(name, nodes, root, share_of, with_type="type" in names) for name in names]

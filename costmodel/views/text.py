@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from costmodel.arguments import short
+from costmodel.errors import InputError
 from costmodel.measures import of_layers, shown_in
 from costmodel.views import cells, grid, layer_table, units
 from costmodel.views.cells import beyond_the_peak, inputs, is_exact, total_cell
@@ -38,6 +40,8 @@ def comparison(c: Comparison, width: int | None = None) -> str:
 
 
 def _width(asked: int | None) -> int:
+    if asked is not None and (not isinstance(asked, int) or asked < 1):
+        raise InputError(f"width={short(asked)} is no number of characters: give an int from 1")
     return asked or (shutil.get_terminal_size((120, 40)).columns if sys.stdout.isatty() else 120)
 
 

@@ -61,7 +61,7 @@ def test_no_text_moves_a_cursor_or_breaks_a_line(profile: costmodel.Profile) -> 
         assert all(c == "\n" or c.isprintable() for c in text)
         assert not re.search(r"^(lines|b\b|=Hostile)", text, re.MULTILINE)
     assert r"\x1b[31mred\x1b[0m" in str(profile)
-    assert r"two\nlines" in str(profile)
+    assert r"two\nlines" in profile.to_text(fold=False)
 
 
 def test_no_cell_is_a_formula(profile: costmodel.Profile) -> None:
