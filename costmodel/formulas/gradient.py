@@ -39,6 +39,14 @@ class Needs:
         """Whether the gradient of this input is asked for."""
         return self.inputs if isinstance(self.inputs, bool) else self.inputs[index]
 
+    requires_grad: bool | None = None
+    """Whether the weight requires a gradient, though none is asked for where autograd is off; ``None``: if one is."""
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether torch takes the rows of several matrices as one, for a weight that requires a gradient."""
+        return self.weight if self.requires_grad is None else self.requires_grad
+
     def output(self, index: int) -> bool:
         """Whether a gradient arrives at this output."""
         return index < len(self.outputs) and self.outputs[index]

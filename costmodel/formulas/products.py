@@ -73,7 +73,7 @@ def of_rows_apart(inputs: Count, outputs: Count, bias: bool, needs: Needs) -> Ex
     The bias is added by a kernel of its own. For the gradient of its weight, all rows are copied together, and
     multiplied at once; else matrix by matrix.
     """
-    moved = (outputs if bias else 0) + (inputs if needs.weight else 0)
+    moved = (outputs if bias else 0) + (inputs if needs.is_folded else 0)
     return Extra(read=moved, written=moved)
 
 

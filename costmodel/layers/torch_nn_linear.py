@@ -43,7 +43,7 @@ def _is_even(x: TensorSpec, *, last: int) -> bool:
 
 def _of_part(added: int, for_one: int, for_several: int, needs: Needs) -> Extra:
     """For the gradient of its weight, it is one product, and else one for each matrix: what these copy before."""
-    copied = for_one if needs.weight else for_several
+    copied = for_one if needs.is_folded else for_several
     from costmodel.formulas.gradient import Extra
 
     return Extra(read=added + copied, written=added + copied)

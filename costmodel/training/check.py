@@ -42,7 +42,8 @@ def _when_trained(forward: Pricing, layer: TracedLayer) -> LayerCost | None:
     for call in (layer.module, *forward.calls_inside(layer)):
         part = closed.cost_of(call) if call.is_leaf else None
         if part is not None and part.when_trained is not None and call.layer is not None:
-            extra += part.when_trained(_needs(call.layer.gradients))
+            requires_grad = any(p.trainable for p in forward.held_by(call))
+            extra += part.when_trained(replace(_needs(call.layer.gradients), requires_grad=requires_grad))
     return replace(cost, read=cost.read + extra.read, written=cost.written + extra.written, work=cost.work + extra.work)
 
 

@@ -136,16 +136,18 @@ class _Outside:
     def __init__(self) -> None:
         self._whole: dict[tuple[Any, ...], TensorSpec] = {}
         self._storages: set[int] = set()
+        self._come: set[tuple[Any, ...]] = set()
 
     def come(self, tensors: Iterable[TensorSpec]) -> None:
         """More of them."""
         for t in tensors:
             self._whole[_place(t)] = replace(t, strides=None)
             self._storages.add(t.storage)
+            self._come.add(_place(t))
 
     def has(self, t: TensorSpec) -> bool:
-        """Whether a tensor comes from outside."""
-        return _place(t) in self._whole
+        """Whether a tensor comes from outside as it is, and is no view that a layer has made."""
+        return _place(t) in self._come
 
     def traffic(self, op: PricedOp) -> int:
         """Elements that an op of a layer moves, or would."""

@@ -172,6 +172,25 @@ def test_a_linear_layer_of_a_part(view: str, way: str) -> None:
     assert found.ok, found.mismatches
 
 
+@pytest.mark.parametrize("layer", [nn.Linear(8, 8), nn.MultiheadAttention(8, 2, batch_first=True)])
+def test_a_weight_that_requires_a_gradient_where_autograd_is_off(layer: nn.Module) -> None:
+    """Rows are copied for it all the same: torch looks at the weight alone."""
+
+    class Off(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.factor = layer, nn.Parameter(torch.ones(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Times what is learnt."""
+            with torch.no_grad():
+                y = self.layer(x.transpose(0, 1)) if isinstance(self.layer, nn.Linear) else self.layer(x, x, x)[0]
+            return y * self.factor
+
+    found = costmodel.training_step(Off(), (2, 5, 8), optimizer=None).crosscheck()
+    assert found.ok, found.mismatches
+
+
 def test_a_frozen_backbone() -> None:
     """Its pools make indices and its dropout a mask, though nobody needs them."""
     net = costmodel.models.build("alexnet")
