@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from costmodel.cross_check import CrossCheck, QuantityCheck, check, closed_form
 from costmodel.formulas import LayerCost
 from costmodel.formulas.gradient import BackwardCost, Extra, Needs, around_a_view
-from costmodel.graph import WantedGradients
+from costmodel.graph import OpCall, WantedGradients
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.profiling import Coverage
 from costmodel.quantities import Work
@@ -23,7 +23,8 @@ def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ..
     A layer's closed form is that of its forward alone; what a training step adds is added here.
     """
     found = check(forward, _when_trained)
-    backward = (comparison for layer in layers for comparison in _backward(forward, layer))
+    makers = _makers(forward)
+    backward = (comparison for layer in layers for comparison in _backward(forward, layer, makers))
     comparisons = (*found.comparisons, *backward, *_update(record))
     unreached = tuple(layer.name for layer in layers if layer.is_unreached)
     return replace(
@@ -69,7 +70,12 @@ def _update(record: StepRecord) -> Iterator[QuantityCheck]:
         yield QuantityCheck("update", record.optimizer, quantity, by_formula, traced[quantity], agree)
 
 
-def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
+def _makers(forward: Pricing) -> dict[int, OpCall]:
+    """The first op that made each tensor, by the ``id()`` of its record."""
+    return {id(y): op for op in reversed(forward.graph.ops) for y in op.outputs}
+
+
+def _backward(forward: Pricing, x: StepLayer, makers: Mapping[int, OpCall]) -> Iterator[QuantityCheck]:
     layer = x.forward
     wanted = x.wanted
     if layer is None or wanted is None:
@@ -80,7 +86,7 @@ def _backward(forward: Pricing, x: StepLayer) -> Iterator[QuantityCheck]:
     inputs, _, _, outputs = wanted
     if any(outputs):
         derived = cost.gradient(replace(_needs(wanted), lies_as_output=x.lies_as_output))
-        if any(inputs) and _writes_over_a_view(forward, layer):
+        if any(inputs) and _writes_over_a_view(layer, makers):
             given = layer.inputs[0]
             whole = forward.graph.storages[given.storage].nbytes // given.itemsize
             derived += around_a_view(view=given.size, whole=whole, inputs=inputs[0])
@@ -105,12 +111,12 @@ _UNSAFE = "unsafe"
 """In the names of ops whose results share memory with what they are given and are no views to autograd."""
 
 
-def _writes_over_a_view(forward: Pricing, layer: TracedLayer) -> bool:
+def _writes_over_a_view(layer: TracedLayer, makers: Mapping[int, OpCall]) -> bool:
     """Whether a layer writes its output over its input, and that is to autograd a view of a tensor of another op."""
     given = layer.inputs[0]
     if not any(op.call.inplace and any(y.storage == given.storage for y in op.call.outputs) for op in layer.ops):
         return False
-    maker = next((op for op in forward.graph.ops if any(y is given for y in op.outputs)), None)
+    maker = makers.get(id(given))
     if maker is None or maker.inplace or _UNSAFE in maker.op:
         return False
     return any(t.storage == given.storage for _, t in maker.tensors())

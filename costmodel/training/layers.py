@@ -83,15 +83,19 @@ class StepLayer:
 
     @property
     def lies_as_output(self) -> bool:
-        """Whether the gradient that arrives lies in memory as the output does, and that in no row-major order."""
+        """Whether the gradient that arrives lies in memory as the output does, and that in no row-major order.
+
+        One number that is expanded, as of a sum, lies in any order.
+        """
         output = self.forward.outputs[0] if self.forward is not None and self.forward.outputs else None
         if output is None or output.is_contiguous or not self.backward:
             return False
         given = (t for _, t in self.backward[0].call.tensors() if t.shape == output.shape)
         arriving = next(given, None)
-        return arriving is not None and same_where_it_matters(
-            arriving.full_strides, output.full_strides, output.shape
-        )  # fmt: skip
+        if arriving is None:
+            return False
+        strides = arriving.full_strides
+        return not any(strides) or same_where_it_matters(strides, output.full_strides, output.shape)
 
     @property
     def is_unreached(self) -> bool:
