@@ -22,7 +22,7 @@ def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ..
 
     A layer's closed form is that of its forward alone; what a training step adds is added here.
     """
-    found = check(forward, _when_trained)
+    found = check(forward, when_trained)
     makers = _makers(forward)
     backward = (comparison for layer in layers for comparison in _backward(forward, layer, makers))
     comparisons = (*found.comparisons, *backward, *_update(record))
@@ -32,7 +32,7 @@ def step_check(record: StepRecord, forward: Pricing, layers: tuple[StepLayer, ..
     )
 
 
-def _when_trained(forward: Pricing, layer: TracedLayer) -> LayerCost | None:
+def when_trained(forward: Pricing, layer: TracedLayer) -> LayerCost | None:
     """The closed form of a layer as it runs in a training step; of a composite, of which each part may be frozen."""
     from costmodel import layers as closed
 

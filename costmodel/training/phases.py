@@ -11,7 +11,7 @@ from costmodel.profiling import Profile
 from costmodel.step_record import Phase, StepRecord
 
 
-def profile_of(record: StepRecord, phases: Sequence[Phase], name: str) -> Profile:
+def profile_of(record: StepRecord, phases: Sequence[Phase], name: str, kind: type[Profile] = Profile) -> Profile:
     """The profile of the ops of some phases.
 
     Of a forward alone its layers are those that a profile of the model has. Of anything else a layer is a run of ops
@@ -25,7 +25,7 @@ def profile_of(record: StepRecord, phases: Sequence[Phase], name: str) -> Profil
     made = Graph(
         graph.model, records, graph.inputs, graph.kwargs, graph.outputs, graph.execution, graph.mode, graph.reason
     )
-    return Profile(made, name)
+    return kind(made, name)
 
 
 def calls_of_forward(record: StepRecord) -> list[ModuleCall]:

@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.batches import batch_of, with_batch
-from costmodel.cross_check import CrossCheck
+from costmodel.cross_check import CrossCheck, check
 from costmodel.graph import Graph
 from costmodel.profiling import Coverage, Profile
 from costmodel.rendering import Report
 from costmodel.step_record import PHASES, StepRecord
 from costmodel.training import answers
 from costmodel.training import layers as of_layers
-from costmodel.training.check import step_check
+from costmodel.training.check import step_check, when_trained
 from costmodel.training.memory import CATEGORIES, Lifetime, Peak, curve, lifetimes
 from costmodel.training.phases import profile_of
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from costmodel.roofline import Roofline
+
+
+class Forward(Profile):
+    """A forward pass under autograd, where some layers run other kernels, or make something for the backward pass."""
+
+    @cached_property
+    def _checked(self) -> CrossCheck:
+        return check(self.pricing, when_trained)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +67,7 @@ class TrainingStep(Report):
     @cached_property
     def forward(self) -> Profile:
         """The forward pass; of several, all."""
-        return profile_of(self.record, ("forward",), self.name)
+        return profile_of(self.record, ("forward",), self.name, Forward)
 
     @cached_property
     def loss(self) -> Profile:

@@ -97,6 +97,14 @@ def test_phases_and_layers_add_up() -> None:
     assert step.crosscheck().checked > 50
 
 
+def test_the_forward_alone_is_checked_as_it_runs_in_a_step() -> None:
+    """Its max pools make indices, and its activations copies, also where it is looked at as a profile."""
+    for name in ("resnet18", "mobilenet_v2"):
+        forward = costmodel.training_step(name, (2, 3, 64, 64)).forward
+        assert forward.crosscheck().ok
+        assert pickle.loads(pickle.dumps(forward)).crosscheck().ok
+
+
 def test_frozen_layers_have_no_gradient() -> None:
     """Before the first layer that is learnt, nothing is computed backward and nothing is kept for it."""
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
