@@ -17,15 +17,17 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
 from math import lcm, prod
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from costmodel.records import dataclass
 
-Table: TypeAlias = npt.NDArray[np.int64]
-Mask: TypeAlias = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Table: TypeAlias = "npt.NDArray[np.int64]"
+Mask: TypeAlias = "npt.NDArray[np.bool_]"
 Shape: TypeAlias = tuple[int, ...]
 
 EMPTY = 1 << 62
