@@ -454,10 +454,10 @@ class Graph:
 
     def parameters(self) -> dict[str, TensorSpec]:
         """Distinct parameters by first name. A tensor shared by several modules is one."""
-        return self._parameters
+        return self._own_parameters
 
     @cached_property
-    def _parameters(self) -> dict[str, TensorSpec]:
+    def _own_parameters(self) -> dict[str, TensorSpec]:
         # Kept, as each of several totals asks: eight times 75 ms in a printed table of 10,000 layers.
         return self._distinct("parameters")
 

@@ -359,6 +359,12 @@ def use_counts(tensor: torch.Tensor) -> tuple[int, int]:
 PARAMETERS, BUFFERS, MODULES = "_parameters", "_buffers", "_modules"  # 2.6, 2.13, 2.15
 """The keys in a module's ``__dict__`` of what is registered on it."""
 
+CONVOLVE = "_conv_forward"  # 2.6, 2.13, 2.15
+CHECK_DIMENSIONS = "_check_input_dim"  # 2.6, 2.13, 2.15
+"""Methods that the forwards of convolutions and of batch norms call."""
+REVERSED_PADDING = "_reversed_padding_repeated_twice"  # 2.6, 2.13, 2.15
+"""An attribute that the forward of a convolution reads."""
+
 registered_in_dict: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(PARAMETERS, BUFFERS, MODULES)
 registered_on: Callable[[nn.Module], tuple[Any, ...]] = attrgetter(PARAMETERS, BUFFERS, MODULES)
 """The parameters, buffers and children of a module. torch.jit's modules have attributes, and no keys."""

@@ -95,7 +95,8 @@ def test_families_of_torchvision(spec: str, inputs: Any) -> None:
 def test_values_are_given_where_a_forward_reads_them() -> None:
     """The grid of an image's patches is a tensor with values, also beside a model without any."""
     pytest.importorskip("transformers")
-    from costmodel.trace import default_inputs, outputs_of
+    from costmodel.default_inputs import default_inputs
+    from costmodel.trace import outputs_of
 
     given = default_inputs(costmodel.load("hf:qwen2_5_vl_vision", weights=False), outputs_of)
     assert given["grid_thw"].tolist() == [[1, 16, 16]]

@@ -20,7 +20,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from costmodel.graph import OpCall, TensorSpec
-from costmodel.torch_private import BUFFERS, PARAMETERS, is_plain_eager, without_innermost_mode
+from costmodel.torch_private import (
+    BUFFERS,
+    CHECK_DIMENSIONS,
+    CONVOLVE,
+    PARAMETERS,
+    REVERSED_PADDING,
+    is_plain_eager,
+    without_innermost_mode,
+)  # fmt: skip
 from costmodel.trace.dispatch_cache import CachedOutput, DispatchCache, NewTensor, Written
 from costmodel.trace.tensor_table import TensorTable
 from costmodel.trace.traced_tensor import TracedTensor
@@ -39,16 +47,16 @@ class Reads:
 
 
 _AFFINE = ("weight", "bias")
-_CONV = ("stride", "padding", "dilation", "groups", "padding_mode", "_reversed_padding_repeated_twice")
+_CONV = ("stride", "padding", "dilation", "groups", "padding_mode", REVERSED_PADDING)
 _NORM = Reads(
     function="batch_norm", parameters=_AFFINE, buffers=("running_mean", "running_var", "num_batches_tracked"),
-    attributes=("training", "momentum", "track_running_stats", "eps"), methods=("_check_input_dim",),
+    attributes=("training", "momentum", "track_running_stats", "eps"), methods=(CHECK_DIMENSIONS,),
 )  # fmt: skip
 
 LAYERS: Mapping[type[nn.Module], Reads] = {
-    nn.Conv1d: Reads(function="conv1d", attributes=_CONV, parameters=_AFFINE, methods=("_conv_forward",)),
-    nn.Conv2d: Reads(function="conv2d", attributes=_CONV, parameters=_AFFINE, methods=("_conv_forward",)),
-    nn.Conv3d: Reads(function="conv3d", attributes=_CONV, parameters=_AFFINE, methods=("_conv_forward",)),
+    nn.Conv1d: Reads(function="conv1d", attributes=_CONV, parameters=_AFFINE, methods=(CONVOLVE,)),
+    nn.Conv2d: Reads(function="conv2d", attributes=_CONV, parameters=_AFFINE, methods=(CONVOLVE,)),
+    nn.Conv3d: Reads(function="conv3d", attributes=_CONV, parameters=_AFFINE, methods=(CONVOLVE,)),
     nn.Linear: Reads(function="linear", parameters=_AFFINE),
     nn.BatchNorm1d: _NORM,
     nn.BatchNorm2d: _NORM,
