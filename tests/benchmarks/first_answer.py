@@ -12,6 +12,7 @@ ptflops.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -51,9 +52,14 @@ CELLS = [(name, "total") for name in TIMED] + [(name, "table") for name in TABLE
 
 
 def built(name: str) -> tuple[nn.Module, Tensor]:
-    """A network and an input, made by one thread: a fork would wait for the others, which it has not."""
+    """A network and an input, made by one thread: a fork would wait for the others, which it has not.
+
+    Garbage is collected before: else the counter that first makes many objects would pay for that of torch's import.
+    """
     torch.set_num_threads(1)
-    return network(name), torch.randn(SHAPE)
+    made = network(name), torch.randn(SHAPE)
+    gc.collect()
+    return made
 
 
 def seconds(counter: str, what: str, model: nn.Module, x: Tensor) -> float:
