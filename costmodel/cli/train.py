@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -25,9 +25,6 @@ from costmodel.cli.options import (
 )
 from costmodel.cli.output import save_all, wrote_format
 from costmodel.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 
 def train(

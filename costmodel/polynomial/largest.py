@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from costmodel.arguments import short
 from costmodel.errors import InputError, NotPolynomialError
 from costmodel.measures import find
+from costmodel.polynomial.search import boundary
 from costmodel.training.answers import bytes_of
 
 if TYPE_CHECKING:
@@ -40,22 +41,11 @@ def largest(s: Scaling, name: str, bounds: Mapping[str, Any], seconds: float | N
         return 0
     if keeps(sizes[-1]):
         raise InputError(f"every {name} up to {sizes[-1]} keeps the bound, and no formula holds for a greater one")
-    found = _last(sizes, keeps)
+    # Costs grow with sizes, so what keeps the bound comes first.
+    found = boundary(lambda i: keeps(sizes[i]), 0, len(sizes) - 1)
     for size in sizes[found : found + 2]:
         _confirm(s, fixed | {name: size})
     return int(sizes[found])
-
-
-def _last(sizes: Any, keeps: Callable[[int], bool]) -> int:
-    """The index of the last size that keeps the bound: costs grow with sizes."""
-    inside, outside = 0, len(sizes) - 1
-    while outside - inside > 1:
-        middle = (inside + outside) // 2
-        if keeps(sizes[middle]):
-            inside = middle
-        else:
-            outside = middle
-    return inside
 
 
 def _confirm(s: Scaling, sizes: Mapping[str, int]) -> None:

@@ -97,9 +97,12 @@ class Line:
         coefficients = differences(np.array(samples, dtype=object))
         return Fit(lattice, first, len(samples) - 1, coefficients, len(self.totals))
 
+    def _sample(self, size: int) -> Sample | None:
+        return self._tracer.tried((*self._base[: self._axis], size, *self._base[self._axis + 1 :]))
+
     def vector(self, size: int) -> Integers | None:
         """All that is compared at a size; ``None`` where it cannot be traced, and nothing where other ops ran."""
-        sample = self._tracer.tried((*self._base[: self._axis], size, *self._base[self._axis + 1 :]))
+        sample = self._sample(size)
         if sample is None:
             return None
         if self.by_op and sample.structure != self._structure:
@@ -108,7 +111,7 @@ class Line:
 
     def has_grown(self, size: int) -> bool:
         """Whether a loop over the size has made the trace so long that larger ones are not worth their time."""
-        sample = self._tracer.tried((*self._base[: self._axis], size, *self._base[self._axis + 1 :]))
+        sample = self._sample(size)
         return sample is not None and len(sample.structure) > _LONGEST * len(self._structure)
 
     def fit(self, lattice: int, first: int) -> Fit | None:
