@@ -17,7 +17,7 @@ def _import_file(name: str) -> ModuleType:
     return import_module(f"costmodel.ops.{name}")
 
 
-Registry.import_file = staticmethod(_import_file)  # type: ignore[method-assign]
+Registry.import_file = staticmethod(_import_file)
 
 __all__ = [
     "COMPOSITES",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 Entry = TypeVar("Entry")
 
@@ -17,6 +17,8 @@ class Registry(dict[str, Entry]):
     """
 
     changes = 0
+    import_file: ClassVar[staticmethod[[str], object]]
+    """Set by ``costmodel.ops``: the files import this one, which must not import them."""
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self._files = files
@@ -76,11 +78,6 @@ class Registry(dict[str, Entry]):
         """Every target with its entry."""
         self._import_all()
         return super().items()
-
-    @staticmethod
-    def import_file(name: str) -> object:
-        """Set by ``costmodel.ops``: the files import this one, which must not import them."""
-        raise NotImplementedError
 
     def _is_in_a_file(self, target: object) -> bool:
         """Imports the file of a target; whether the target is there now. One that was deleted stays so."""
