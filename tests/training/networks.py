@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -33,7 +34,7 @@ def _own(name: str, size: int) -> Network:
 
 
 def _torchvision(name: str, size: int, **kwargs: Any) -> Network:
-    from torchvision.models import get_model
+    get_model = pytest.importorskip("torchvision.models", reason="torchvision is not installed").get_model
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # GoogLeNet's, of its initial weights
@@ -41,7 +42,7 @@ def _torchvision(name: str, size: int, **kwargs: Any) -> Network:
 
 
 def _timm(name: str, size: int, **kwargs: Any) -> Network:
-    import timm
+    timm = pytest.importorskip("timm", reason="timm is not installed")
 
     return Network(timm.create_model(name, **kwargs), (images(size),))
 
@@ -63,7 +64,7 @@ _T5 = {
 
 
 def _transformers(model: str, config: Mapping[str, Any], *, labels: str = "tokens") -> Network:
-    import transformers
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
     kind = getattr(transformers, model)
     tokens = torch.randint(3, 100, (2, 24))
