@@ -20,7 +20,7 @@ from costmodel.quantities import Count
 
 from ._check import ClosedFormCheck, check
 from ._result import IN_TRAINING, ClosedForm, Totals
-from ._sweep import Sweep
+from ._sweep import EXACT_IN_64_BITS, Sweep
 
 __all__ = ["IN_TRAINING", "ClosedForm", "ClosedFormCheck", "Row", "check", "closed_form"]
 
@@ -59,14 +59,30 @@ def closed_form(
             **given,
         )
 
-    total = Totals()
-    walk(total.add, sweep.compact, tracks_fields=False)
+    def totals(values: dict[str, Any]) -> dict[str, Count]:
+        total = Totals()
+        walk(total.add, values, tracks_fields=False)
+        return total.counts(training=training)
+
+    if not _fits(sweep, totals):
+        sweep = sweep.unbounded()
     return ClosedForm(
         name=name,
         arguments=sweep.arguments | {"mode": mode},
         walk=lambda record: walk(record, sweep.arguments, tracks_fields=True),
-        **{quantity: sweep.spread(count) for quantity, count in total.counts(training=training).items()},
+        **{quantity: sweep.spread(count) for quantity, count in totals(sweep.compact).items()},
     )
+
+
+def _fits(sweep: Sweep, totals: Callable[[dict[str, Any]], dict[str, Count]]) -> bool:
+    """Whether 64 bits hold every number of a sweep: those of the greatest values are the greatest of all."""
+    greatest = sweep.greatest()
+    if greatest is None:
+        return True
+    try:
+        return all(isinstance(n, int) and n <= EXACT_IN_64_BITS for n in totals(greatest).values())
+    except ValueError:  # values that do not go together, and need not be together in any configuration
+        return False
 
 
 def _differentiated(record: Callable[[Row], None]) -> Callable[[Row], None]:

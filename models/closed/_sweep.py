@@ -8,6 +8,9 @@ from typing import Any
 
 from costmodel.quantities import Count
 
+EXACT_IN_64_BITS = 1 << 60
+"""Totals up to here are computed in 64 bits: three bits are left for what is larger than a total on the way to it."""
+
 
 class Sweep:
     """The arguments of a network, of which some may be arrays; they are broadcast against each other.
@@ -36,6 +39,19 @@ class Sweep:
             self.compact = self.arguments | axes
             self._places = tuple(places)
 
+    def greatest(self) -> dict[str, Any] | None:
+        """One configuration, of the greatest values of all arrays, as Python's numbers; None without an array."""
+        if self._shape is None or not prod(self._shape):
+            return None
+        return {name: _plain(v.max()) if hasattr(v, "dtype") else v for name, v in self.arguments.items()}
+
+    def unbounded(self) -> Sweep:
+        """The same with Python's integers in the arrays: slower, and exact at any size."""
+        return Sweep({
+            name: v.astype(object) if getattr(getattr(v, "dtype", None), "kind", "") == "i" else v
+            for name, v in self.arguments.items()
+        })  # fmt: skip
+
     def spread(self, total: Count) -> Count:
         """A total of the compact arguments for every configuration; without a sweep, the total itself."""
         if self._shape is None:
@@ -56,4 +72,8 @@ def _plain(value: Any) -> Any:
         return value
     if not value.shape:
         return value.item()
+    if value.dtype.kind == "u" and value.size and value.max() >= 1 << 63:
+        return value.astype(object)
+    if value.dtype == object and all(type(n) is int for n in value.flat):
+        return value
     return value.astype("int64" if value.dtype.kind in "iu" else "float64")

@@ -156,3 +156,30 @@ def test_a_width_that_is_rounded_is_no_symbol(name: str) -> None:
     """Rounding to a multiple has no formula; the error says what may be a symbol instead."""
     with pytest.raises(ValueError, match="give the width multiplier as a number or an array"):
         models.closed_form(name, width=sympy.Symbol("a", positive=True))
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+@pytest.mark.parametrize("training", [False, True])
+def test_numbers_beyond_64_bits_are_exact(name: str, training: bool) -> None:
+    """An array whose figures need more than 64 bits has Python's integers: those of each configuration alone."""
+    batches = [1, 10**6, 10**13, 10**17, 2**62]
+    widths = {"width": [0.5, 1.0, 1.5, 2.0, 1.0]} if "width" in axes_of(name) else {}
+    swept = models.closed_form(
+        name, training=training, batch=np.array(batches), **{a: np.array(values) for a, values in widths.items()}
+    )
+    quantities = (*QUANTITIES, "backward_flops", "saved_bytes") if training else QUANTITIES
+    for i, batch in enumerate(batches):
+        alone = models.closed_form(name, training=training, batch=batch, **{a: v[i] for a, v in widths.items()})
+        assert [getattr(swept, q)[i] for q in quantities] == [getattr(alone, q) for q in quantities]
+
+
+def test_arrays_of_larger_integers_are_exact() -> None:
+    """Unsigned and Python integers, of which 64 bits with a sign do not hold all, are taken as they are."""
+    small = models.closed_form("vgg11").macs
+    for batches in (np.array([3, 2**64 - 1], dtype="uint64"), np.array([3, 2**70], dtype=object)):
+        assert models.closed_form("vgg11", batch=batches).macs.tolist() == [int(n) * small for n in batches]
+
+
+def test_figures_within_64_bits_stay_in_64_bits() -> None:
+    """Python's integers are slower by far: an ordinary sweep has none."""
+    assert models.closed_form("mobilenet_v2", batch=np.array([1, 2**20])).macs.dtype == np.int64
