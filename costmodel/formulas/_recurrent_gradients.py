@@ -161,6 +161,8 @@ class Recurrent:
     dropped: bool
     complex_valued: bool = False
     """Of complex numbers, whose backward pass has no closed form."""
+    is_fused: bool = False
+    """Whether oneDNN computes a layer and direction at once, as it does of an LSTM without projections."""
 
     def __call__(self, needs: Needs) -> BackwardCost:
         """Layer by layer, direction by direction."""
@@ -193,11 +195,6 @@ class Recurrent:
         if not self.hx_given:
             return needs.input(), False, False
         return needs.input(0), needs.input(1), self.cell == "lstm" and needs.input(2)
-
-    @property
-    def is_fused(self) -> bool:
-        """Whether oneDNN computes a layer and direction at once."""
-        return self.cell == "lstm" and not (self.projected or self.complex_valued)
 
     def _states(self, needs: Needs) -> Iterator[Saved]:
         """The states before the first step, of all layers and directions in one tensor."""

@@ -39,6 +39,7 @@ def _recurrent(
     training: bool,
     dropout: float,
     complex_valued: bool,
+    onednn: bool = False,
 ) -> LayerCost:
     """What the three have in common.
 
@@ -96,6 +97,7 @@ def _recurrent(
         hx_given=hx_given,
         dropped=training and dropout > 0,
         complex_valued=complex_valued,
+        is_fused=onednn and not (projected or complex_valued),
     )
     return replace(cost, gradient=None if complex_valued else layers, when_trained=kernels.of_layers(cost, layers))
 
@@ -116,6 +118,7 @@ def lstm(
     training: bool = False,
     dropout: float = 0.0,
     complex_valued: bool = False,
+    onednn: bool = True,
 ) -> LayerCost:
     """A long short-term memory of H cells over T steps; I inputs, P projected outputs (H where there is no projection).
 
@@ -127,7 +130,8 @@ def lstm(
     Per cell and step: 4 sums of halves, 8 biases, 3 sigmoids of 3, 2 tanh, 3 multiplies, 1 add.
     Complex-valued: each mac is 4, a sum 2 flops, a product 6, a sigmoid 18, a tanh 9.
     backward, by oneDNN a layer and direction at once, all gradients whichever are asked for: macs = 2 T batch
-    4 H (I + H), 23 operations a cell and step besides; with a projection step by step, each kernel's derivative
+    4 H (I + H), 23 operations a cell and step besides; with a projection, or where oneDNN does not compute in the
+    dtype (``onednn=False``: double precision), step by step, each kernel's derivative
     saved: x, the states before, all that is shown, the last states, and oneDNN's workspace (in single precision; of
     release 3.12); step by step x, and of each step its states, gates and tanh(c)
     Source: Hochreiter & Schmidhuber 1997; Sak et al., arXiv:1402.1128 (projection); torch.nn.LSTM for two biases.
@@ -155,6 +159,7 @@ def lstm(
         training=training,
         dropout=dropout,
         complex_valued=complex_valued,
+        onednn=onednn,
     )
 
 

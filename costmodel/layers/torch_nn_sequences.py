@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -34,12 +35,23 @@ def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
             num_layers=call["num_layers"], bias=call["bias"], bidirectional=call["bidirectional"],
             batch_first=call["batch_first"] and not unbatched, hx_given=len(call.inputs) > 1, training=call.training,
             dropout=call["dropout"], complex_valued=call.complex_valued, **{name: call[name] for name in more},
+            **({"onednn": _by_onednn(call)} if formula is f.lstm else {}),
         )  # fmt: skip
         if unbatched:  # torch gives each tensor its batch dimension by a view of its own
             return replace(cost, output_shape=(cost.output_shape[0], cost.output_shape[2]))
         return given_again(call, cost, None) if call.given_again else cost
 
     return cost_of
+
+
+def _by_onednn(call: Call) -> bool:
+    """Whether oneDNN, here, computes the layer at once in a training step: its input's dtype decides, before autocast."""
+    torch = sys.modules.get("torch")
+    if torch is None:  # a saved profile is looked at, which is no training step
+        return True
+    from costmodel.torch_private import onednn_computes
+
+    return onednn_computes(getattr(torch, call.inputs[0].dtype))
 
 
 def _weights(module: RNNBase) -> Iterable[str]:

@@ -112,6 +112,7 @@ OWN: dict[str, dict[str, Any]] = {
     "scaled_dot_product_attention": {"dropout_p": 0.0},
     "multi_head_attention": {"inputs": "self"},
     "rnn": {"nonlinearity": "tanh"},
+    "lstm": {"onednn": True},  # in single precision on the CPU, torch.nn.LSTM's default
     **{key: {"detects_causal": True, "norm": False} for key in ("transformer_encoder", "transformer_decoder")},
     "transformer": {"detects_src_causal": True, "detects_tgt_causal": True},
     "cosine_embedding_loss": {"rows": ()},  # a loss is of one sample without a batch where nothing is said

@@ -44,3 +44,25 @@ def test_what_is_kept(kind: type[nn.Module], batch_first: bool) -> None:
         if kind is not nn.LSTM or not OLDER_ONEDNN:
             assert [c.closed_form for c in checked] == [c.traced for c in checked], (shape, options)
         assert [c.traced for c in checked] == [kept_bytes(layer, torch.ones(shape))], (shape, options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_in_other_dtypes(kind: type[nn.Module], dtype: torch.dtype) -> None:
+    """oneDNN has no LSTM in double precision, and none that is trained in half: these run step by step."""
+    for layers, both, bias in itertools.product((1, 2), (False, True), (False, True)):
+        layer = kind(16, 8, num_layers=layers, bidirectional=both, bias=bias).to(dtype)
+        given = costmodel.Input((4, 7, 16), dtype)
+        step = costmodel.training_step(layer, given, loss=lambda y: y[0].sum(), optimizer=None)
+        crosscheck = step.crosscheck()
+        if dtype is not torch.bfloat16 or kind is not nn.LSTM or not OLDER_ONEDNN:
+            assert crosscheck.ok, crosscheck.mismatches
+        traced = [c.traced for c in crosscheck.comparisons if c.quantity == "saved bytes"]
+        assert traced == [kept_bytes(layer, torch.ones(4, 7, 16, dtype=dtype))]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_an_lstm_under_autocast(dtype: torch.dtype) -> None:
+    """What decides whether oneDNN computes the layer at once is the input's dtype, before autocast casts it."""
+    step = costmodel.training_step(nn.LSTM(5, 7), (4, 3, 5), loss=lambda y: y[0].float().sum(), autocast=dtype)
+    assert step.crosscheck().ok, step.crosscheck().mismatches
