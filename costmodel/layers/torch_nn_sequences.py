@@ -45,7 +45,7 @@ def _recurrent(formula: Callable[..., LayerCost], *more: str) -> Formula:
 
 
 def _by_onednn(call: Call) -> bool:
-    """Whether oneDNN, here, computes the layer at once in a training step: its input's dtype decides, before autocast."""
+    """Whether oneDNN computes the layer at once in a training step: its input's dtype decides, before autocast."""
     torch = sys.modules.get("torch")
     if torch is None:  # a saved profile is looked at, which is no training step
         return True
