@@ -30,6 +30,8 @@ class SavedTensor:
     phase: Phase
     """In a backward pass, a forward that is computed again keeps tensors too; what a checkpoint's hooks take is noted
     then alone."""
+    of_gradient: bool = False
+    """Whether a backward pass before the step's own keeps it, to be differentiated itself (``create_graph``)."""
 
 
 @dataclass(slots=True, eq=False)

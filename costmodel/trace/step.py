@@ -216,7 +216,9 @@ class StepProgram:
 
     def _note_saved(self, tensor: torch.Tensor) -> torch.Tensor:
         spec = self._table.spec(tensor)
-        self.saved.append(SavedTensor(self._log.module, spec.storage, spec.distinct_bytes, self.phases[-1][0]))
+        of_gradient = self.events.is_in_backward and not self.events.is_recomputed()
+        kept = SavedTensor(self._log.module, spec.storage, spec.distinct_bytes, self.phases[-1][0], of_gradient)
+        self.saved.append(kept)
         return tensor
 
     def _note_gradients(self, parameters: Iterable[torch.Tensor]) -> None:

@@ -49,6 +49,8 @@ class StepLayer:
     backward: list[PricedOp] = field(default_factory=list)
     saved: dict[int, int] = field(default_factory=dict)
     """Bytes that autograd keeps for it of each storage."""
+    saved_by_gradient: dict[int, int] = field(default_factory=dict)
+    """The same of what a backward pass inside the forward keeps, which is itself differentiated."""
     again: list[ModuleCall] = field(default_factory=list)
     """The calls that compute its forward again in the backward pass: several, where checkpoints are in others."""
     saved_again: dict[int, dict[int, int]] = field(default_factory=dict)
@@ -116,7 +118,7 @@ class StepLayer:
     @property
     def saved_bytes(self) -> int:
         """Bytes that autograd keeps for it at the end of the forward."""
-        return sum(self.saved.values())
+        return sum((self.saved_by_gradient | self.saved).values())
 
     @property
     def differentiated_bytes(self) -> int:
@@ -231,7 +233,8 @@ def step_layers(record: StepRecord, forward: Pricing) -> tuple[StepLayer, ...]:
             saved, again = layer.saved_again.setdefault(leaf, {}), graph.calls[leaf]
             is_made = again.first_op <= storage.allocated_at < again.end_op
         else:
-            saved, is_made = layer.saved, kept.storage in layer.makes
+            saved = layer.saved_by_gradient if kept.of_gradient else layer.saved
+            is_made = kept.storage in layer.makes
         # A part keeps the whole storage that the layer made. One that another made, it keeps as far as it reads.
         saved[kept.storage] = (
             storage.nbytes if is_made else min(saved.get(kept.storage, 0) + kept.nbytes, storage.nbytes)

@@ -287,6 +287,37 @@ def test_a_gans_two_steps() -> None:
     assert again.update.flops == step.update.flops
 
 
+class Penalised(nn.Module):
+    """A critic's score of x with WGAN-GP's penalty, of which a gradient is a part (arXiv:1704.00028, algorithm 1)."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.critic = nn.Sequential(nn.Conv2d(3, 8, 3), activation, nn.Flatten(), nn.Linear(8 * 6 * 6, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The loss."""
+        x = x.detach().requires_grad_()
+        score = self.critic(x).sum()
+        (slope,) = torch.autograd.grad(score, x, create_graph=True)
+        return score + 10 * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.Tanh(), nn.SiLU(), nn.Softplus()])
+def test_a_gradient_penalty(activation: nn.Module) -> None:
+    """Autograd keeps as much as in a real forward; a layer's closed form has what its own forward keeps of that."""
+    model = Penalised(activation)
+    with untouched(model):
+        step = costmodel.training_step(model, (4, 3, 8, 8), loss=lambda loss: loss, optimizer="sgd")
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):  # type: ignore[func-returns-value]
+        model(torch.rand(4, 3, 8, 8))
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    assert step.saved_bytes == sum(nbytes for place, nbytes in storages.items() if place not in own)
+    assert step.crosscheck().ok, step.crosscheck().mismatches
+    assert costmodel.saved.parse(step.to_json()).crosscheck().ok
+
+
 def test_gradients_are_added_up_over_steps() -> None:
     """Of n passes each parameter's gradient is added n - 1 times; one update; saved tensors as of one pass."""
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))

@@ -34,6 +34,7 @@ class Recurrent(nn.Module):
 MADE = {
     "a small network with Adam": lambda: costmodel.training_step(Recurrent(), (3, 6), optimizer="adam"),
     "gradients added up": lambda: costmodel.training_step(Recurrent(), (3, 6), optimizer="sgd", steps=2),
+    "gradients filled with zeros": lambda: costmodel.training_step(Recurrent(), (3, 6), set_to_none=False),
     "no update": lambda: costmodel.training_step(Recurrent(), (3, 6), optimizer=None),
     "resnet18": lambda: costmodel.training_step("resnet18", (2, 3, 64, 64), optimizer="momentum"),
 }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from costmodel.measures import STEP_MEASURES
@@ -68,7 +69,7 @@ def _phase(p: Profile) -> dict[str, int]:
 def _record(record: StepRecord) -> dict[str, Any]:
     return {
         "phases": [list(phase) for phase in record.phases],
-        "saved": [[kept.call, kept.storage, kept.nbytes, kept.phase] for kept in record.saved],
+        "saved": [list(astuple(kept)) for kept in record.saved],
         **{name: sorted(getattr(record, name)) for name in INDICES},
         "original": [list(pair) for pair in sorted(record.original.items())],
     }
