@@ -18,6 +18,7 @@ from costmodel.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from costmodel import formulas, models
+    from costmodel.budgets.assertion import assert_costs
     from costmodel.comparison import Comparison, compare
     from costmodel.cross_check import CrossCheck, crosscheck
     from costmodel.errors import (
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from costmodel.training import TrainingStep, training_step
 
 _NAMES = {
+    "budgets.assertion": ("assert_costs",),
     "comparison": ("Comparison", "compare"),
     "cross_check": ("CrossCheck", "crosscheck"),
     "errors": (
@@ -86,6 +88,7 @@ __all__ = [
     "UnknownOpError",
     "Value",
     "Work",
+    "assert_costs",
     "call",
     "compare",
     "crosscheck",

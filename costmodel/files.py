@@ -23,6 +23,15 @@ def as_path(path: Any) -> Path:
         raise ConvertError(f"{path!r} is no path: {error}") from error
 
 
+def is_saved(model: str) -> bool:
+    """Whether the name of a model is that of a file with a saved profile, or a saved training step.
+
+    >>> is_saved("p.json"), is_saved("hf:bert/config.json"), is_saved("resnet18")
+    (True, False, False)
+    """
+    return model.endswith(".json") and ":" not in model
+
+
 def write_text(path: str | Path, text: str) -> Path:
     """Writes a text as UTF-8, with a line break at its end; as ``write_bytes`` does."""
     text = text if text.endswith("\n") else f"{text}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from difflib import get_close_matches
@@ -139,3 +140,42 @@ def call(*args: Any, **kwargs: Any) -> Call:
     call((2, 8), memory=Input(shape=(2, 4, 8), dtype=torch.float32), causal=True)
     """
     return Call(args, kwargs)
+
+
+_SHAPE = r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\(\)|\d+(?:\s*[,x×]\s*\d+)*,?)(?::(?P<dtype>\w+))?"
+_SIZES = r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\w+(?:\s*,\s*\w+)*,?)(?::(?P<dtype>\w+))?"
+
+
+def read_inputs(texts: list[str] | None, *, named_sizes: bool = False) -> Any:
+    """Inputs as a command line has them, as ``costmodel.profile`` takes them, or ``costmodel.scaling`` with names.
+
+    >>> read_inputs(["1,3,8,8"]), read_inputs(["a=1,3", "b=2x4"]), read_inputs(None)
+    ((1, 3, 8, 8), {'a': (1, 3), 'b': (2, 4)}, None)
+    >>> read_inputs(["B,3,H,H"], named_sizes=True)
+    ('B', 3, 'H', 'H')
+    """
+    if not texts:
+        return None
+    read = [_read_input(text, named_sizes=named_sizes) for text in texts]
+    values = [value for name, value in read if name is None]
+    named = {name: value for name, value in read if name is not None}
+    if len(values) + len(named) < len(read):
+        raise InputError("an input is given twice by keyword: give each keyword once")
+    if values and named:
+        return Call(tuple(values), named)
+    return named or (values[0] if len(values) == 1 else tuple(values))
+
+
+def _read_input(text: str, *, named_sizes: bool) -> tuple[str | None, Any]:
+    match = re.fullmatch(_SIZES if named_sizes else _SHAPE, text.strip())
+    if match is None:
+        wanted = "B,3,H,H or B,S:int64" if named_sizes else "1,3,224,224 or 1,128:int64 or name=1,128:int64"
+        raise InputError(f"the input {text!r} is not a shape; write {wanted}")
+    sizes = re.findall(r"\w+" if named_sizes else r"\d+", match["shape"])
+    shape = tuple(int(n) if n.isdecimal() else n for n in sizes)
+    if match["dtype"] is None:
+        return match["name"], shape or Input(())
+    try:
+        return match["name"], Input(shape, dtype_of(match["dtype"]))
+    except InputError as error:
+        raise InputError(f"the input {text!r}: {error}") from error

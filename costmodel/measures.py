@@ -326,6 +326,11 @@ def registered_measures() -> list[Measure]:
     return [measure for name, measure in MEASURES.items() if name not in _BUILT_IN]
 
 
+def is_built_in(name: str) -> bool:
+    """Whether a measure is one of the library's own, whose figures are whole numbers."""
+    return name in _BUILT_IN or name in STEP_MEASURES
+
+
 def named(name: str) -> Measure:
     """The measure of that name; raises ``CostModelError``, which lists all names, if there is none."""
     if not isinstance(name, str) or name not in MEASURES:

@@ -164,7 +164,7 @@ def test_check_holds_a_budget_of_training(net: str, tmp_path: Path) -> None:
         (("train", "missing.json"), "cannot be read"),
         (("diff", "resnet18", "resnet18", "--batch", "2"), "add --step"),
         (("compare", "resnet18", "--step", "--train"), "give one of them"),
-        (("check", "resnet18", "--autocast", "bfloat16"), "--step"),
+        (("check", "resnet18", "--autocast", "bfloat16"), "no bound needs autocast"),
     ],
 )
 def test_an_error_is_one_line_with_the_remedy(

@@ -53,6 +53,8 @@ def test_commands_print_what_they_are_shown_to(
 ) -> None:
     """The README's sessions at a shell, run top to bottom in one folder, print what stands below each command."""
     monkeypatch.chdir(tmp_path)
+    (budgets,) = fenced("toml")
+    (tmp_path / "costmodel.toml").write_text(budgets)
     sessions = "".join(fenced("console"))
     shown = re.findall(r"^\$ costmodel (.*)\n((?:(?!\$ ).*\n)*)", sessions, re.MULTILINE)
     assert sessions.count("$ ") == len(shown) >= 3

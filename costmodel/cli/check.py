@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from costmodel.budgets.quantities import quantities
 from costmodel.cli import console
 from costmodel.cli.options import (
     Autocast,
@@ -16,32 +20,22 @@ from costmodel.cli.options import (
     Dtype,
     Inputs,
     Json,
-    Model,
+    Loss,
+    ModelOrNone,
     Optimizer,
     Train,
     is_saved,
-    is_saved_step,
-    profiled,
     read_inputs,
-    require_step,
-    stepped,
 )
 from costmodel.errors import InputError
-from costmodel.measures import MEASURES, STEP_MEASURES, Measure, Number, find, step_total
-
-if TYPE_CHECKING:
-    from costmodel.cross_check import CrossCheck
-    from costmodel.models.closed import ClosedFormCheck
-    from costmodel.profiling import Profile
-    from costmodel.training import TrainingStep
 
 
 def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with an option ``--max-NAME`` for each measure in the place of its ``**limits``."""
+    """The command, with an option ``--max-NAME`` for each quantity in the place of its ``**limits``."""
     *parameters, _ = inspect.signature(command, eval_str=True).parameters.values()
-    for name, measure in (MEASURES | STEP_MEASURES).items():
-        unit = "" if measure.unit in measure.title.split() else f" ({measure.unit})"
-        option = typer.Option(metavar="COUNT", help=f"Upper bound on {measure.title}{unit}.")
+    for name, of in quantities().items():
+        unit = "" if of.unit in (*of.title.split(), "s") else f" ({of.unit})"
+        option = typer.Option(metavar="TIME" if of.unit == "s" else "COUNT", help=f"Upper bound on {of.title}{unit}.")
         parameters.append(
             inspect.Parameter(
                 f"max_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
@@ -55,128 +49,118 @@ def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
 
 @_with_limits
 def check(
-    model: Model,
+    model: ModelOrNone = None,
     inputs: Inputs = None,
     dtype: Dtype = None,
     train: Train = False,
     batch: Batch = None,
     optimizer: Optimizer = "adamw",
+    loss: Loss = None,
     autocast: Autocast = None,
+    device: Annotated[
+        str | None, typer.Option(help="The device of a bound on time, whose memory the largest batch has to fit into.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="BYTES", help="The memory of a bound on the largest batch: 24GB, or a device.")
+    ] = None,
+    math: Annotated[
+        str, typer.Option(help="How products of float32 are computed on the device: float32, or tf32.")
+    ] = "float32",
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BOUND",
+            help="A bound with <=, >=, ==, < or >: 'largest_batch >= 64', 'params == 25.6M ± 1%'. Can be repeated.",
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The budget file, where no model is named.", show_default=False)
+    ] = None,
+    budget: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A budget of the file, instead of all. Can be repeated.")
+    ] = None,
     against: Annotated[str, typer.Option(help="A third opinion: fvcore.")] = "",
     json: Json = False,
     **limits: str | None,
 ) -> None:
     """Exit with status 1 if the cross-check disagrees, an operation has no rule, or the model exceeds a budget.
 
-    A network of the library's own is also compared with its closed form as a whole. A COUNT is written as 320M, 1.5k or
-    25557032, for bytes also as 20MB. A bound on a figure of training (as --max-training-peak) looks at a training step,
-    made as `costmodel train` makes it; its cross-check and coverage count, too.
+    Without a model, each budget of the file costmodel.toml is checked: tables as [budget.NAME] with model = "resnet18",
+    input = [1, 3, 224, 224] and bounds as macs = "<= 2G". A network of the library's own is also compared with its
+    closed form as a whole. A COUNT is written as 320M, 1.5k or 25557032, for bytes also as 20MB; a TIME as 5ms. A bound
+    on a figure of training (as --max-training-peak) looks at a training step, made as `costmodel train` makes it; its
+    cross-check and coverage count, too. Times are the least that the device needs, as `costmodel roofline` has them.
     """
-    from costmodel.views import units
+    from costmodel.budgets.subject import Settings, examine
+    from costmodel.budgets.verdict import verdict
+    from costmodel.views import budgets as views
 
-    given = {option.removeprefix("max_"): limit for option, limit in limits.items() if limit is not None}
-    budgets = {name: units.parse(limit, _measure(name).symbol) for name, limit in given.items()}
+    settings = Settings(
+        mode="train" if train else "eval", dtype=dtype, batch=batch, optimizer=optimizer, loss=loss, autocast=autocast,
+        device=device, memory=memory, math=math,
+    )  # fmt: skip
+    bounds = _bounds(limits, bound or [])
+    if model is None:
+        if inputs or bounds or against or settings != Settings():
+            raise InputError("name a model; without one, the budget file alone says what is checked, and how")
+        raise typer.Exit(_check_file(file, budget or [], json=json))
+    if file is not None or budget:
+        raise InputError("give a model, or --file and --budget: a file says itself which models it is about")
     if against and is_saved(model):
         raise InputError(f"{model} is a saved profile, and {against} needs the model itself: name it instead")
-    step = _step(model, inputs, budgets, batch=batch, optimizer=optimizer, autocast=autocast, dtype=dtype)
-    p = step.forward if step is not None and is_saved(model) else profiled(model, inputs, train=train, dtype=dtype)
-    # The forward of a step runs under autograd, where some layers do more: the step's own cross-check knows.
-    found = step.crosscheck() if step is not None and is_saved(model) else p.crosscheck()
+    from costmodel.budgets.bounds import bounds_of
+
+    read = bounds_of(bounds, settings)
+    with console.doing(f"checking {model}"):
+        found = examine(model, read_inputs(inputs), settings, partial(verdict, bounds=read))
     if against:
         from costmodel.cross_check import crosscheck
 
         with console.doing(f"counting {model} by {against}"):
-            found = crosscheck(model, read_inputs(inputs), mode="train" if train else "eval", against=against)
-    whole = _whole(model, p)
-    budget = [
-        Bound(name, limit, p.total(name) or 0, _is_exact(p, name))
-        if name in MEASURES or step is None
-        else Bound(name, limit, step_total(step, name), step.is_exact)
-        for name, limit in budgets.items()
-    ]
-    ok = found.ok and (whole is None or whole.ok) and p.is_exact and all(bound.is_kept for bound in budget)
-    ok = ok and (step is None or (step.crosscheck().ok and step.is_exact))
+            third = crosscheck(model, read_inputs(inputs), mode="train" if train else "eval", against=against)
+        found = replace(found, crosscheck=third)
     if json:
-        import json as writer
-
-        training = {} if step is None else {"training_step": {"ok": step.crosscheck().ok, "is_exact": step.is_exact}}
-        console.write(writer.dumps({
-            "ok": ok, "crosscheck": found.ok, "checked": found.checked, "is_exact": p.is_exact,
-            "budgets": {b.name: {"limit": b.limit, "value": b.value, "ok": b.is_kept} for b in budget},
-            "mismatches": [[c.name, c.quantity] for c in found.mismatches],
-            "closed_form": None if whole is None else whole.ok,
-            "differences": [] if whole is None else [[d.layer, d.quantity] for d in whole.differences],
-            **training,
-        }, indent=1))  # fmt: skip
+        _write(views.as_json(found))
     else:
-        _show(p, step, found, whole, budget)
-    raise typer.Exit(0 if ok else 1)
+        console.show(views.parts(found))
+    raise typer.Exit(0 if found.ok else 1)
 
 
-@dataclass(frozen=True)
-class Bound:
-    """The upper bound of a figure, and what the model has."""
-
-    name: str
-    limit: int
-    value: Number
-    is_exact: bool
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the figure is within it: a lower bound cannot show that."""
-        return self.is_exact and self.value <= self.limit
+def _bounds(limits: Mapping[str, str | None], bounds: list[str]) -> dict[str, list[str]]:
+    """All bounds as texts, by the name of their quantity."""
+    found: dict[str, list[str]] = {}
+    for option, limit in limits.items():
+        if limit is not None:
+            found[option.removeprefix("max_")] = [f"<= {limit}"]
+    for text in bounds:
+        name = re.match(r"\s*(\w*)", text)[1]  # type: ignore[index]  # it matches any text
+        found.setdefault(name, []).append(text.strip().removeprefix(name))
+    return found
 
 
-def _measure(name: str) -> Measure:
-    measure = find(name)
-    assert measure is not None  # it has an option
-    return measure
+def _check_file(file: Path | None, names: list[str], *, json: bool) -> int:
+    """Checks the budgets of a file; returns the exit status."""
+    from costmodel.budgets.file import DEFAULT, read_budgets
+    from costmodel.budgets.verdict import verdict
+    from costmodel.views import budgets as views
+
+    file = file or Path(DEFAULT)
+    budgets = read_budgets(file)
+    if unknown := [name for name in names if name not in budgets]:
+        raise InputError(f"{file} has no budget {', '.join(unknown)}; it has {', '.join(budgets)}")
+    found = {}
+    for name in console.progress(names or list(budgets), "checking"):
+        found[name] = budgets[name].examine(partial(verdict, bounds=budgets[name].bounds))
+    ok = all(checked.ok for checked in found.values())
+    if json:
+        models = {name: {"model": checked.name, **views.as_json(checked)} for name, checked in found.items()}
+        _write({"ok": ok, "models": models})
+    else:
+        console.show(views.parts_of_file(found))
+    return 0 if ok else 1
 
 
-def _step(model: str, inputs: list[str] | None, budgets: Iterable[str], **options: Any) -> TrainingStep | None:
-    """The training step, where a bound is on one of its figures, or the model argument names a saved one."""
-    if is_saved_step(model):
-        return stepped(model, inputs)
-    if any(name in STEP_MEASURES for name in budgets):
-        return stepped(model, inputs, **options)
-    require_step(False, batch=options["batch"], autocast=options["autocast"])
-    return None
+def _write(told: Any) -> None:
+    from json import dumps
 
-
-def _whole(model: str, p: Profile) -> ClosedFormCheck | None:
-    """The trace compared with the closed form of the whole network, if it is one of the library's own."""
-    from costmodel.loading import parse
-
-    if is_saved(model):
-        return None
-    spec = parse(model)
-    if spec.scheme:
-        return None
-    from costmodel.models import check_closed_form
-
-    return check_closed_form(p, spec.name, **(spec.kwargs or {}))
-
-
-def _is_exact(p: Profile, name: str) -> bool:
-    """Whether a total is more than a lower bound, which could not show that a budget is kept."""
-    return p.is_exact or not MEASURES[name].needs_rules
-
-
-def _show(
-    p: Profile, step: TrainingStep | None, found: CrossCheck, whole: ClosedFormCheck | None, budget: list[Bound]
-) -> None:
-    from costmodel.views import text, units
-    from costmodel.views.styled import Text
-    from costmodel.views.training import words
-
-    parts = [*text.verdict_parts(p, found), *text.closed_form_parts(whole)]
-    if step is not None:
-        parts += [Text(f"{words.title(step)}:", style="dim"), *text.verdict_parts(step, step.crosscheck())]
-    for bound in budget:
-        name, over = bound.name, bound.value - bound.limit
-        value, most = units.figure(name, bound.value, exact=bound.is_exact), units.figure(name, bound.limit)
-        mark = ("✓ ", "green") if bound.is_kept else ("✗ ", "red")
-        why = f", {units.share(over, bound.limit)} over" if over > 0 else ""
-        parts.append(Text.assemble(mark, f"{units.name(name)}: {value} of at most {most}{why}"))
-    console.show(parts)
+    console.write(dumps(told, indent=1, ensure_ascii=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,8 @@ import typer
 
 from costmodel.cli import console
 from costmodel.errors import InputError
+from costmodel.files import is_saved as is_saved
+from costmodel.inputs import read_inputs as read_inputs
 
 if TYPE_CHECKING:
     from costmodel.profiling import Profile
@@ -24,17 +25,16 @@ def _names(incomplete: str) -> list[str]:
     return [name for name in known if name.startswith(incomplete)]
 
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        autocompletion=_names,
-        help="A name (`costmodel models`), torchvision:NAME, timm:NAME, hf:TYPE, hf:config.json, "
-        "package.module:factory, path/to/file.py:factory (these two run that code), each with arguments as in "
-        "'mobilenet_v1(width=0.5)'; "
-        "or a profile saved as .json.",
-        show_default=False,
-    ),
-]
+_MODEL = typer.Argument(
+    autocompletion=_names,
+    help="A name (`costmodel models`), torchvision:NAME, timm:NAME, hf:TYPE, hf:config.json, "
+    "package.module:factory, path/to/file.py:factory (these two run that code), each with arguments as in "
+    "'mobilenet_v1(width=0.5)'; "
+    "or a profile saved as .json.",
+    show_default=False,
+)
+Model = Annotated[str, _MODEL]
+ModelOrNone = Annotated[str | None, _MODEL]
 Models = Annotated[
     list[str], typer.Argument(help="Two or more models, as `costmodel profile` takes them.", autocompletion=_names)
 ]
@@ -93,57 +93,6 @@ Csv = Annotated[bool, typer.Option("--csv", help="CSV on standard output.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Markdown on standard output.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on an operation without a rule.")]
 Top = Annotated[int, typer.Option(help="Rows to show.", min=1)]
-
-_INPUT = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\(\)|\d+(?:\s*[,x×]\s*\d+)*,?)(?::(?P<dtype>\w+))?")
-_SIZES = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\w+(?:\s*,\s*\w+)*,?)(?::(?P<dtype>\w+))?")
-
-
-def read_inputs(texts: list[str] | None, *, named_sizes: bool = False) -> Any:
-    """The values of --input as ``costmodel.profile`` takes them, or ``costmodel.scaling``, for which sizes have names.
-
-    >>> read_inputs(["1,3,8,8"]), read_inputs(["a=1,3", "b=2x4"]), read_inputs(None)
-    ((1, 3, 8, 8), {'a': (1, 3), 'b': (2, 4)}, None)
-    >>> read_inputs(["B,3,H,H"], named_sizes=True)
-    ('B', 3, 'H', 'H')
-    """
-    if not texts:
-        return None
-    from costmodel.inputs import Call
-
-    read = [_read_input(text, named_sizes=named_sizes) for text in texts]
-    values = [value for name, value in read if name is None]
-    named = {name: value for name, value in read if name is not None}
-    if len(values) + len(named) < len(read):
-        raise InputError("give each keyword of --input once")
-    if values and named:
-        return Call(tuple(values), named)
-    return named or (values[0] if len(values) == 1 else tuple(values))
-
-
-def _read_input(text: str, *, named_sizes: bool) -> tuple[str | None, Any]:
-    from costmodel.inputs import Input, dtype_of
-
-    match = (_SIZES if named_sizes else _INPUT).fullmatch(text.strip())
-    if match is None:
-        wanted = "B,3,H,H or B,S:int64" if named_sizes else "1,3,224,224 or 1,128:int64 or name=1,128:int64"
-        raise InputError(f"--input {text!r} is not a shape; write {wanted}")
-    sizes = re.findall(r"\w+" if named_sizes else r"\d+", match["shape"])
-    shape = tuple(int(n) if n.isdecimal() else n for n in sizes)
-    if match["dtype"] is None:
-        return match["name"], shape or Input(())
-    try:
-        return match["name"], Input(shape, dtype_of(match["dtype"]))
-    except InputError as error:
-        raise InputError(f"--input {text!r}: {error}") from error
-
-
-def is_saved(model: str) -> bool:
-    """Whether a model argument names a saved profile.
-
-    >>> is_saved("p.json"), is_saved("hf:bert/config.json"), is_saved("resnet18")
-    (True, False, False)
-    """
-    return model.endswith(".json") and ":" not in model
 
 
 def is_saved_step(path: str) -> bool:

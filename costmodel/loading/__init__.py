@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from costmodel.errors import ForwardError, LoadError, NeedsValuesError, require_torch
 from costmodel.loading.building import Context, is_model
-from costmodel.loading.code import from_file, from_module, function
+from costmodel.loading.code import from_file, from_module, function, import_code
 from costmodel.loading.libraries import from_timm, from_torchvision, own
 from costmodel.loading.saved import from_saved
 from costmodel.loading.spec import EXAMPLES, Spec, parse
@@ -21,7 +21,7 @@ from costmodel.machine import available_memory
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["EXAMPLES", "Spec", "apply", "function", "load", "parse"]
+__all__ = ["EXAMPLES", "Spec", "apply", "function", "import_code", "load", "parse"]
 
 Result = TypeVar("Result")
 

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from costmodel.errors import LoadError
@@ -41,32 +42,59 @@ def function(text: str) -> Callable[..., Any]:
 
 
 def _in_file(spec: Spec, text: str) -> Any:
-    path = Path(spec.where).expanduser().resolve()
+    return _attribute(_run(spec.where, text), spec, text)
+
+
+def import_code(text: str) -> None:
+    """Imports a module, or runs a file that ends in .py, once, for what it registers."""
+    if not text.endswith(".py"):
+        _imported(text, text)
+    elif _name_of(_path(text)) not in sys.modules:
+        _run(text, text)
+
+
+def _path(where: str) -> Path:
+    return Path(where).expanduser().resolve()
+
+
+def _name_of(path: Path) -> str:
+    return f"_costmodel_loaded_{path.stem}_{abs(hash(str(path))):x}"
+
+
+def _run(where: str, text: str) -> ModuleType:
+    path = _path(where)
     if not path.is_file():
         raise LoadError(f"{text!r}: there is no file {path}")
-    name = f"_costmodel_loaded_{path.stem}_{abs(hash(str(path))):x}"
+    name = _name_of(path)
     source = importlib.util.spec_from_file_location(name, path)
     assert source is not None
     assert source.loader is not None  # the name ends in .py
     module = importlib.util.module_from_spec(source)
     sys.modules[name] = module  # dataclasses and pickles look their module up
-    with as_load_error(text), importable(path.parent):
-        source.loader.exec_module(module)
-    return _attribute(module, spec, text)
+    try:
+        with as_load_error(text), importable(path.parent):
+            source.loader.exec_module(module)
+    except LoadError:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _in_module(spec: Spec, text: str) -> Any:
+    return _attribute(_imported(spec.where, text), spec, text)
+
+
+def _imported(where: str, text: str) -> ModuleType:
     with importable(Path.cwd()):
         try:
-            module = importlib.import_module(spec.where)
+            return importlib.import_module(where)
         except ModuleNotFoundError as error:
-            if error.name is None or not f"{spec.where}.".startswith(f"{error.name}."):
-                raise LoadError(f"{text!r}: importing {spec.where} failed: {error}") from error
-            close = hint(spec.where, ("torchvision", "timm", "hf"), suffix=":") or f". {how_to_name()}"
-            raise LoadError(f"{text!r}: no module is called {spec.where!r}{close}") from error
+            if error.name is None or not f"{where}.".startswith(f"{error.name}."):
+                raise LoadError(f"{text!r}: importing {where} failed: {error}") from error
+            close = hint(where, ("torchvision", "timm", "hf"), suffix=":") or f". {how_to_name()}"
+            raise LoadError(f"{text!r}: no module is called {where!r}{close}") from error
         except Exception as error:
-            raise LoadError(f"{text!r}: importing {spec.where} failed: {summary(error)}") from error
-    return _attribute(module, spec, text)
+            raise LoadError(f"{text!r}: importing {where} failed: {summary(error)}") from error
 
 
 def _attribute(module: Any, spec: Spec, text: str) -> Any:

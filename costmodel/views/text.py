@@ -129,6 +129,14 @@ _REMARKS: Mapping[str, Callable[[Profile], str]] = {
 
 def verdict_parts(p: Profile | TrainingStep, check: CrossCheck) -> list[Part | str]:
     """Whether the figures are to be trusted: coverage, cross-check, and how the model was read."""
+    parts = [*coverage_parts(p), *crosscheck_parts(check)]
+    if p.execution == "real":
+        parts.append(Text.assemble(("! ", "yellow"), f"run with real tensors: {units.printable(p.graph.reason)}"))
+    return parts
+
+
+def coverage_parts(p: Profile | TrainingStep) -> list[Part | str]:
+    """Whether every figure is exact, and where and why not."""
     coverage = p.coverage
     parts: list[Part | str] = []
     if p.is_exact:
@@ -148,9 +156,6 @@ def verdict_parts(p: Profile | TrainingStep, check: CrossCheck) -> list[Part | s
         for note in coverage.bounds:
             covered.append(f"\n    in {units.printable(note.where) or 'the model itself'}: {units.printable(note.why)}")
         parts.append(covered)
-    parts += crosscheck_parts(check)
-    if p.execution == "real":
-        parts.append(Text.assemble(("! ", "yellow"), f"run with real tensors: {units.printable(p.graph.reason)}"))
     return parts
 
 

@@ -1,0 +1,45 @@
+"""The pytest plugin: the fixture ``costmodel_budget``. It imports nothing heavy before a test asks for it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class BudgetOfTests:
+    """Holds models to the budgets of the file ``costmodel.toml`` in pytest's root folder."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __call__(self, name: str | None = None, model: Any = None, inputs: Any = None) -> None:
+        """Raises ``AssertionError`` where a figure does not keep its bound.
+
+        Args:
+            name: a budget of the file; ``None``: each of them.
+            model: what is held to it in the place of the file's model, such as a module that the test has made.
+            inputs: what is given to that; by default as the file says.
+        """
+        __tracebackhide__ = True
+        from costmodel.budgets.assertion import failure
+        from costmodel.budgets.file import read_budgets
+        from costmodel.errors import InputError
+
+        budgets = read_budgets(self.file)
+        if name is not None and name not in budgets:
+            raise InputError(f"{self.file} has no budget {name!r}; it has {', '.join(budgets)}")
+        if name is None and model is not None:
+            raise InputError("name the budget that the model is held to")
+        for budget in budgets.values() if name is None else [budgets[name]]:
+            missed = budget.examine(partial(failure, bounds=budget.bounds), model, inputs)
+            if missed:
+                raise AssertionError(missed)
+
+
+@pytest.fixture(scope="session")
+def costmodel_budget(pytestconfig: pytest.Config) -> BudgetOfTests:
+    """Holds a model to a budget of ``costmodel.toml``: ``costmodel_budget("mobilenet")``."""
+    return BudgetOfTests(pytestconfig.rootpath / "costmodel.toml")
