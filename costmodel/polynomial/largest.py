@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.arguments import short
 from costmodel.errors import InputError, NotPolynomialError
 from costmodel.measures import find
-from costmodel.polynomial.search import boundary
+from costmodel.polynomial.reach import boundary
 from costmodel.training.answers import bytes_of
 
 if TYPE_CHECKING:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from costmodel.arguments import short
-from costmodel.errors import CostModelError, InputError, NotPolynomialError
-from costmodel.polynomial.differences import Integers, differences, evaluate
+from costmodel.errors import CostModelError, ForwardError, InputError, NeedsValuesError, NotPolynomialError
+from costmodel.loading import apply
+from costmodel.polynomial.grid import Layers, Polynomials
+from costmodel.polynomial.reach import consecutive, reach
 from costmodel.polynomial.result import Region, Scaling
 from costmodel.polynomial.samples import OfProfile, OfStep, Point, Sample, Tracer
-from costmodel.polynomial.search import Axis, alike, boundary, find_axis, first_point, vector_of
+from costmodel.polynomial.search import Axis, find_axis, first_point, fixed
 from costmodel.polynomial.sizes import guesses_of, names_in, with_sizes
 from costmodel.profiling import profile
 from costmodel.training import training_step
@@ -23,8 +22,10 @@ from costmodel.training import training_step
 if TYPE_CHECKING:
     from torch import nn
 
-_BETWEEN = 6
-"""Points inside the ranges that are traced to verify the result, beside the corners."""
+    from costmodel.trace import Execution
+
+_BETWEEN = 4
+"""Points inside the ranges that are traced to verify the result, beside those that the search has traced."""
 
 
 def scaling(
@@ -61,35 +62,54 @@ def scaling(
     guesses = [guesses_of(inputs)[name] for name in names]
     begin = _start(names, {} if start is None else start)
 
+    def scaled(module: nn.Module | Callable[..., Any]) -> Scaling:
+        return _scaled(module, inputs, names, guesses, begin, options, training=training)
+
+    try:
+        if not isinstance(model, str):
+            return scaled(model)
+        # Built once, for all traces.
+        return replace(apply(scaled, model, weights=options.get("execution") == "real"), name=model)
+    except (ForwardError, NeedsValuesError) as error:
+        raise InputError(f"no sizes were found that the model takes: give some with start={{...}}. {error}") from error
+
+
+def _scaled(
+    model: nn.Module | Callable[..., Any], inputs: Any, names: Sequence[str], guesses: Sequence[str],
+    begin: Sequence[int | None], options: Mapping[str, Any], *, training: bool,
+) -> Scaling:  # fmt: skip
     def given(point: Point) -> Any:
         return with_sizes(inputs, dict(zip(names, point, strict=True)))
 
-    def forward(point: Point) -> Sample:
-        return OfProfile(profile(model, given(point), **(_of_forward(options) if training else options)))
+    of_forward = _of_forward(options) if training else options
 
-    def step(point: Point) -> Sample:
-        return OfStep(training_step(model, given(point), **options))
+    def forward(point: Point, execution: Execution) -> Sample:
+        return OfProfile(profile(model, given(point), **{**of_forward, "execution": execution}))
 
+    def step(point: Point, execution: Execution) -> Sample:
+        return OfStep(training_step(model, given(point), **{**options, "execution": execution}))
+
+    execution = options.get("execution", "auto")
+    of_model = Tracer(step if training else forward, execution)
     if training:
-        # A step's cost is mostly a polynomial where its forward's is: there a search takes a fifth of the time.
+        # A step's cost is mostly a polynomial where its forward's is, which takes a tenth of the time to search.
         try:
-            return _scaled(model, Search(names, guesses, Tracer(forward), Tracer(step), training), begin)
+            return _around(Search(names, guesses, Tracer(forward, execution), of_model), begin, model, training=True)
         except NotPolynomialError:
             pass
-    tracer = Tracer(step if training else forward)
-    return _scaled(model, Search(names, guesses, tracer, tracer, training), begin)
+    return _around(Search(names, guesses, of_model, of_model), begin, model, training=training)
 
 
-def _scaled(model: Any, search: Search, begin: Sequence[int | None]) -> Scaling:
+def _around(search: Search, begin: Sequence[int | None], model: Any, *, training: bool) -> Scaling:
     """The polynomials around a first point, and where they are others for a batch of one."""
     base = first_point(search.searched, search.guesses, begin)
     regions = [search.around(base)]
     for i, guess in enumerate(search.guesses):
         # What is spread over a batch is no copy where that is one sample, so there a cost can be another polynomial.
         if guess == "batch" and regions[0].axes[i].least == 2:
-            one = search.where(i, 1, base)
+            one = search.where(i, 1, base, regions[0])
             regions += [one] if one is not None else []
-    return Scaling(tuple(regions), _name(model), training=search.training, trace=search.tracer.trace)
+    return Scaling(tuple(regions), _name(model), training=training, trace=search.tracer.anew)
 
 
 def _of_forward(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,50 +128,6 @@ def _start(names: Sequence[str], start: Mapping[str, int]) -> list[int | None]:
     return [start.get(name) for name in names]
 
 
-class Polynomials:
-    """The polynomials through a grid of traces, for all numbers of a trace at once."""
-
-    def __init__(self, tracer: Tracer, axes: Sequence[Axis], *, by_op: bool) -> None:
-        self._tracer, self._axes, self._by_op = tracer, axes, by_op
-        steps = ([axis.first + i * axis.lattice for i in range(axis.degree + 1)] for axis in axes)
-        self.points: list[Point] = list(product(*steps))
-        self.samples = [tracer.at(point) for point in self.points]
-        vectors = [vector_of(sample, by_op=by_op) for sample in self.samples]
-        other = next((i for i, vector in enumerate(vectors) if len(vector) != len(vectors[0])), None)
-        if other is not None:
-            where = [_named(axes, point) for point in (self.points[0], self.points[other])]
-            raise NotPolynomialError(
-                f"other ops run at {where[1]} than at {where[0]}: start elsewhere, with start={{...}}"
-            )
-        self._coefficients = self._through(vectors)
-
-    def at(self, point: Point) -> Integers:
-        """All numbers at a point."""
-        return self._value(self._coefficients, point)
-
-    def hold_at(self, point: Point) -> bool | None:
-        """Whether a trace agrees; ``None`` where the model cannot be traced."""
-        sample = self._tracer.tried(point)
-        if sample is None:
-            return None
-        return alike(self.at(point), vector_of(sample, by_op=self._by_op), len(sample.totals))
-
-    def from_least(self, axes: Sequence[Axis], vectors: Sequence[Integers] | None = None) -> Integers:
-        """The coefficients (number, *degrees) in steps from the least of each size, of these or of other numbers."""
-        coefficients = self._coefficients if vectors is None else self._through(vectors)
-        grid = product(*([axis.least + i * axis.lattice for i in range(axis.degree + 1)] for axis in axes))
-        return np.moveaxis(self._through([self._value(coefficients, point) for point in grid]), -1, 0)
-
-    def _through(self, vectors: Sequence[Integers]) -> Integers:
-        shape = (*(axis.degree + 1 for axis in self._axes), -1)
-        return differences(np.array(vectors, dtype=object).reshape(shape), len(self._axes))
-
-    def _value(self, coefficients: Integers, point: Point) -> Integers:
-        steps = [(size - axis.first) // axis.lattice for axis, size in zip(self._axes, point, strict=True)]
-        found: Integers = evaluate(coefficients, steps)
-        return found
-
-
 @dataclass(frozen=True)
 class Search:
     """Finds the polynomials of one model."""
@@ -162,70 +138,61 @@ class Search:
     """What is traced to find lattices."""
     tracer: Tracer
     """What is traced to determine and verify polynomials."""
-    training: bool
 
-    def around(self, base: Point, fixed: int = -1) -> Region:
-        """The region around a point, in which one size may be fixed."""
-        axes, by_op = [], True
-        for i, (name, guess) in enumerate(zip(self.names, self.guesses, strict=True)):
-            if i == fixed:
-                axes.append(Axis(name, base[i], base[i], base[i], 0, base[i]))
-                continue
-            axis, same = find_axis(self.searched, base, i, name, guess)
-            axes.append(axis)
-            by_op = by_op and same
-        return self._fitted(axes, by_op=by_op)
+    def around(self, base: Point, one: int = -1) -> Region:
+        """The region around a point, in which one size may be fixed. Raises ``NotPolynomialError`` if there is none."""
+        for thorough in (False, True):
+            try:
+                return self._region(*self._axes(base, one, thorough=thorough))
+            except NotPolynomialError:
+                if thorough:
+                    raise
+        raise AssertionError("a thorough search returns or raises")
 
-    def where(self, i: int, size: int, base: Point) -> Region | None:
+    def where(self, i: int, size: int, base: Point, general: Region) -> Region | None:
         """The region in which one size is fixed; ``None`` where the model cannot be traced, or is no polynomial."""
+        axes = [fixed(axis.name, size) if j == i else axis for j, axis in enumerate(general.axes)]
         try:
-            return self.around((*base[:i], size, *base[i + 1 :]), fixed=i)
+            return self._region(axes, by_op=general.by_op)
+        except CostModelError:
+            pass
+        try:
+            return self.around((*base[:i], size, *base[i + 1 :]), one=i)
         except CostModelError:
             return None
 
-    def _fitted(self, axes: Sequence[Axis], *, by_op: bool) -> Region:
+    def _axes(self, base: Point, one: int, *, thorough: bool) -> tuple[list[Axis], bool]:
+        """The lattice and degree of each size, and whether the same ops run at all sizes."""
+        found = [
+            (fixed(name, base[i]), True) if i == one else find_axis(self.searched, base, i, name, thorough=thorough)
+            for i, name in enumerate(self.names)
+        ]
+        return [axis for axis, _ in found], all(by_op for _, by_op in found)
+
+    def _region(self, axes: Sequence[Axis], by_op: bool) -> Region:
         """The polynomials through a grid of traces, verified at others."""
-        found = Polynomials(self.tracer, axes, by_op=by_op)
-        axes = _right_together(found, axes, sorted(range(len(axes)), key=lambda i: self.guesses[i] == "batch"))
-        verified = []
-        for point in _verifying(axes):
-            agrees = found.hold_at(point)
-            if agrees is False:
-                raise NotPolynomialError(_wrong(axes, point, self.tracer.at(point), found.at(point), found.points[-1]))
-            if agrees:  # else each size alone is within its range, and these are too much together
-                verified.append(dict(zip(self.names, point, strict=True)))
-        first = found.samples[0]
-        numbers = found.from_least(axes)
-        figures = [sample.layers.to_numpy(dtype=object)[:, 3:].ravel() for sample in found.samples] if by_op else []
-        is_alike = bool(figures) and len({len(row) for row in figures}) == 1
+        searched = Polynomials(self.searched, axes, by_op=by_op)
+        _hold(searched, consecutive(axes, is_real=searched.is_real))
+        found = searched if self.tracer is self.searched else Polynomials(self.tracer, axes, by_op=by_op)
+        reached = reach(found, self.guesses)
+        # Each size alone is within its range; these may be too much together.
+        _hold(found, _verifying(reached))
+        numbers, totals = found.from_least(reached), found.samples[0].totals
         return Region(
-            axes=tuple(axes),
-            totals=dict(zip(first.totals, numbers, strict=False)),
-            moments=tuple(numbers[len(first.totals) :]),
-            verified=tuple(verified),
-            of_layers=(first.layers, found.from_least(axes, figures)) if is_alike else None,
+            axes=tuple(reached),
+            totals=dict(zip(totals, numbers, strict=False)),
+            moments=tuple(numbers[len(totals) :]),
+            verified=tuple(dict(zip(self.names, point, strict=True)) for point in found.verified(reached)),
+            layers=Layers(found, reached),
+            by_op=by_op,
         )
 
 
-def _right_together(found: Polynomials, axes: Sequence[Axis], raised_first: Sequence[int]) -> list[Axis]:
-    """The axes with least sizes at which the polynomials are right together, as they are for each size alone.
-
-    A map of one position and a batch of one, for instance, are special only together.
-    """
-    axes = list(axes)
-    for i in raised_first:
-        if found.hold_at(tuple(axis.least for axis in axes)):
-            break
-
-        def right(nth: int, i: int = i) -> bool:
-            point = tuple(nth * a.lattice if j == i else a.least for j, a in enumerate(axes))
-            return bool(found.hold_at(point))
-
-        axis = axes[i]
-        first = axis.first // axis.lattice
-        if right(first):
-            axes[i] = replace(axis, least=axis.lattice * boundary(right, first, axis.least // axis.lattice))
-    return axes
+def _hold(found: Polynomials, points: Iterable[Point]) -> None:
+    """Raises ``NotPolynomialError`` for a point at which a trace has something else."""
+    for point in points:
+        if found.hold_at(point) is False:
+            raise NotPolynomialError(found.disagreement(point))
 
 
 def _verifying(axes: Sequence[Axis]) -> list[Point]:
@@ -240,21 +207,6 @@ def _between(axis: Axis, random: Random) -> int:
     """A size within the range, small ones as likely as large ones."""
     steps = (axis.greatest - axis.least) // axis.lattice
     return axis.least + axis.lattice * min(steps, int((steps + 1) ** random.random()))
-
-
-def _wrong(axes: Sequence[Axis], point: Point, sample: Sample, derived: Integers, other: Point) -> str:
-    values = dict(zip(sample.totals, derived, strict=False))
-    name = next((name for name, value in sample.totals.items() if values[name] != value), "peak_memory")
-    traced, said = sample.totals.get(name, max(sample.moments)), values.get(name, max(derived[len(values) :]))
-    return (
-        f"the model's cost is no polynomial of {', '.join(axis.name for axis in axes)} together: at "
-        f"{_named(axes, point)} a trace has {name} {traced:,}, and the polynomial that is right at "
-        f"{_named(axes, other)} has {said:,}"
-    )
-
-
-def _named(axes: Sequence[Axis], point: Point) -> str:
-    return ", ".join(f"{axis.name}={size}" for axis, size in zip(axes, point, strict=True))
 
 
 def _name(model: Any) -> str:

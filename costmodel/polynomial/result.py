@@ -12,6 +12,7 @@ import numpy as np
 from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.polynomial.differences import Integers, evaluate, expression, greatest
+from costmodel.polynomial.grid import Layers
 from costmodel.polynomial.samples import Point, Sample
 from costmodel.polynomial.search import Axis
 from costmodel.rendering import Report
@@ -34,8 +35,10 @@ class Region:
     """Those of the live bytes at each op, or of the peak alone where other sizes run other ops."""
     verified: tuple[dict[str, int], ...]
     """The points, beside those that determine the polynomials, at which a trace was compared and agreed."""
-    of_layers: tuple[pd.DataFrame, Integers] | None
-    """The table of layers at one point, and the coefficients of its figures, row by row."""
+    layers: Layers
+    """The polynomials of each layer's figures."""
+    by_op: bool
+    """Whether the same ops run at all sizes."""
 
     @cached_property
     def peaks(self) -> list[Integers]:
@@ -155,9 +158,9 @@ class Scaling(Report):
         import pandas as pd
 
         region = self.regions[0]
-        if region.of_layers is None:
+        if region.layers.table is None:
             return pd.DataFrame()
-        table, coefficients = region.of_layers
+        table, coefficients = region.layers.table
         names = list(table.columns[:3])
         figures = np.array([region.expression(p, self.symbols) for p in coefficients], dtype=object)
         rows = figures.reshape(len(table), -1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from costmodel.errors import CostModelError
 from costmodel.measures import MEASURES
@@ -14,30 +15,45 @@ if TYPE_CHECKING:
 
     from costmodel.pricing import PricedOp
     from costmodel.profiling import Profile
+    from costmodel.trace import Execution
     from costmodel.training import TrainingStep
 
 Point = tuple[int, ...]
 """A size for each name, in the order of the names."""
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """What is kept of a trace. Traces themselves, kept by the dozen, would double a search's time in the collector."""
+
+    execution: Execution
+    """How the model was read."""
+    structure: tuple[str, ...]
+    """The ops that ran, views apart; traces in which it is the same can be compared op by op."""
+    totals: dict[str, int]
+    """Each total but the peak, which is the greatest of ``moments``."""
+    moments: list[int]
+    """Live bytes while each op of ``structure`` runs."""
+
+
 class Sample(Protocol):
-    """The numbers of one trace."""
+    """One trace."""
 
     @property
-    def execution(self) -> str:
-        """How the model was read."""
+    def execution(self) -> Execution:
+        """As of ``Numbers``."""
 
     @property
     def structure(self) -> tuple[str, ...]:
-        """The ops that ran, views apart; traces in which it is the same can be compared op by op."""
+        """As of ``Numbers``."""
 
     @property
     def totals(self) -> dict[str, int]:
-        """Each total but the peak, which is the greatest of ``moments``."""
+        """As of ``Numbers``."""
 
     @property
     def moments(self) -> list[int]:
-        """Live bytes while each op of ``structure`` runs."""
+        """As of ``Numbers``."""
 
     @property
     def layers(self) -> pd.DataFrame:
@@ -58,18 +74,17 @@ def _allocating(ops: Sequence[PricedOp]) -> list[int]:
 class OfProfile:
     """The numbers of a profile."""
 
-    TOTALS: ClassVar = tuple(name for name in MEASURES if name != "peak_memory")
-
     def __init__(self, p: Profile) -> None:
         self._p = p
-        self.execution = p.execution
+        self.execution: Execution = p.graph.execution
         self._ops = _allocating(p.pricing.ops)
         self.structure = tuple(p.graph.ops[i].op for i in self._ops)
 
     @cached_property
     def totals(self) -> dict[str, int]:
-        """Those of every measure of the library, exact integers."""
-        return {name: int(self._p.total(name) or 0) for name in self.TOTALS}
+        """Those of every measure that counts in integers; a user's own may have fractions."""
+        found = {name: self._p.total(name) for name in MEASURES if name != "peak_memory"}
+        return {name: n for name, n in found.items() if type(n) is int}
 
     @cached_property
     def moments(self) -> list[int]:
@@ -97,21 +112,28 @@ class OfProfile:
 class OfStep:
     """The numbers of a training step."""
 
-    TOTALS: ClassVar = (
-        "macs", "flops", "params", "trainable_params", "memory_access", "memory_access_bytes", "saved_bytes",
-    )  # fmt: skip
-
     def __init__(self, step: TrainingStep) -> None:
         self._step = step
-        self.execution = step.execution
+        self.execution: Execution = step.graph.execution
         self._ops = _allocating(step.whole.pricing.ops)
         self.structure = tuple(step.whole.graph.ops[i].op for i in self._ops)
 
     @cached_property
     def totals(self) -> dict[str, int]:
         """Those of the whole step; activations are the forward's."""
-        of_step = {name: int(getattr(self._step, name)) for name in self.TOTALS}
-        return {**of_step, "activations": self._step.forward.activations}
+        # Read off the whole: the forward as a profile of its own would be priced anew, a fifth of a sample's time.
+        whole, phases = self._step.whole, self._step.curve["phase"]
+        ops = zip(phases, whole.pricing.ops, strict=True)
+        return {
+            "macs": whole.macs,
+            "flops": whole.flops,
+            "params": whole.params,
+            "trainable_params": sum(p.size for p in whole.graph.parameters().values() if p.trainable),
+            "memory_access": whole.memory_access,
+            "memory_access_bytes": whole.memory_access_bytes,
+            "saved_bytes": self._step.saved_bytes,
+            "activations": sum(op.activations for phase, op in ops if phase == "forward"),
+        }
 
     @cached_property
     def moments(self) -> list[int]:
@@ -130,28 +152,36 @@ class OfStep:
 
 
 class Tracer:
-    """Traces a model at given sizes, each once."""
+    """Traces a model at given sizes, each once, and all as the first was: on meta, or for real."""
 
-    def __init__(self, trace: Callable[[Point], Sample]) -> None:
-        self.trace = trace
-        self._known: dict[Point, Sample | CostModelError] = {}
+    def __init__(self, trace: Callable[[Point, Execution], Sample], execution: Execution) -> None:
+        self._trace, self._execution = trace, execution
+        self._known: dict[Point, Numbers | CostModelError] = {}
 
-    def at(self, point: Point) -> Sample:
+    def at(self, point: Point) -> Numbers:
         """What the model costs there; raises what the trace raises."""
         found = self._known.get(point)
         if found is None:
             try:
-                found = self.trace(point)
+                sample = self.anew(point)
+                found = Numbers(sample.execution, sample.structure, sample.totals, sample.moments)
             except CostModelError as error:
                 found = error
+            else:
+                # Where a model takes no such size, a real run would not show more than meta tensors did.
+                self._execution = found.execution
             self._known[point] = found
         if isinstance(found, CostModelError):
             raise found
         return found
 
-    def tried(self, point: Point) -> Sample | None:
+    def tried(self, point: Point) -> Numbers | None:
         """The same, and ``None`` where the model cannot be traced."""
         try:
             return self.at(point)
         except CostModelError:
             return None
+
+    def anew(self, point: Point) -> Sample:
+        """A trace that is not kept."""
+        return self._trace(point, self._execution)

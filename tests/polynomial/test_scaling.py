@@ -180,6 +180,19 @@ def test_a_cost_that_is_no_polynomial_is_refused() -> None:
         costmodel.scaling(Rounds(), (2, "L"))
 
 
+def test_one_op_of_two_peaks() -> None:
+    """The temporaries of an LSTM's op are its states or its gates: which are more, the ratio of both sizes decides.
+
+    At its first sizes, 16 steps of 2 samples, it is the outputs alone, and at 2 steps of 2 samples both are as many.
+    """
+    model, _, s = scaled("lstm")
+    least, greatest = s.range["S"][0], s.range["B"][1]
+    for steps in (least, least + 1, 100):
+        for batch in (1, 3, 3000, greatest):
+            found = costmodel.profile(model, (steps, batch, 4)).peak_memory
+            assert s.at(S=steps, B=batch)["peak_memory"] == found, (steps, batch)
+
+
 def test_a_remainder_shows() -> None:
     """A pooling to 7 is a polynomial of multiples of 7 alone: with fewer points its remainders would pass unseen."""
     s = scaled("adaptive pooling")[2]
