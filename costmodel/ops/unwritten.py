@@ -12,8 +12,6 @@ _TENSOR_OF_LIST = {"aten._ctc_loss.default": "target_lengths"}
 """Ops after which torch itself makes a tensor of one of their lists: it allocates it, and writes it by its pointer."""
 _WRITTEN_BESIDE = {"aten.rrelu_with_noise.default": "noise", "aten.rrelu_with_noise_.default": "noise"}
 """Arguments that an op writes beside its outputs, and does not read."""
-_WRITTEN_BESIDE = {"aten.rrelu_with_noise.default": "noise", "aten.rrelu_with_noise_.default": "noise"}
-"""Arguments that an op writes beside its outputs, and does not read."""
 
 
 def reads_of_unwritten(
@@ -48,8 +46,6 @@ def reads_of_unwritten(
 
 def _written(call: OpCall, rule: Rule | None) -> Iterator[TensorSpec]:
     yield from call.outputs  # of which an op that is not a view writes all, also those that it was given
-    if call.op in _WRITTEN_BESIDE:
-        yield call.args[_WRITTEN_BESIDE[call.op]]
     if call.op in _WRITTEN_BESIDE:
         yield call.args[_WRITTEN_BESIDE[call.op]]
     if rule is None:
