@@ -6,13 +6,16 @@ import copy
 import dataclasses
 import inspect
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
+from threading import Barrier
 from typing import Any, ClassVar
 
 import pytest
 
 from costmodel import records
 
+NAN = float("nan")
 OPTIONS: list[dict[str, bool]] = [
     {}, {"frozen": True}, {"slots": True}, {"frozen": True, "slots": True}, {"frozen": True, "kw_only": True},
     {"eq": False}, {"frozen": True, "eq": False, "slots": True}, {"unsafe_hash": True, "kw_only": True, "slots": True},
@@ -94,7 +97,6 @@ QUESTIONS: dict[str, Any] = {
     "slots": lambda cls: getattr(cls, "__slots__", None),
     "kind": lambda cls: cls.kind,
 }
-NAN = float("nan")
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -134,3 +136,67 @@ def test_a_record_is_inherited_and_pickled() -> None:
     """Fields come in order, records of different classes differ, and a pickle gives an equal one."""
     assert (repr(Child(1)), Child(1) == Base(1), hash(Child(1))) == ("Child(x=1, y=2)", False, hash((1, 2)))
     assert pickle.loads(pickle.dumps(Child(3, 4))) == Child(3, 4)
+
+
+def fresh(**options: bool) -> Any:
+    """A record of which nothing was used yet."""
+    namespace = {k: v for k, v in vars(Plain).items() if k not in ("__dict__", "__weakref__")}
+    return records.dataclass(**options)(type("Fresh", (), namespace))
+
+
+@pytest.mark.parametrize("name", ["__init__", "__eq__", "__hash__"])
+def test_what_depends_on_fields_is_made_when_it_is_used(name: str) -> None:
+    """A class that nobody instantiates compiles nothing; what was made is there for all that come later."""
+    cls = fresh(frozen=True, slots=True)
+    assert not inspect.isfunction(vars(cls)[name])
+    assert inspect.isfunction(getattr(cls, name))
+    assert vars(cls)[name] is getattr(cls, name)
+
+
+@pytest.mark.parametrize("options", [{"frozen": True}, {"frozen": True, "slots": True}], ids=str)
+def test_the_first_use_may_be_of_an_object_that_was_not_constructed(options: dict[str, bool]) -> None:
+    """A pickle's object has the defaults of the class, compares and is hashed before any other is made."""
+    cls = fresh(**options)
+    one, same = (cls.__new__(cls) for _ in range(2))
+    for made in (one, same):
+        for name, value in {"a": 1, "b": 1, "words": (), "hidden": 3, "ignored": 4, "made": (), "late": 5}.items():
+            if name != "late" or options.get("slots"):
+                object.__setattr__(made, name, value)
+    assert (one.late, one == same, hash(one) == hash(same)) == (5, True, True)
+    assert copy.copy(one) == one
+
+
+def test_the_first_use_may_be_through_another_class() -> None:
+    """What a class inherits is made for the class that has it, also where the standard library made the other."""
+    base: Any = records.dataclass(slots=True)(type("Base", (), {"__annotations__": {"x": "int"}}))
+    below: Any = dataclasses.dataclass(type("Below", (base,), {"__annotations__": {"y": "int"}, "__doc__": "Below."}))
+    plain = type("Plain", (base,), {})
+    assert (repr(plain(1)), repr(below(1, 2))) == ("Plain(x=1)", "Below(x=1, y=2)")
+    assert inspect.isfunction(vars(base)["__init__"])
+    assert "__init__" not in vars(plain)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_threads_may_use_it_first_at_the_same_time(options: dict[str, bool]) -> None:
+    """Each gets what the first one gets."""
+    for _ in range(20):
+        cls, start = fresh(**options), Barrier(4)
+
+        def use(cls: Any = cls, start: Barrier = start) -> list[str]:
+            start.wait()
+            return [repr(vars_of(cls(a=1))), *(f.name for f in dataclasses.fields(cls)), *cls.__match_args__]
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len({tuple(found.result()) for found in [pool.submit(use) for _ in range(4)]}) == 1
+
+
+def test_a_class_needs_no_docstring() -> None:
+    """The standard library writes one of the signature, for which it asks for ``__init__``."""
+    namespace = {k: v for k, v in vars(Plain).items() if k not in ("__dict__", "__weakref__", "__doc__")}
+    bare: Any = records.dataclass(type("Bare", (), namespace))
+    assert bare(a=1).made == []
+
+
+def test_a_record_is_replaced_by_its_own_method() -> None:
+    """``copy.replace``, from Python 3.13 on, calls ``__replace__``."""
+    assert fresh()(a=1).__replace__(a=3).a == 3

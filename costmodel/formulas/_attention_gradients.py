@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from costmodel.formulas._arguments import is_one
 from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
 from costmodel.formulas.products import linear
 from costmodel.quantities import Count, Work
+from costmodel.records import dataclass
 
 
 def computing_again(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 from costmodel.formulas._arguments import lesser, positive_part
 from costmodel.formulas.gradient import NOTHING, BackwardCost, Extra, Needs, Saved
 from costmodel.quantities import Count, Work, prod
+from costmodel.records import dataclass
 
 INSIDE = ("reflect", "replicate")
 """Modes of padding with what is inside that have a kernel of their own; circular padding is copies of slices."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import gcd
 
 from costmodel.formulas._arguments import ceil_div, per_axis, positive_part
 from costmodel.formulas.geometry import Field, receptive_field
 from costmodel.quantities import Count
+from costmodel.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from costmodel.formulas import _functions as fn
 from costmodel.formulas._arguments import ceil_div, is_one, lesser
@@ -13,6 +12,7 @@ from costmodel.formulas._tape import Storage, Tape, Tensor
 from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
 from costmodel.formulas.products import linear
 from costmodel.quantities import Count, Work
+from costmodel.records import dataclass
 
 _OF_RESULT = Work(adds=1, multiplies=2)
 """The slope of a sigmoid, y (1 - y), or of tanh, 1 - y y, times what arrives."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from costmodel.formulas._arguments import require, require_one_of
@@ -15,6 +15,7 @@ from costmodel.formulas.elementwise import add, dropout, pointwise_kernel
 from costmodel.formulas.normalisation import layer_norm
 from costmodel.formulas.products import linear
 from costmodel.quantities import Count, Work, prod
+from costmodel.records import dataclass
 
 Named = Iterator[tuple[str, LayerCost]]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from costmodel.formulas._arguments import as_shape, positive_part, require, require_one_of
 from costmodel.quantities import Count, Work
+from costmodel.records import dataclass
 
 COUNTER_BYTES = 4
 """Bytes of the number of steps, kept for each tensor: a 32-bit float."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from costmodel.formulas._arguments import as_shape, public, require_divisible, require_one_of
@@ -23,6 +23,7 @@ from costmodel.formulas.gradient import (
     of_input,
 )
 from costmodel.quantities import Count, Work, prod
+from costmodel.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

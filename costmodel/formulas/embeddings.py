@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from costmodel.formulas._arguments import as_shape, lesser, public, require, require_one_of
@@ -12,6 +12,7 @@ from costmodel.formulas._norms import vector_norm
 from costmodel.formulas.cost import LayerCost, as_one
 from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
 from costmodel.quantities import Count, Work, prod
+from costmodel.records import dataclass
 
 
 def _renormalised(

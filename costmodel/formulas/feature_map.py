@@ -8,7 +8,7 @@ type: what a formula newly says of its layer reaches all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from costmodel.formulas._arguments import same_in_every_configuration
@@ -26,6 +26,7 @@ from costmodel.formulas.products import linear
 from costmodel.formulas.resampling import channel_shuffle
 from costmodel.formulas.row import Row
 from costmodel.quantities import Count, prod
+from costmodel.records import dataclass
 
 Names = Callable[[str], str]
 """A block's layers in a network: from the name that the block gives a layer to the one that the network gives it."""

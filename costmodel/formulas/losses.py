@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from costmodel.formulas import _functions as fn
 from costmodel.formulas._arguments import public, require_one_of
@@ -15,6 +15,7 @@ from costmodel.formulas._kernels import Kernels, Shape, require_reduction, shape
 from costmodel.formulas._tape import Tape, Tensor, defined
 from costmodel.formulas.cost import NO_WORK, LayerCost
 from costmodel.quantities import Count, Work
+from costmodel.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

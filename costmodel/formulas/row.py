@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from costmodel.formulas._wiring import Wired
 from costmodel.formulas.cost import HasTotal, LayerCost
 from costmodel.formulas.geometry import Field
 from costmodel.formulas.gradient import BackwardCost
 from costmodel.quantities import Count
+from costmodel.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

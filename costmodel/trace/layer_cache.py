@@ -9,7 +9,7 @@ ShuffleNetV2's 4 %.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from marshal import dumps
 from operator import itemgetter
 from types import BuiltinFunctionType
@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from costmodel.graph import OpCall, TensorSpec
+from costmodel.records import dataclass
 from costmodel.torch_private import (
     BUFFERS,
     CHECK_DIMENSIONS,
