@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from costmodel import formulas, models
     from costmodel.budgets.assertion import assert_costs
     from costmodel.comparison import Comparison, compare
+    from costmodel.conventions import TOOLS, Recount
     from costmodel.cross_check import CrossCheck, crosscheck
     from costmodel.errors import (
         ConvertError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "budgets.assertion": ("assert_costs",),
     "comparison": ("Comparison", "compare"),
+    "conventions": ("TOOLS", "Recount"),
     "cross_check": ("CrossCheck", "crosscheck"),
     "errors": (
         "ConvertError", "CostModelError", "ForwardError", "InputError", "LoadError", "NeedsValuesError",
@@ -69,6 +71,7 @@ _NAMES = {
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "TOOLS",
     "Comparison",
     "Convention",
     "ConvertError",
@@ -82,6 +85,7 @@ __all__ = [
     "Measure",
     "NeedsValuesError",
     "Profile",
+    "Recount",
     "Scaling",
     "Traffic",
     "TrainingStep",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel import late
 from costmodel.errors import CostModelError, UnknownOpError, require_torch
 from costmodel.graph import Graph, Note, TensorSpec, tensors_in
+from costmodel.origin import Origin
 from costmodel.pricing import Pricing
 from costmodel.records import dataclass
 from costmodel.rendering import Report, without_passes
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from costmodel.conventions import Readings, Recount
     from costmodel.cross_check import CrossCheck
     from costmodel.fusion import Fusion
     from costmodel.guidelines import Guidelines
@@ -54,6 +57,8 @@ class Profile(Report):
     """What ran: ops, module calls, tensors."""
     name: str
     """The model's name in reports."""
+    origin: Origin | None = field(default=None, repr=False)
+    """What finds the model again, while it lives."""
 
     @cached_property
     def pricing(self) -> Pricing:
@@ -269,6 +274,27 @@ class Profile(Report):
 
         return check(self.pricing)
 
+    def counted_as(self, tool: str) -> Recount:
+        """What another tool prints for this model and these inputs, and why it differs from ``macs``.
+
+        The tool need not be installed. The model is traced once more, when this is first asked: hold it meanwhile, as a
+        profile does not.
+
+        Args:
+            tool: one of ``costmodel.TOOLS``.
+
+        Raises:
+            InputError: there is no such tool.
+            CostModelError: the model is gone, as of a profile that was read from a file; or the tool fails on it.
+        """
+        return self._readings.counted_as(tool)
+
+    @cached_property
+    def _readings(self) -> Readings:
+        from costmodel.conventions import Readings
+
+        return Readings(self.name, self.origin, self.mode, self.macs)
+
     @cached_property
     @without_passes()
     def peak(self) -> PeakMemory:
@@ -410,7 +436,7 @@ class Profile(Report):
 
     def __getstate__(self) -> dict[str, Any]:
         # What was computed is computed again where it is read: with the rules and measures that are registered there.
-        return {"graph": self.graph, "name": self.name}
+        return {"graph": self.graph, "name": self.name, "origin": self.origin}
 
     def __repr__(self) -> str:
         from costmodel.views.units import printable
@@ -477,13 +503,14 @@ def profile(
     def traced(module: nn.Module | Callable[..., Any]) -> Graph:
         return trace(module, inputs, mode=mode, execution=execution, dtype=dtype, capture=capture)
 
+    origin = Origin(model, inputs, execution=execution, dtype=dtype)
     if isinstance(model, str):
         from costmodel.loading import apply
 
-        result = Profile(apply(traced, model, weights=execution == "real"), model)
+        result = Profile(apply(traced, model, weights=execution == "real"), model, origin)
     else:
         graph = traced(model)
-        result = Profile(graph, graph.model)
+        result = Profile(graph, graph.model, origin)
     if strict:
         require_exact(result)
     return result

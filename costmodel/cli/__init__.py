@@ -22,6 +22,7 @@ from costmodel.cli import (
     models,
     notes,
     profile,
+    reconcile,
     roofline,
     scale,
     train,
@@ -45,7 +46,8 @@ app = typer.Typer(
 )
 for _command in (
     profile.profile, compare.compare, train.train, diff.diff, check.check, explain.explain, models.models,
-    guidelines.guidelines, roofline.roofline, devices.devices, scale.scale, calibrate.calibrate, notes.notes,
+    guidelines.guidelines, reconcile.reconcile, roofline.roofline, devices.devices, scale.scale, calibrate.calibrate,
+    notes.notes,
 ):  # fmt: skip
     app.command(epilog=EPILOG)(_command)
 

@@ -14,7 +14,7 @@ from costmodel.inputs import dtype_of
 from costmodel.machine import available_memory
 from costmodel.trace.calls import Capture
 from costmodel.trace.failure import Failure
-from costmodel.trace.forward import Attempt, MakeExecutor, Mode, Program, run
+from costmodel.trace.forward import Attempt, MakeExecutor, MakeRecorder, Mode, Program, run
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.real_executor import RealExecutor
 from costmodel.trace.target import Target, target_of
@@ -35,13 +35,14 @@ def trace(
     capture: Capture = lambda module, given, called, output: None,
     executor: MakeExecutor = MetaExecutor,
     program: Program | None = None,
+    recorder: MakeRecorder | None = None,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``, or of one call where it is a method or a function.
 
-    A ``program`` runs more than that, such as a training step. With a ``dtype``, the model and its floating inputs are
-    taken to be of that. ``capture`` reads off each module that was called what the closed forms may know of it. Raises
-    ``ForwardError`` where the model's forward fails, ``NeedsValuesError`` with ``execution="meta"`` where it reads a
-    tensor's value.
+    A ``program`` runs more than that, such as a training step, and a ``recorder`` may note more of each op. With a
+    ``dtype``, the model and its floating inputs are taken to be of that. ``capture`` reads off each module that was
+    called what the closed forms may know of it. Raises ``ForwardError`` where the model's forward fails,
+    ``NeedsValuesError`` with ``execution="meta"`` where it reads a tensor's value.
     """
     target = target_of(model)
     if mode not in ("eval", "train"):
@@ -64,23 +65,23 @@ def trace(
 
     if execution == "real":
         try:
-            return attempt(Attempt(RealExecutor, reason="asked for", program=program))
+            return attempt(Attempt(RealExecutor, reason="asked for", program=program, recorder=recorder))
         except Failure as failure:
             raise failure.error() from failure.cause
     try:
-        return attempt(Attempt(executor, program=program))
+        return attempt(Attempt(executor, program=program, recorder=recorder))
     except Failure as failure:
         first = failure
     if first.wants_values and first.could_have_values:
         try:
-            return attempt(Attempt(executor, integers_are_zeros=True, program=program))
+            return attempt(Attempt(executor, integers_are_zeros=True, program=program, recorder=recorder))
         except Failure as failure:
             first = failure
     why_not = "" if execution == "meta" else _why_no_real_run(target, first)
     if execution == "meta" or why_not:
         raise first.error(why_not) from first.cause
     try:
-        return attempt(Attempt(RealExecutor, reason=first.reason, program=program))
+        return attempt(Attempt(RealExecutor, reason=first.reason, program=program, recorder=recorder))
     except Failure as failure:
         # Where it fails for real as it did before, rules say better why than torch's kernels.
         told = first if first.is_confirmed_by(failure) else failure

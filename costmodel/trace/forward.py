@@ -41,6 +41,7 @@ from costmodel.trace.values import MetaInputs, RealInputs
 Mode = Literal["eval", "train"]
 MakeExecutor: TypeAlias = Callable[[TensorTable, str], Executor]
 """Takes the trace's tensors and the type of device that the model is on."""
+MakeRecorder: TypeAlias = Callable[[TensorTable, Executor], Recorder]
 
 
 class Program(Protocol):
@@ -83,6 +84,8 @@ class Attempt:
     """Why it is made with real tensors."""
     program: Program | None = None
     """What is run, if more than a forward."""
+    recorder: MakeRecorder | None = None
+    """What records the ops, where that is not the library's own choice."""
 
 
 @one_at_a_time()
@@ -137,7 +140,7 @@ def run(
             map_tensors(record_of(kwargs), record),
             None, "real" if real else "meta", mode, attempt.reason,
         )  # fmt: skip
-        recorder = _recorder(table, executor, pruning, program)
+        recorder = _recorder(table, executor, pruning, attempt)
         layers = None
         if type(recorder) is Recorder and executor.fills_cache and not attempt.autograd:
             layers = LayerCache(table, recorder.cache)
@@ -182,7 +185,9 @@ def run(
     return graph
 
 
-def _recorder(table: TensorTable, executor: Executor, pruning: Pruning | None, program: Program | None) -> Recorder:
-    if program is not None:
-        return program.recorder(table, executor)
+def _recorder(table: TensorTable, executor: Executor, pruning: Pruning | None, attempt: Attempt) -> Recorder:
+    if attempt.recorder is not None:
+        return attempt.recorder(table, executor)
+    if attempt.program is not None:
+        return attempt.program.recorder(table, executor)
     return PruningRecorder(table, executor, pruning) if pruning else Recorder(table, executor)

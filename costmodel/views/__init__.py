@@ -32,6 +32,12 @@ caption and figure."""
 # Each is imported when it is first needed: a text needs no HTML. Their attributes are checked by a test of every row.
 
 
+def _conventions() -> Any:
+    from costmodel.views import conventions
+
+    return conventions
+
+
 def _csv() -> Any:
     from costmodel.views import csv
 
@@ -140,6 +146,14 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
         "svg": lambda: _formulas().svg,
     },
     "guidelines": {"text": lambda: _guidelines().markdown, "markdown": lambda: _guidelines().markdown},
+    "recount": {
+        "text": lambda: _conventions().recount_text,
+        "markdown": lambda: _conventions().recount_markdown,
+    },
+    "reconciliation": {
+        "text": lambda: _conventions().reconciliation_text,
+        "markdown": lambda: _conventions().reconciliation_markdown,
+    },
     "roofline": {"text": lambda: _roofline().markdown, "markdown": lambda: _roofline().markdown},
     "scaling": {
         "text": lambda: _scaling().text,

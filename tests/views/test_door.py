@@ -10,6 +10,7 @@ from torch import nn
 
 import costmodel
 from costmodel import views
+from costmodel.conventions.reconciliation import reconcile
 from costmodel.difference import Difference
 from costmodel.errors import ConvertError
 from costmodel.rendering import Rendered, Report
@@ -18,7 +19,8 @@ from costmodel.rendering import Rendered, Report
 @pytest.fixture(scope="module")
 def results() -> dict[str, Rendered]:
     """One result of each kind, by the name of its view."""
-    p = costmodel.profile(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1, 3, 16, 16))
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+    p = costmodel.profile(model, (1, 3, 16, 16))
     step = costmodel.training_step(nn.Linear(3, 2), (4, 3), optimizer="sgd")
     made = (
         p,
@@ -29,6 +31,8 @@ def results() -> dict[str, Rendered]:
         Difference(p, p),
         p.guidelines(),
         p.roofline("a100"),
+        p.counted_as("fvcore"),
+        reconcile(p.name, p.macs, p.params, p.counted_as, costmodel.TOOLS.values()),
         costmodel.scaling(nn.Linear(3, 2), ("B", 3)),
         costmodel.formulas.compare("conv", "depthwise_conv", c_in=4, channels=4, c_out=4, kernel=3, size=(8, 8)),
     )

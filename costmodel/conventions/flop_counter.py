@@ -1,0 +1,75 @@
+"""torch's ``FlopCounterMode``: formulas for kernels below autograd, after torch has taken composite ops apart.
+
+Source: torch/utils/flop_counter.py of torch 2.6.0, 2.13.0 and 2.15.0. As it is a part of torch, this counts as the
+installed torch does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from costmodel.conventions import shapes
+from costmodel.conventions.kernels import CELLS, RECURRENT, is_fused_attention, is_fused_lstm, kernels
+from costmodel.conventions.tool import Count, Counted, OpEntry, Tool, op_count
+from costmodel.machine import torch_release
+from costmodel.reading import Reading, ReadOp
+
+
+def _twice(count: Callable[[ReadOp], int]) -> Callable[[ReadOp], int]:
+    return lambda op: 2 * count(op)
+
+
+def _attention(op: ReadOp) -> Counted:
+    if is_fused_attention(op) and torch_release() <= _WITHOUT_ATTENTION:
+        return 0, "fault: the CPU's fused kernel has no formula before torch 2.15, and counts 0 without a word"
+    return 2 * shapes.attention(op)
+
+
+def _lstm(op: ReadOp) -> Counted:
+    if is_fused_lstm(op):
+        return 0, "fault: oneDNN's kernel has no formula, and counts 0 without a word"
+    return 2 * shapes.recurrent(op)
+
+
+_WITHOUT_ATTENTION = (2, 13)
+"""The last release that was read in which attention's fused kernel of the CPU has no formula; 2.15 has one."""
+
+_PRODUCT = "2 a multiply-accumulate; biases are not counted"
+
+_OPS = {
+    "convolution": OpEntry(_twice(shapes.convolution), _PRODUCT),
+    "linear": OpEntry(_twice(shapes.linear), _PRODUCT),
+    "addmm": OpEntry(_twice(shapes.addmm), _PRODUCT),
+    "mm": OpEntry(_twice(shapes.mm), _PRODUCT),
+    "bmm": OpEntry(_twice(shapes.bmm), _PRODUCT),
+    "baddbmm": OpEntry(_twice(shapes.baddbmm), _PRODUCT),
+    "scaled_dot_product_attention": OpEntry(_attention, f"{_PRODUCT}, of both products, masked or not"),
+    "lstm": OpEntry(_lstm, _PRODUCT),
+    **dict.fromkeys(RECURRENT - {"lstm"}, OpEntry(_twice(shapes.recurrent), _PRODUCT)),
+    **dict.fromkeys(CELLS, OpEntry(_twice(shapes.cell), _PRODUCT)),
+}
+"""By the op's name in the trace, which has a linear layer, an attention or a cell whole, and not its products."""
+
+
+def _counts(tool: Tool, reading: Reading) -> Iterator[Count]:
+    for op in kernels(reading):
+        entry = tool.ops.get("convolution" if op.base.startswith("conv") else op.base)
+        if entry is not None:
+            yield op_count(reading, op, entry)
+
+
+FLOP_COUNTER = Tool(
+    name="FlopCounterMode",
+    package="torch",
+    version="2.15.0",
+    unit="FLOPs",
+    calls_it="FLOPs",
+    counts=_counts,
+    params=None,
+    not_counted=lambda op: f"fault: {op} runs no kernel that has a formula, and counts 0 without a word",
+    ops=_OPS,
+    remarks=(
+        "It sees kernels, so its number depends on the device: these are the CPU's. cuDNN's recurrent layers count 0.",
+        "Under torch.no_grad() torch runs a whole nn.MultiheadAttention as one op, which counts 0.",
+    ),
+)

@@ -1,0 +1,156 @@
+"""What a convention is made of: which ops or modules a tool counts, how much for each, and why that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import field
+from typing import Any, Literal, TypeAlias
+
+from costmodel.errors import CostModelError
+from costmodel.graph import ModuleCall, TensorSpec, tensors_in
+from costmodel.reading import Reading, ReadModule, ReadOp
+from costmodel.records import dataclass
+
+Unit: TypeAlias = Literal["MACs", "FLOPs"]
+
+PER_MAC: Mapping[Unit, int] = {"MACs": 1, "FLOPs": 2}
+"""What a multiply-accumulate is in each unit."""
+
+
+class ToolFailsError(CostModelError):
+    """The tool itself raises on this model."""
+
+    @property
+    def why(self) -> str:
+        """Where it does, and why."""
+        return str(self).partition(": ")[2]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Called:
+    """One call of one module, as a hook sees it."""
+
+    call: ModuleCall
+    module: ReadModule
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The tensors among its positional arguments: hooks see no others."""
+        return tuple(tensors_in(self.call.args))
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The tensors that it returned."""
+        return tuple(tensors_in(self.call.outputs))
+
+    @property
+    def x(self) -> tuple[int, ...]:
+        """The shape of its first input."""
+        if not self.inputs:
+            raise ToolFailsError(f"{self.module.name} ({self.module.type}) is called without a positional argument")
+        return self.inputs[0].shape
+
+    @property
+    def y(self) -> tuple[int, ...]:
+        """The shape of its first output."""
+        return self.outputs[0].shape
+
+    def parameter(self, name: str) -> tuple[int, ...] | None:
+        """The shape of one of its parameters; ``None`` where it has none of that name."""
+        found = self.module.parameters.get(name)
+        return None if found is None else found.shape
+
+    def __getitem__(self, name: str) -> Any:
+        return self.module.attributes[name]
+
+
+Counted: TypeAlias = int | tuple[int, str]
+"""How much a tool counts; with a reason, where this call is counted in another way than its entry says."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpEntry:
+    """What a tool counts for an op."""
+
+    count: Callable[[ReadOp], Counted]
+    why: str
+    """What is counted, and why that is not its multiply-accumulates, where it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleEntry:
+    """What a tool counts for a call of a module."""
+
+    count: Callable[[Called], Counted]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Count:
+    """One thing that a tool counts, in one execution."""
+
+    name: str
+    """The qualified name of the module in which it is."""
+    type: str
+    """That module's class."""
+    op: str
+    """The op, or the class of the module that is counted as a whole."""
+    first: int
+    """Index into ``Graph.ops`` of the first op that this stands for."""
+    end: int
+    amount: int
+    """In the tool's unit."""
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A counter's convention, as data."""
+
+    name: str
+    package: str
+    """What is installed to have it."""
+    version: str
+    """The version whose source was read."""
+    unit: Unit
+    calls_it: str
+    """What the tool calls its number."""
+    counts: Callable[[Tool, Reading], Iterator[Count]]
+    """What it counts in an execution."""
+    params: Callable[[Reading], int] | None
+    """Its number of parameters; ``None`` where it has none."""
+    not_counted: Callable[[str], str]
+    """Why it does not count an op that has multiply-accumulates, by the op's name."""
+    ops: Mapping[str, OpEntry] = field(default_factory=dict)
+    """What it counts, by an op's name without namespace and overload."""
+    modules: Mapping[str, ModuleEntry] = field(default_factory=dict)
+    """What it counts, by a module's class."""
+    mode: Literal["eval", ""] = ""
+    """The mode in which it runs every model, if it chooses one."""
+    remarks: tuple[str, ...] = ()
+    """On which settings, devices or versions its number depends, and where it fails."""
+
+
+def all_parameters(reading: Reading) -> int:
+    """Elements of the distinct parameters."""
+    return sum(p.size for p in reading.modules[""].parameters.values())
+
+
+def trainable_parameters(reading: Reading) -> int:
+    """Elements of the distinct parameters that require a gradient."""
+    return sum(p.size for p in reading.modules[""].parameters.values() if p.trainable)
+
+
+def place(reading: Reading, call: int) -> tuple[str, str]:
+    """The name and the class of the module that an op ran in."""
+    if call < 0:
+        return "", reading.graph.model
+    found = reading.graph.calls[call]
+    return found.name, found.type
+
+
+def op_count(reading: Reading, op: ReadOp, entry: OpEntry, name: str = "") -> Count:
+    """What an entry counts for an op; ``name`` is what the tool calls the op."""
+    found = entry.count(op)
+    amount, why = found if isinstance(found, tuple) else (found, entry.why)
+    return Count(*place(reading, op.call), name or op.base, op.first, op.end, amount, why)

@@ -1,0 +1,158 @@
+"""Small modules of every kind that a counter meets, each with its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Products(nn.Module):
+    """Products of every spelling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x @ self.weight
+        y = torch.matmul(y, self.weight).bmm(y.transpose(1, 2))
+        y = torch.baddbmm(y, y, y)
+        z = torch.mm(x[0], self.weight) + torch.addmm(x[0], x[0], self.weight)
+        return y.sum() + F.linear(z, self.weight)
+
+
+class Einsum(nn.Module):
+    """An einsum of an equation."""
+
+    def __init__(self, equation: str) -> None:
+        super().__init__()
+        self.equation = equation
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return torch.einsum(self.equation, *tensors)
+
+
+class Attention(nn.Module):
+    """Fused attention without a module, masked."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, x, x, is_causal=True)
+
+
+class Unused(nn.Module):
+    """A layer whose output is thrown away, and one that is written in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept, self.thrown = nn.Linear(8, 4), nn.Linear(8, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.thrown(x)
+        y = self.kept(x)
+        y[:, :2].add_(1)
+        return y
+
+
+class Functional(nn.Module):
+    """A convolution, norms and activations that no module makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 3, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(F.conv2d(x, self.weight, padding=1))
+        y = F.layer_norm(y, y.shape[1:])
+        y = F.interpolate(y, scale_factor=2.0, mode="bilinear")
+        y = F.adaptive_avg_pool2d(F.softmax(y, 1), (2, 2))
+        return F.gelu(torch.add(torch.mul(y, 2), y))
+
+
+class Shared(nn.Module):
+    """One layer that is called twice, and held by two names; a frozen parameter; one that no layer has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(8, 8)
+        self.b = nn.Sequential(self.a, nn.ReLU())
+        self.frozen = nn.Linear(8, 4).requires_grad_(False)
+        self.scale = nn.Parameter(torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.frozen(self.b(self.a(x)) * self.scale)
+
+
+class Odd(nn.Conv2d):
+    """A class of one's own that is a convolution."""
+
+
+SMALL: dict[str, tuple[Callable[[], nn.Module], Any]] = {
+    "linear": (lambda: nn.Linear(8, 4), (2, 8)),
+    "linear without bias": (lambda: nn.Linear(8, 4, bias=False), (2, 8)),
+    "linear of a sequence": (lambda: nn.Linear(8, 4), (2, 5, 8)),
+    "linear of an image": (lambda: nn.Linear(8, 4), (2, 3, 3, 8)),
+    "conv1d": (lambda: nn.Conv1d(4, 8, 3, padding=1), (2, 4, 10)),
+    "conv2d": (lambda: nn.Conv2d(4, 8, 3, stride=2), (2, 4, 10, 10)),
+    "conv2d of groups": (lambda: nn.Conv2d(4, 8, 3, groups=2, bias=False), (2, 4, 10, 10)),
+    "conv2d, padding same": (lambda: nn.Conv2d(4, 8, 3, padding="same"), (2, 4, 10, 10)),
+    "conv2d, reflected": (lambda: nn.Conv2d(4, 8, 3, padding=1, padding_mode="reflect"), (2, 4, 10, 10)),
+    "conv2d of a class of one's own": (lambda: Odd(4, 8, 3), (2, 4, 10, 10)),
+    "conv3d": (lambda: nn.Conv3d(4, 8, 3), (1, 4, 5, 5, 5)),
+    "transposed conv1d": (lambda: nn.ConvTranspose1d(4, 8, 3), (2, 4, 10)),
+    "transposed conv2d of groups": (lambda: nn.ConvTranspose2d(4, 8, 3, stride=2, groups=2), (2, 4, 5, 5)),
+    "batch norm": (lambda: nn.BatchNorm2d(4), (2, 4, 5, 5)),
+    "batch norm without weights": (lambda: nn.BatchNorm2d(4, affine=False), (2, 4, 5, 5)),
+    "batch norm of vectors": (lambda: nn.BatchNorm1d(4), (2, 4)),
+    "layer norm": (lambda: nn.LayerNorm(8), (2, 5, 8)),
+    "layer norm without weights": (lambda: nn.LayerNorm(8, elementwise_affine=False), (2, 5, 8)),
+    "group norm": (lambda: nn.GroupNorm(2, 4), (2, 4, 5, 5)),
+    "instance norm": (lambda: nn.InstanceNorm2d(4, affine=True), (2, 4, 5, 5)),
+    "max pool": (lambda: nn.MaxPool2d(2), (2, 4, 6, 6)),
+    "average pool": (lambda: nn.AvgPool2d(3, 2, padding=1), (2, 4, 7, 7)),
+    "adaptive pool": (lambda: nn.AdaptiveAvgPool2d(3), (2, 4, 7, 7)),
+    "adaptive pool to one": (lambda: nn.AdaptiveAvgPool2d(1), (2, 4, 6, 6)),
+    "adaptive pool of one axis": (lambda: nn.AdaptiveAvgPool1d(2), (2, 4, 6)),
+    "activations": (
+        lambda: nn.Sequential(
+            nn.ReLU(), nn.ReLU6(), nn.PReLU(), nn.ELU(), nn.LeakyReLU(), nn.GELU(), nn.SiLU(), nn.Softmax(1),
+            nn.LogSoftmax(1), nn.Hardswish(), nn.Sigmoid(), nn.Dropout(),
+        ),
+        (2, 4, 5),
+    ),
+    "upsample": (lambda: nn.Upsample(scale_factor=2), (1, 3, 4, 4)),
+    "upsample, bilinear": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (1, 3, 4, 4)),
+    "bilinear": (lambda: nn.Bilinear(3, 4, 5), [(2, 3), (2, 4)]),
+    "embedding": (lambda: nn.Embedding(10, 4), torch.zeros(2, 5, dtype=torch.int64)),
+    "lstm": (lambda: nn.LSTM(8, 16, num_layers=2), (5, 2, 8)),
+    "gru, both directions": (lambda: nn.GRU(8, 16, bidirectional=True, batch_first=True), (2, 5, 8)),
+    "rnn without bias": (lambda: nn.RNN(8, 16, bias=False), (5, 2, 8)),
+    "cells": (lambda: nn.GRUCell(8, 16), (2, 8)),
+    "lstm cell": (lambda: nn.LSTMCell(8, 16), (2, 8)),
+    "rnn cell": (lambda: nn.RNNCell(8, 16), (2, 8)),
+    "multi-head attention": (lambda: nn.MultiheadAttention(8, 2), [(5, 2, 8)] * 3),
+    "multi-head attention, batch first": (lambda: nn.MultiheadAttention(8, 2, batch_first=True), [(2, 5, 8)] * 3),
+    "transformer encoder layer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (2, 5, 8)),
+    "transformer decoder layer": (lambda: nn.TransformerDecoderLayer(8, 2, 16), [(5, 2, 8), (3, 2, 8)]),
+    "products": (Products, (2, 5, 8)),
+    "attention": (Attention, (2, 4, 5, 8)),
+    "einsum of a batch": (lambda: Einsum("bij,bjk->bik"), [(2, 3, 4), (2, 4, 5)]),
+    "einsum of scores": (lambda: Einsum("bhqd,bhkd->bhqk"), [(2, 2, 3, 4), (2, 2, 5, 4)]),
+    "einsum as fvcore knows it": (lambda: Einsum("abc,abd->acd"), [(2, 3, 4), (2, 3, 5)]),
+    "einsum that is rounded": (lambda: Einsum("ij,jk->ik"), [(37, 41), (41, 43)]),
+    "einsum of three": (lambda: Einsum("ij,jk,kl->il"), [(3, 4), (4, 5), (5, 6)]),
+    "einsum without a sum": (lambda: Einsum("i,j->ij"), [(3,), (4,)]),
+    "unused": (Unused, (2, 8)),
+    "functional": (Functional, (1, 3, 6, 6)),
+    "shared": (Shared, (2, 8)),
+}  # fmt: skip
+
+
+def tensors(inputs: Any) -> tuple[Tensor, ...]:
+    """Real tensors for the inputs of one of them."""
+    if isinstance(inputs, Tensor):
+        return (inputs,)
+    return tuple(torch.rand(shape) for shape in inputs) if isinstance(inputs, list) else (torch.rand(inputs),)
