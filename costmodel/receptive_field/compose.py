@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -54,6 +54,9 @@ class _Gather:
     """Which output positions depend on any input position; ``None`` for all."""
     piece: slice | None
     """The positions as a slice, where each output position has one and all lie in the input."""
+    placed: tuple[slice, slice] | None
+    """Where each output position has one and only a run of them lies in the input (padding, a piece): the run, and
+    where in the input."""
 
 
 @lru_cache(maxsize=4096)
@@ -89,7 +92,8 @@ def _gather_plan(axis_map: Affine | Rolled, n_in: int, n_out: int, real: bool) -
         used = inside if valid is None else valid & inside
     nonempty: Mask | None = None if used is None or used.any(axis=1).all() else np.asarray(used.any(axis=1))
     piece = _as_slice(index) if valid is None and inside is None else None
-    return _Gather(index, valid, inside, nonempty, piece)
+    placed = _as_run(index, inside) if valid is None and inside is not None else None
+    return _Gather(index, valid, inside, nonempty, piece, placed)
 
 
 def _as_slice(index: Table) -> slice | None:
@@ -99,6 +103,14 @@ def _as_slice(index: Table) -> slice | None:
     first, last = int(index[0, 0]), int(index[-1, 0])
     step = max((last - first) // max(n - 1, 1), 1)
     return slice(first, last + 1, step) if index[:, 0].tolist() == list(range(first, last + 1, step)) else None
+
+
+def _as_run(index: Table, inside: Mask) -> tuple[slice, slice] | None:
+    (run,) = np.nonzero(inside[:, 0])
+    if index.shape[1] > 1 or len(run) == 0 or not (np.diff(index[:, 0]) == 1).all():
+        return None
+    first, at = int(run[0]), int(index[run[0], 0])
+    return slice(first, first + len(run)), slice(at, at + len(run))
 
 
 def _mirrored(index: Table, n: int) -> Table:
@@ -128,6 +140,8 @@ def _gather(
     if plan.inside is None and valid is None and plan.piece is not None:
         at = (*(slice(None),) * d, plan.piece)
         return low[at], high[at]
+    if plan.placed is not None and (real or periodicity is None or period is None):
+        return _place(low, d, n_out, *plan.placed, EMPTY), _place(high, d, n_out, *plan.placed, -EMPTY)
     if plan.inside is not None:
         if real or periodicity is None or period is None:
             valid = plan.inside if valid is None else valid & plan.inside
@@ -152,6 +166,15 @@ def _gather(
         low = high = gather(low, EMPTY, np.min)
         return low, high
     return gather(low, EMPTY, np.min), gather(high, -EMPTY, np.max)
+
+
+def _place(table: Table, d: int, n_out: int, run: slice, at: slice, empty: int) -> Table:
+    """A run of the table's positions along dimension ``d``, with nothing around it: half the time of ``take``."""
+    require_room(n_out, table.size // table.shape[d])
+    before = (slice(None),) * d
+    placed: Table = np.full((*table.shape[:d], n_out, *table.shape[d + 1 :]), empty, np.int64)
+    placed[*before, run] = table[*before, at]
+    return placed
 
 
 def _periodicity_after(periodicity: Periodicity, axis_map: Affine | Rolled, n_in: int, n_out: int) -> Periodicity:
@@ -220,22 +243,49 @@ def _spans(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: Shape) -
     return 2 * shared > int(middle.max()) - int(middle.min())
 
 
-def _compose_path(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: Shape, real: bool) -> Path:
-    source: dict[int, int] = {}  # output dimension -> the argument's dimension that follows it
+@dataclass(frozen=True, slots=True, eq=False)
+class _Alignment:
+    """What composing paths with an op's axis maps takes that is the same for all paths."""
+
+    dims: tuple[tuple[int, AxisMap, bool], ...]
+    """Each dimension of the argument, its map, and whether an output dimension follows it one to one."""
+    source: Mapping[int, int]
+    """The argument's dimension that each output dimension follows."""
+    order: tuple[int, ...] | None
+    """The argument's dimensions in the order of the output's; ``None`` where they are in it."""
+
+
+@lru_cache(maxsize=4096)
+def _alignment(axis_maps: tuple[AxisMap, ...], shape: Shape, out: Shape, axis_dims: frozenset[int]) -> _Alignment:
+    """``axis_dims``: the dimensions to follow where several lead to one of the output."""
+    source: dict[int, int] = {}
     for d, axis_map in enumerate(axis_maps):
-        if isinstance(axis_map, (Affine, Rolled)) and (axis_map.dim not in source or d in path.axis_dims):
+        if isinstance(axis_map, (Affine, Rolled)) and (axis_map.dim not in source or d in axis_dims):
             source[axis_map.dim] = d
+    order = [source[e] for e in sorted(source)]
+    order += [d for d in range(len(shape)) if d not in order]
+    dims = tuple(
+        (d, m if not isinstance(m, (Affine, Rolled)) or source[m.dim] == d else All(),
+         isinstance(m, Affine) and source[m.dim] == d and is_identity_axis(m, shape[d], out[m.dim]))
+        for d, m in enumerate(axis_maps)
+    )  # fmt: skip
+    return _Alignment(dims, source, None if order == sorted(order) else tuple(order))
+
+
+def _compose_path(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: Shape, real: bool) -> Path:
+    aligned = _alignment(tuple(axis_maps), shape, out, frozenset(path.axis_dims))
     low, high, adaptive = path.low, path.high, path.adaptive
     axis_dims: dict[int, Periodicity] = {}
-    for d, axis_map in enumerate(axis_maps):
-        if isinstance(axis_map, (Affine, Rolled)) and source[axis_map.dim] == d:
-            n, n_out, periodicity = shape[d], out[axis_map.dim], path.axis_dims.get(d)
-            if periodicity is not None:
-                axis_dims[axis_map.dim] = periodicity
-                adaptive |= isinstance(axis_map, Adaptive)
-            if is_identity_axis(axis_map, n, n_out):
+    for d, axis_map, is_unchanged in aligned.dims:
+        if isinstance(axis_map, (Affine, Rolled)):
+            periodicity = path.axis_dims.get(d)
+            if is_unchanged:
+                if periodicity is not None:
+                    axis_dims[axis_map.dim] = periodicity
                 continue
+            n, n_out = shape[d], out[axis_map.dim]
             if periodicity is not None:
+                adaptive |= isinstance(axis_map, Adaptive)
                 axis_dims[axis_map.dim] = _periodicity_after(periodicity, axis_map, n, n_out)
             if low.shape[d] > 1 or (n == 1 and periodicity is not None):
                 low, high = _gather(low, high, periodicity, d, axis_map, n, n_out, real)
@@ -249,13 +299,13 @@ def _compose_path(path: Path, axis_maps: Sequence[AxisMap], shape: Shape, out: S
                 low, high = low[cut], high[cut]
             else:
                 low, high = low.min(axis=d, keepdims=True), high.max(axis=d, keepdims=True)
-    order = [source[e] for e in sorted(source)]
-    order += [d for d in range(len(shape)) if d not in order]
+    source = aligned.source
     sizes = tuple(low.shape[source[e]] if e in source else 1 for e in range(len(out)))
-    return Path(
-        low.transpose(order).reshape(sizes), high.transpose(order).reshape(sizes), axis_dims, path.kind, adaptive,
-        path.notes,
-    )  # fmt: skip
+    if aligned.order is not None:
+        low, high = low.transpose(aligned.order), high.transpose(aligned.order)
+    if sizes != low.shape:
+        low, high = low.reshape(sizes), high.reshape(sizes)
+    return Path(low, high, axis_dims, path.kind, adaptive, path.notes)
 
 
 def is_identity_axis(axis_map: AxisMap, n_in: int, n_out: int) -> TypeGuard[Affine]:

@@ -1,4 +1,7 @@
-"""Concatenation in one step: ``cat`` of many feature maps (DenseNet) makes one large table, not one per argument."""
+"""Concatenation in one step: ``cat`` of many feature maps (DenseNet) makes one large table, not one per argument.
+
+And none, where all arguments depend on the same (the two halves of a rotary position embedding).
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,28 @@ import numpy as np
 
 from costmodel.access import AxisMap, Slice
 from costmodel.receptive_field.compose import is_identity_axis
-from costmodel.receptive_field.paths import EMPTY, MAX_ENTRIES, Path, Paths, Shape, merge
+from costmodel.receptive_field.paths import EMPTY, MAX_ENTRIES, Path, Paths, Shape, is_same, merge, union
 
 Argument: TypeAlias = tuple[Paths, tuple[AxisMap, ...], Shape]
+
+
+def same_pieces(arguments: Sequence[Argument], out: Shape, *, real: bool) -> Paths | None:
+    """The paths that every argument has, or ``None`` where arguments differ or leave a part of the output to others.
+
+    Without it, each of the 126 blocks of Llama 3.1 405B makes tables of tokens x features twice: 4.5 s for 0.1 s.
+    """
+    slices = [_only_slice(maps, shape, out) for _, maps, shape in arguments]
+    (first, *others), dims = [paths for paths, _, _ in arguments], {m.dim for m in slices if m is not None}
+    if None in slices or len(dims) > 1:
+        return None
+    (dim,) = dims
+    if sum(shape[dim] for _, _, shape in arguments) < out[dim]:
+        return None
+    if any(path.low.shape[dim] > 1 or dim in path.axis_dims for path in first):
+        return None
+    if all(len(paths) == len(first) and all(map(is_same, paths, first)) for paths in others):
+        return union(first, real=real)
+    return None
 
 
 def concatenate(arguments: Sequence[Argument], out: Shape, *, real: bool) -> Path | None:

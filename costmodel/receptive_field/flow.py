@@ -15,7 +15,7 @@ from costmodel.access import AccessMap, Adaptive, Affine, All, AxisMap, Reshaped
 from costmodel.graph import TensorSpec
 from costmodel.pricing import PricedOp, Pricing
 from costmodel.receptive_field.compose import compose, is_identity
-from costmodel.receptive_field.concatenate import concatenate
+from costmodel.receptive_field.concatenate import concatenate, same_pieces
 from costmodel.receptive_field.memo import Memo
 from costmodel.receptive_field.overwrite import overwrite
 from costmodel.receptive_field.paths import Field, Path, Paths, Shape, axis_itself, compress, union
@@ -167,9 +167,13 @@ class Flow:
         pieces = {t.dim for _, axis_maps, _ in read for t in axis_maps if isinstance(t, Slice)}
         result: list[Paths] = []
         for axis in range(len(self.axes)):
-            if len(read) > 2 and pieces:
+            if len(read) > 1 and pieces:
                 arguments = [(field[axis], axis_maps, spec.shape) for spec, axis_maps, field in read]
-                whole = concatenate(arguments, out, real=self.real)
+                same = same_pieces(arguments, out, real=self.real)
+                if same is not None:
+                    result.append(same)
+                    continue
+                whole = concatenate(arguments, out, real=self.real) if len(read) > 2 else None
                 if whole is not None:
                     result.append((compress(whole, pieces),))
                     continue

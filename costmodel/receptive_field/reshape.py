@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
@@ -14,9 +13,10 @@ from costmodel.receptive_field.paths import (
     Path,
     Periodicity,
     Shape,
+    Table,
     TooLargeError,
     collapse,
-    compress,
+    compress_tables,
     require_room,
 )
 
@@ -60,7 +60,7 @@ def reshape_field(field: Field, shape: Shape, out: Shape, *, real: bool) -> Fiel
     except TooLargeError:
         return tuple(tuple(collapse(path, len(out)) for path in paths) for paths in field)
     before = [frozenset(d for path in paths for d in path.axis_dims) for paths in field]
-    after = [frozenset(d for path in paths for d, n in enumerate(path.low.shape) if n > 1) for paths in reshaped]
+    after = [frozenset(d for low, _ in tables for d, n in enumerate(low.shape) if n > 1) for tables in reshaped]
     return tuple(
         tuple(
             _with_axis_dims(path, new, shape, out, _union_without(before, i), _union_without(after, i), real)
@@ -74,36 +74,55 @@ def _union_without(dims: Sequence[frozenset[int]], axis: int) -> frozenset[int]:
     return frozenset().union(*dims[:axis], *dims[axis + 1 :])
 
 
-def _reshape_tables(path: Path, shape: Shape, out: Shape) -> Path:
+def _reshape_tables(path: Path, shape: Shape, out: Shape) -> tuple[Table, Table]:
     """The path's tables under the new shape."""
     if path.low.size == 1:
         alone = (1,) * len(out)
-        return replace(path, low=path.low.reshape(alone), high=path.high.reshape(alone))
-    parts = _parts(shape, out)
+        return path.low.reshape(alone), path.high.reshape(alone)
     # Shrunk first, as a table of all windows of a large tensor would take gigabytes.
-    path = compress(path, [d for before, _, is_one in parts if not is_one for d in before])
+    low, high = compress_tables(path.low, path.high, _regrouped(shape, out))
+    full, sizes, regrouped = _sizes(shape, out, low.shape)
+    require_room(*full)
+    if full != low.shape:
+        low, high = np.broadcast_to(low, full), np.broadcast_to(high, full)
+    return compress_tables(low.reshape(sizes), high.reshape(sizes), regrouped)
+
+
+@lru_cache(maxsize=4096)
+def _regrouped(shape: Shape, out: Shape) -> tuple[int, ...]:
+    """The dimensions that are split, or joined with others."""
+    return tuple(d for before, _, is_one in _parts(shape, out) if not is_one for d in before)
+
+
+@lru_cache(maxsize=4096)
+def _sizes(shape: Shape, out: Shape, table: Shape) -> tuple[Shape, Shape, Shape]:
+    """What a table is spread out to, its shape after that, and the output dimensions with new neighbours in it."""
     full: list[int] = []
     sizes: list[int] = []
-    regrouped: list[int] = []  # output dimensions along which elements have new neighbours
-    for before, after, is_one in parts:
-        varies = any(path.low.shape[d] > 1 for d in before)
+    regrouped: list[int] = []
+    for before, after, is_one in _parts(shape, out):
+        varies = any(table[d] > 1 for d in before)
         full += [shape[d] if varies else 1 for d in before]
         sizes += [out[e] if varies else 1 for e in after]
         if varies and not is_one:
             regrouped += after
-    require_room(*full)
-    low = np.broadcast_to(path.low, full).reshape(sizes)
-    high = np.broadcast_to(path.high, full).reshape(sizes)
-    return compress(replace(path, low=low, high=high), regrouped)
+    return tuple(full), tuple(sizes), tuple(regrouped)
 
 
 def _with_axis_dims(
-    path: Path, new: Path, shape: Shape, out: Shape, others: frozenset[int], others_after: frozenset[int], real: bool
+    path: Path,
+    tables: tuple[Table, Table],
+    shape: Shape,
+    out: Shape,
+    others: frozenset[int],
+    others_after: frozenset[int],
+    real: bool,
 ) -> Path:
-    """Adds ``axis_dims`` to the reshaped path ``new``.
+    """The path with its reshaped ``tables``.
 
     ``others`` and ``others_after`` are the dimensions that hold the other axes, before and after the reshape.
     """
+    low, high = tables
     axis_dims: dict[int, Periodicity] = {}
     for before, after, is_one in _parts(shape, out) if path.axis_dims else ():
         held = [d for d in before if d in path.axis_dims]
@@ -120,29 +139,36 @@ def _with_axis_dims(
         for e in reversed(after):
             if out[e] > 1:
                 axis_dims[e] = Periodicity(stride * inner)
-            inner *= 1 if e in others_after and new.low.shape[e] == 1 else out[e]
-    moving = {e: periodicity for e, periodicity in axis_dims.items() if out[e] == 1 or new.low.shape[e] > 1}
+            inner *= 1 if e in others_after and low.shape[e] == 1 else out[e]
+    moving = {e: periodicity for e, periodicity in axis_dims.items() if out[e] == 1 or low.shape[e] > 1}
     if axis_dims and not moving:
         # Every position depends on the same interval: window by window, the whole axis has been mixed.
-        return replace(new, kind="mixed", axis_dims={})
-    return replace(new, axis_dims=moving if real else {e: _detect_period(new, e, p) for e, p in moving.items()})
+        return Path(low, high, {}, "mixed", path.adaptive, path.notes)
+    if not real:
+        moving = {e: _detect_period(tables, e, periodicity) for e, periodicity in moving.items()}
+    return Path(low, high, moving, path.kind, path.adaptive, path.notes)
 
 
-def _detect_period(path: Path, dim: int, periodicity: Periodicity) -> Periodicity:
+def _detect_period(tables: tuple[Table, Table], dim: int, periodicity: Periodicity) -> Periodicity:
     """The periodicity with the period read off the tables, if they have one along the dimension."""
     if periodicity.period is not None:
         return periodicity
-    tables = [np.moveaxis(table, dim, 0) for table in (path.low, path.high)]
-    ends = [[t[:, *(end,) * (t.ndim - 1)].tolist() for end in (0, -1)] for t in tables]
-    n = len(tables[0])
     above, below = periodicity.stride.as_integer_ratio()
-    for period in range(1, min(n // 2, 64) + 1):
-        rise = ends[0][0][period] - ends[0][0][0]
-        if (
-            rise * below == period * above
-            # Columns at both ends first: tables of windows have a million elements.
-            and all(c[i + period] - c[i] == rise for columns in ends for c in columns for i in range(n - period))
-            and all((t[period:] - t[:-period] == rise).all() for t in tables)
-        ):
+    n = tables[0].shape[dim]
+    periods = range(below, min(n // 2, 64) + 1, below)  # others times the stride are no whole number of positions
+    if not periods:
+        return periodicity
+    # Columns at both ends first: tables of windows have a million.
+    columns = (
+        table[*(end,) * dim, :, *(end,) * (table.ndim - dim - 1)].tolist() for table in tables for end in (0, -1)
+    )
+    rise = {period: period // below * above for period in periods}
+    for column in columns:
+        rise = {p: r for p, r in rise.items() if all(column[i + p] - column[i] == r for i in range(n - p))}
+        if not rise:
+            return periodicity
+    along = [np.moveaxis(table, dim, 0) for table in tables]
+    for period, by in rise.items():
+        if all((t[period:] - t[:-period] == by).all() for t in along):
             return Periodicity(periodicity.stride, period)
     return periodicity
