@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -233,12 +235,28 @@ def test_every_figure_of_a_device_has_a_source(name: str) -> None:
     assert 0 < costmodel.profile("mobilenet_v2").roofline(name).fused_time < 1
 
 
+def test_a_derived_figure_is_the_product_in_its_source() -> None:
+    """Pipes, lanes and clocks multiplied are the peak, bytes and transfers the bandwidth, as rounded in the file."""
+    units, checked = {"GHz": 10**9, "MHz": 10**6, "MT/s": 10**6}, 0
+    for found in map(device, device_names()[:-1]):
+        for what, source in found.sources.items():
+            derivation = source.removeprefix("derived: ").split(";")[0].split(" x ")
+            factors = [re.match(r"(\d[\d,]*(?:\.\d+)?) ?(GHz|MHz|MT/s)?", factor) for factor in derivation]
+            if not source.startswith("derived: ") or len(factors) < 2 or None in factors:
+                continue
+            product = prod(float(f[1].replace(",", "")) * units.get(f[2], 1) for f in factors if f is not None)
+            value = found.bandwidth if what == "bandwidth" else found.peak[what]
+            assert value == pytest.approx(product, rel=0.005), (found.name, what)
+            checked += 1
+    assert checked > 15
+
+
 def test_without_a_peak_of_float32_the_highest_bounds() -> None:
     """A TPU's peaks are of bfloat16 and int8: a time made from the higher one is still a lower bound."""
     tpu = device("tpu-v5e")
     assert (tpu.peak_of("bfloat16"), tpu.peak_of("float32"), tpu.peak_of("int64")) == ("bfloat16", "int8", "int8")
     p = costmodel.profile(nn.Linear(64, 64), (8, 64))
-    assert p.roofline("tpu-v5e").layers[0].time == max(p.flops / 393e12, p.memory_access_bytes / 819e9)
+    assert p.roofline("tpu-v5e").layers[0].time == max(p.flops / 393e12, p.memory_access_bytes / (800 * 2**30))
 
 
 MINE = """
