@@ -40,6 +40,10 @@ class Settings:
     math: str = "float32"
     """How products of float32 tensors are computed on it: ``"float32"`` or ``"tf32"``."""
 
+    def __post_init__(self) -> None:
+        if self.batch is not None and (type(self.batch) is not int or self.batch < 1):
+            raise InputError(f"batch={short(self.batch)} is no number of samples: give an int from 1")
+
     def changed(self, *names: str) -> list[str]:
         """Those of some settings that are not as by default."""
         return [name for name in names if getattr(self, name) != getattr(type(self), name)]

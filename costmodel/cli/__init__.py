@@ -5,9 +5,11 @@ Exit status: 0 success; 1 a check failed; 2 usage or input error; 3 internal err
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from inspect import getdoc
 
 import typer
 
@@ -49,7 +51,8 @@ for _command in (
     guidelines.guidelines, reconcile.reconcile, roofline.roofline, devices.devices, scale.scale, calibrate.calibrate,
     notes.notes,
 ):  # fmt: skip
-    app.command(epilog=EPILOG)(_command)
+    # Typer keeps the line breaks of a docstring, which are for another width than the terminal's.
+    app.command(epilog=EPILOG, help=re.sub(r"(?<!\n)\n(?!\n)", " ", getdoc(_command) or ""))(_command)
 
 
 def _print_version(wanted: bool) -> None:

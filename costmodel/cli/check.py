@@ -85,11 +85,13 @@ def check(
 ) -> None:
     """Exit with status 1 if the cross-check disagrees, an operation has no rule, or the model exceeds a budget.
 
-    Without a model, each budget of the file costmodel.toml is checked: tables as [budget.NAME] with model = "resnet18",
-    input = [1, 3, 224, 224] and bounds as macs = "<= 2G". A network of the library's own is also compared with its
-    closed form as a whole. A COUNT is written as 320M, 1.5k or 25557032, for bytes also as 20MB; a TIME as 5ms. A bound
-    on a figure of training (as --max-training-peak) looks at a training step, made as `costmodel train` makes it; its
-    cross-check and coverage count, too. Times are the least that the device needs, as `costmodel roofline` has them.
+    Without a model, every budget of the file costmodel.toml is checked: a table budget.NAME each, with model =
+    "resnet18", input = [1, 3, 224, 224], and bounds such as macs = "<= 2G".
+
+    A network of the library's own is also compared with its closed form as a whole. A COUNT is written as 320M, 1.5k or
+    25557032, for bytes also as 20MB; a TIME as 5ms. A bound on a figure of training (as --max-training-peak) looks at a
+    training step, made as `costmodel train` makes it; its cross-check and coverage count, too. Times are the least that
+    the device needs, as `costmodel roofline` has them.
     """
     from costmodel.budgets.subject import Settings, examine
     from costmodel.budgets.verdict import verdict

@@ -183,6 +183,7 @@ def test_inputs_are_shapes(given: str, shapes: list[tuple[int, ...]], tmp_path: 
         ('[budget.a]\nmodel = "m"\ndevice = ["h100"]\n', "device = ['h100']: must be a text"),
         ('[budget.a]\nmodel = "m"\ninput = 3\n', "[budget.a]: input = 3: write [1, 3, 224, 224]"),
         ('[budget.a]\nmodel = "m"\ninput = ["1;3"]\n', "'1;3' is not a shape; write 1,3,224,224"),
+        ('[budget.a]\nmodel = "m"\nbatch = "8"\n', "[budget.a]: batch='8' is no number of samples: give an int from 1"),
         ('[budget.a]\nmodel = "m"\nmac = "<= 1"\n', "[budget.a]: no quantity is called 'mac'; did you mean macs"),
         ('[budget.a]\nmodel = "m"\ninputs = [1]\n', "no quantity is called 'inputs'; did you mean input"),
         ('[budget.a]\nmodel = "m"\nmacs = 1\n', "[budget.a]: 1 is no bound on macs; write it as '<= 320M'"),
@@ -220,6 +221,16 @@ def test_an_error_names_the_budget_and_the_remedy(text: str, says: str, folder: 
 def test_an_error_of_the_command(arguments: tuple[str, ...], says: str, folder: Path, check: Check) -> None:
     """Options that do not go together, and a file or a budget that there is not."""
     assert says in check(*arguments, status=2)
+
+
+def test_help_fits_the_terminal(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paragraph of the docstring is one of the help, broken where the terminal ends, and brackets are no markup."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip() for line in check("--help").splitlines()]
+    first = next(i for i, line in enumerate(lines) if line.startswith("Without a model"))
+    last = lines.index("", first)
+    assert 'with model = "resnet18", input = [1, 3, 224, 224], and' in " ".join(lines[first:last])
+    assert all(len(line) > 60 for line in lines[first : last - 1])
 
 
 def test_bounds_of_the_command_line(folder: Path, check: Check) -> None:
