@@ -19,6 +19,7 @@ from costmodel.version import __version__ as __version__
 if TYPE_CHECKING:
     from costmodel import formulas, models
     from costmodel.budgets.assertion import assert_costs
+    from costmodel.candidates import Sweep, sweep
     from costmodel.comparison import Comparison, compare
     from costmodel.conventions import TOOLS, Recount
     from costmodel.cross_check import CrossCheck, crosscheck
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "budgets.assertion": ("assert_costs",),
+    "candidates": ("Sweep", "sweep"),
     "comparison": ("Comparison", "compare"),
     "conventions": ("TOOLS", "Recount"),
     "cross_check": ("CrossCheck", "crosscheck"),
@@ -87,6 +89,7 @@ __all__ = [
     "Profile",
     "Recount",
     "Scaling",
+    "Sweep",
     "Traffic",
     "TrainingStep",
     "UnknownOpError",
@@ -106,6 +109,7 @@ __all__ = [
     "register_measure",
     "register_op",
     "scaling",
+    "sweep",
     "training_step",
     "unregister_measure",
 ]

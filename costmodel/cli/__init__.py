@@ -27,6 +27,7 @@ from costmodel.cli import (
     reconcile,
     roofline,
     scale,
+    sweep,
     train,
 )
 from costmodel.cli.console import discard, install_ascii_fallback, print_error
@@ -48,8 +49,8 @@ app = typer.Typer(
 )
 for _command in (
     profile.profile, compare.compare, train.train, diff.diff, check.check, explain.explain, models.models,
-    guidelines.guidelines, reconcile.reconcile, roofline.roofline, devices.devices, scale.scale, calibrate.calibrate,
-    notes.notes,
+    guidelines.guidelines, reconcile.reconcile, roofline.roofline, devices.devices, scale.scale, sweep.sweep,
+    calibrate.calibrate, notes.notes,
 ):  # fmt: skip
     # Typer keeps the line breaks of a docstring, which are for another width than the terminal's.
     app.command(epilog=EPILOG, help=re.sub(r"(?<!\n)\n(?!\n)", " ", getdoc(_command) or ""))(_command)

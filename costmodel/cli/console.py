@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from shutil import get_terminal_size
 from threading import Lock, Timer
+from time import monotonic
 from typing import TYPE_CHECKING, TextIO
 
 from costmodel.errors import ConvertError
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 PROGRESS_DELAY_S = 1.0
 """Seconds after which a line says what is being done."""
+
+BAR_WIDTH = 20
+"""Characters of a bar."""
+
+BAR_INTERVAL_S = 0.1
+"""Seconds between two drawings of a bar."""
 
 ERASE_LINE = "\x1b[2K"
 
@@ -134,6 +141,12 @@ class _Line:
                 self._timer.start()
             self._draw()
 
+    def replace(self, part: str) -> None:
+        """The last of them has come further."""
+        with self._lock:
+            self._parts[-1] = part
+            self._draw()
+
     def remove(self) -> None:
         """The last of them is done."""
         with self._lock:
@@ -178,6 +191,42 @@ def progress(names: Sequence[str], what: str = "") -> Iterator[str]:
         for i, name in enumerate(names, start=1):
             with doing(f"{i} of {len(names)}: {name}" if len(names) > 1 else name):
                 yield name
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int, int], None]]:
+    """On a terminal, a bar of what is done. The block calls it with how many are done, how many failed, and all."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    start, first, drawn = monotonic(), -1, 0.0
+
+    def show(done: int, failed: int, total: int) -> None:
+        nonlocal first, drawn
+        now = monotonic()
+        first = done if first < 0 else first  # of a sweep that goes on, some were done before
+        if now - drawn >= BAR_INTERVAL_S or done == total:
+            drawn = now
+            left = (now - start) * (total - done) / (done - first) if done > first else None
+            _LINE.replace(f"{what}: {bar(done, failed, total, left)}")
+
+    with doing(what):
+        yield show
+
+
+def bar(done: int, failed: int, total: int, seconds_left: float | None) -> str:
+    """How far work has come, in a line.
+
+    >>> bar(512, 3, 1024, 75.0)
+    '██████████────────── 512 of 1,024, 3 failed, 1:15 left'
+    """
+    full = BAR_WIDTH * done // max(1, total)
+    parts = [f"{'█' * full}{'─' * (BAR_WIDTH - full)} {done:,} of {total:,}", f"{failed:,} failed" if failed else ""]
+    if seconds_left is not None:
+        minutes, seconds = divmod(round(seconds_left), 60)
+        hours, minutes = divmod(minutes, 60)
+        parts.append(f"{f'{hours}:{minutes:02}' if hours else minutes}:{seconds:02} left")
+    return ", ".join(filter(None, parts))
 
 
 def wrote_rows(table: pd.DataFrame, *, json: bool, csv: bool) -> bool:

@@ -38,6 +38,12 @@ def _conventions() -> Any:
     return conventions
 
 
+def _candidates() -> Any:
+    from costmodel.views import candidates
+
+    return candidates
+
+
 def _csv() -> Any:
     from costmodel.views import csv
 
@@ -164,6 +170,16 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
         "csv": lambda: _scaling().csv,
         "latex": lambda: _scaling().tex,
         "figures": lambda: _scaling().of_scaling,
+    },
+    "sweep": {
+        "text": lambda: _candidates().text,
+        "markdown": lambda: _candidates().markdown,
+        "html": lambda: _candidates().html,
+        "fragment": lambda: _candidates().fragment,
+        "json": lambda: _candidates().json,
+        "csv": lambda: _candidates().csv,
+        "latex": lambda: _candidates().tex,
+        "figures": lambda: _candidates().of_sweep,
     },
     "training": {
         "text": lambda: _training("text").step,

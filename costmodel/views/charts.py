@@ -233,6 +233,33 @@ def trade_off() -> Figure:
     }  # fmt: skip
 
 
+def candidates() -> Figure:
+    """Two measures of many candidates against each other, with the Pareto front."""
+    return {
+        "data": [
+            {
+                "type": "scatter", "mode": "markers", "x": "@points.x", "y": "@points.y",
+                "marker": {
+                    "size": 6, "opacity": 0.7, "color": "@points.color", "colorscale": "Viridis",
+                    "showscale": "@points.scale", "colorbar": {"thickness": 12, "title": {"text": "@points.by"}},
+                },
+                "customdata": "@points.hover", "hovertemplate": _HOVER,
+            },
+            {
+                "type": "scatter", "mode": "lines+markers", "x": "@points.front_x", "y": "@points.front_y",
+                "line": {"shape": "hv", "dash": "dot", "width": 1.5, "color": "$text"},
+                "marker": {"size": 4, "color": "$text"},
+                "customdata": "@points.front_hover", "hovertemplate": _HOVER,
+            },
+        ],
+        "layout": _layout(
+            520, hovermode="closest", margin={"l": 60, "r": 16, "t": 16, "b": 50},
+            xaxis=_axis("@points.title_x", type="@points.type_x", tickformat="~s", dtick="@points.dtick_x"),
+            yaxis=_axis("@points.title_y", type="@points.type_y", tickformat="~s", dtick="@points.dtick_y"),
+        ),
+    }  # fmt: skip
+
+
 def ratios() -> Figure:
     """A quantity of each model as a ratio to the baseline, on a logarithmic axis around 1."""
     return {
@@ -330,6 +357,11 @@ def passes() -> Figure:
 def of_step(categories: Sequence[str]) -> dict[str, Figure]:
     """The charts of a training step."""
     return {"step-memory": step_memory(categories), "keepers": keepers(), "by-kind": passes()}
+
+
+def of_sweep() -> dict[str, Figure]:
+    """The chart of a sweep."""
+    return {"candidates": candidates()}
 
 
 def of_profile() -> dict[str, Figure]:

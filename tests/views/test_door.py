@@ -34,6 +34,7 @@ def results() -> dict[str, Rendered]:
         p.counted_as("fvcore"),
         reconcile(p.name, p.macs, p.params, p.counted_as, costmodel.TOOLS.values()),
         costmodel.scaling(nn.Linear(3, 2), ("B", 3)),
+        costmodel.sweep("mobilenet_v2", {"width": [0.5, 1.0, -1.0]}),
         costmodel.formulas.compare("conv", "depthwise_conv", c_in=4, channels=4, c_out=4, kernel=3, size=(8, 8)),
     )
     return {result.view: result for result in made}
@@ -52,7 +53,7 @@ def test_a_result_has_the_methods_of_its_formats_and_no_other(results: dict[str,
     """Profiles, training steps and comparisons, of formulas too, are reports; the others are Markdown and text."""
     methods = {f"to_{form}" for form in ("markdown", "html", "json", "csv", "latex")} | {"save", "_repr_html_"}
     offered = {view: {name for name in methods if hasattr(result, name)} for view, result in results.items()}
-    reports = {"profile", "comparison", "formulas", "scaling", "training", "step comparison"}
+    reports = {"profile", "comparison", "formulas", "scaling", "sweep", "training", "step comparison"}
     assert all(offered.pop(view) == methods for view in reports)
     assert all(names == {"to_markdown"} for names in offered.values())
     assert {view for view, result in results.items() if isinstance(result, Report)} == reports

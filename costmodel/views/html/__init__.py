@@ -34,6 +34,7 @@ _SCRIPTS = {
         "start.js",
     ),
     "training": ("page.js", "format.js", "charts.js", "sorting.js", "training.js"),
+    "candidates": ("page.js", "format.js", "charts.js", "sorting.js", "candidates.js"),
 }
 """The scripts of each kind of page, in order."""
 
