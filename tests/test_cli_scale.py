@@ -84,9 +84,11 @@ def test_errors(net: str, arguments: tuple[str, ...], says: str, capsys: pytest.
     "arguments", [("devices",), ("roofline", "vgg11", "--device"), ("train", "vgg11", "--device", "--top", "3")]
 )
 def test_devices_are_listed(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """By a command of its own, and where ``--device`` has no name."""
+    """By a command of its own, and where ``--device`` has no name; also one whose only peak is that of int8."""
     with pytest.raises(SystemExit) as left:
         main(arguments)
     shown = capsys.readouterr().out
     assert not left.value.code
     assert {"b200", "tpu-v5e", "stm32h743"} <= set(shown.split())
+    (npu,) = (line.split() for line in shown.splitlines() if line.startswith("hexagon-x-elite"))
+    assert npu[-8:] == ["–", "–", "45.0", "T", "136", "GB/s", "–", "–"]
