@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.conventions.flop_counter import FLOP_COUNTER
 from costmodel.conventions.fvcore import FVCORE
+from costmodel.conventions.ptflops_aten import PTFLOPS_ATEN
 from costmodel.conventions.recount import Recount, recount
+from costmodel.conventions.thop import THOP
 from costmodel.conventions.tool import Tool, ToolFailsError
+from costmodel.conventions.torchinfo import TORCHINFO
+from costmodel.conventions.ultralytics_thop import ULTRALYTICS_THOP
 from costmodel.errors import CostModelError, InputError
 from costmodel.origin import OWN, Origin
 
@@ -25,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TOOLS", "Readings", "Recount", "Tool"]
 
-TOOLS: Mapping[str, Tool] = MappingProxyType({tool.name: tool for tool in (FVCORE, FLOP_COUNTER)})
+_ALL = (FVCORE, FLOP_COUNTER, PTFLOPS_ATEN, THOP, ULTRALYTICS_THOP, TORCHINFO)
+
+TOOLS: Mapping[str, Tool] = MappingProxyType({tool.name: tool for tool in _ALL})
 """The tools whose conventions are known, by name, each with the version whose source was read."""
 
 

@@ -33,3 +33,28 @@ def is_fused_lstm(op: ReadOp) -> bool:
     x = op.args["input"]
     assert isinstance(x, TensorSpec)
     return per_layer == 2 and x.dtype == "float32" and x.size > 0
+
+
+def linear_adds_bias(op: ReadOp) -> bool:
+    """Whether a linear layer is a kernel that adds the bias, too, and not a product and an addition."""
+    x = op.args["input"]
+    assert isinstance(x, TensorSpec)
+    return isinstance(op.args["bias"], TensorSpec) and (len(x.shape) == 2 or x.is_contiguous)
+
+
+def recurrent_biases(op: ReadOp) -> int:
+    """Outputs to which kernels add a bias in a recurrent layer that runs step by step.
+
+    The inputs' products of all steps are one, with its bias where the input lies in order of steps; the states' are one
+    for each step, with its bias.
+    """
+    if not op.args["has_biases"]:
+        return 0
+    x = op.args["input" if "input" in op.args else "data"]
+    assert isinstance(x, TensorSpec)
+    rows = x.size // x.shape[-1]
+    biases = [p.shape[0] for p in tensors_in(op.args["params"]) if len(p.shape) == 1]
+    directions = 2 if op.args["bidirectional"] else 1
+    in_order = len(x.shape) == 2 or (x.is_contiguous and not (op.args.get("batch_first") and 1 not in x.shape[:2]))
+    first = 0 if in_order else sum(biases[: 2 * directions : 2])
+    return rows * (sum(biases) - first)

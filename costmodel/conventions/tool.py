@@ -35,7 +35,7 @@ class Called:
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """The tensors among its positional arguments: hooks see no others."""
+        """The tensors among its positional arguments: most hooks see no others."""
         return tuple(tensors_in(self.call.args))
 
     @property
@@ -47,13 +47,18 @@ class Called:
     def x(self) -> tuple[int, ...]:
         """The shape of its first input."""
         if not self.inputs:
-            raise ToolFailsError(f"{self.module.name} ({self.module.type}) is called without a positional argument")
+            raise ToolFailsError(f"{self.module.name} ({self.module.type}) is called without positional arguments")
         return self.inputs[0].shape
 
     @property
     def y(self) -> tuple[int, ...]:
         """The shape of its first output."""
         return self.outputs[0].shape
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether its first argument is a packed sequence: rows of all steps, and how many each step has."""
+        return bool(self.call.args) and isinstance(self.call.args[0], tuple)
 
     def parameter(self, name: str) -> tuple[int, ...] | None:
         """The shape of one of its parameters; ``None`` where it has none of that name."""
@@ -129,6 +134,21 @@ class Tool:
     """The mode in which it runs every model, if it chooses one."""
     remarks: tuple[str, ...] = ()
     """On which settings, devices or versions its number depends, and where it fails."""
+
+
+def calls(reading: Reading) -> Iterator[Called]:
+    """Every call of a module of the tree that came to its end, in the order in which they began."""
+    for call in reading.graph.calls:
+        if call.owner is not None:
+            yield Called(call, reading.modules[call.owner])
+
+
+def module_count(called: Called, entry: ModuleEntry, times: int = 1) -> Count:
+    """What an entry counts for a call, so often."""
+    found = entry.count(called)
+    amount, why = found if isinstance(found, tuple) else (found, entry.why)
+    call = called.call
+    return Count(call.name, call.type, call.type, call.first_op, call.end_op, times * amount, why)
 
 
 def all_parameters(reading: Reading) -> int:

@@ -71,7 +71,8 @@ def _modules(model: nn.Module) -> dict[str, ReadModule]:
 def _module(module: nn.Module, name: str, names: Mapping[nn.Module, str]) -> ReadModule:
     bases = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__ if issubclass(kind, nn.Module)]
     attributes = {key: value for key, value in vars(module).items() if _is_plain(value)}
-    parameters = {key: _parameter(value, key) for key, value in module.named_parameters()}
+    buffers = dict(module.named_buffers())
+    parameters = {key: _parameter(value, key, buffers) for key, value in module.named_parameters()}
     held = vars(module)["_modules"]
     children = [(key, names[child]) for key, child in held.items() if child is not None]
     return ReadModule(name, tuple(bases), attributes, parameters, tuple(children))
@@ -81,7 +82,9 @@ def _is_plain(value: Any) -> bool:
     return type(value) in PLAIN or (type(value) is tuple and all(type(item) in PLAIN for item in value))
 
 
-def _parameter(value: torch.Tensor, name: str) -> TensorSpec:
+def _parameter(value: torch.Tensor, name: str, buffers: Mapping[str, torch.Tensor]) -> TensorSpec:
     shape = () if type(value) in LAZY else tuple(value.shape)
+    mask = buffers.get(f"{name.removesuffix('_orig')}_mask") if name.endswith("_orig") else None
+    zeros = 0 if mask is None or mask.is_meta else mask.numel() - int(mask.sum())
     dtype = DTYPE_NAME[value.dtype]
-    return TensorSpec(shape, dtype, role="parameter", name=name, trainable=value.requires_grad)
+    return TensorSpec(shape, dtype, role="parameter", name=name, trainable=value.requires_grad, zeros=zeros)

@@ -1,0 +1,83 @@
+"""The tools themselves, each asked for its total and its number of parameters."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+
+def fvcore(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """fvcore's flops."""
+    from fvcore.nn import FlopCountAnalysis, parameter_count
+
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
+    return FlopCountAnalysis(model, x).total(), parameter_count(model)[""]
+
+
+def flop_counter(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """torch's own counter, which counts no parameters."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        model(*x)
+    return counter.get_total_flops(), None
+
+
+def ptflops(backend: str, model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """ptflops with one of its backends, which takes several inputs as one object or by keyword alone."""
+    found = pytest.importorskip("ptflops")
+    wrapped = model if len(x) == 1 else _Spread(model)
+    with redirect_stdout(io.StringIO()):
+        total, params = found.get_model_complexity_info(
+            wrapped, (1,), as_strings=False, print_per_layer_stat=False, verbose=False, backend=backend,
+            input_constructor=lambda _: x[0] if len(x) == 1 else _Several(x),
+        )  # fmt: skip
+    assert total is not None, "ptflops caught an exception"
+    return total, params
+
+
+class _Several(tuple[Tensor, ...]):
+    """Several inputs as one, as long as the first."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self)))
+
+
+class _Spread(nn.Module):
+    """Gives a model several inputs that come as one."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: _Several) -> Any:
+        return self.model(*x)
+
+
+def torchinfo(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """torchinfo's mult-adds."""
+    found = pytest.importorskip("torchinfo").summary(model, input_data=list(x), verbose=0)
+    return found.total_mult_adds, found.total_params
+
+
+def ultralytics_thop(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """What ultralytics-thop counts."""
+    total, params = pytest.importorskip("thop").profile(model, x, verbose=False)
+    return total, params
+
+
+LIVE: dict[str, Callable[[nn.Module, tuple[Tensor, ...]], tuple[Any, Any]]] = {
+    "fvcore": fvcore,
+    "FlopCounterMode": flop_counter,
+    "ptflops-aten": partial(ptflops, "aten"),
+    "ultralytics-thop": ultralytics_thop,
+    "torchinfo": torchinfo,
+}
+"""By the name in ``costmodel.TOOLS``, those that can be installed together."""
