@@ -25,19 +25,13 @@ class Polynomials:
     """The polynomials through a grid of traces, for all numbers of a trace at once."""
 
     def __init__(self, tracer: Tracer, axes: Sequence[Axis], *, by_op: bool) -> None:
-        self.axes, self.by_op = tuple(axes), by_op
-        self.tracer = tracer
+        self.axes, self.tracer = tuple(axes), tracer
         self.points = points = [*product(*([axis.after(i) for i in range(axis.degree + 1)] for axis in axes))]
         self.samples = [self._at(point) for point in points]
-        vectors = [vector_of(sample, by_op=by_op) for sample in self.samples]
-        other = next((i for i, vector in enumerate(vectors) if len(vector) != len(vectors[0])), None)
-        if other is not None:
-            raise NotPolynomialError(
-                f"other ops run at {self.named(points[other])} than at {self.named(points[0])}: "
-                "start elsewhere, with start={...}"
-            )
+        # Each size alone may run the same ops, and other ones with another size.
+        self.by_op = by_op and len({sample.structure for sample in self.samples}) == 1
+        self._coefficients = self._through([vector_of(sample, by_op=self.by_op) for sample in self.samples])
         self.is_real = self.samples[0].execution == "real"
-        self._coefficients = self._through(vectors)
         self._held: dict[Point, bool | None] = {}
 
     def _at(self, point: Point) -> Numbers:
@@ -59,13 +53,7 @@ class Polynomials:
         """Whether a trace agrees; ``None`` where the model cannot be traced."""
         if point not in self._held:
             sample = self.tracer.tried(point)
-            self._held[point] = (
-                None
-                if sample is None
-                else alike(
-                    self._value(self._coefficients, point), vector_of(sample, by_op=self.by_op), len(sample.totals)
-                )
-            )
+            self._held[point] = None if sample is None else alike(self._value(self._coefficients, point), sample)
         return self._held[point]
 
     def verified(self, axes: Sequence[Axis]) -> list[Point]:

@@ -35,7 +35,7 @@ def largest(s: Scaling, name: str, bounds: Mapping[str, Any], seconds: float | N
             return False
         return seconds is None or device is None or s.traced(**fixed, **{name: size}).seconds(device) <= seconds
 
-    sizes = s.values(name)
+    sizes = s.values(name, fixed)
     if not keeps(sizes[0]):
         _confirm(s, fixed | {name: sizes[0]})
         return 0

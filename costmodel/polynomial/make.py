@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -94,22 +94,12 @@ def _scaled(
     if training:
         # A step's cost is mostly a polynomial where its forward's is, which takes a tenth of the time to search.
         try:
-            return _around(Search(names, guesses, Tracer(forward, execution), of_model), begin, model, training=True)
+            regions = Search(names, guesses, Tracer(forward, execution), of_model).regions(begin)
         except NotPolynomialError:
-            pass
-    return _around(Search(names, guesses, of_model, of_model), begin, model, training=training)
-
-
-def _around(search: Search, begin: Sequence[int | None], model: Any, *, training: bool) -> Scaling:
-    """The polynomials around a first point, and where they are others for a batch of one."""
-    base = first_point(search.searched, search.guesses, begin)
-    regions = [search.around(base)]
-    for i, guess in enumerate(search.guesses):
-        # What is spread over a batch is no copy where that is one sample, so there a cost can be another polynomial.
-        if guess == "batch" and regions[0].axes[i].least == 2:
-            one = search.where(i, 1, base, regions[0])
-            regions += [one] if one is not None else []
-    return Scaling(tuple(regions), _name(model), training=training, trace=search.tracer.anew)
+            regions = Search(names, guesses, of_model, of_model).regions(begin)
+    else:
+        regions = Search(names, guesses, of_model, of_model).regions(begin)
+    return Scaling(regions, _name(model), training=training, trace=of_model.anew)
 
 
 def _of_forward(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,8 +129,49 @@ class Search:
     tracer: Tracer
     """What is traced to determine and verify polynomials."""
 
-    def around(self, base: Point, one: int = -1) -> Region:
-        """The region around a point, in which one size may be fixed. Raises ``NotPolynomialError`` if there is none."""
+    def regions(self, begin: Sequence[int | None]) -> tuple[Region, ...]:
+        """The general polynomials, then those where sizes have one value, and first where most of them have."""
+        base = first_point(self.searched, self.guesses, begin)
+        batches = {i for i, guess in enumerate(self.guesses) if guess == "batch"}
+        general = self.around(base)
+        special = [self.around(base, {*range(len(base))} - batches)] if self._is_special(base, general) else []
+        # What is spread over a batch is no copy where that is one sample, so there a cost can be another polynomial.
+        single = [self.where(i, base, of) for of in (*special, general) for i in batches if of.axes[i].least == 2]
+        found = [region for region in (*special, *single) if region is not None]
+        return general, *sorted(found, key=lambda region: sum(axis.is_fixed for axis in region.axes), reverse=True)
+
+    def _is_special(self, base: Point, general: Region) -> bool:
+        """Whether the cost at a point is another than at its neighbours, as where positions are not interpolated.
+
+        All sizes but the batch are then special together. Raises ``NotPolynomialError`` where one alone is.
+        """
+        axes = general.axes
+        is_among = all(
+            size % axis.lattice == 0 and axis.least <= size + axis.lattice <= axis.greatest
+            for axis, size in zip(axes, base, strict=True)
+        )
+        if not is_among or self._agrees(general, base):
+            return False
+        others = [i for i, guess in enumerate(self.guesses) if guess != "batch"]
+        for i in others if len(others) > 1 else ():
+            if base[i] < axes[i].least:
+                continue
+            point = tuple(size if j == i else axis.first for j, (axis, size) in enumerate(zip(axes, base, strict=True)))
+            if not self._agrees(general, point):
+                raise NotPolynomialError(f"{axes[i].name}={base[i]} is special: start elsewhere, with start={{...}}")
+        return bool(others)
+
+    def _agrees(self, region: Region, point: Point) -> bool:
+        """Whether a trace has what the polynomials have."""
+        sample = self.tracer.at(point)
+        derived = region.at(dict(zip(self.names, point, strict=True)))
+        return derived == {**sample.totals, "peak_memory": max(sample.moments)}
+
+    def around(self, base: Point, one: Collection[int] = ()) -> Region:
+        """The region around a point, in which some sizes may have one value.
+
+        Raises ``NotPolynomialError`` if there is none.
+        """
         for thorough in (False, True):
             try:
                 return self._region(*self._axes(base, one, thorough=thorough))
@@ -149,22 +180,23 @@ class Search:
                     raise
         raise AssertionError("a thorough search returns or raises")
 
-    def where(self, i: int, size: int, base: Point, general: Region) -> Region | None:
-        """The region in which one size is fixed; ``None`` where the model cannot be traced, or is no polynomial."""
-        axes = [fixed(axis.name, size) if j == i else axis for j, axis in enumerate(general.axes)]
+    def where(self, i: int, base: Point, general: Region) -> Region | None:
+        """The region in which one size is 1; ``None`` where the model cannot be traced, or is no polynomial."""
+        axes = [fixed(axis.name, 1) if j == i else axis for j, axis in enumerate(general.axes)]
         try:
             return self._region(axes, by_op=general.by_op)
         except CostModelError:
             pass
         try:
-            return self.around((*base[:i], size, *base[i + 1 :]), one=i)
+            one = {i, *(j for j, axis in enumerate(general.axes) if axis.is_fixed)}
+            return self.around((*base[:i], 1, *base[i + 1 :]), one)
         except CostModelError:
             return None
 
-    def _axes(self, base: Point, one: int, *, thorough: bool) -> tuple[list[Axis], bool]:
+    def _axes(self, base: Point, one: Collection[int], *, thorough: bool) -> tuple[list[Axis], bool]:
         """The lattice and degree of each size, and whether the same ops run at all sizes."""
         found = [
-            (fixed(name, base[i]), True) if i == one else find_axis(self.searched, base, i, name, thorough=thorough)
+            (fixed(name, base[i]), True) if i in one else find_axis(self.searched, base, i, name, thorough=thorough)
             for i, name in enumerate(self.names)
         ]
         return [axis for axis, _ in found], all(by_op for _, by_op in found)
@@ -184,7 +216,8 @@ class Search:
             moments=tuple(numbers[len(totals) :]),
             verified=tuple(dict(zip(self.names, point, strict=True)) for point in found.verified(reached)),
             layers=Layers(found, reached),
-            by_op=by_op,
+            by_op=found.by_op,
+            lower_bounds=tuple(dict.fromkeys(why for sample in found.samples for why in sample.lower_bounds)),
         )
 
 

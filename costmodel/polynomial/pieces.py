@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +25,18 @@ def pieces(s: Scaling, quantity: str, sizes: Mapping[str, int]) -> list[Piece]:
         raise InputError(f"no total is called {short(quantity)}; there are {', '.join(s.quantities)}")
     (name,) = free
     found: list[Piece] = []
-    values = s.values(name)
-    general = next(a for a in s.regions[0].axes if a.name == name)
-    for part in (
-        [values[0]] if values[0] < general.least else [],
-        range(general.least, values[-1] + 1, s.lattice[name]),
-    ):
-        if len(part):
-            found.extend(_of_region(s, quantity, {**sizes, name: part[0]}, name, part))
+    for part in _parts(s, name, sizes):
+        found.extend(_of_region(s, quantity, {**sizes, name: part[0]}, name, part))
     return _merged(found)
+
+
+def _parts(s: Scaling, name: str, sizes: Mapping[str, int]) -> Iterator[Sequence[int]]:
+    """The values of a size, those for which other polynomials hold apart."""
+    values = s.values(name, sizes)
+    fixed = {axis.least for region in s.regions for axis in region.axes if axis.name == name and axis.is_fixed}
+    at = sorted(values.index(size) for size in fixed if size in values)
+    cuts = sorted({0, *at, *(i + 1 for i in at), len(values)})
+    return (values[start:stop] for start, stop in pairwise(cuts))
 
 
 def _of_region(s: Scaling, quantity: str, at: Mapping[str, int], name: str, values: Any) -> Iterator[Piece]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import lcm
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -39,6 +40,8 @@ class Region:
     """The polynomials of each layer's figures."""
     by_op: bool
     """Whether the same ops run at all sizes."""
+    lower_bounds: tuple[str, ...]
+    """Why figures are lower bounds; empty where all are exact."""
 
     @cached_property
     def peaks(self) -> list[Integers]:
@@ -66,7 +69,7 @@ class Region:
 
     def is_for(self, sizes: Mapping[str, Any]) -> bool:
         """Whether the sizes that it fixes have their values."""
-        return all(sizes[a.name] == a.least for a in self.axes if a.least == a.greatest and a.name in sizes)
+        return all(sizes[a.name] == a.least for a in self.axes if a.is_fixed and a.name in sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,7 @@ class Scaling(Report):
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
         """The names, with what each may be in any region."""
-        return tuple(reduce(_joined, axes) for axes in zip(*(region.axes for region in self.regions), strict=True))
+        return tuple(map(_joined, zip(*(region.axes for region in self.regions), strict=True)))
 
     @property
     def lattice(self) -> dict[str, int]:
@@ -114,6 +117,16 @@ class Scaling(Report):
     def verified(self) -> tuple[dict[str, int], ...]:
         """The points at which a trace was compared and agreed, beside those that determine the polynomials."""
         return tuple(point for region in self.regions for point in region.verified)
+
+    @property
+    def lower_bounds(self) -> tuple[str, ...]:
+        """Why figures are lower bounds, as an op that has no rule; empty where all are exact."""
+        return tuple(dict.fromkeys(why for region in self.regions for why in region.lower_bounds))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every op that ran has a rule that gives its exact cost. If not, totals are lower bounds."""
+        return not self.lower_bounds
 
     @cached_property
     def symbols(self) -> dict[str, Any]:
@@ -144,7 +157,7 @@ class Scaling(Report):
         general, *special = (region.total(quantity, self.symbols) for region in self.regions)
         pieces = []
         for region, found in zip(self.regions[1:], special, strict=True):
-            fixed = {self.symbols[a.name]: a.least for a in region.axes if a.least == a.greatest}
+            fixed = {self.symbols[a.name]: a.least for a in region.axes if a.is_fixed}
             if not _are_equal(general.subs(fixed), found):
                 pieces.append((found, sympy.And(*(sympy.Eq(symbol, size) for symbol, size in fixed.items()))))
         return sympy.Piecewise(*pieces, (general, True)) if pieces else general
@@ -189,12 +202,18 @@ class Scaling(Report):
         """The polynomials that hold at given sizes."""
         return next((r for r in self.regions[1:] if r.is_for(sizes)), self.regions[0])
 
-    def values(self, name: str) -> Sequence[int]:
-        """Every value of a size for which the formulas hold, in order."""
-        (axis,) = (axis for axis in self.axes if axis.name == name)
-        general = next(a for a in self.regions[0].axes if a.name == name)
-        rest = range(general.least, axis.greatest + 1, axis.lattice)
-        return rest if axis.least >= general.least else [axis.least, *rest]
+    def values(self, name: str, sizes: Mapping[str, int]) -> Sequence[int]:
+        """Every value of a size for which formulas hold where the others are as given, in order."""
+        several = range(0)
+        ones = set()
+        for region in (*self.regions[1:], self.regions[0]):
+            if region.is_for({**sizes, **{a.name: a.least for a in region.axes if a.name == name}}):
+                (axis,) = (a for a in region.axes if a.name == name)
+                if axis.is_fixed:
+                    ones.add(axis.least)
+                elif not several:
+                    several = range(axis.least, axis.greatest + 1, axis.lattice)
+        return several if all(size in several for size in ones) else sorted({*ones, *several})
 
     def traced(self, **sizes: int) -> Sample:
         """A trace at given sizes. Raises ``InputError`` where the model is not there any more."""
@@ -248,17 +267,15 @@ class Scaling(Report):
         return scaling.figure(self, quantity, sizes, ax)
 
 
-def _joined(a: Axis, b: Axis) -> Axis:
-    """The sizes of two regions: of both where each has several, of either where one fixes the size."""
-    if a.least == a.greatest or b.least == b.greatest:
-        general = b if a.least == a.greatest else a
-        return Axis(a.name, general.lattice, min(a.least, b.least), general.greatest, general.degree, general.first)
-    # A multiple of both lattices, as both have to be right.
-    lattice = int(np.lcm(a.lattice, b.lattice))
-    return Axis(
-        a.name, lattice, -(-max(a.least, b.least) // lattice) * lattice,
-        min(a.greatest, b.greatest) // lattice * lattice, max(a.degree, b.degree), a.first,
-    )  # fmt: skip
+def _joined(axes: Sequence[Axis]) -> Axis:
+    """What a size may be in any of several regions: those that several of them have in common, or that one fixes."""
+    several = [axis for axis in axes if not axis.is_fixed] or axes[:1]
+    # A multiple of all lattices, as all have to be right.
+    lattice = lcm(*(axis.lattice for axis in several))
+    least = max(-(-axis.least // lattice) * lattice for axis in several)
+    greatest = min(axis.greatest // lattice * lattice for axis in several)
+    ones = [axis.least for axis in axes if axis.is_fixed]
+    return replace(several[0], lattice=lattice, least=min(least, *ones, least), greatest=max(greatest, *ones, greatest))
 
 
 def _are_equal(a: Any, b: Any) -> bool:

@@ -34,6 +34,8 @@ class Numbers:
     """Each total but the peak, which is the greatest of ``moments``."""
     moments: list[int]
     """Live bytes while each op of ``structure`` runs."""
+    lower_bounds: tuple[str, ...]
+    """Why figures are lower bounds; empty where all are exact."""
 
 
 class Sample(Protocol):
@@ -56,6 +58,10 @@ class Sample(Protocol):
         """As of ``Numbers``."""
 
     @property
+    def lower_bounds(self) -> tuple[str, ...]:
+        """As of ``Numbers``."""
+
+    @property
     def layers(self) -> pd.DataFrame:
         """A row per layer."""
 
@@ -71,6 +77,11 @@ def _allocating(ops: Sequence[PricedOp]) -> list[int]:
     return [i for i, op in enumerate(ops) if op.rule is None or op.rule.free_because is None]
 
 
+def _lower_bounds(p: Profile) -> tuple[str, ...]:
+    unknown = (f"no rule for {op}" for op in p.pricing.unknown)
+    return (*unknown, *dict.fromkeys(note.why for note in p.pricing.bounds))
+
+
 class OfProfile:
     """The numbers of a profile."""
 
@@ -79,6 +90,7 @@ class OfProfile:
         self.execution: Execution = p.graph.execution
         self._ops = _allocating(p.pricing.ops)
         self.structure = tuple(p.graph.ops[i].op for i in self._ops)
+        self.lower_bounds = _lower_bounds(p)
 
     @cached_property
     def totals(self) -> dict[str, int]:
@@ -117,6 +129,7 @@ class OfStep:
         self.execution: Execution = step.graph.execution
         self._ops = _allocating(step.whole.pricing.ops)
         self.structure = tuple(step.whole.graph.ops[i].op for i in self._ops)
+        self.lower_bounds = _lower_bounds(step.whole)
 
     @cached_property
     def totals(self) -> dict[str, int]:
@@ -164,7 +177,7 @@ class Tracer:
         if found is None:
             try:
                 sample = self.anew(point)
-                found = Numbers(sample.execution, sample.structure, sample.totals, sample.moments)
+                found = Numbers(sample.execution, sample.structure, sample.totals, sample.moments, sample.lower_bounds)
             except CostModelError as error:
                 found = error
             else:

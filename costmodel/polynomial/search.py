@@ -29,7 +29,7 @@ LONGEST_RUN = 4
 """How far sizes are followed, as a multiple of the first, where a model runs for real."""
 _LATTICES = (1, 32, 64, 128, 96, 224, 192, 256, 320, 160, 448, 384, 512, 640, 480, 1024)
 """Lattices in the order in which they are tried; from the first that is right, factors are then taken away."""
-_FIRST = {"batch": (2,), "length": (16, 128), "resolution": (224, 256, 384, 128, 64, 512, 32, 16, 1024, 8)}
+_FIRST = {"batch": (2,), "length": (16, 128, 16000, 1024), "resolution": (224, 256, 384, 128, 64, 512, 32, 16, 1024, 8)}
 """Sizes at which a model is tried first, by what the size is guessed to be."""
 
 
@@ -96,46 +96,41 @@ class Line:
     by_op: bool
     """Whether live bytes are compared op by op, so that the same ops have to run; else the peak alone is."""
 
-    def vector(self, size: int) -> Integers | None:
-        """All that is compared at a size; ``None`` where it cannot be traced, and nothing where other ops ran."""
-        sample = self.tracer.tried((*self.base[: self.axis], size, *self.base[self.axis + 1 :]))
-        if sample is None:
-            return None
-        if self.by_op and sample.structure != self.tracer.at(self.base).structure:
-            return np.array([], dtype=object)
-        return vector_of(sample, by_op=self.by_op)
+    def sample(self, size: int) -> Numbers | None:
+        """What the model costs at a size; ``None`` where it cannot be traced."""
+        return self.tracer.tried((*self.base[: self.axis], size, *self.base[self.axis + 1 :]))
 
     def degree(self, lattice: int, first: int, *, thorough: bool) -> int | None:
         """That of the polynomial on multiples of a lattice, from the ``first``-th on; ``None`` if it is none."""
-        samples: list[Integers] = []
+        vectors: list[Integers] = []
+        structure = None
         for i in range(HIGHEST + 1 + SPARE):
-            found = self.vector((first + i) * lattice)
-            if found is None or not len(found):
+            found = self.sample((first + i) * lattice)
+            structure = structure or (found and found.structure)
+            if found is None or (self.by_op and found.structure != structure):
                 return None
-            samples.append(found)
-            if len(samples) == 3 and _has_a_step(*samples):
+            vectors.append(vector_of(found, by_op=self.by_op))
+            if len(vectors) == 3 and _has_a_step(*vectors):
                 return None
-            order = degree(samples, SPARE)
+            order = degree(vectors, SPARE)
             if order is not None and order <= HIGHEST:
-                is_right = not thorough or self._is_right_further_on(lattice, first, samples[: order + 1])
+                is_right = not thorough or self._is_right_further_on(lattice, first, vectors[: order + 1])
                 return order if is_right else None
         return None
 
-    def _is_right_further_on(self, lattice: int, first: int, samples: Sequence[Integers]) -> bool:
+    def _is_right_further_on(self, lattice: int, first: int, vectors: Sequence[Integers]) -> bool:
         """At every further step where the model can be traced, and at one at least."""
-        at_base = self.tracer.at(self.base)
-        coefficients = differences(np.array(samples, dtype=object))
+        is_real = self.tracer.at(self.base).execution == "real"
+        coefficients = differences(np.array(vectors, dtype=object))
         held = 0
         for step in (*FURTHER, *((fold - 1) * first for fold in FOLDS)):
-            if at_base.execution == "real" and first + step > LONGEST_RUN * first:
+            if is_real and first + step > LONGEST_RUN * first:
                 continue
-            vector = self.vector((first + step) * lattice)
-            if vector is None:
-                continue
-            if not alike(evaluate(coefficients, [step]), vector, len(at_base.totals)):
+            sample = self.sample((first + step) * lattice)
+            if sample is not None and not alike(evaluate(coefficients, [step]), sample):
                 return False
-            held += 1
-        return held > len(samples)
+            held += sample is not None
+        return held > len(vectors)
 
 
 def _has_a_step(a: Integers, b: Integers, c: Integers) -> bool:
@@ -147,26 +142,23 @@ def _has_a_step(a: Integers, b: Integers, c: Integers) -> bool:
 
 
 def vector_of(sample: Numbers, *, by_op: bool) -> Integers:
-    """The numbers of a trace that are held to a polynomial: totals, and live bytes at each op or at the peak alone."""
+    """The numbers of a trace that make a polynomial: totals, and live bytes at each op or at the peak alone."""
     moments = sample.moments if by_op else [max(sample.moments)]
     return np.array([*sample.totals.values(), *moments], dtype=object)
 
 
-def alike(derived: Integers, traced: Integers, totals: int) -> bool:
-    """Whether two have the same totals, and the same greatest of the live bytes that follow."""
-    return (
-        len(derived) == len(traced)
-        and bool((derived[:totals] == traced[:totals]).all())
-        and max(derived[totals:]) == max(traced[totals:])
-    )
+def alike(derived: Integers, sample: Numbers) -> bool:
+    """Whether the totals and the greatest of the live bytes that were derived are those of a trace."""
+    count = len(sample.totals)
+    return list(derived[:count]) == list(sample.totals.values()) and max(derived[count:]) == max(sample.moments)
 
 
 def find_axis(tracer: Tracer, base: Point, axis: int, name: str, *, thorough: bool) -> tuple[Axis, bool]:
     """The lattice and degree of one size, and whether the same ops run at all its values.
 
-    A quick search believes what few consecutive sizes show. A thorough one looks further, and from a larger size on, as
-    small ones can be special: those within a window. Raises ``NotPolynomialError`` where the cost is no polynomial on
-    any lattice that was tried.
+    A quick search believes what few consecutive sizes show, from the first size on. A thorough one looks further, and
+    from a larger size on, as the first or all small ones can be special: those within a window. Raises
+    ``NotPolynomialError`` where the cost is no polynomial on any lattice that was tried.
     """
     size = base[axis]
     lines = [Line(tracer, base, axis, by_op=by_op) for by_op in (True, False)]
@@ -180,9 +172,10 @@ def find_axis(tracer: Tracer, base: Point, axis: int, name: str, *, thorough: bo
                     return Axis(name, lattice, start, start + (order + SPARE) * lattice, order, start), line.by_op
         return None
 
-    found = next((fit for lattice in _LATTICES if (fit := fitted(lattice))), None)
+    lattices = _LATTICES if thorough else [lattice for lattice in _LATTICES if size % lattice == 0]
+    found = next((fit for lattice in lattices if (fit := fitted(lattice))), None)
     if found is None:
-        if all(lines[1].vector(n) is None for n in range(size + 1, size + 65)):
+        if all(lines[0].sample(n) is None for n in range(size + 1, size + 65)):
             return fixed(name, size), True  # the model takes this size alone
         raise NotPolynomialError(_disagreement(lines[1], name, size))
     for prime in (2, 3, 5, 7):
@@ -193,15 +186,16 @@ def find_axis(tracer: Tracer, base: Point, axis: int, name: str, *, thorough: bo
 
 def _disagreement(line: Line, name: str, size: int) -> str:
     """Two sizes at which traces have something else than the polynomial through the samples before them."""
-    totals = list(line.tracer.at(line.base).totals)
+    at_base = line.tracer.at(line.base)
+    why = ". It ran for real, where costs can depend on values" if at_base.execution == "real" else ""
     for lattice in _LATTICES:
         first = max(1, size // lattice)
         sizes = [(first + i) * lattice for i in range(HIGHEST + SPARE + 1)]
-        samples = [vector for vector in map(line.vector, sizes) if vector is not None]
+        samples = [vector_of(sample, by_op=False) for sample in map(line.sample, sizes) if sample is not None]
         if len(samples) < len(sizes):
             continue
         coefficients = differences(np.array(samples[: HIGHEST + 1], dtype=object))
-        quantities = [*totals, "peak_memory"]
+        quantities = [*at_base.totals, "peak_memory"]
         wrong = [
             f"at {name}={n} it has {quantities[at]} {traced:,}, where the polynomial through {name}={sizes[0]} to "
             f"{sizes[HIGHEST]} has {derived:,}"
@@ -213,5 +207,5 @@ def _disagreement(line: Line, name: str, size: int) -> str:
         ]
         if wrong:
             tried = f"on multiples of {lattice}, or of {_LATTICES[-1]}, or others between"
-            return f"the model's cost is no polynomial of {name}, {tried}: {'; '.join(wrong[:2])}"
+            return f"the model's cost is no polynomial of {name}, {tried}: {'; '.join(wrong[:2])}{why}"
     return f"the model cannot be traced at enough sizes near {name}={size} to determine a polynomial"

@@ -42,8 +42,12 @@ def _lines(expression: Any) -> Iterator[str]:
 
     if isinstance(expression, sympy.Piecewise):
         for piece, condition in expression.args:
-            where = "otherwise" if condition is sympy.true else f"where {condition.lhs} = {condition.rhs}"
-            yield from (f"{line}  {where}" for line in _lines(piece))
+            equal = condition.args if condition.func == sympy.And else (condition,)
+            where = (
+                "otherwise" if condition is sympy.true else f"where {' and '.join(f'{e.lhs} = {e.rhs}' for e in equal)}"
+            )
+            first, *rest = _lines(piece)
+            yield from (f"{first}  {where}", *rest)
     elif expression.func == sympy.Max and len(expression.args) > 1:
         ordered = sorted(expression.args, key=str)
         yield "the greatest of"
@@ -55,8 +59,8 @@ def _lines(expression: Any) -> Iterator[str]:
 def _sizes(s: Scaling) -> list[str]:
     """For each size what it may be."""
     return [
-        f"{axis.name}: {units.grouped(axis.least)}"
-        if axis.least == axis.greatest
+        f"{axis.name}: {units.grouped(axis.least)} alone, as the model takes no size near it"
+        if axis.is_fixed
         else f"{axis.name}: {'every size' if axis.lattice == 1 else f'multiples of {axis.lattice}'} from "
         f"{units.grouped(axis.least)} to {units.grouped(axis.greatest)}"
         for axis in s.axes
@@ -64,7 +68,13 @@ def _sizes(s: Scaling) -> list[str]:
 
 
 def _verified(s: Scaling) -> str:
-    return f"Held to further traces at {units.plural(len(s.verified), 'point')}, and equal to each."
+    bounds = f" Totals are lower bounds (≥): {'; '.join(s.lower_bounds)}." if s.lower_bounds else ""
+    return f"Held to further traces at {units.plural(len(s.verified), 'point')}, and equal to each.{bounds}"
+
+
+def _column(s: Scaling) -> str:
+    """The head of the formulas."""
+    return "exactly" if s.is_exact else "at least"
 
 
 def text(s: Scaling, width: int = 120) -> str:
@@ -76,7 +86,7 @@ def parts(s: Scaling, width: int) -> list[Part | str]:
     """A formula for each total, what the sizes may be, and how it was verified."""
     rows = list(_formulas(s))
     labels = [Text(head) for head, _ in rows]
-    column = grid.Column("exactly", ["\n".join(lines) for _, lines in rows], right=False, wrap=True)
+    column = grid.Column(_column(s), ["\n".join(lines) for _, lines in rows], right=False, wrap=True)
     made, _ = grid.table("", labels, [column], width, least=max(label.cell_len for label in labels))
     return [Text(title(s), style="bold"), *(f"  {line}" for line in _sizes(s)), "", made, "", grid.dim([_verified(s)])]
 
@@ -96,7 +106,7 @@ def figures_at(s: Scaling, sizes: Mapping[str, int], width: int) -> list[Part | 
     where = ", ".join(f"{name} = {size}" for name, size in sizes.items())
     columns = [
         grid.numbers(f"at {where}", [units.cell(quantity, costs[quantity]) for quantity in shown]),
-        grid.Column("exactly", [units.grouped(costs[quantity]) for quantity in shown]),
+        grid.Column(_column(s), [units.grouped(costs[quantity]) for quantity in shown]),
     ]
     made, _ = grid.table("", labels, columns, width, least=max(label.cell_len for label in labels))
     return ["", made]
@@ -108,7 +118,7 @@ def markdown(s: Scaling, figures: Mapping[str, str] | None = None) -> str:
     lines = [
         f"# {escape(title(s))}",
         "\n".join(f"- {line}" for line in _sizes(s)),
-        table(["", "exactly"], rows, left=2),
+        table(["", _column(s)], rows, left=2),
         _verified(s),
         *pictures(figures or {}),
         collapsed(f"All {len(s.layers):,} layers", _layers(s)) if len(s.layers) else "",
@@ -158,8 +168,8 @@ def _context(s: Scaling) -> dict[str, Any]:
     names = _layer_quantities(s)
     rows = [[row["name"], row["kind"], *(typeset(row[name]) for name in names)] for _, row in s.layers.iterrows()]
     return {
-        "title": title(s), "sizes": _sizes(s), "formulas": list(_formulas(s)), "verified": _verified(s), "drawn": drawn,
-        "heads": [_head(name) for name in names], "rows": rows,
+        "title": title(s), "column": _column(s), "sizes": _sizes(s), "formulas": list(_formulas(s)),
+        "verified": _verified(s), "drawn": drawn, "heads": [_head(name) for name in names], "rows": rows,
     }  # fmt: skip
 
 
@@ -179,6 +189,7 @@ def json(s: Scaling) -> str:
             for row in s.layers.to_dict("records")
         ],
         "verified": list(s.verified),
+        "lower_bounds": list(s.lower_bounds),
     }
     return writer.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
@@ -191,7 +202,7 @@ def csv(s: Scaling) -> str:
 def tex(s: Scaling) -> str:
     """One row per total."""
     rows = [[head, "; ".join(line.strip() for line in lines)] for head, lines in _formulas(s)]
-    return latex.table(["", "exactly"], rows, left=2)
+    return latex.table(["", _column(s)], rows, left=2)
 
 
 # -- a figure ------------------------------------------------------------------------------------------------------
@@ -218,11 +229,11 @@ def figure(s: Scaling, quantity: str, sizes: Mapping[str, int], ax: Axes | None,
         raise InputError(f"nothing is called {quantity!r}; there are {', '.join(s.quantities)}")
     varied = [axis.name for axis in s.axes if axis.least < axis.greatest and axis.name not in sizes]
     name = along or next(iter(varied), s.names[0])
-    fixed = {axis.name: sizes.get(axis.name, axis.least) for axis in s.axes if axis.name != name}
-    at = _spread(s.values(name), 60)
+    fixed = {axis.name: sizes.get(axis.name, axis.least) for axis in s.regions[0].axes if axis.name != name}
+    at = _spread(s.values(name, fixed), 60)
     ax = axes(ax, 6.0, 3.8)
     ax.plot(at, [s.at(**fixed, **{name: n})[quantity] for n in at], linewidth=1.5)
-    marked = _spread(s.values(name), POINTS)
+    marked = _spread(s.values(name, fixed), POINTS)
     ax.plot(marked, [s.at(**fixed, **{name: n})[quantity] for n in marked], "o", markersize=4, color="C0")
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")

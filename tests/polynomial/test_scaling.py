@@ -180,6 +180,58 @@ def test_a_cost_that_is_no_polynomial_is_refused() -> None:
         costmodel.scaling(Rounds(), (2, "L"))
 
 
+class Positions(nn.Module):
+    """Each position has its own number at the size of training, and the same one at others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 4, 16, 16)
+        self.positions = nn.Parameter(torch.zeros(1, 4, 14, 14))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to patches (B, 4, H/16, W/16)."""
+        y: Tensor = self.patch(x)
+        positions: Tensor = self.positions
+        if y.shape[-2:] != positions.shape[-2:]:
+            positions = positions.mean((-2, -1), keepdim=True)
+        return y + positions
+
+
+@pytest.mark.parametrize("names", [("B", 3, "H", "H"), ("B", 3, "H", "W")])
+def test_the_size_of_training_is_special(names: tuple[Any, ...]) -> None:
+    """The polynomials of other sizes are not those of the first one, which has its own."""
+    model = Positions()
+    s = costmodel.scaling(model, names)
+    for b, h, w in ((1, 224, 224), (5, 224, 224), (2, 240, 240), (1, 272, 272), (3, 448, 448)):
+        found = s.at(B=b, H=h, **({"W": w} if "W" in names else {}))
+        p = costmodel.profile(model, (b, 3, h, w))
+        assert found == {quantity: p.total(quantity) for quantity in s.quantities}, (b, h, w)
+    at_training = {s.symbols[name]: 224 for name in s.names if name != "B"} | {s.symbols["B"]: 4}
+    assert s.memory_access.subs(at_training) == costmodel.profile(model, (4, 3, 224, 224)).memory_access
+    pieces = s.pieces("memory_access", B=1, **({"W": 224} if "W" in names else {}))
+    assert [224, 224] in pieces[["least", "greatest"]].to_numpy().tolist()
+
+
+@torch.library.custom_op("scaling_tests::twice", mutates_args=())
+def twice(x: Tensor) -> Tensor:
+    """An op that has no rule."""
+    return x * 2
+
+
+@twice.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+def test_lower_bounds_are_said() -> None:
+    """What an op without a rule computes is in no formula: the result and its text say so, and name it."""
+    s = costmodel.scaling(lambda x: twice(x) + 1, ("B", "H"))
+    assert (s.is_exact, s.lower_bounds) == (False, ("no rule for scaling_tests.twice.default",))
+    assert "Totals are lower bounds (≥): no rule for scaling_tests.twice.default." in " ".join(str(s).split())
+    assert "at least" in str(s)
+    assert scaled("conv")[2].is_exact
+
+
 def test_one_op_of_two_peaks() -> None:
     """The temporaries of an LSTM's op are its states or its gates: which are more, the ratio of both sizes decides.
 
