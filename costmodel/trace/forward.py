@@ -35,6 +35,7 @@ from costmodel.trace.specs import DTYPE_NAME, map_tensors
 from costmodel.trace.target import Target
 from costmodel.trace.tensor_table import TensorTable
 from costmodel.trace.traced_tensor import reads_noted, tensors_on, values_from
+from costmodel.trace.tree_cache import KNOWN_MODELS
 from costmodel.trace.unseen import UnseenCalls
 from costmodel.trace.values import MetaInputs, RealInputs
 
@@ -97,7 +98,10 @@ def run(
     program = attempt.program
     log = EventLog() if program is None else program.log()
     table = TensorTable(log) if program is None else program.table(log)
-    modules, tensors = register_module_tree(model, table)
+    # A program changes records, as another dtype does, and a real run has copies of the buffers.
+    known = KNOWN_MODELS.of(model) if program is None and dtype is None and attempt.executor is MetaExecutor else None
+    registered = None if known is None else known.register(table)
+    modules, tensors = registered or register_module_tree(model, table)
     table.modules = modules
     kinds = set(map(type, modules))
     own = tensors or list(model.parameters())  # those of lazy modules, too
@@ -122,11 +126,13 @@ def run(
         if real:
             clone_buffers(model, table)
         pruning = None
-        if program is None:
-            pruning = pruning_of(modules, table)
-        else:
+        if program is not None:
             program.prepare(modules, table, device, real=real)
             capture = program.capture(capture)
+        elif registered is None:
+            pruning = pruning_of(modules, table)
+            if known is not None and not pruning.may_be:
+                known.keep(modules, tensors, table)
         given = RealInputs(device) if real else MetaInputs(device, attempt.integers_are_zeros)
         try:
             args, kwargs = arguments(inputs, given.make, given.keep, own, target.forward, dtype)
@@ -143,7 +149,7 @@ def run(
         recorder = _recorder(table, executor, pruning, attempt)
         layers = None
         if type(recorder) is Recorder and executor.fills_cache and not attempt.autograd:
-            layers = LayerCache(table, recorder.cache)
+            layers = LayerCache(table, recorder.cache, None if known is None else known.layers(recorder.cache))
         # A real run may hand the modules' dictionaries on, to replicas on other devices.
         calls = Calls(table, capture, modules, real=real, layers=layers)
         output = None

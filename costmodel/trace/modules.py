@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import torch
 from torch import nn
@@ -46,7 +47,7 @@ def register_module_tree(model: nn.Module, table: TensorTable) -> tuple[list[nn.
         info = infos[id(module)] = ModuleInfo(name, kind.__name__, (), ())
         is_torchs = of_torch.get(kind)
         if is_torchs is None:
-            is_torchs = of_torch[kind] = kind.__module__.startswith("torch.nn.")
+            is_torchs = of_torch[kind] = is_of_torch(kind)
         if parameters or buffers or children or not is_torchs:  # half of a network's modules are activations
             prefix = name and name + "."
             if parameters:
@@ -65,6 +66,16 @@ def register_module_tree(model: nn.Module, table: TensorTable) -> tuple[list[nn.
 
 def _may_hold_packed(module: nn.Module) -> bool:
     return _SCRIPT_OBJECT in map(type, module.__dict__.values()) or isinstance(module, _SCRIPT_MODULE)
+
+
+def hold_packed(modules: Iterable[nn.Module]) -> bool:
+    """Whether any of the modules may hold packed weights as attributes; torch.jit's modules apart."""
+    return _SCRIPT_OBJECT in map(type, chain.from_iterable([module.__dict__.values() for module in modules]))
+
+
+def is_of_torch(kind: type[nn.Module]) -> bool:
+    """Whether a class of modules is one of torch.nn's."""
+    return kind.__module__.startswith("torch.nn.")
 
 
 _SCRIPT_OBJECT, _SCRIPT_MODULE = torch.ScriptObject, torch.jit.ScriptModule

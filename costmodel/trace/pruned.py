@@ -40,6 +40,8 @@ class Pruning:
     computed: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     """By ``id()``, masked weights that ``torch.nn.utils.prune`` has left as attributes, each with its mask. A module
     makes its own anew when it is called; some, as attention's output projection, never are."""
+    may_be: bool = False
+    """Whether it has buffers that are masks if their values are zeros and ones."""
 
     def __bool__(self) -> bool:
         return bool(self.masks)
@@ -63,6 +65,7 @@ def pruning_of(modules: Iterable[nn.Module], table: TensorTable) -> Pruning:
             if buffer is None or type(buffer) in LAZY:
                 continue
             if buffer.dim() >= least and _fits_any(tuple(buffer.shape), shapes):
+                found.may_be = True
                 _add(found.masks, table.spec(buffer), buffer)
     if "torch.nn.utils.prune" in sys.modules:
         for module in modules:
@@ -78,6 +81,7 @@ def _add_pruned(found: Pruning, module: nn.Module, table: TensorTable) -> None:
         weight = name.removesuffix(_PARAMETER)
         mask = buffers.get(weight + _MASK)
         if mask is not None and mask.shape == parameter.shape:
+            found.may_be = True
             _add(found.masks, table.spec(mask), mask)
             nonzero = found.masks.get(table.spec(mask))
             if nonzero is not None:

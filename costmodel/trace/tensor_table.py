@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ON_META: frozenset[Role] = frozenset({"activation", "input"})
 """Roles of tensors that have no values: the trace holds them on the meta device."""
 
-_PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
+PLAIN_TENSORS = frozenset({torch.Tensor, torch.nn.Parameter})
 """Types of nearly all parameters and buffers."""
 
 _STRIDED = torch.strided
@@ -163,7 +163,7 @@ class TensorTable:
                     storage_specs.append(spec)
                     allocated_at.append(-1)
                     known[id(tensor)] = spec
-                    if kind not in _PLAIN and is_wrapper(kind):
+                    if kind not in PLAIN_TENSORS and is_wrapper(kind):
                         self.add_inside(tensor, spec)
                 else:
                     spec = self.add(tensor, role, prefix + name)
