@@ -3,8 +3,8 @@
 Convolutions, norms and activations are most ops of most networks. What their forwards call is known from their source,
 and depends on few attributes: in a state that was met before, and given metadata that was met before, the forward would
 call the same op with the same arguments. ResNet-50's profile takes 13 % less time so, MobileNetV2's 6 %,
-ShuffleNetV2's 4 %. In later traces of one model (``tree_cache.py``), a layer that has the same attributes and records as
-the last time, by identity, is answered in the same way, without a key.
+ShuffleNetV2's 4 %. In later traces of one model (``tree_cache.py``), a layer with the same attributes and records as
+the last time, by identity, is answered as it was then, without a key.
 """
 
 from __future__ import annotations
