@@ -73,7 +73,7 @@ def _why(finding: Finding) -> str:
         return ""
     over = Fraction(finding.value) - finding.bound.limit
     if finding.bound.holds(finding.value):
-        return ", which a figure that is a bound itself does not show"
+        return f", but only {'an upper' if finding.bound.quantity.falls else 'a lower'} bound of it is known"
     share = units.share(float(abs(over)), float(finding.bound.limit))
     return f", {share} {'over' if over > 0 else 'under'}" if share and over else ""
 
