@@ -70,6 +70,26 @@ class ReadModule:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ReadFunction:
+    """One call of a Python function."""
+
+    name: str
+    """As it is written from ``torch`` on: ``torch.nn.functional.relu``, ``torch.Tensor.add``."""
+    args: tuple[Any, ...]
+    """Tensors as ``TensorSpec``."""
+    kwargs: Mapping[str, Any]
+    first: int
+    """As of an op."""
+    end: int
+    call: int
+    """Index into ``Graph.calls`` of the innermost module call it ran in, -1 outside any."""
+
+    def argument(self, position: int, name: str) -> Any:
+        """What was given by position or by name, or ``None``."""
+        return self.args[position] if position < len(self.args) else self.kwargs.get(name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Reading:
     """One execution of one model, with what other counters look at."""
 
@@ -78,3 +98,5 @@ class Reading:
     """The ops that Python code called, in order."""
     modules: Mapping[str, ReadModule]
     """The module tree by first name, depth first."""
+    functions: tuple[ReadFunction, ...]
+    """The calls of those Python functions that were looked for, in the order in which they began."""

@@ -66,7 +66,7 @@ def test_commands_print_what_they_are_shown_to(
 
 
 IN_TABLE = {
-    "by hand": "", "costmodel": "", "fvcore": "fvcore", "FlopCounterMode": "FlopCounterMode", "ptflops": "",
+    "by hand": "", "costmodel": "", "fvcore": "fvcore", "FlopCounterMode": "FlopCounterMode", "ptflops": "ptflops",
     "its aten backend": "ptflops-aten", "thop": "thop", "ultralytics-thop": "ultralytics-thop",
     "torchinfo": "torchinfo", "TorchLens": "",
 }  # fmt: skip

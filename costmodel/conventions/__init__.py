@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.conventions.flop_counter import FLOP_COUNTER
 from costmodel.conventions.fvcore import FVCORE
+from costmodel.conventions.ptflops import PTFLOPS
 from costmodel.conventions.ptflops_aten import PTFLOPS_ATEN
 from costmodel.conventions.recount import Recount, recount
 from costmodel.conventions.thop import THOP
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
 
 __all__ = ["TOOLS", "Readings", "Recount", "Tool"]
 
-_ALL = (FVCORE, FLOP_COUNTER, PTFLOPS_ATEN, THOP, ULTRALYTICS_THOP, TORCHINFO)
+_ALL = (FVCORE, FLOP_COUNTER, PTFLOPS, PTFLOPS_ATEN, THOP, ULTRALYTICS_THOP, TORCHINFO)
 
 TOOLS: Mapping[str, Tool] = MappingProxyType({tool.name: tool for tool in _ALL})
 """The tools whose conventions are known, by name, each with the version whose source was read."""
+
+
+_FUNCTIONS = tuple(dict.fromkeys(name for tool in _ALL for name in tool.functions))
+"""The Python functions that any of them counts."""
 
 
 class Readings:
@@ -71,7 +76,7 @@ def _read(origin: Origin | None, mode: str, what: str) -> Reading:
     def read(model: Any) -> Reading:
         from costmodel.trace.reading import read
 
-        return read(model, origin.inputs, **{**origin.options, "mode": mode})
+        return read(model, origin.inputs, functions=_FUNCTIONS, **{**origin.options, "mode": mode})
 
     if origin.spec is not None:
         from costmodel.loading import apply

@@ -142,7 +142,7 @@ def _claims(counts: list[Count], by_op: list[int]) -> list[int]:
     """The MACs that each count stands for. What lies in several is the shortest's, the first of those."""
     owner: dict[int, int] = {}
     for index, count in sorted(enumerate(counts), key=lambda item: (item[1].end - item[1].first, item[0])):
-        for op in range(count.first, count.end):
+        for op in range(count.first, 0 if count.is_twice else count.end):
             if by_op[op]:
                 owner.setdefault(op, index)
     claimed = [0] * len(counts)

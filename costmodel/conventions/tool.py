@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from costmodel.errors import CostModelError
 from costmodel.graph import ModuleCall, TensorSpec, tensors_in
-from costmodel.reading import Reading, ReadModule, ReadOp
+from costmodel.reading import ReadFunction, Reading, ReadModule, ReadOp
 from costmodel.records import dataclass
 
 Unit: TypeAlias = Literal["MACs", "FLOPs"]
@@ -90,6 +90,14 @@ class ModuleEntry:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionEntry:
+    """What a tool counts for a call of a Python function."""
+
+    count: Callable[[ReadFunction], float]
+    why: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Count:
     """One thing that a tool counts, in one execution."""
@@ -106,6 +114,8 @@ class Count:
     amount: int
     """In the tool's unit."""
     why: str
+    is_twice: bool = False
+    """Whether the tool counts the same by another of its counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +140,8 @@ class Tool:
     """What it counts, by an op's name without namespace and overload."""
     modules: Mapping[str, ModuleEntry] = field(default_factory=dict)
     """What it counts, by a module's class."""
+    functions: Mapping[str, FunctionEntry] = field(default_factory=dict)
+    """What it counts, by the name under which a Python function is called."""
     mode: Literal["eval", ""] = ""
     """The mode in which it runs every model, if it chooses one."""
     remarks: tuple[str, ...] = ()
@@ -149,6 +161,14 @@ def module_count(called: Called, entry: ModuleEntry, times: int = 1) -> Count:
     amount, why = found if isinstance(found, tuple) else (found, entry.why)
     call = called.call
     return Count(call.name, call.type, call.type, call.first_op, call.end_op, times * amount, why)
+
+
+def function_count(reading: Reading, function: ReadFunction, tool: Tool) -> tuple[float, Count]:
+    """What a tool counts for a call of a Python function, exactly and with fractions cut off."""
+    entry = tool.functions[function.name]
+    exact = entry.count(function)
+    name = function.name.rpartition(".")[2]
+    return exact, Count(*place(reading, function.call), name, function.first, function.end, int(exact), entry.why)
 
 
 def all_parameters(reading: Reading) -> int:

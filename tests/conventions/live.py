@@ -76,6 +76,7 @@ def ultralytics_thop(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]
 LIVE: dict[str, Callable[[nn.Module, tuple[Tensor, ...]], tuple[Any, Any]]] = {
     "fvcore": fvcore,
     "FlopCounterMode": flop_counter,
+    "ptflops": partial(ptflops, "pytorch"),
     "ptflops-aten": partial(ptflops, "aten"),
     "ultralytics-thop": ultralytics_thop,
     "torchinfo": torchinfo,

@@ -196,3 +196,62 @@ def test_a_convention_is_complete(tool: costmodel.conventions.Tool) -> None:
     assert all(entry.why for entry in entries)
     assert tool.version[0].isdigit()
     assert tool.not_counted("an_op")
+
+
+def test_what_is_counted_twice() -> None:
+    """ptflops hooks nn.ReLU, and replaces the function that it calls: 12 elements twice. It has no ``torch.relu``."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.relu = nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.relu(x))
+
+    model = Twice()
+    rows = costmodel.profile(model, (1, 12)).counted_as("ptflops").difference.to_dict("records")
+    assert [(row["name"], row["op"], row["amount"]) for row in rows] == [("relu", "ReLU", 12), ("relu", "relu", 12)]
+    assert rows[1]["why"] == "fault: ReLU has a hook, and calls a function that is replaced: counted twice"
+
+
+def test_how_a_function_is_written() -> None:
+    """ptflops counts ``torch.add`` and ``torch.matmul``, and neither ``+`` nor ``@``."""
+
+    def written(x: torch.Tensor) -> torch.Tensor:
+        return torch.add(x, x) @ (x + x)
+
+    def named(x: torch.Tensor) -> torch.Tensor:
+        return torch.matmul(x, x)
+
+    assert costmodel.profile(written, (4, 4)).counted_as("ptflops").total == 16
+    assert costmodel.profile(named, (4, 4)).counted_as("ptflops").total == 64
+
+
+def test_counts_of_a_sample_and_of_a_batch() -> None:
+    """ptflops divides what modules count by the batch, and not what functions do: 24 / 3 + 24."""
+    model = nn.ReLU()
+    found = costmodel.profile(model, (3, 8)).counted_as("ptflops")
+    assert found.total == 32
+    assert found.difference["amount"].tolist() == [24, 24, -16]
+    assert "divided by the first size of the first input, 3" in found.difference["why"][2]
+
+
+def test_functions_are_as_before() -> None:
+    """What a reading replaces is put back, also after an error; other threads do not see it."""
+    before = {name: getattr(torch.nn.functional, name) for name in ("relu", "softmax")}
+    inherited = set(vars(torch.Tensor))
+
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if torch.jit.is_scripting() else x.view(7)
+
+    model = nn.ReLU()
+    costmodel.profile(model, (2, 3)).counted_as("ptflops")
+    broken = Broken()
+    p = costmodel.profile(broken, (7,))
+    broken.forward = lambda x: x.view(9)  # type: ignore[method-assign]  # it fails from now on
+    with pytest.raises(costmodel.ForwardError):
+        p.counted_as("ptflops")
+    assert {name: getattr(torch.nn.functional, name) for name in before} == before
+    assert set(vars(torch.Tensor)) == inherited
