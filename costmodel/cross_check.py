@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from heapq import merge
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from costmodel.layers.registry import Known
     from costmodel.third_opinion import ThirdOpinion
     from costmodel.trace import Execution, Mode
 
@@ -120,7 +121,7 @@ def check(pricing: Pricing, derive: Derive | None = None) -> CrossCheck:
 
     ``derive`` does so, by default ``closed_form``.
     """
-    derive = closed_form if derive is None else derive
+    derive = partial(closed_form, known={}) if derive is None else derive
     comparisons: list[QuantityCheck] = []
     traced_only: list[str] = []
     declared: list[str] = []
@@ -156,8 +157,8 @@ def _first_op(layer: TracedLayer) -> int:
     return layer.ops[0].call.index if layer.module is None else layer.module.first_op
 
 
-def closed_form(pricing: Pricing, layer: TracedLayer) -> LayerCost | None:
-    """The cost of a layer by its formula; ``None`` where none covers it."""
+def closed_form(pricing: Pricing, layer: TracedLayer, *, known: Known | None = None) -> LayerCost | None:
+    """The cost of a layer by its formula; ``None`` where none covers it. ``known`` has that of layers like it."""
     from costmodel import layers as closed
 
     if layer.module is None or layer.module.layer is None or _has_sparse(layer):
@@ -165,7 +166,7 @@ def closed_form(pricing: Pricing, layer: TracedLayer) -> LayerCost | None:
     if sum(len(module.parameters) for module in pricing.subtree(layer.module.owner)) > len(layer.parameters):
         return None  # a parameter has two places in it, and is held once
     if not layer.module.layer.is_composite:
-        return closed.cost_of(layer.module)
+        return closed.cost_of(layer.module, known=known)
     if any(map(_is_wrapper, layer.parameters)):
         return None  # its parts are compared in some quantities alone
     inside = pricing.calls_inside(layer)

@@ -102,10 +102,10 @@ class Measure:
         return add(p.figures(self.name)) if self.additive else None
 
     def _checked(self, read: Callable[[Any], Any], of: TracedLayer | Profile, name: str, what: str) -> Number:
-        where = f"the measure {self.name!r} failed on {name!r} ({what})"
         try:
             found = read(of)
         except Exception as error:
+            where = f"the measure {self.name!r} failed on {name!r} ({what})"
             raise CostModelError(f"{where}: {type(error).__name__}: {error}") from error
         if type(found) is int:  # nearly always, and known much faster
             return found
@@ -113,6 +113,7 @@ class Measure:
             return int(found)
         if isinstance(found, Real) and math.isfinite(found):
             return float(found)
+        where = f"the measure {self.name!r} failed on {name!r} ({what})"
         raise CostModelError(f"{where}: it returned {found!r}, not an int or a finite float")
 
 

@@ -151,6 +151,11 @@ class TracedLayer:
         return max(works, key=lambda w: (w[0].macs, w[0].flops, w[1].traffic.elements, w[1].kind != "view"))[1].kind
 
     @property
+    def may_join_positions(self) -> bool:
+        """Whether it is attention, or the softmax of one that is written out."""
+        return self.kind == "attention" or "softmax" in self.type.lower()
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The tensors it was given: the module's arguments, or the op's activations."""
         if self.module is not None:

@@ -364,6 +364,8 @@ class Profile(Report):
     @property
     def global_attention(self) -> str | None:
         """The first attention that joins all positions of the input, if any: behind it the field is the whole input."""
+        if not any(layer.may_join_positions for layer in self.pricing.layers):
+            return None  # without receptive fields, whose import takes 4 ms
         first = self._fields.attention
         return None if first is None else first.name
 

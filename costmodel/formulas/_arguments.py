@@ -6,6 +6,7 @@ Concrete means a Python ``int``. Arrays and symbols pass unchecked: a check woul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from inspect import signature
 from numbers import Real
 from typing import Any, TypeVar
@@ -19,15 +20,30 @@ Formula = TypeVar("Formula", bound=Callable[..., Any])
 
 def public(formula: Formula) -> Formula:
     """A formula as users call it: its arguments are what its annotations say, and errors say what is wrong."""
-    kinds = {name: str(parameter.annotation) for name, parameter in signature(formula).parameters.items()}
+
+    @cache
+    def kinds() -> dict[str, str]:
+        return {name: str(parameter.annotation) for name, parameter in signature(formula).parameters.items()}
+
+    @cache
+    def takes(example: Any) -> set[str]:
+        return {name for name, kind in kinds().items() if _is(example, kind)}
 
     def check(arguments: Mapping[str, Any]) -> None:
         for name, value in arguments.items():
-            wanted = kinds.get(name, "Any")
+            # Ints, as nearly all arguments are, in a third of the time.
+            if type(value) in _INTS and name in takes(1):
+                continue
+            if type(value) is tuple and _INTS.issuperset(map(type, value)) and name in takes((1,)):
+                continue
+            wanted = kinds().get(name, "Any")
             if not _is(value, wanted):
                 raise InputError(f"{formula.__name__}: {name}={short(value)}: must be {_said(wanted)}")
 
     return explained(formula, check=check)
+
+
+_INTS = {int, bool}
 
 
 def _is(value: Any, annotation: str) -> bool:

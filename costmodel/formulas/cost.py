@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.formulas import gradient as gradients
 from costmodel.formulas._arguments import is_count
-from costmodel.formulas._wiring import Wired, backward_of, in_a_row
 from costmodel.formulas.gradient import BackwardCost, Gradient, Needs, WhenTrained
 from costmodel.quantities import Count, Work
 from costmodel.records import dataclass
+
+if TYPE_CHECKING:
+    from costmodel.formulas._wiring import Wired
 
 NO_WORK = Work()
 """No arithmetic."""
@@ -264,6 +267,8 @@ class BlockCost(HasTotal):
 
         Raises ``InputError`` for a block whose backward pass has no closed form.
         """
+        from costmodel.formulas._wiring import backward_of
+
         if self.wiring is None:
             raise InputError("the backward pass of this block has no closed form: ask its layers one by one")
         return backward_of(self.wiring, inputs=inputs)
@@ -280,6 +285,8 @@ class BlockCost(HasTotal):
         raise KeyError(f"no layer {name!r} in this block: it has {', '.join(own for own, _ in self.layers)}")
 
     def __add__(self, other: BlockCost) -> BlockCost:
+        from costmodel.formulas._wiring import in_a_row
+
         one, two = self.wiring, other.wiring
         wiring = None if one is None or two is None else in_a_row(one, two)
         return BlockCost(layers=self.layers + other.layers, wiring=wiring)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from marshal import dumps
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from costmodel.graph import ModuleCall, TensorSpec, tensors_in
@@ -200,8 +202,43 @@ def import_all() -> None:
         import_file(file)
 
 
-def cost_of(call: ModuleCall, within: Sequence[ModuleCall] = ()) -> LayerCost | None:
-    """The cost of a call in closed form, ``None`` where no formula covers it; ``within`` are the calls inside it."""
+Known: TypeAlias = dict[bytes, "LayerCost | None"]
+"""What calls cost, by all that their closed form may know."""
+
+
+def cost_of(call: ModuleCall, within: Sequence[ModuleCall] = (), known: Known | None = None) -> LayerCost | None:
+    """The cost of a call in closed form, ``None`` where no formula covers it; ``within`` are the calls inside it.
+
+    Of layers that repeat, ``known`` has the cost, which then is not computed again.
+    """
+    look = None if known is None else _look(call)
+    if known is None or look is None:
+        return _cost_of(call, within)
+    if look not in known:
+        known[look] = _cost_of(call, within)
+    return known[look]
+
+
+_OF_TENSOR = attrgetter("shape", "dtype", "strides", "role", "trainable", "zeros", "scale_bytes", "stored_bytes")
+
+
+def _look(call: ModuleCall) -> bytes | None:
+    """All that a closed form may know of a layer that is given tensors alone; ``None`` for any other layer."""
+    if call.layer is None or call.kwargs or not all(type(given) is TensorSpec for given in call.args):
+        return None
+    tensors = list(tensors_in((call.args, call.outputs)))
+    if any(t.sparse is not None for t in tensors):
+        return None
+    # Which of them are one tensor, and which share memory.
+    same = [[n.index(own) for own in n] for n in ([id(t) for t in tensors], [t.storage for t in tensors])]
+    known = call.layer.key, dict(call.layer.hyper), call.training, len(call.args), same
+    try:
+        return dumps((*known, [_OF_TENSOR(t) for t in tensors]), 2)
+    except ValueError:  # of a type that only Python has
+        return None
+
+
+def _cost_of(call: ModuleCall, within: Sequence[ModuleCall]) -> LayerCost | None:
     if call.layer is None:
         return None
     if "cost" in call.layer.hyper:

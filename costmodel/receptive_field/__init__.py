@@ -94,7 +94,7 @@ class Fields:
     def attention(self) -> TracedLayer | None:
         """The first layer that joins all positions and leaves as many: attention, or the softmax of one written out."""
         for layer in self.pricing.layers:
-            if layer.kind == "attention" or "softmax" in layer.type.lower():
+            if layer.may_join_positions:
                 field = self.of(layer)
                 # A classifier's softmax comes where no positions are left to step between.
                 if field is not None and field.sees_all and any(step is not None for step in field.stride):

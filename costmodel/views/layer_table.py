@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from costmodel.arguments import short
@@ -138,8 +139,12 @@ def _table(
         labels.append(Text.assemble((prefix, "dim"), (name, "bold" if node.children else "")))
     least = max((label.cell_len for label in labels), default=16) if full_names else 16
 
+    @cache
+    def column(name: str, with_type: bool) -> grid.Column:
+        return _column(name, nodes, root, share_of, with_type=with_type)
+
     def lay(names: Sequence[str]) -> tuple[Table, list[str]]:
-        columns = [_column(name, nodes, root, share_of, with_type="type" in names) for name in names]
+        columns = [column(name, name != "kind" or "type" in names) for name in names]
         return grid.table("layer", labels, columns, width, keep_all=keep_all, least=least)
 
     table, dropped = lay(chosen)
