@@ -43,7 +43,7 @@ def sizes() -> dict[str, int]:
         "readers": len(READERS),
         "forwards": _parameters_of.cache_info().currsize,
         "tensor classes": wrapped.runs_ops_itself.cache_info().currsize,
-        "sources": isolation._module_uses.cache_info().currsize,
+        "sources": isolation._packages.cache_info().currsize,
     }
     for state, cache in dispatch_cache._caches.items():
         found |= {f"ops {state}": len(cache), f"layers {state}": len(cache.layers), f"{state}": len(cache.updates)}
@@ -88,6 +88,6 @@ def test_layers_have_a_limit_of_their_own(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_caches_by_class_and_source_have_a_limit() -> None:
     """A thousand at most, each of which may keep a class alive."""
-    for cached in (_parameters_of, wrapped.runs_ops_itself, isolation._module_uses):
+    for cached in (_parameters_of, wrapped.runs_ops_itself, isolation._packages):
         assert cached.cache_info().maxsize == 1024
     assert type(READERS).capacity == 1024

@@ -6,7 +6,7 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from operator import attrgetter
@@ -76,8 +76,9 @@ def rng_restored(kinds: Collection[type[nn.Module]]) -> Iterator[None]:
     """
     numpy: Any = sys.modules.get("numpy")
     sources = {kind.__module__ for kind in kinds}
-    python_state = random.getstate() if _any_uses(sources, random) else None
-    numpy_state = numpy.random.get_state() if numpy is not None and _any_uses(sources, numpy) else None
+    used = {package for source in sources for package in _packages(source)}
+    python_state = random.getstate() if "random" in used else None
+    numpy_state = numpy.random.get_state() if numpy is not None and "numpy" in used else None
     torch_state = torch.get_rng_state()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:
@@ -92,21 +93,20 @@ def rng_restored(kinds: Collection[type[nn.Module]]) -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda_states)
 
 
-def _any_uses(sources: Iterable[str], generator: ModuleType) -> bool:
-    """Whether a global variable of any of these modules is ``generator`` or something out of it."""
-    return any(_module_uses(source, generator) for source in sources)
-
-
 @lru_cache(maxsize=1 << 10)
-def _module_uses(source: str, generator: ModuleType) -> bool:
-    root = generator.__name__
-    for value in vars(sys.modules.get(source, generator)).values():
+def _packages(source: str) -> frozenset[str]:
+    """Where a module's global variables are from: what it imports, and what it has out of that."""
+    if source.startswith("torch.nn.modules."):  # layers of torch's own draw from torch's generators
+        return frozenset()
+    if source not in sys.modules:
+        return frozenset({"random", "numpy"})  # it may have had them
+    found: set[str] = set()
+    for value in vars(sys.modules[source]).values():
         home = attribute_of(value, "__name__" if isinstance(value, ModuleType) else "__module__")
         # ``from random import random`` is a method of a hidden instance, which alone says where it comes from.
         owner = type(attribute_of(value, "__self__")).__module__
-        if any(isinstance(name, str) and name.partition(".")[0] == root for name in (home, owner)):
-            return True
-    return False
+        found.update(name.partition(".")[0] for name in (home, owner) if isinstance(name, str))
+    return frozenset(found)
 
 
 @contextmanager
