@@ -12,7 +12,7 @@ from costmodel.declared import LAYER_OP
 from costmodel.errors import InputError, require_torch
 from costmodel.formulas import LayerCost
 from costmodel.graph import ModuleCall, Note, TensorSpec, tensors_in
-from costmodel.ops.movement import TO
+from costmodel.ops.rule import TO
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.records import dataclass
 from costmodel.rendering import Rendered

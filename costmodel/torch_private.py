@@ -15,7 +15,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._ops import HigherOrderOperator, OpOverload  # 2.6, 2.13, 2.15
+from torch._ops import (  # 2.6, 2.13, 2.15
+    HigherOrderOperator,  # 2.6, 2.13, 2.15
+    OpOverload,  # 2.6, 2.13, 2.15
+    _len_torch_dispatch_stack_pre_dispatch,  # 2.6, 2.13, 2.15
+)
 from torch.nn.modules.module import (
     _global_forward_hooks,  # 2.6, 2.13, 2.15
     _global_forward_hooks_with_kwargs,  # 2.6, 2.13, 2.15
@@ -41,8 +45,19 @@ def refuse_data_pointers(tensor: torch.Tensor) -> None:
 
 # -- dispatch ----------------------------------------------------------------------------------------------------
 
-without_modes = _disable_current_modes
-"""A context without the caller's dispatch modes, which would see other ops or make tensors of another kind."""
+
+@contextmanager
+def without_modes() -> Iterator[None]:
+    """A context without the caller's dispatch modes, which would see other ops or make tensors of another kind.
+
+    Mostly there is none, and torch's own context, which imports a file and takes 10 µs, is not entered.
+    """
+    if torch._C._len_torch_dispatch_stack() or _len_torch_dispatch_stack_pre_dispatch():  # 2.6, 2.13, 2.15
+        with _disable_current_modes():
+            yield
+    else:
+        yield
+
 
 at_dispatch_entry = getattr(torch._C, "_RestorePythonTLSSnapshot")  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15
 """Inside a dispatch mode: a context with the thread's dispatcher state as it was when the op was called."""

@@ -11,18 +11,14 @@ from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides
 from costmodel.ops import layout
 from costmodel.ops.access import nothing
 from costmodel.ops.defaults import default_float
-from costmodel.ops.movement import in_memory_format
 from costmodel.ops.rule import (
     Example,
     Rule,
     Torch,
-    always,
     example,
+    fill,
     free,
     moved,
-    no_temporaries,
-    no_work,
-    outputs_only,
     register,
 )
 from costmodel.quantities import Traffic
@@ -34,13 +30,6 @@ _ALLOCATION = "an allocation: memory is reserved, nothing is written"
 def number_dtype(*values: Any) -> str:
     """The dtype that torch gives to Python numbers."""
     return layout.result_dtype(values)
-
-
-ALLOCATIONS = frozenset({
-    "aten.empty.memory_format", "aten.empty_strided.default", "aten.empty_permuted.default",
-    "aten.new_empty_strided.default", "aten.empty_like.default", "aten.new_empty.default",
-})  # fmt: skip
-"""Ops that return memory in which nothing is written."""
 
 
 def _zeros(args: Arguments) -> TensorSpec:
@@ -70,7 +59,7 @@ def _full(args: Arguments) -> TensorSpec:
 
 def _like(args: Arguments) -> TensorSpec:
     x = args["self"]
-    return TensorSpec(x.shape, args["dtype"] or x.dtype, in_memory_format(x, args["memory_format"], x.shape))
+    return TensorSpec(x.shape, args["dtype"] or x.dtype, layout.in_memory_format(x, args["memory_format"], x.shape))
 
 
 def _new(args: Arguments) -> TensorSpec:
@@ -147,21 +136,6 @@ def _value_read(call: OpCall) -> Traffic:
 
 def _value_seen(call: OpCall, output: int) -> AccessMap:
     return {"value": ()}
-
-
-def fill(
-    *targets: str,
-    outputs: Callable[[Arguments], TensorSpec],
-    examples: tuple[Example, ...],
-    traffic: Callable[[OpCall], Traffic] = outputs_only,
-    access: Callable[[OpCall, int], AccessMap] = nothing,
-    source: str = "a fill: every element is written once",
-) -> Rule:
-    """The rule of an op that writes a tensor and reads none."""
-    return Rule(
-        targets=targets, kind=always("other"), outputs=outputs, work=no_work, traffic=traffic, access=access,
-        temporaries=no_temporaries, fusible=False, source=source, free_because=None, examples=examples,
-    )  # fmt: skip
 
 
 def allocation(*targets: str, outputs: Callable[[Arguments], TensorSpec], examples: tuple[Example, ...]) -> Rule:

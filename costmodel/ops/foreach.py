@@ -11,7 +11,6 @@ from costmodel.ops import layout
 from costmodel.ops.access import aligned
 from costmodel.ops.complex_numbers import ABSOLUTE, Arithmetic, by_parts, function_of
 from costmodel.ops.elementwise import floating, magnitude, promoted
-from costmodel.ops.movement import in_memory_format
 from costmodel.ops.reduction import complex_norm_work, norm_work
 from costmodel.ops.rule import Example, Outputs, Rule, always, example, moved, no_temporaries, register
 from costmodel.quantities import Traffic, Work
@@ -152,7 +151,7 @@ def _product_access(call: OpCall, output: int) -> AccessMap:
 
 def _cloned(args: Arguments) -> TensorSpec:
     x = args["self"]
-    return TensorSpec(x.shape, x.dtype, in_memory_format(x, args["memory_format"], x.shape))
+    return TensorSpec(x.shape, x.dtype, layout.in_memory_format(x, args["memory_format"], x.shape))
 
 
 def _as_stored(args: Arguments) -> TensorSpec:

@@ -136,6 +136,15 @@ def preserved_strides(shape: Shape, tensors: Sequence[TensorSpec]) -> Strides | 
     return strides_of_operands(shape, tensors)
 
 
+def in_memory_format(t: TensorSpec, memory_format: str | None, shape: Shape) -> Strides | None:
+    """Strides of a fresh tensor made like one, in a memory format."""
+    if memory_format in (None, "preserve_format"):
+        return preserved_strides(shape, [t])
+    if memory_format in ("channels_last", "channels_last_3d"):
+        return normal(channels_last_strides(shape), shape)
+    return None
+
+
 def strides_of_operands(shape: Shape, tensors: Sequence[TensorSpec]) -> Strides | None:
     """Strides of a fresh output ordered as the operands' strides say, the first that decides first."""
     return normal(_by_permutation(shape, [_expanded_strides(t, shape) for t in tensors]), shape)

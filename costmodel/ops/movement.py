@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from fractions import Fraction
 from typing import Any
 
 from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Rolled, Slice
-from costmodel.graph import Arguments, OpCall, TensorSpec, channels_last_strides, contiguous_strides
+from costmodel.graph import Arguments, OpCall, TensorSpec, contiguous_strides
 from costmodel.ops import layout
 from costmodel.ops.access import aligned, everything, pointwise
 from costmodel.ops.rule import (
+    TO,
     Example,
     Outputs,
     Rule,
@@ -29,9 +29,6 @@ from costmodel.quantities import Traffic
 
 _X = TensorSpec((2, 3, 4))
 _IMAGE = TensorSpec((2, 3, 5, 4))
-
-TO = "aten._to_copy.default"
-"""``Tensor.to``: a copy of another dtype, in another memory format or on another device. Autocast casts by it."""
 
 
 def copy(
@@ -52,18 +49,11 @@ def copy(
     )  # fmt: skip
 
 
-def in_memory_format(t: TensorSpec, memory_format: str | None, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Strides of a fresh tensor made like ``t``."""
-    if memory_format in (None, "preserve_format"):
-        return layout.preserved_strides(shape, [t])
-    if memory_format in ("channels_last", "channels_last_3d"):
-        return layout.normal(channels_last_strides(shape), shape)
-    return None
-
-
 def _clone(args: Arguments) -> TensorSpec:
     x = args["self"]
-    return TensorSpec(x.shape, args.get("dtype") or x.dtype, in_memory_format(x, args.get("memory_format"), x.shape))
+    return TensorSpec(
+        x.shape, args.get("dtype") or x.dtype, layout.in_memory_format(x, args.get("memory_format"), x.shape)
+    )
 
 
 def _common_format(tensors: Sequence[TensorSpec], shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -229,6 +219,8 @@ def _unfold_copy(args: Arguments) -> TensorSpec:
 
 
 def _slice_scatter_access(call: OpCall, output: int) -> AccessMap:
+    from fractions import Fraction
+
     x, src, step = call.args["self"], call.args["src"], call.args["step"]
     dim = call.args["dim"] % len(x.shape)
     start = slice_start(call.args["start"], x.shape[dim])

@@ -7,10 +7,8 @@ from costmodel.graph import Arguments, OpCall, TensorSpec
 from costmodel.ops import layout
 from costmodel.ops.access import pointwise
 from costmodel.ops.composite import Composite, register_composites
-from costmodel.ops.creation import fill
 from costmodel.ops.defaults import default_float
-from costmodel.ops.movement import in_memory_format
-from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, no_temporaries, register
+from costmodel.ops.rule import Outputs, Rule, always, every_argument, example, fill, no_temporaries, register
 from costmodel.ops.temporaries import contiguous
 from costmodel.quantities import Work
 
@@ -33,7 +31,9 @@ def _permutation(args: Arguments) -> TensorSpec:
 
 def _like(args: Arguments) -> TensorSpec:
     x = args["self"]
-    return TensorSpec(x.shape, args.get("dtype") or x.dtype, in_memory_format(x, args.get("memory_format"), x.shape))
+    return TensorSpec(
+        x.shape, args.get("dtype") or x.dtype, layout.in_memory_format(x, args.get("memory_format"), x.shape)
+    )
 
 
 def _contiguous(args: Arguments) -> TensorSpec:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from costmodel.access import AccessMap
 from costmodel.graph import Arguments, OpCall, TensorSpec, is_sparse
 from costmodel.ops import files
+from costmodel.ops.access import nothing
 from costmodel.ops.complex_numbers import Arithmetic, by_parts
 from costmodel.ops.registry import Registry
 from costmodel.quantities import Traffic, Work
@@ -24,6 +25,9 @@ class Torch(Enum):
     VALUE = "a Python value: torch reads it off a tensor, where the trace has the tensor's values"
     RESIZED = "the first argument under another shape, in other memory: only real tensors are resized"
 
+
+TO = "aten._to_copy.default"
+"""``Tensor.to``: a copy of another dtype, in another memory format or on another device. Autocast casts by it."""
 
 Outputs: TypeAlias = TensorSpec | tuple[TensorSpec, ...]
 Gradients: TypeAlias = tuple[TensorSpec | None, ...]
@@ -239,4 +243,19 @@ def free(
         targets=targets, kind=always(kind), outputs=outputs, work=no_work, traffic=nothing_moves, access=access,
         temporaries=no_temporaries, fusible=False, source="aten/src/ATen/native",
         free_because=because, examples=examples,
+    )  # fmt: skip
+
+
+def fill(
+    *targets: str,
+    outputs: Callable[[Arguments], TensorSpec],
+    examples: tuple[Example, ...],
+    traffic: Callable[[OpCall], Traffic] = outputs_only,
+    access: Callable[[OpCall, int], AccessMap] = nothing,
+    source: str = "a fill: every element is written once",
+) -> Rule:
+    """The rule of an op that writes a tensor and reads none."""
+    return Rule(
+        targets=targets, kind=always("other"), outputs=outputs, work=no_work, traffic=traffic, access=access,
+        temporaries=no_temporaries, fusible=False, source=source, free_because=None, examples=examples,
     )  # fmt: skip

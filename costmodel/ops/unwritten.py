@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from costmodel.graph import OpCall, TensorSpec
-from costmodel.ops.creation import ALLOCATIONS
 from costmodel.ops.rule import Rule
+
+ALLOCATIONS = frozenset({
+    "aten.empty.memory_format", "aten.empty_strided.default", "aten.empty_permuted.default",
+    "aten.new_empty_strided.default", "aten.empty_like.default", "aten.new_empty.default",
+})  # fmt: skip
+"""Ops that return memory in which nothing is written."""
 
 _TENSOR_OF_LIST = {"aten._ctc_loss.default": "target_lengths"}
 """Ops after which torch itself makes a tensor of one of their lists: it allocates it, and writes it by its pointer."""

@@ -16,7 +16,6 @@ from costmodel.trace.calls import Capture
 from costmodel.trace.failure import Failure
 from costmodel.trace.forward import Attempt, MakeExecutor, MakeRecorder, Mode, Program, run
 from costmodel.trace.meta_executor import MetaExecutor
-from costmodel.trace.real_executor import RealExecutor
 from costmodel.trace.target import Target, target_of
 
 __all__ = ["Execution", "Mode", "trace"]
@@ -65,7 +64,7 @@ def trace(
 
     if execution == "real":
         try:
-            return attempt(Attempt(RealExecutor, reason="asked for", program=program, recorder=recorder))
+            return attempt(Attempt(_real_executor(), reason="asked for", program=program, recorder=recorder))
         except Failure as failure:
             raise failure.error() from failure.cause
     try:
@@ -81,11 +80,17 @@ def trace(
     if execution == "meta" or why_not:
         raise first.error(why_not) from first.cause
     try:
-        return attempt(Attempt(RealExecutor, reason=first.reason, program=program, recorder=recorder))
+        return attempt(Attempt(_real_executor(), reason=first.reason, program=program, recorder=recorder))
     except Failure as failure:
         # Where it fails for real as it did before, rules say better why than torch's kernels.
         told = first if first.is_confirmed_by(failure) else failure
         raise told.error() from told.cause
+
+
+def _real_executor() -> MakeExecutor:
+    from costmodel.trace.real_executor import RealExecutor
+
+    return RealExecutor
 
 
 def outputs_of(method: Callable[..., Any], inputs: Any) -> Any:

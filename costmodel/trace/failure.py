@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sysconfig
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from traceback import extract_tb
@@ -13,9 +12,6 @@ import torch
 from costmodel.errors import CostModelError, ForwardError, NeedsValuesError
 from costmodel.graph import ModuleCall, TensorSpec, tensors_in
 from costmodel.trace.target import Target
-
-_LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).resolve().parents[1]))
-_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
 
 class Failure(Exception):  # noqa: N818  # no error of the library's: it is caught, and may become one
@@ -174,9 +170,13 @@ def _signature(target: Target) -> str:
 
 def _users_line(error: BaseException) -> str:
     """The file and line in which the exception arose: the innermost that is neither torch's nor ours nor Python's."""
+    import sysconfig
+
+    libraries = str(Path(torch.__file__).parent), str(Path(__file__).resolve().parents[1])
+    standard_library = sysconfig.get_path("stdlib")
     for frame in reversed(extract_tb(error.__traceback__)):
         file = frame.filename
-        is_pythons = file.startswith(("<", _STANDARD_LIBRARY)) and "site-packages" not in file
-        if not is_pythons and not str(Path(file).resolve()).startswith(_LIBRARIES):
+        is_pythons = file.startswith(("<", standard_library)) and "site-packages" not in file
+        if not is_pythons and not str(Path(file).resolve()).startswith(libraries):
             return f"{file}:{frame.lineno}"
     return ""

@@ -16,7 +16,6 @@ from costmodel.ops.defaults import default_float_is
 from costmodel.records import dataclass
 from costmodel.torch_private import autocast_nesting, below_autograd, without_modes
 from costmodel.trace.calls import Calls, Capture
-from costmodel.trace.cast import cast_model
 from costmodel.trace.events import EventLog
 from costmodel.trace.executor import Executor
 from costmodel.trace.failure import Failure
@@ -27,8 +26,7 @@ from costmodel.trace.layer_cache import LayerCache
 from costmodel.trace.lazy import materialised
 from costmodel.trace.meta_executor import MetaExecutor
 from costmodel.trace.modules import register_module_tree
-from costmodel.trace.pruned import Pruning, PruningRecorder, pruning_of
-from costmodel.trace.real_executor import clone_buffers
+from costmodel.trace.pruned import Pruning, pruning_of
 from costmodel.trace.recorder import Recorder
 from costmodel.trace.snapshot import restored
 from costmodel.trace.specs import DTYPE_NAME, map_tensors
@@ -122,8 +120,12 @@ def run(
         materialised(modules, table, real=real),
     ):
         if dtype is not None:
+            from costmodel.trace.cast import cast_model
+
             cast_model(modules, table, dtype, real=real)
         if real:
+            from costmodel.trace.real_executor import clone_buffers
+
             clone_buffers(model, table)
         pruning = None
         if program is not None:
@@ -196,4 +198,8 @@ def _recorder(table: TensorTable, executor: Executor, pruning: Pruning | None, a
         return attempt.recorder(table, executor)
     if attempt.program is not None:
         return attempt.program.recorder(table, executor)
-    return PruningRecorder(table, executor, pruning) if pruning else Recorder(table, executor)
+    if pruning:
+        from costmodel.trace.pruning_recorder import PruningRecorder
+
+        return PruningRecorder(table, executor, pruning)
+    return Recorder(table, executor)

@@ -11,8 +11,7 @@ import torch
 
 from costmodel.graph import Arguments, TensorSpec, tensors_in
 from costmodel.ops import COMPOSITES, RULES, Composite, Rule, Torch, find, find_sparse
-from costmodel.ops.movement import TO
-from costmodel.ops.rule import no_temporaries
+from costmodel.ops.rule import TO, no_temporaries
 from costmodel.records import dataclass
 from costmodel.torch_private import OpOverload, is_composite
 from costmodel.trace.autocast import DEVICES, Policy, policies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from costmodel.formulas.gradient import BackwardCost
 from costmodel.graph import TensorSpec, tensors_in
-from costmodel.ops.movement import TO
+from costmodel.ops.rule import TO
 from costmodel.pricing import Pricing, TracedLayer
 
 _OF_PARAMETERS = ("statistics", "parameters for each sample")

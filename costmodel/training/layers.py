@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.cross_check import closed_form
 from costmodel.graph import ModuleCall, TensorSpec, WantedGradients, same_where_it_matters
-from costmodel.ops.movement import TO
+from costmodel.ops.rule import TO
 from costmodel.pricing import PricedOp, Pricing, TracedLayer
 from costmodel.quantities import Traffic, Work
 from costmodel.step_record import StepRecord
