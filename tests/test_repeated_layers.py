@@ -62,7 +62,7 @@ PAIRS: dict[str, tuple[list[nn.Module], Callable[..., Any], tuple[int, ...]]] = 
     "one is in place": ([nn.ReLU(inplace=True), nn.ReLU()], both, (2, 4, 8, 8)),
     "another shape": ([nn.ReLU(), nn.ReLU()], lambda a, b, x: (a(x.clone()), b(x[:1].clone())), (2, 4)),
     "another dtype": ([nn.ReLU(), nn.ReLU()], lambda a, b, x: (a(x.clone()), b(x.half())), (2, 4)),
-    "an expanded input": ([nn.ReLU(), nn.ReLU()], lambda a, b, x: (a(x.clone()), b(x.clone()[:1].expand(2, 4))), (2, 4)),
+    "expanded": ([nn.ReLU(), nn.ReLU()], lambda a, b, x: (a(x.clone()), b(x.clone()[:1].expand(2, 4))), (2, 4)),
     "a tensor given twice": (
         [nn.Bilinear(4, 4, 2), nn.Bilinear(4, 4, 2)], lambda a, b, x: (a(x, x.clone()), b(x, x)), (2, 4),
     ),
@@ -88,7 +88,7 @@ def test_layers_that_differ_are_told_apart(pair: str) -> None:
         assert alone.checked == len({c.name for c in alone.comparisons})
 
 
-@pytest.mark.parametrize("pair", ["one is in place", "an expanded input", "a tensor given twice", "complex numbers"])
+@pytest.mark.parametrize("pair", ["one is in place", "expanded", "a tensor given twice", "complex numbers"])
 def test_the_key_has_what_tells_them_apart(pair: str, derived: list[str]) -> None:
     """Both of a pair are derived."""
     layers, call, shape = PAIRS[pair]
