@@ -515,6 +515,7 @@ def test_what_is_quick_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
         (["diff", "alexnet", "vgg11"], "profiling vgg11"),
         (["roofline", "alexnet", "--device", "h100"], "profiling alexnet"),
         (["scale", "alexnet", "-i", "B,3,224,224"], "tracing alexnet at several sizes"),
+        (["sweep", "alexnet", "batch=1"], "sweeping alexnet"),
     ],
 )
 def test_commands_say_what_takes_long(arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:

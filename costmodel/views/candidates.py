@@ -108,10 +108,10 @@ def text(s: Sweep, width: int = 120) -> str:
 def parts(s: Sweep, width: int) -> list[Part | str]:
     """The candidates, or those on the front, and what went wrong."""
     what, rows = listed(s)
-    made: list[Part | str] = [Text(title(s), style="bold"), *([what] if what else []), ""]
+    made: list[Part | str] = [Text(units.printable(title(s)), style="bold"), *([what] if what else []), ""]
     if len(rows):
         first, *others = s.names
-        labels = [Text(_value(value)) for value in rows[first].tolist()]
+        labels = [Text(units.printable(_value(value))) for value in rows[first].tolist()]
         columns = [
             grid.Column(name, [_value(value) for value in rows[name].tolist()], 11, right=_is_number(rows[name]))
             for name in others
@@ -172,7 +172,7 @@ def csv(s: Sweep) -> str:
     if s.failures.empty:
         return tables.rows(s.table)
     both = pd.concat([s.table.astype(object), s.failures.astype(object)])
-    return tables.rows(both.where(both.notna(), None))
+    return tables.rows(both.where(both.notna(), ""))
 
 
 def json(s: Sweep) -> str:
