@@ -73,7 +73,7 @@ def scale(
     if not wrote_format(made, json=json, csv=csv, markdown=markdown):
         console.show(view.parts(made, console.width()))
         if largest is not None:
-            console.show([view.largest(largest, found or 0, sizes)])
+            console.show([view.largest(made, largest, found or 0, sizes)])
         if costs.keys() == set(made.names):
             console.show(view.figures_at(made, costs, console.width()))
     save_all(made, save)

@@ -26,6 +26,8 @@ def largest(s: Scaling, name: str, bounds: Mapping[str, Any], seconds: float | N
         raise InputError(f"{name} is looked for: give sizes for the others alone")
     if (seconds is None) != (device is None):
         raise InputError("a bound on time needs both seconds=... and device=...")
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0):
+        raise InputError(f"seconds={short(seconds)} is no time: give a number above 0")
     if not limits and seconds is None:
         raise InputError(f"give a bound: {s.quantities[0]}=..., peak_memory='24GB', or seconds=... with device=...")
 
@@ -40,7 +42,10 @@ def largest(s: Scaling, name: str, bounds: Mapping[str, Any], seconds: float | N
         _confirm(s, fixed | {name: sizes[0]})
         return 0
     if keeps(sizes[-1]):
-        raise InputError(f"every {name} up to {sizes[-1]} keeps the bound, and no formula holds for a greater one")
+        costs = s.at(**fixed, **{name: sizes[-1]})
+        same = [key for key in limits if costs[key] == s.at(**fixed, **{name: sizes[0]})[key]]
+        why = f": {' and '.join(same)} do not depend on {name}" if same and len(same) == len(limits) else ""
+        raise InputError(f"every {name} up to {sizes[-1]} keeps the bound, and no formula holds for a greater one{why}")
     # Costs grow with sizes, so what keeps the bound comes first.
     found = boundary(lambda i: keeps(sizes[i]), 0, len(sizes) - 1)
     for size in sizes[found : found + 2]:
@@ -49,7 +54,7 @@ def largest(s: Scaling, name: str, bounds: Mapping[str, Any], seconds: float | N
 
 
 def _confirm(s: Scaling, sizes: Mapping[str, int]) -> None:
-    """Traces the model there, where it can be, and holds the formulas to it."""
+    """Traces the model there, and holds the formulas to it; not where only the formulas are left, after pickling."""
     if s.trace is None:
         return
     sample: Sample = s.traced(**sizes)
@@ -67,7 +72,7 @@ def _limit(s: Scaling, key: str, value: Any) -> float:
             f"nothing is called {key!r}: sizes are {', '.join(s.names)}, quantities {', '.join(s.quantities)}"
         )
     if measure is not None and measure.unit == "bytes":
-        return bytes_of(value)
+        return bytes_of(int(value) if isinstance(value, float) and value.is_integer() else value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise InputError(f"{key}={short(value)} is no bound: give a number above 0")
     return value

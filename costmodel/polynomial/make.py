@@ -99,7 +99,7 @@ def _scaled(
             regions = Search(names, guesses, of_model, of_model).regions(begin)
     else:
         regions = Search(names, guesses, of_model, of_model).regions(begin)
-    return Scaling(regions, _name(model), training=training, trace=of_model.anew)
+    return Scaling(regions, _name(model), training=training, trace=of_model.by_any_means)
 
 
 def _of_forward(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -258,9 +258,9 @@ class Scaling(Report):
     # -- views --------------------------------------------------------------------------------------------------------
 
     def plot(self, quantity: str = "macs", ax: Axes | None = None, **sizes: int) -> Figure:
-        """A total against one size, both in powers: the formula, and the exact figures of traces on it.
+        """A total against one size, both in powers: the formula, and the totals of traces on it.
 
-        ``sizes`` has a value for each other size; the least where it is left out.
+        ``sizes`` has a value for each other size; where it is left out it is that from which traces began.
         """
         from costmodel.views import scaling
 

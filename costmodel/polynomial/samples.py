@@ -168,7 +168,7 @@ class Tracer:
     """Traces a model at given sizes, each once, and all as the first was: on meta, or for real."""
 
     def __init__(self, trace: Callable[[Point, Execution], Sample], execution: Execution) -> None:
-        self._trace, self._execution = trace, execution
+        self._trace, self._execution, self._asked = trace, execution, execution
         self._known: dict[Point, Numbers | CostModelError] = {}
 
     def at(self, point: Point) -> Numbers:
@@ -198,3 +198,7 @@ class Tracer:
     def anew(self, point: Point) -> Sample:
         """A trace that is not kept."""
         return self._trace(point, self._execution)
+
+    def by_any_means(self, point: Point) -> Sample:
+        """A trace that is not kept: for real, where the model cannot be traced on meta."""
+        return self._trace(point, self._asked)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json as writer
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from costmodel.errors import InputError
+from costmodel.errors import CostModelError, InputError
+from costmodel.measures import find
 from costmodel.symbolic import typeset
 from costmodel.views import csv as tables
 from costmodel.views import grid, latex, units
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from costmodel.polynomial import Scaling
+    from costmodel.polynomial.samples import Sample
 
 SHOWN = (
     "params", "macs", "flops", "memory_access", "memory_access_bytes", "activations", "saved_bytes", "peak_memory",
@@ -91,11 +94,13 @@ def parts(s: Scaling, width: int) -> list[Part | str]:
     return [Text(title(s), style="bold"), *(f"  {line}" for line in _sizes(s)), "", made, "", grid.dim([_verified(s)])]
 
 
-def largest(name: str, size: int, others: Mapping[str, int]) -> str:
+def largest(s: Scaling, name: str, size: int, others: Mapping[str, int]) -> str:
     """The largest size that keeps the bounds that were given, as a sentence."""
-    where = ", ".join(f"{key} = {units.grouped(value)}" for key, value in others.items())
-    found = f"The largest {name} is {units.grouped(size)}" if size else f"Not even the least {name} keeps the bounds"
-    return f"\n{found}{f', with {where}' if where else ''}."
+    given = ", ".join(f"{key} = {units.grouped(value)}" for key, value in others.items())
+    where = f", with {given}" if given else ""
+    if size:
+        return f"\nThe largest {name} is {units.grouped(size)}{where}."
+    return f"\nNot even {name} = {units.grouped(s.values(name, others)[0])} keeps the bounds{where}."
 
 
 def figures_at(s: Scaling, sizes: Mapping[str, int], width: int) -> list[Part | str]:
@@ -142,7 +147,8 @@ def _layer_quantities(s: Scaling) -> list[str]:
 
 
 def _head(name: str) -> str:
-    return escape(units.head(name)) if name in SHOWN else name.replace("_", " ")
+    measure = find(name)
+    return escape(units.head(name) if name in SHOWN or measure is None else measure.title)
 
 
 def html(s: Scaling) -> str:
@@ -208,37 +214,70 @@ def tex(s: Scaling) -> str:
 # -- a figure ------------------------------------------------------------------------------------------------------
 
 
-def of_scaling(s: Scaling) -> dict[str, tuple[str, Figure]]:
-    """The figures of a report, each with its caption: a panel for each size that has several values."""
-    return {
-        f"macs-by-{axis.name}": (f"MACs against {axis.name}", figure(s, "macs", {}, None, along=axis.name))
-        for axis in s.axes
-        if axis.least < axis.greatest
-    }
-
-
+DRAWN = ("macs", "peak_memory")
+"""The quantities of a report's figures."""
 POINTS = 7
-"""Exact figures on a line."""
+"""Traces on a line."""
+_TICKS = 8
 
 
-def figure(s: Scaling, quantity: str, sizes: Mapping[str, int], ax: Axes | None, along: str | None = None) -> Figure:
-    """A total against one size, both in powers."""
-    from costmodel.views.figures import axes, figure_of, set_scale, set_title
+def of_scaling(s: Scaling) -> dict[str, tuple[str, Figure]]:
+    """The figures of a report, each with its caption: of each size that has several values."""
+    found = {}
+    for axis in s.axes:
+        if not axis.is_fixed:
+            others = _others(s, axis.name, {})
+            samples = _traced(s, axis.name, others)
+            for quantity in DRAWN:
+                caption = f"{units.name(quantity)} against {axis.name}: the formula, and traces on it"
+                found[f"{quantity}-by-{axis.name}"] = (caption, _figure(s, quantity, axis.name, others, samples, None))
+    return found
 
+
+def figure(s: Scaling, quantity: str, sizes: Mapping[str, int], ax: Axes | None) -> Figure:
+    """A total against one size, both in powers, with the totals of traces on the line."""
     if quantity not in s.quantities:
         raise InputError(f"nothing is called {quantity!r}; there are {', '.join(s.quantities)}")
-    varied = [axis.name for axis in s.axes if axis.least < axis.greatest and axis.name not in sizes]
-    name = along or next(iter(varied), s.names[0])
-    fixed = {axis.name: sizes.get(axis.name, axis.least) for axis in s.regions[0].axes if axis.name != name}
-    at = _spread(s.values(name, fixed), 60)
+    free = [axis.name for axis in s.axes if axis.name not in sizes]
+    if not free or not sizes.keys() <= set(s.names):
+        raise InputError(f"leave out one of {', '.join(s.names)}, against which {quantity} is drawn")
+    name = next((axis.name for axis in s.axes if axis.name in free and not axis.is_fixed), free[0])
+    others = _others(s, name, sizes)
+    return _figure(s, quantity, name, others, _traced(s, name, others), ax)
+
+
+def _others(s: Scaling, name: str, sizes: Mapping[str, int]) -> dict[str, int]:
+    """A value for each size but one: where none is given, that from which traces began."""
+    return {axis.name: sizes.get(axis.name, axis.first) for axis in s.regions[0].axes if axis.name != name}
+
+
+def _traced(s: Scaling, name: str, others: Mapping[str, int]) -> dict[int, Sample]:
+    """Traces at values of one size; none where the model is not there any more."""
+    found = {}
+    for n in _spread(s.values(name, others), POINTS) if s.trace is not None else ():
+        with suppress(CostModelError):  # sizes that are too great together
+            found[n] = s.traced(**others, **{name: n})
+    return found
+
+
+def _figure(
+    s: Scaling, quantity: str, name: str, others: Mapping[str, int], samples: Mapping[int, Sample], ax: Axes | None
+) -> Figure:
+    from costmodel.views.figures import axes, figure_of, set_scale, set_title
+
+    values = s.values(name, others)
+    at = _spread(values, 60)
+    traced = [sample.totals.get(quantity, max(sample.moments)) for sample in samples.values()]
     ax = axes(ax, 6.0, 3.8)
-    ax.plot(at, [s.at(**fixed, **{name: n})[quantity] for n in at], linewidth=1.5)
-    marked = _spread(s.values(name, fixed), POINTS)
-    ax.plot(marked, [s.at(**fixed, **{name: n})[quantity] for n in marked], "o", markersize=4, color="C0")
+    ax.plot(at, [s.at(**others, **{name: n})[quantity] for n in at], linewidth=1.5)
+    ax.plot(list(samples), traced, "o", markersize=4, color="C0")
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
+    powers = [1 << n for n in range(values[-1].bit_length()) if 1 << n >= values[0]]
+    ticks = powers[:: -(-len(powers) // _TICKS)] or [values[0], values[-1]]
+    ax.set_xticks(ticks, labels=map(units.grouped, ticks))
     ax.set_xlabel(name)
-    rest = ", ".join(f"{key} = {value}" for key, value in fixed.items())
+    rest = ", ".join(f"{key} = {units.grouped(value)}" for key, value in others.items())
     set_title(ax, f"{s.name}: {units.name(quantity)} by {name}{f', {rest}' if rest else ''}")
     set_scale(ax, "y", units.head(quantity))
     return figure_of(ax)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import sympy
 import torch
@@ -297,6 +298,8 @@ class TestLargest:
             ({"name": "B", "H": 224, "seconds": 1.0}, "both seconds=... and device=..."),
             ({"name": "B", "H": 224, "macs": "many"}, "'many' is no bound"),
             ({"name": "B", "H": 224, "macs": 10**30}, "every B up to 1048576 keeps the bound"),
+            ({"name": "B", "H": 224, "params": 10**9}, "a greater one: params do not depend on B"),
+            ({"name": "B", "H": 224, "seconds": -1.0, "device": "a100"}, "seconds=-1.0 is no time"),
             ({"name": "B", "H": 225, "macs": 1e9}, "H=225 is off its lattice"),
         ],
     )
@@ -316,6 +319,17 @@ def test_pieces_are_the_maximum() -> None:
     for _, piece in found.iterrows():
         for b in {piece["least"], piece["greatest"], (piece["least"] + piece["greatest"]) // 2}:
             assert piece["expression"].subs(s.symbols["B"], b) == s.at(B=b, H=64)["peak_memory"]
+
+
+def test_a_figure_has_traces_on_its_line() -> None:
+    """Its points are profiles' figures, from the least to the greatest size."""
+    model, _, s = scaled("mobilenet_v2")
+    _, points = s.plot("peak_memory", B=2).axes[0].lines
+    sizes, peaks = (np.asarray(data).tolist() for data in (points.get_xdata(), points.get_ydata()))
+    assert (sizes[0], sizes[-1]) == s.range["H"]
+    assert peaks == [costmodel.profile(model, (2, 3, n, n)).peak_memory for n in sizes]
+    with pytest.raises(InputError, match="leave out one of B, H"):
+        s.plot("macs", B=2, H=224)
 
 
 @pytest.mark.parametrize(
