@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from costmodel.comparison import Comparison, compare
     from costmodel.conventions import TOOLS, Recount
     from costmodel.cross_check import CrossCheck, crosscheck
+    from costmodel.decoding import Generation, generation
     from costmodel.errors import (
         ConvertError,
         CostModelError,
@@ -51,6 +52,7 @@ _NAMES = {
     "comparison": ("Comparison", "compare"),
     "conventions": ("TOOLS", "Recount"),
     "cross_check": ("CrossCheck", "crosscheck"),
+    "decoding": ("Generation", "generation"),
     "errors": (
         "ConvertError", "CostModelError", "ForwardError", "InputError", "LoadError", "NeedsValuesError",
         "UnknownOpError",
@@ -80,6 +82,7 @@ __all__ = [
     "CostModelError",
     "CrossCheck",
     "ForwardError",
+    "Generation",
     "Input",
     "InputError",
     "LayerCost",
@@ -100,6 +103,7 @@ __all__ = [
     "compare",
     "crosscheck",
     "formulas",
+    "generation",
     "load",
     "models",
     "profile",

@@ -20,6 +20,7 @@ from costmodel.cli import (
     devices,
     diff,
     explain,
+    generate,
     guidelines,
     models,
     notes,
@@ -50,7 +51,7 @@ app = typer.Typer(
 for _command in (
     profile.profile, compare.compare, train.train, diff.diff, check.check, explain.explain, models.models,
     guidelines.guidelines, reconcile.reconcile, roofline.roofline, devices.devices, scale.scale, sweep.sweep,
-    calibrate.calibrate, notes.notes,
+    generate.generate, calibrate.calibrate, notes.notes,
 ):  # fmt: skip
     # Typer keeps the line breaks of a docstring, which are for another width than the terminal's.
     app.command(epilog=EPILOG, help=re.sub(r"(?<!\n)\n(?!\n)", " ", getdoc(_command) or ""))(_command)

@@ -13,15 +13,16 @@ from costmodel.errors import ForwardError, LoadError, NeedsValuesError, require_
 from costmodel.loading.building import Context, is_model
 from costmodel.loading.code import from_file, from_module, function, import_code
 from costmodel.loading.libraries import from_timm, from_torchvision, own
+from costmodel.loading.meta import on_meta
 from costmodel.loading.saved import from_saved
 from costmodel.loading.spec import EXAMPLES, Spec, parse
-from costmodel.loading.transformers import from_transformers
+from costmodel.loading.transformers import from_transformers, with_head
 from costmodel.machine import available_memory
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["EXAMPLES", "Spec", "apply", "function", "import_code", "load", "parse"]
+__all__ = ["EXAMPLES", "Spec", "apply", "function", "import_code", "language_model", "load", "on_meta", "parse"]
 
 Result = TypeVar("Result")
 
@@ -57,6 +58,15 @@ def load(spec: str, *, weights: bool = True) -> nn.Module:
             f"{spec!r} gave {type(model).__name__}, not a torch.nn.Module: name a factory or a module class"
         )
     return model
+
+
+def language_model(spec: str) -> nn.Module:
+    """A spec's model without weights; of ``hf:`` and a type, which is without a head, the one that makes tokens."""
+    model = load(spec, weights=False)
+    if parse(spec).scheme != "hf":
+        return model
+    made: nn.Module = with_head(model, spec, _on_meta)
+    return made
 
 
 _QUICKLY_BUILT = 1 << 30

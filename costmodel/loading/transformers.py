@@ -41,6 +41,23 @@ def from_transformers(spec: Spec, text: str, context: Context) -> Any:
     raise LoadError(f"{text!r}: transformers has no model for a {type(config).__name__}")
 
 
+_WITH_HEAD = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM", "AutoModelForSpeechSeq2Seq")
+
+
+def with_head(model: Any, text: str, context: Context) -> Any:
+    """The model of the same configuration that makes tokens; the model itself, where it does or there is none."""
+    transformers = package("transformers", "transformers")
+    if not isinstance(model, transformers.PreTrainedModel) or model.can_generate():
+        return model
+    for name in _WITH_HEAD:
+        found = getattr(transformers, name)
+        if type(model.config) in found._model_mapping:
+            found._model_mapping[type(model.config)]  # imports the model's file
+            with as_load_error(text), context(), _default_dtype(_dtype_of(model.config)):
+                return found.from_config(model.config)
+    return model
+
+
 def _config_in_file(transformers: Any, path: Path, kwargs: dict[str, Any], text: str) -> Any:
     source = path / "config.json" if path.is_dir() else path
     if not source.is_file():

@@ -92,19 +92,29 @@ def traced_again(step: TrainingStep) -> Callable[[Any], TrainingStep]:
 
 
 def largest_batch(step: TrainingStep, memory: int | str) -> int:
-    """The greatest batch that fits: guessed by the line through two peaks, narrowed down, and traced on both sides.
-
-    Along one path through the model the peak is a maximum of functions that grow with the batch: below a batch that
-    fits, all fit.
-    """
-    size = bytes_of(memory)
-    peaks: dict[int, int] = {}
+    """The greatest batch that fits, traced with the next one."""
 
     def peak(batch: int) -> int:
-        if batch not in peaks:
-            peaks[batch] = step.peak_memory if batch == step.batch else step.with_batch(batch).peak_memory
-        return peaks[batch]
+        return step.peak_memory if batch == step.batch else step.with_batch(batch).peak_memory
 
+    return greatest(peak, bytes_of(memory), step.batch)
+
+
+def greatest(peak_of: Callable[[int], int], size: int, known: int | None) -> int:
+    """The greatest count, of samples or tokens, whose peak fits into a size of memory; 0 where that of one does not.
+
+    It is guessed by the line through two peaks, narrowed down, and traced on both sides. Along one path through the
+    model the peak is a maximum of functions that grow with the count: below one that fits, all fit.
+    """
+    peaks: dict[int, int] = {}
+
+    def peak(count: int) -> int:
+        if count not in peaks:
+            peaks[count] = peak_of(count)
+        return peaks[count]
+
+    if known is not None:
+        peak(known)
     if peak(1) > size:
         return 0
     fits, too_large = 1, 0

@@ -62,6 +62,12 @@ def _formulas() -> Any:
     return formulas
 
 
+def _generation() -> Any:
+    from costmodel.views import generation
+
+    return generation
+
+
 def _guidelines() -> Any:
     from costmodel.views import guidelines
 
@@ -151,6 +157,17 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
         "png": lambda: _formulas().png,
         "svg": lambda: _formulas().svg,
     },
+    "generation": {
+        "text": lambda: _generation().text,
+        "markdown": lambda: _generation().markdown,
+        "html": lambda: _generation().html,
+        "fragment": lambda: _generation().fragment,
+        "json": lambda: _generation().json,
+        "csv": lambda: _generation().csv,
+        "latex": lambda: _generation().tex,
+        "figures": lambda: _generation().of_generation,
+    },
+    "generation roofline": {"text": lambda: _generation().roofline, "markdown": lambda: _generation().roofline},
     "guidelines": {"text": lambda: _guidelines().markdown, "markdown": lambda: _guidelines().markdown},
     "recount": {
         "text": lambda: _conventions().recount_text,

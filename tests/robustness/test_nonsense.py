@@ -21,6 +21,7 @@ from costmodel import devices, formulas, measures, models
 from costmodel.comparison import Comparison
 from costmodel.difference import Difference
 from costmodel.errors import CostModelError
+from tests.decoding.networks import Tiny
 from tests.formulas.test_carriers import CALLS
 
 NONSENSE: dict[str, Callable[[], Any]] = {
@@ -108,6 +109,7 @@ def calls() -> dict[str, Call]:
     p = small()
     comparison = costmodel.compare({"a": p, "b": p}, baseline="a")
     scaled = costmodel.scaling(nn.ReLU(), ("B", 3))
+    generated = costmodel.generation(Tiny(), prompt=3, new=2)
     found: dict[str, Call] = {
         "profile": (costmodel.profile, {
             "model": nn.ReLU(), "inputs": (1, 3), "mode": "eval", "strict": False, "execution": "auto",
@@ -116,6 +118,13 @@ def calls() -> dict[str, Call]:
             "model": nn.ReLU(), "inputs": (1, 3), "mode": "eval", "against": "", "execution": "auto",
         }),
         "scaling": (costmodel.scaling, {"model": nn.ReLU(), "inputs": ("B", 3), "training": False, "start": {"B": 2}}),
+        "generation": (costmodel.generation, {
+            "model": Tiny(), "prompt": 3, "new": 2, "batch": 1, "dtype": None, "weights": None,
+        }),
+        "Generation.decode": (generated.decode, {"context": 3}),
+        "Generation.fits": (generated.fits, {"memory": 10**6}),
+        "Generation.roofline": (generated.roofline, {"device": "h100"}),
+        "Generation.total": (generated.total, {"name": "macs"}),
         "Scaling.at": (scaled.at, {"B": 2}),
         "Scaling.largest": (scaled.largest, {
             "name": "B", "flops": 10**4, "seconds": None, "device": None,

@@ -14,6 +14,7 @@ from costmodel.conventions.reconciliation import reconcile
 from costmodel.difference import Difference
 from costmodel.errors import ConvertError
 from costmodel.rendering import Rendered, Report
+from tests.decoding.networks import Tiny
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +23,11 @@ def results() -> dict[str, Rendered]:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
     p = costmodel.profile(model, (1, 3, 16, 16))
     step = costmodel.training_step(nn.Linear(3, 2), (4, 3), optimizer="sgd")
+    generated = costmodel.generation(Tiny(), prompt=5, new=4)
     made = (
         p,
+        generated,
+        generated.roofline("a100"),
         step,
         costmodel.compare({"a": step, "b": step}),
         costmodel.compare({"a": p, "b": p}),
@@ -50,10 +54,12 @@ def test_every_row_is_of_a_result_and_works(view: str, results: dict[str, Render
 
 
 def test_a_result_has_the_methods_of_its_formats_and_no_other(results: dict[str, Rendered]) -> None:
-    """Profiles, training steps and comparisons, of formulas too, are reports; the others are Markdown and text."""
+    """Profiles, steps, generations and comparisons, of formulas too, are reports; the others are Markdown and text."""
     methods = {f"to_{form}" for form in ("markdown", "html", "json", "csv", "latex")} | {"save", "_repr_html_"}
     offered = {view: {name for name in methods if hasattr(result, name)} for view, result in results.items()}
-    reports = {"profile", "comparison", "formulas", "scaling", "sweep", "training", "step comparison"}
+    reports = {
+        "profile", "comparison", "formulas", "generation", "scaling", "sweep", "training", "step comparison",
+    }  # fmt: skip
     assert all(offered.pop(view) == methods for view in reports)
     assert all(names == {"to_markdown"} for names in offered.values())
     assert {view for view, result in results.items() if isinstance(result, Report)} == reports
