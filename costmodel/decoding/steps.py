@@ -13,8 +13,6 @@ from costmodel.errors import InputError
 from costmodel.graph import tensors_in
 from costmodel.inputs import Input
 from costmodel.profiling import Profile, profile
-from costmodel.trace import outputs_of
-from costmodel.trace.inputs import record_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -143,6 +141,7 @@ class Steps:
         if self._reads_text:
             return {"input_ids": Input((self.batch, self.prompt), "int64")}
         from costmodel.default_inputs import default_inputs
+        from costmodel.trace import outputs_of
 
         name = str(self.model.main_input_name)
         given = default_inputs(self.model, outputs_of)[name]
@@ -180,6 +179,8 @@ class Steps:
 
 def _tensors(cache: Any) -> list[Any]:
     """The tensors that a cache holds: an object, or nested tuples."""
+    from costmodel.trace.inputs import record_of
+
     found = record_of(cache)
     if isinstance(found, Mapping):
         found = list(found.values())
