@@ -6,7 +6,7 @@ that each takes to build. Nobody changes them once the trace has ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
 from math import prod
@@ -368,6 +368,9 @@ class Recording(Protocol):
     def tally(self) -> Iterable[tuple[OpCall, int]]:
         """Representatives of all ops that ran, with how many each represents: those do the same work."""
 
+    def alike(self) -> Sequence[object]:
+        """For each op an object that is the same for all that do and move the same; ``None`` where nothing says so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Records:
@@ -406,6 +409,10 @@ class Records:
     def tally(self) -> Iterable[tuple[OpCall, int]]:
         """Every op, each for itself."""
         return ((op, 1) for op in self.of_ops)
+
+    def alike(self) -> Sequence[object]:
+        """No op says what it has in common with others."""
+        return [None] * len(self.of_ops)
 
 
 @dataclass(eq=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import repeat
 
 from costmodel.graph import REPRESENTATIVE, Graph, ModuleCall, ModuleInfo, Note, OpCall, TensorSpec, tensors_in
 from costmodel.ops import Rule, find, rule_of
 from costmodel.ops.layout import real_dtype
 from costmodel.ops.pruned import macs_on_zeros
 from costmodel.ops.unwritten import reads_of_unwritten
-from costmodel.quantities import Traffic, Work
+from costmodel.quantities import Traffic, Work, total_traffic
 from costmodel.records import dataclass
 
 _PRODUCTS = frozenset({
@@ -28,26 +29,40 @@ class PricedOp:
 
     call: OpCall
     rule: Rule | None
+    like: PricedOp | None = None
+    """An op whose cost is the same: of 100,000 ops in a row, one is priced, which takes a third of the time."""
 
-    @cached_property
+    @property
     def work(self) -> Work:
         """Its arithmetic."""
-        return Work() if self.rule is None else self.rule.work(self.call)
+        return (self.like or self)._work
 
     @cached_property
+    def _work(self) -> Work:
+        return Work() if self.rule is None else self.rule.work(self.call)
+
+    @property
     def traffic(self) -> Traffic:
         """Its memory traffic as a kernel of its own."""
+        return (self.like or self)._traffic
+
+    @cached_property
+    def _traffic(self) -> Traffic:
         return Traffic() if self.rule is None else self.rule.traffic(self.call)
+
+    @property
+    def kind(self) -> str:
+        """Its category, one of ``ops.KINDS``."""
+        return (self.like or self)._kind
+
+    @cached_property
+    def _kind(self) -> str:
+        return "other" if self.rule is None else self.rule.kind(self.call)
 
     @cached_property
     def nonzero_macs(self) -> int:
         """Its MACs without those that multiply an element of a weight that a mask has made zero."""
         return self.work.macs - macs_on_zeros(self.call, self.work.macs)
-
-    @cached_property
-    def kind(self) -> str:
-        """Its category, one of ``ops.KINDS``."""
-        return "other" if self.rule is None else self.rule.kind(self.call)
 
     @cached_property
     def dtype(self) -> str:
@@ -61,7 +76,7 @@ class PricedOp:
             return "int8" if self.work.macs else "float32"
         return next((dtype for dtype in dtypes if "float" in dtype), dtypes[0] if dtypes else "float32")
 
-    @cached_property
+    @property
     def bound_because(self) -> str | None:
         """Why its cost is a lower bound, where its rule says so."""
         if self.rule is None or self.rule.bound_because is None:
@@ -96,6 +111,17 @@ def _work(call: OpCall) -> Work:
             _works.clear()
         known = _works[call] = rule, rule.work(call)
     return known[1]
+
+
+def _priced(call: OpCall, what: object, first: dict[object, PricedOp]) -> PricedOp:
+    """An op of those that are alike in ``what``, of which ``first`` has one each."""
+    like = first.get(what) if what is not None else None
+    if like is not None:
+        return PricedOp(call, like.rule, like)
+    op = PricedOp(call, find(call.op))
+    if what is not None:
+        first[what] = op
+    return op
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +205,8 @@ class Pricing:
         """Every op that ran, in order, with its rule."""
         if self.graph.recording.has_sparse():
             return tuple(PricedOp(call, rule_of(call)) for call in self.graph.ops)
-        return tuple(PricedOp(call, find(call.op)) for call in self.graph.ops)
+        first: dict[object, PricedOp] = {}
+        return tuple(map(_priced, self.graph.ops, self.graph.recording.alike(), repeat(first)))
 
     @cached_property
     def work(self) -> Work:
@@ -204,7 +231,7 @@ class Pricing:
     @cached_property
     def traffic(self) -> Traffic:
         """The whole model's memory traffic, every op a kernel of its own."""
-        return sum((op.traffic for op in self.ops), Traffic())
+        return total_traffic(op.traffic for op in self.ops)
 
     @cached_property
     def unknown(self) -> dict[str, tuple[str, ...]]:

@@ -100,11 +100,13 @@ class Profile(Report):
         return sum(b.size for b in self.graph.buffers().values())
 
     @property
+    @without_passes()
     def memory_access(self) -> int:
         """Elements read and written, every op a kernel of its own."""
         return int(self.pricing.traffic.elements)
 
     @property
+    @without_passes()
     def memory_access_bytes(self) -> int:
         """The same in bytes."""
         return int(self.pricing.traffic.bytes)
@@ -127,6 +129,7 @@ class Profile(Report):
         return self.peak.nbytes
 
     @cached_property
+    @without_passes()
     def activations(self) -> int:
         """Output elements of convolutions and matrix products."""
         return sum(op.activations for op in self.pricing.ops)
@@ -152,10 +155,12 @@ class Profile(Report):
         return int(self.total("nonzero_params") or 0)
 
     @cached_property
+    @without_passes()
     def nonzero_macs(self) -> int:
         """MACs without those that multiply an element of a weight that a mask makes zero."""
         return sum(op.nonzero_macs for op in self.pricing.ops)
 
+    @without_passes()
     def total(self, name: str) -> Number | None:
         """The model's total of a measure (``costmodel.measures.MEASURES``), also of a registered one.
 
@@ -184,6 +189,7 @@ class Profile(Report):
         return LayerFigures(self.pricing)
 
     @property
+    @without_passes()
     def is_exact(self) -> bool:
         """Whether every op that ran has a rule that gives its exact cost. If not, totals are lower bounds."""
         return self.pricing.is_exact

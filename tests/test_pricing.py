@@ -1,7 +1,8 @@
-"""What is known of an op by itself: the dtype that it computes in, and whether its cost is exact."""
+"""What is known of an op by itself: the dtype that it computes in, whether its cost is exact, and that of ops alike."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 import costmodel
 from costmodel.graph import OpCall
+from costmodel.ops import RULES
 from costmodel.pricing import PricedOp
 
 
@@ -44,3 +46,68 @@ def test_an_op_without_tensors_computes_in_float32() -> None:
     op = PricedOp(OpCall("custom.op.default", {}, ()), None)
     assert op.dtype == "float32"
     assert not op.is_exact
+
+
+def _squares(x: torch.Tensor) -> torch.Tensor:
+    y, z = x + 1, x + 2
+    for _ in range(3):
+        y = z * y + y * y
+    return y
+
+
+def _written(x: torch.Tensor) -> torch.Tensor:
+    y = x + 1
+    for _ in range(3):
+        y = torch.cat([y, y])[:3].add_(y).mul_(y)
+        y[0] = torch.add(y[1], y[2], alpha=2)
+    return torch.cat([y, x])
+
+
+def test_a_square_reads_one_tensor_where_another_product_reads_two() -> None:
+    """Though their shapes are the same, by which ops are taken to be alike."""
+    p = costmodel.profile(Of(_squares), (3, 5))
+    moved = [op.traffic.elements for op in p.pricing.ops if op.call.op == "aten.mul.Tensor"]
+    # z * y and y * y in turn, of 15 elements each
+    assert moved == [45, 30] * 3
+
+
+@pytest.mark.parametrize("function", [_squares, _written])
+def test_ops_alike_cost_what_each_would_by_itself(function: Any) -> None:
+    """Work, traffic and kind of each op are those that its rule gives for it."""
+    p = costmodel.profile(Of(function), (3, 5))
+    assert any(op.like is not None for op in p.pricing.ops)
+    for op in p.pricing.ops:
+        assert op.rule is not None
+        assert (op.work, op.traffic, op.kind) == (
+            op.rule.work(op.call),
+            op.rule.traffic(op.call),
+            op.rule.kind(op.call),
+        )
+
+
+def test_of_ops_alike_one_is_priced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as many ops take no further evaluation of a rule, for the totals and for what they fuse to."""
+    evaluated: list[str] = []
+    rule = RULES["aten.add.Tensor"]
+
+    def counted(name: str) -> Any:
+        read = getattr(rule, name)
+        return lambda *given: (evaluated.append(name), read(*given))[1]
+
+    counters = {name: counted(name) for name in ("work", "traffic", "kind", "access")}
+    monkeypatch.setitem(RULES, "aten.add.Tensor", replace(rule, **counters))
+
+    def times(x: torch.Tensor, n: int) -> torch.Tensor:
+        for _ in range(n):
+            x = x + 1
+        return x
+
+    counts = []
+    for n in (200, 400):
+        p = costmodel.profile(Of(lambda x, n=n: times(x, n)), (1, 4))
+        evaluated.clear()
+        assert p.memory_access == 8 * n
+        assert p.fused_memory_access == 8
+        assert len(p.fusion.kernels) == 1
+        counts.append(len(evaluated))
+    assert counts[1] == counts[0] <= 4

@@ -144,6 +144,15 @@ class EventLog:
             assert template.representative is not None
             yield template.representative, n
 
+    def alike(self) -> list[OpTemplate | None]:
+        """The templates of ops that were answered from the cache, where those and their tensors' metadata say all."""
+        if any(spec.scale_bytes or spec.stored_bytes is not None for spec in self.storage_specs):
+            return [None] * len(self.events)  # the metadata do not say how many bytes lie in memory
+        return [
+            event[0] if not isinstance(event, OpCall) and _are_distinct(event[1], event[2]) else None
+            for event in self.events
+        ]
+
     def calls(self) -> list[ModuleCall]:
         """Every module call, in the order in which they began."""
         calls: list[ModuleCall] = []
@@ -192,6 +201,13 @@ def _record(
     module: int,
 ) -> OpCall:
     return OpCall(template.op, template.bind(given, named), outputs, module, index, template.inplace)
+
+
+def _are_distinct(given: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Whether no tensor is given twice, or in a list: ``x * x`` reads half of what ``x * y`` does."""
+    values = (*given, *named.values()) if named else given
+    tensors = [id(value) for value in values if type(value) is TensorSpec]
+    return (len(tensors) < 2 or len({*tensors}) == len(tensors)) and list not in map(type, values)
 
 
 def _name_below(parent: str, module: ModuleInfo) -> str:
