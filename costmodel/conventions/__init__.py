@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from costmodel.conventions.calflops import CALFLOPS
+from costmodel.conventions.deepspeed import DEEPSPEED
 from costmodel.conventions.flop_counter import FLOP_COUNTER
 from costmodel.conventions.fvcore import FVCORE
 from costmodel.conventions.ptflops import PTFLOPS
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TOOLS", "Readings", "Recount", "Tool"]
 
-_ALL = (FVCORE, FLOP_COUNTER, PTFLOPS, PTFLOPS_ATEN, THOP, ULTRALYTICS_THOP, TORCHINFO)
+_ALL = (FVCORE, FLOP_COUNTER, PTFLOPS, PTFLOPS_ATEN, THOP, ULTRALYTICS_THOP, TORCHINFO, CALFLOPS, DEEPSPEED)
 
 TOOLS: Mapping[str, Tool] = MappingProxyType({tool.name: tool for tool in _ALL})
 """The tools whose conventions are known, by name, each with the version whose source was read."""

@@ -5,7 +5,7 @@ Source: fvcore/nn/flop_count.py and fvcore/nn/jit_handles.py of fvcore 0.1.5.pos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import floor, prod
 
 from costmodel.conventions import shapes
@@ -28,12 +28,17 @@ def _einsum(op: ReadOp) -> Counted:
         return prod(sizes[0]) * sizes[-1][-1]
     if renamed == "abc,adc->adb":
         return prod(sizes[0]) * sizes[-1][1]
+    return floor(einsum_path_flops(renamed, sizes) / 2)
+
+
+def einsum_path_flops(equation: str, sizes: Sequence[tuple[int, ...]]) -> float:
+    """The operations that ``numpy.einsum_path`` prints for the best order, in four digits."""
     import numpy as np
 
     operands = [np.broadcast_to(np.zeros(()), size) for size in sizes]
-    printed = np.einsum_path(renamed, *operands, optimize="optimal")[1]
+    printed = np.einsum_path(equation.replace(" ", ""), *operands, optimize="optimal")[1]
     line = next(line for line in printed.split("\n") if "optimized flop" in line.lower())
-    return floor(float(line.split(":")[-1]) / 2)
+    return float(line.split(":")[-1])
 
 
 def _norm(affine: str) -> Callable[[ReadOp], int]:

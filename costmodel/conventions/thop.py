@@ -5,12 +5,21 @@ Source: thop/profile.py, thop/vision/basic_hooks.py, thop/vision/calc_func.py an
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from math import prod
 
 from costmodel.conventions import layers as of
-from costmodel.conventions.tool import Called, Count, Counted, ModuleEntry, Tool, ToolFailsError, calls, module_count
+from costmodel.conventions.tool import (
+    Called,
+    Count,
+    Counted,
+    ModuleEntry,
+    Tool,
+    ToolFailsError,
+    calls,
+    module_count,
+    paths,
+)
 from costmodel.reading import Reading, ReadModule
 
 
@@ -112,7 +121,7 @@ ENTRIES = {
 
 
 def _counts(tool: Tool, reading: Reading) -> Iterator[Count]:
-    times = _paths(reading)
+    times = paths(reading)
     for called in calls(reading):
         entry = tool.modules.get(called.module.bases[0])
         if entry is not None and not called.module.children:
@@ -124,19 +133,6 @@ def _counts(tool: Tool, reading: Reading) -> Iterator[Count]:
                     count.name, count.type, count.op, count.first, count.end, n * n * count.amount, why
                 )  # fmt: skip
             yield count
-
-
-def _paths(reading: Reading) -> Counter[str]:
-    """In how many ways each module is reached from the model."""
-    found: Counter[str] = Counter()
-
-    def visit(module: ReadModule) -> None:
-        found[module.name] += 1
-        for child in dict.fromkeys(key for _, key in module.children):
-            visit(reading.modules[child])
-
-    visit(reading.modules[""])
-    return found
 
 
 def _params(reading: Reading) -> int:

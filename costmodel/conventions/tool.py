@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from typing import Any, Literal, TypeAlias
@@ -169,6 +170,19 @@ def function_count(reading: Reading, function: ReadFunction, tool: Tool) -> tupl
     exact = entry.count(function)
     name = function.name.rpartition(".")[2]
     return exact, Count(*place(reading, function.call), name, function.first, function.end, int(exact), entry.why)
+
+
+def paths(reading: Reading) -> Counter[str]:
+    """In how many ways each module is reached from the model, by its name."""
+    found: Counter[str] = Counter()
+
+    def visit(module: ReadModule) -> None:
+        found[module.name] += 1
+        for child in dict.fromkeys(key for _, key in module.children):
+            visit(reading.modules[child])
+
+    visit(reading.modules[""])
+    return found
 
 
 def all_parameters(reading: Reading) -> int:

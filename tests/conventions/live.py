@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 
@@ -67,18 +69,59 @@ def torchinfo(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
     return found.total_mult_adds, found.total_params
 
 
-def ultralytics_thop(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
-    """What ultralytics-thop counts."""
+def thop(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """What thop counts, or ultralytics-thop, whose package has the same name."""
     total, params = pytest.importorskip("thop").profile(model, x, verbose=False)
     return total, params
+
+
+def deepspeed(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """The flops of deepspeed's profiler."""
+    pytest.importorskip("deepspeed")
+    profiler = import_module("deepspeed.profiling.flops_profiler")
+    with functions_restored():
+        profiler.profiler.module_flop_count.clear()
+        profiler.profiler.module_mac_count.clear()
+        flops, _, params = profiler.get_model_profile(model, args=x, print_profile=False, as_string=False, warm_up=0)
+    return flops, params
+
+
+def calflops(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """The FLOPs of calflops, which leaves functions replaced: one of them always, all where it fails."""
+    found = pytest.importorskip("calflops")
+    pipeline = import_module("calflops.calculate_pipline")
+    with functions_restored():
+        pipeline.module_flop_count.clear()
+        pipeline.module_mac_count.clear()
+        flops, _, params = found.calculate_flops(model, args=list(x), print_results=False, output_as_string=False)
+    return flops, params
+
+
+@contextmanager
+def functions_restored() -> Iterator[None]:
+    """Puts torch's functions back that a tool replaces."""
+    holders = (torch, nn.functional, torch.Tensor)
+    before = [dict(vars(holder)) for holder in holders]
+    try:
+        yield
+    finally:
+        for holder, functions in zip(holders, before, strict=True):
+            for name, value in dict(vars(holder)).items():
+                if name not in functions:
+                    delattr(holder, name)
+                elif functions[name] is not value:
+                    setattr(holder, name, functions[name])
 
 
 LIVE: dict[str, Callable[[nn.Module, tuple[Tensor, ...]], tuple[Any, Any]]] = {
     "fvcore": fvcore,
     "FlopCounterMode": flop_counter,
+    "calflops": calflops,
+    "deepspeed": deepspeed,
     "ptflops": partial(ptflops, "pytorch"),
     "ptflops-aten": partial(ptflops, "aten"),
-    "ultralytics-thop": ultralytics_thop,
+    "thop": thop,
+    "ultralytics-thop": thop,
     "torchinfo": torchinfo,
 }
-"""By the name in ``costmodel.TOOLS``, those that can be installed together."""
+"""By the name in ``costmodel.TOOLS``."""

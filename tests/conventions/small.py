@@ -86,6 +86,22 @@ class Shared(nn.Module):
         return self.frozen(self.b(self.a(x)) * self.scale)
 
 
+class Network(nn.Module):
+    """Pools, resizing, a product and attention behind a convolution, for tools that want parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.pools = nn.Sequential(nn.MaxPool2d(2), nn.AvgPool2d(3, 1, 1), nn.ReLU())
+        self.resize = nn.Sequential(nn.Upsample(scale_factor=2), nn.Upsample(size=(6, 5)))
+        self.transposed = nn.ConvTranspose2d(4, 2, 3, groups=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.transposed(self.resize(self.pools(self.conv(x))))
+        z = F.scaled_dot_product_attention(y, y, y) + torch.einsum("abcd,abde->abce", y, y.transpose(2, 3))[..., :1]
+        return F.adaptive_avg_pool2d(torch.add(z, torch.mul(y, y[0, 0, 0])), 2) @ z[..., :2, :]
+
+
 class Odd(nn.Conv2d):
     """A class of one's own that is a convolution."""
 
@@ -145,6 +161,7 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "einsum that is rounded": (lambda: Einsum("ij,jk->ik"), [(37, 41), (41, 43)]),
     "einsum of three": (lambda: Einsum("ij,jk,kl->il"), [(3, 4), (4, 5), (5, 6)]),
     "einsum without a sum": (lambda: Einsum("i,j->ij"), [(3,), (4,)]),
+    "network": (Network, (3, 3, 8, 8)),
     "unused": (Unused, (2, 8)),
     "functional": (Functional, (1, 3, 6, 6)),
     "shared": (Shared, (2, 8)),

@@ -10,14 +10,16 @@ import pytest
 import costmodel
 from costmodel.conventions.tool import ToolFailsError
 from tests.conventions.live import LIVE
-from tests.conventions.record_thop import recorded
+from tests.conventions.record import recorded
 from tests.conventions.small import SMALL, tensors
+
+RECORDED = recorded()
 
 
 def answer(tool: str, name: str) -> tuple[Any, Any] | None:
     """What a tool prints for a small module, and its number of parameters; nothing where it raises."""
-    if tool == "thop":
-        found = recorded()[name]
+    if tool in RECORDED:
+        found = RECORDED[tool][name]
         return None if found is None else (found[0], found[1])
     make, inputs = SMALL[name]
     with warnings.catch_warnings():
