@@ -32,6 +32,9 @@ class SignatureError(InputError, TypeError):
 class NotPolynomialError(CostModelError):
     """A cost is no polynomial of a size; the message gives two sizes that show it."""
 
+    quantities: tuple[str, ...] = ()
+    """The totals that are none, where that is known."""
+
 
 class LoadError(CostModelError):
     """The model that a spec string names cannot be built."""

@@ -70,19 +70,21 @@ class Polynomials:
         sample = self.tracer.tried(point)
         return sample is not None and len(sample.structure) > _LONGEST * len(self.samples[0].structure)
 
-    def disagreement(self, point: Point) -> str:
+    def disagreement(self, point: Point) -> NotPolynomialError:
         """What a trace has at a point, and the polynomials."""
         sample = self.tracer.at(point)
         derived = self._value(self._coefficients, point)
-        values = dict(zip(sample.totals, derived, strict=False))
-        name = next((name for name, value in sample.totals.items() if values[name] != value), "peak_memory")
-        traced, said = sample.totals.get(name, max(sample.moments)), values.get(name, max(derived[len(values) :]))
+        traced = {**sample.totals, "peak_memory": max(sample.moments)}
+        said = dict(zip(traced, (*derived[: len(sample.totals)], max(derived[len(sample.totals) :])), strict=True))
+        wrong = [name for name in traced if traced[name] != said[name]]
         first = self.named(tuple(axis.first for axis in self.axes))
-        return (
+        error = NotPolynomialError(
             f"the model's cost is no polynomial of {', '.join(axis.name for axis in self.axes)} together: at "
-            f"{self.named(point)} a trace has {name} {traced:,}, and the polynomial that is right at {first} has "
-            f"{said:,}"
+            f"{self.named(point)} a trace has {wrong[0]} {traced[wrong[0]]:,}, and the polynomial that is right at "
+            f"{first} has {said[wrong[0]]:,}"
         )
+        error.quantities = tuple(wrong)
+        return error
 
     # -- coefficients -------------------------------------------------------------------------------------------------
 
@@ -121,7 +123,10 @@ class Layers:
         if not self._found.by_op:
             return None
         samples = [self._found.tracer.anew(point) for point in self._found.points]
-        if any(now.totals != then.totals for now, then in zip(samples, self._found.samples, strict=True)):
+        if any(
+            not then.totals.items() <= now.totals.items()
+            for now, then in zip(samples, self._found.samples, strict=True)
+        ):
             raise InputError("the model costs something else than it did when it was scaled: scale it anew")
         tables = [sample.layers for sample in samples]
         if len({len(table) for table in tables}) > 1:

@@ -59,14 +59,16 @@ def _confirm(s: Scaling, sizes: Mapping[str, int]) -> None:
         return
     sample: Sample = s.traced(**sizes)
     traced, derived = {**sample.totals, "peak_memory": max(sample.moments)}, s.at(**sizes)
-    for key, value in traced.items():
-        if derived[key] != value:
+    for key, value in derived.items():
+        if traced[key] != value:
             where = ", ".join(f"{name}={size}" for name, size in sizes.items())
-            raise NotPolynomialError(f"at {where} a trace has {key} {value:,}, and the formula has {derived[key]:,}")
+            raise NotPolynomialError(f"at {where} a trace has {key} {traced[key]:,}, and the formula has {value:,}")
 
 
 def _limit(s: Scaling, key: str, value: Any) -> float:
     measure = find(key)
+    if key in s.refused:
+        s.require(key)
     if key not in s.quantities:
         raise InputError(
             f"nothing is called {key!r}: sizes are {', '.join(s.names)}, quantities {', '.join(s.quantities)}"

@@ -51,7 +51,8 @@ def scaling(
 
     Raises:
         InputError: no size has a name, or none was found that the model takes.
-        NotPolynomialError: a cost is no polynomial of a size, as of a detector; the message has sizes that show it.
+        NotPolynomialError: MACs, memory access or the peak are no polynomial of a size, as of a detector; the message
+            has sizes that show it. Of another total ``Scaling.refused`` has them.
 
     >>> from torch import nn
     >>> s = scaling(nn.Conv2d(3, 8, 3, padding=1), ("B", 3, "H", "H"))
@@ -91,15 +92,37 @@ def _scaled(
 
     execution = options.get("execution", "auto")
     of_model = Tracer(step if training else forward, execution)
+    refused: dict[str, str] = {}
+    search = Search(names, guesses, of_model, of_model)
     if training:
         # A step's cost is mostly a polynomial where its forward's is, which takes a tenth of the time to search.
         try:
-            regions = Search(names, guesses, Tracer(forward, execution), of_model).regions(begin)
+            regions = _regions(replace(search, searched=Tracer(forward, execution)), begin, refused)
         except NotPolynomialError:
-            regions = Search(names, guesses, of_model, of_model).regions(begin)
+            regions = _regions(search, begin, refused)
     else:
-        regions = Search(names, guesses, of_model, of_model).regions(begin)
-    return Scaling(regions, _name(model), training=training, trace=of_model.by_any_means)
+        regions = _regions(search, begin, refused)
+    return Scaling(regions, _name(model), training=training, refused=refused, trace=of_model.by_any_means)
+
+
+_NEEDED = {"macs", "memory_access", "peak_memory"}
+"""Totals without which a result is none."""
+
+
+def _regions(search: Search, begin: Sequence[int | None], refused: dict[str, str]) -> tuple[Region, ...]:
+    """The polynomials of all totals but those that are none: as FLOPs, where a mixture of experts sorts its tokens.
+
+    Raises ``NotPolynomialError`` where MACs, memory access or the peak are none.
+    """
+    while True:
+        try:
+            return search.regions(begin)
+        except NotPolynomialError as error:
+            if not error.quantities or _NEEDED & set(error.quantities):
+                raise
+            refused.update(dict.fromkeys(error.quantities, str(error)))
+            search.searched.leave_out(refused)
+            search.tracer.leave_out(refused)
 
 
 def _of_forward(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,6 +240,7 @@ class Search:
             verified=tuple(dict(zip(self.names, point, strict=True)) for point in found.verified(reached)),
             layers=Layers(found, reached),
             by_op=found.by_op,
+            execution=found.samples[0].execution,
             lower_bounds=tuple(dict.fromkeys(why for sample in found.samples for why in sample.lower_bounds)),
         )
 
@@ -225,7 +249,7 @@ def _hold(found: Polynomials, points: Iterable[Point]) -> None:
     """Raises ``NotPolynomialError`` for a point at which a trace has something else."""
     for point in points:
         if found.hold_at(point) is False:
-            raise NotPolynomialError(found.disagreement(point))
+            raise found.disagreement(point)
 
 
 def _verifying(axes: Sequence[Axis]) -> list[Point]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from costmodel.arguments import short
 from costmodel.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +20,7 @@ def pieces(s: Scaling, quantity: str, sizes: Mapping[str, int]) -> list[Piece]:
     free = [name for name in s.names if name not in sizes]
     if len(free) != 1 or not sizes.keys() <= set(s.names):
         raise InputError(f"give values for all of {', '.join(s.names)} but one, not for {', '.join(sizes) or 'none'}")
-    if quantity not in s.quantities:
-        raise InputError(f"no total is called {short(quantity)}; there are {', '.join(s.quantities)}")
+    s.require(quantity)
     (name,) = free
     found: list[Piece] = []
     for part in _parts(s, name, sizes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from math import lcm
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from costmodel.arguments import short
-from costmodel.errors import InputError
+from costmodel.errors import InputError, NotPolynomialError
 from costmodel.polynomial.differences import Integers, evaluate, expression, greatest
 from costmodel.polynomial.grid import Layers
 from costmodel.polynomial.samples import Point, Sample
@@ -40,6 +40,8 @@ class Region:
     """The polynomials of each layer's figures."""
     by_op: bool
     """Whether the same ops run at all sizes."""
+    execution: str
+    """How the model was read: ``meta`` or ``real``."""
     lower_bounds: tuple[str, ...]
     """Why figures are lower bounds; empty where all are exact."""
 
@@ -84,12 +86,14 @@ class Scaling(Report):
     """The model's name in reports."""
     training: bool
     """Whether it is of a training step."""
+    refused: Mapping[str, str] = field(repr=False)
+    """The totals that are no polynomial, each with the sizes that show it."""
     trace: Callable[[Point], Sample] | None = field(repr=False)
     """Traces the model at given sizes; ``None`` after pickling."""
 
     def __getstate__(self) -> dict[str, Any]:
         # Not the user's model, which may not be picklable.
-        return {"regions": self.regions, "name": self.name, "training": self.training, "trace": None}
+        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "trace": None}
 
     # -- sizes --------------------------------------------------------------------------------------------------------
 
@@ -119,6 +123,11 @@ class Scaling(Report):
         return tuple(point for region in self.regions for point in region.verified)
 
     @property
+    def execution(self) -> str:
+        """How the model was read: ``meta``, without computing, or ``real``; its costs may then depend on values."""
+        return self.regions[0].execution
+
+    @property
     def lower_bounds(self) -> tuple[str, ...]:
         """Why figures are lower bounds, as an op that has no rule; empty where all are exact."""
         return tuple(dict.fromkeys(why for region in self.regions for why in region.lower_bounds))
@@ -143,15 +152,17 @@ class Scaling(Report):
         return (*self.regions[0].totals, "peak_memory")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in self.quantities:
+        if name.startswith("_") or name not in {*self.quantities, *self.refused}:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return self.expression(name)
 
     def expression(self, quantity: str) -> Any:
         """A total in the names, exact on the lattice and within the range; ``scaling.macs`` is the same.
 
-        Where one sample costs something else than a batch, it has pieces.
+        Where one sample costs something else than a batch, it has pieces. Raises ``NotPolynomialError`` where it is no
+        polynomial, though others are.
         """
+        self.require(quantity)
         import sympy
 
         general, *special = (region.total(quantity, self.symbols) for region in self.regions)
@@ -161,6 +172,13 @@ class Scaling(Report):
             if not _are_equal(general.subs(fixed), found):
                 pieces.append((found, sympy.And(*(sympy.Eq(symbol, size) for symbol, size in fixed.items()))))
         return sympy.Piecewise(*pieces, (general, True)) if pieces else general
+
+    def require(self, quantity: str) -> None:
+        """Raises ``NotPolynomialError`` for a total that is no polynomial, ``InputError`` for what is no total."""
+        if quantity in self.refused:
+            raise NotPolynomialError(self.refused[quantity])
+        if quantity not in self.quantities:
+            raise InputError(f"nothing is called {short(quantity)}; there are {', '.join(self.quantities)}")
 
     @cached_property
     def layers(self) -> pd.DataFrame:
@@ -178,7 +196,8 @@ class Scaling(Report):
         figures = np.array([region.expression(p, self.symbols) for p in coefficients], dtype=object)
         rows = figures.reshape(len(table), -1)
         made = {column: list(rows[:, i]) for i, column in enumerate(table.columns[3:])}
-        return pd.DataFrame({**{name: list(table[name]) for name in names}, **made})
+        kept = {name: column for name, column in made.items() if name not in self.refused}
+        return pd.DataFrame({**{name: list(table[name]) for name in names}, **kept})
 
     # -- numbers ------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -170,6 +170,7 @@ class Tracer:
     def __init__(self, trace: Callable[[Point, Execution], Sample], execution: Execution) -> None:
         self._trace, self._execution, self._asked = trace, execution, execution
         self._known: dict[Point, Numbers | CostModelError] = {}
+        self._left_out: frozenset[str] = frozenset()
 
     def at(self, point: Point) -> Numbers:
         """What the model costs there; raises what the trace raises."""
@@ -177,7 +178,8 @@ class Tracer:
         if found is None:
             try:
                 sample = self.anew(point)
-                found = Numbers(sample.execution, sample.structure, sample.totals, sample.moments, sample.lower_bounds)
+                totals = {name: n for name, n in sample.totals.items() if name not in self._left_out}
+                found = Numbers(sample.execution, sample.structure, totals, sample.moments, sample.lower_bounds)
             except CostModelError as error:
                 found = error
             else:
@@ -194,6 +196,14 @@ class Tracer:
             return self.at(point)
         except CostModelError:
             return None
+
+    def leave_out(self, quantities: Collection[str]) -> None:
+        """Leaves totals out of what is kept of traces, those before and those to come."""
+        self._left_out |= frozenset(quantities)
+        for known in self._known.values():
+            if isinstance(known, Numbers):
+                for name in quantities:
+                    known.totals.pop(name, None)
 
     def anew(self, point: Point) -> Sample:
         """A trace that is not kept."""

@@ -38,6 +38,8 @@ def _formulas(s: Scaling) -> Iterator[tuple[str, list[str]]]:
     for quantity in SHOWN:
         if quantity in s.quantities:
             yield units.head(quantity), list(_lines(s.expression(quantity)))
+        elif quantity in s.refused:
+            yield units.head(quantity), ["no polynomial"]
 
 
 def _lines(expression: Any) -> Iterator[str]:
@@ -71,8 +73,14 @@ def _sizes(s: Scaling) -> list[str]:
 
 
 def _verified(s: Scaling) -> str:
-    bounds = f" Totals are lower bounds (≥): {'; '.join(s.lower_bounds)}." if s.lower_bounds else ""
-    return f"Held to further traces at {units.plural(len(s.verified), 'point')}, and equal to each.{bounds}"
+    """How formulas were held to traces, and what they do not say."""
+    said = [f"Held to further traces at {units.plural(len(s.verified), 'point')}, and equal to each."]
+    if s.execution == "real":
+        said.append("The model ran for real: with other values in its inputs it may cost something else.")
+    if s.lower_bounds:
+        said.append(f"Totals are lower bounds (≥): {'; '.join(s.lower_bounds)}.")
+    said += (f"No formula has {units.name(name)}: {why}." for name, why in s.refused.items() if name in SHOWN)
+    return " ".join(said)
 
 
 def _column(s: Scaling) -> str:
@@ -196,6 +204,7 @@ def json(s: Scaling) -> str:
         ],
         "verified": list(s.verified),
         "lower_bounds": list(s.lower_bounds),
+        "refused": dict(s.refused),
     }
     return writer.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
@@ -236,8 +245,7 @@ def of_scaling(s: Scaling) -> dict[str, tuple[str, Figure]]:
 
 def figure(s: Scaling, quantity: str, sizes: Mapping[str, int], ax: Axes | None) -> Figure:
     """A total against one size, both in powers, with the totals of traces on the line."""
-    if quantity not in s.quantities:
-        raise InputError(f"nothing is called {quantity!r}; there are {', '.join(s.quantities)}")
+    s.require(quantity)
     free = [axis.name for axis in s.axes if axis.name not in sizes]
     if not free or not sizes.keys() <= set(s.names):
         raise InputError(f"leave out one of {', '.join(s.names)}, against which {quantity} is drawn")

@@ -224,6 +224,52 @@ def _(x: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
+class Sorted(nn.Module):
+    """Rows are sorted before a product, as a mixture of experts sorts its tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows (N, 8) to (N, 4)."""
+        y: Tensor = self.out(x[x[:, 0].argsort()])
+        return y
+
+
+def test_a_total_that_is_no_polynomial_is_refused_alone() -> None:
+    """n log n comparisons are none, and who asks for FLOPs is shown it; MACs are 32 for each row."""
+    model = Sorted()
+    s = costmodel.scaling(model, ("N", 8))
+    assert s.macs == 32 * s.symbols["N"]
+    assert "flops" in s.refused
+    assert "flops" not in s.at(N=7)
+    assert s.at(N=7)["peak_memory"] == costmodel.profile(model, (7, 8)).peak_memory
+    asks: tuple[Callable[[], Any], ...] = (
+        lambda: s.flops,
+        lambda: s.pieces("flops"),
+        lambda: s.largest("N", flops=100),
+    )
+    for ask in asks:
+        with pytest.raises(NotPolynomialError, match=r"no polynomial of N.*at N=\d+ it has flops [\d,]+, where"):
+            ask()
+    assert "No formula has FLOPs: the model's cost is no polynomial of N" in " ".join(str(s).split())
+    assert "flops" not in s.layers
+    assert s.largest("N", macs=330) == 10
+
+
+def test_a_real_run_is_said() -> None:
+    """A model that reads a value may cost something else with another one."""
+
+    def read(x: Tensor) -> Tensor:
+        return x + 1 if x.sum().item() < 1e9 else x
+
+    s = costmodel.scaling(read, ("B", 4))
+    assert s.execution == "real"
+    assert s.range["B"][1] == 8
+    assert "ran for real: with other values in its inputs it may cost something else" in " ".join(str(s).split())
+
+
 def test_lower_bounds_are_said() -> None:
     """What an op without a rule computes is in no formula: the result and its text say so, and name it."""
     s = costmodel.scaling(lambda x: twice(x) + 1, ("B", "H"))
