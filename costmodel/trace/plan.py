@@ -1,9 +1,8 @@
-"""What is known of an op before any call of it: how it is answered, and what autocast does to its arguments."""
+"""What is known of an op before any call of it: how it is answered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
 from enum import Enum, auto
 from typing import Any
 
@@ -14,7 +13,6 @@ from costmodel.ops import COMPOSITES, RULES, Composite, Rule, Torch, find, find_
 from costmodel.ops.rule import TO, no_temporaries
 from costmodel.records import dataclass
 from costmodel.torch_private import OpOverload, is_composite
-from costmodel.trace.autocast import DEVICES, Policy, policies
 from costmodel.trace.events import Bind
 from costmodel.trace.signature import Signature, signature
 
@@ -57,8 +55,6 @@ class Plan:
     rule: Rule | None = None
     composite: Composite | None = None
     """Where calls of a composite op are recorded as calls of its core op, ``op``."""
-    autocast: Mapping[str, Policy] = field(default_factory=dict)
-    """By type of device."""
 
     @property
     def temporaries(self) -> Callable[[Arguments], Iterable[TensorSpec]]:
@@ -135,18 +131,17 @@ def plans() -> Plans:
 
 def _plan(func: OpOverload) -> Plan:
     op, sig = str(func), signature(func)
-    autocast = {device: policies(device)[op] for device in DEVICES if op in policies(device)}
     rule, composite = find(op), COMPOSITES.get(op)
     if func.namespace == "profiler":
         return Plan(op, How.UNTRACED, sig)
     if rule is not None:
-        return Plan(op, How.COPY if op == TO else _by_rule(rule, sig), sig, rule, None, autocast)
+        return Plan(op, How.COPY if op == TO else _by_rule(rule, sig), sig, rule)
     if composite is not None and composite.core in RULES:
         rule = RULES[composite.core]
-        return Plan(composite.core, _by_rule(rule, sig), sig, rule, composite, autocast)
+        return Plan(composite.core, _by_rule(rule, sig), sig, rule, composite)
     if is_composite(func):
-        return Plan(op, How.DECOMPOSE, sig, autocast=autocast)
-    return Plan(_without_out(func, sig), _by_torch(func, sig), sig, autocast=autocast)
+        return Plan(op, How.DECOMPOSE, sig)
+    return Plan(_without_out(func, sig), _by_torch(func, sig), sig)
 
 
 def _by_rule(rule: Rule, sig: Signature) -> How:

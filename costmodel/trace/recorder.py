@@ -23,7 +23,7 @@ from costmodel.torch_private import (
     leave_autocast,
     run_higher_order,
 )
-from costmodel.trace.autocast import Autocast
+from costmodel.trace.autocast import Autocast, policies
 from costmodel.trace.decomposition import decompose
 from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, DispatchCache, dispatch_cache
 from costmodel.trace.executor import NUMBER, Executor, leaves, number_on_cpu
@@ -134,7 +134,7 @@ class Recorder(DispatchMode):
 
     def _answer_in_autocast(self, plan: Plan, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         autocast = self._autocast
-        policy = plan.autocast.get(autocast.device)
+        policy = policies(autocast.device).get(str(func))
         autocast.enter(len(self._log.events))
         try:
             if policy is None or not autocast.is_on():
