@@ -14,7 +14,7 @@ from costmodel.budgets.quantities import Quantity, quantity
 from costmodel.budgets.subject import OF_A_DEVICE, OF_A_STEP, Settings
 from costmodel.errors import InputError
 from costmodel.measures import Number
-from costmodel.views import units
+from costmodel.views import parsing
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt,
@@ -58,8 +58,8 @@ def parse(of: Quantity, text: str) -> Bound:
     # A unit that is a word, as in "4M params", takes no prefix of its own.
     written = match["limit"].removesuffix(of.unit) if not of.symbol else match["limit"]
     try:
-        limit = units.parse_exactly(written, of.symbol, small=not of.is_count)
-        tolerance = units.parse_share(match["tolerance"]) if match["tolerance"] else Fraction(0)
+        limit = parsing.parse_exactly(written, of.symbol, small=not of.is_count)
+        tolerance = parsing.parse_share(match["tolerance"]) if match["tolerance"] else Fraction(0)
     except InputError as error:
         raise InputError(f"{of.name}: {error}") from error
     return Bound(of, sign, limit, tolerance)

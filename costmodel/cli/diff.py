@@ -48,9 +48,9 @@ def diff(
 ) -> None:
     """Show what changed between two profiles, or two training steps, as Markdown for a pull request."""
     from costmodel.difference import Difference
-    from costmodel.views import units
+    from costmodel.views import parsing, units
 
-    limit = None if fail_over is None else units.parse_share(fail_over)
+    limit = None if fail_over is None else parsing.parse_share(fail_over)
     if save is not None and save.suffix != ".md":
         raise InputError(f"--save {save}: a difference is written as Markdown, to a file named .md")
     step = step or any(map(is_saved_step, (old, new)))

@@ -87,6 +87,6 @@ def _size(text: str) -> tuple[str, int]:
 
 
 def _number(text: str, unit: str) -> int:
-    from costmodel.views import units
+    from costmodel.views import parsing
 
-    return units.parse(text, unit)
+    return parsing.parse(text, unit)

@@ -11,7 +11,7 @@ from costmodel.arguments import short
 from costmodel.devices import device as named
 from costmodel.devices import device_names
 from costmodel.errors import InputError
-from costmodel.views import units
+from costmodel.views import parsing
 
 if TYPE_CHECKING:
     from costmodel.training.step import TrainingStep
@@ -78,7 +78,7 @@ def bytes_of(memory: int | str) -> int:
             raise InputError(f"{memory} has no memory of one size: give bytes, such as '8GB'")
         return size
     if isinstance(memory, str):
-        return units.parse(memory, "B")
+        return parsing.parse(memory, "B")
     if type(memory) is not int or memory < 0:
         raise InputError(f"memory={short(memory)}: give bytes, a text such as '24GB', or a device's name")
     return memory

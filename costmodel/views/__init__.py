@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from costmodel.errors import ConvertError
-from costmodel.files import as_path, write_bytes, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -238,6 +237,8 @@ def save(result: Rendered, path: str | Path) -> Path:
     Raises ``ConvertError`` for a suffix of no format, or of one that the result does not have, and for a file that
     cannot be written; what was there before is then as it was.
     """
+    from costmodel.files import as_path, write_bytes, write_text
+
     path = as_path(path)
     view = VIEWS[result.view]
     form = SUFFIXES.get(path.suffix.lower())
@@ -255,6 +256,8 @@ def save(result: Rendered, path: str | Path) -> Path:
 
 def _save_figures(drawn: Mapping[str, tuple[str, Figure]], folder: Path) -> dict[str, str]:
     """Writes figures as SVG; their captions by the paths that a report beside the folder links to."""
+    from costmodel.files import write_bytes
+
     for name, (_, figure) in drawn.items():
         write_bytes(folder / f"{name}.svg", _figures().svg(figure))
     return {f"{folder.name}/{name}.svg": caption for name, (caption, _) in drawn.items()}

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
-from fractions import Fraction
-
 from costmodel.errors import InputError
 from costmodel.measures import Number, find
 
-_STEPS = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+STEPS = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+"""Powers of ten and their SI prefixes."""
 _SMALL_STEPS = ((1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
 
 
@@ -28,7 +25,7 @@ def si(n: float, unit: str = "", *, exact: bool = True) -> str:
     ('1.00 M', '640', '0 B', '≥ 1.50 k', '0.25', '250 µJ')
     """
     # 999.5 k would be printed as 1000 k: it belongs to the next prefix.
-    steps = _SMALL_STEPS if 0 < abs(n) < 0.9995e-3 else _STEPS
+    steps = _SMALL_STEPS if 0 < abs(n) < 0.9995e-3 else STEPS
     found = next(((step, prefix) for step, prefix in steps if abs(n) >= 0.9995 * step), None)
     if found is None:
         shown = f"{f'{n:,}' if isinstance(n, int) else f'{n:.3g}'} {unit.strip()}".rstrip()
@@ -224,46 +221,3 @@ def require_rows(**limits: int) -> None:
     for name, rows in limits.items():
         if not isinstance(rows, int) or rows < 0:
             raise InputError(f"{name}={rows!r} is no number of rows: give an int that is not negative")
-
-
-_FIGURE = re.compile(r"(\d[\d_,]*(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([kKMGTPmuµnp]?)")
-_PREFIXES = {prefix: Fraction(step) for step, prefix in _STEPS}
-_SMALL_PREFIXES = {"m": Fraction(1, 10**3), "µ": Fraction(1, 10**6), "n": Fraction(1, 10**9), "p": Fraction(1, 10**12)}
-
-
-def parse(text: str, symbol: str = "") -> int:
-    """The count that a person writes, with or without the symbol of its unit.
-
-    >>> parse("320M"), parse("4.2 k"), parse("1e9"), parse("25,557,032"), parse("20 MB", "B")
-    (320000000, 4200, 1000000000, 25557032, 20000000)
-    """
-    return int(parse_exactly(text, symbol))
-
-
-def parse_exactly(text: str, symbol: str = "", *, small: bool = False) -> Fraction:
-    """The same without a rounding; with ``small`` also a quantity below 1, whose prefix needs its unit's symbol.
-
-    >>> parse_exactly("1.2345k"), parse_exactly("5 ms", "s", small=True), parse_exactly("0.25", "s", small=True)
-    (Fraction(2469, 2), Fraction(1, 200), Fraction(1, 4))
-    """
-    found = _FIGURE.fullmatch(text.strip().removesuffix(symbol).strip())
-    prefixes = _PREFIXES | (_SMALL_PREFIXES if small and symbol and text.rstrip().endswith(symbol) else {})
-    prefix = "" if found is None else {"K": "k", "u": "µ"}.get(found[2], found[2])
-    if found is None or (prefix and prefix not in prefixes):
-        if small:
-            raise InputError(f"{text!r} is not a number; write it as {f'250 m{symbol}' if symbol else '1.5k'} or 0.25")
-        wanted = "20MB, 1.5GB" if symbol == "B" else "320M, 4.2M, 1e9"
-        raise InputError(f"{text!r} is not a count; write it as {wanted} or 25557032")
-    return Fraction(Decimal(found[1].replace("_", "").replace(",", ""))) * prefixes.get(prefix, 1)
-
-
-def parse_share(text: str) -> Fraction:
-    """The share that a person writes in percent.
-
-    >>> parse_share("1%"), parse_share("0.5 %")
-    (Fraction(1, 100), Fraction(1, 200))
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
-    if match is None:
-        raise InputError(f"{text!r} is not a percentage; write it as 1% or 0.5%")
-    return Fraction(match[1]) / 100

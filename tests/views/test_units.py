@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costmodel.errors import InputError
-from costmodel.views import units
+from costmodel.views import parsing, units
 
 STEPS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 
@@ -42,21 +42,21 @@ def test_a_small_count_is_exact(n: int) -> None:
 )
 def test_a_written_count_is_read(written: str, count: int) -> None:
     """Budgets are written as people write counts."""
-    assert units.parse(written) == count
+    assert parsing.parse(written) == count
 
 
 @pytest.mark.parametrize("written", ["", "M", "320 MB", "-3", "3 apples", "1.2.3"])
 def test_what_is_no_count_is_refused_with_the_remedy(written: str) -> None:
     """The error shows what was written and how counts are written."""
     with pytest.raises(InputError, match=re.escape(repr(written)) + ".*320M"):
-        units.parse(written)
+        parsing.parse(written)
 
 
 def test_a_share_is_read_exactly() -> None:
     """Percentages become fractions, not floats; a bare number is refused."""
-    assert units.parse_share("0.1%") == Fraction(1, 1000)
+    assert parsing.parse_share("0.1%") == Fraction(1, 1000)
     with pytest.raises(InputError, match="percentage"):
-        units.parse_share("3")
+        parsing.parse_share("3")
 
 
 def test_what_is_not_nothing_never_reads_as_nothing() -> None:
