@@ -29,7 +29,6 @@ from costmodel.records import dataclass
 if TYPE_CHECKING:
     from costmodel.graph import TensorSpec
     from costmodel.pricing import TracedLayer
-    from costmodel.profiling import Profile
 
 Number: TypeAlias = int | float
 
@@ -84,10 +83,19 @@ class Measure:
     priority: int = 5
     """In a terminal too narrow for all columns, those with the highest priority stay."""
 
-    def figure(self, layer: TracedLayer) -> Number:
-        """The figure of one layer. An error names the measure and the layer."""
+    def figures(self, layers: Iterable[TracedLayer]) -> list[Number]:
+        """The figure of each layer. An error names the measure and the layer."""
         assert self.of_layer is not None
-        return self._checked(self.of_layer, layer, layer.name, layer.type)
+        read = self.of_layer
+        found = []
+        for layer in layers:
+            try:
+                figure = read(layer)
+            except Exception as error:
+                raise self._failed(error, layer.name, layer.type) from error
+            # Nearly always an int, and known much faster.
+            found.append(figure if type(figure) is int else self._number(figure, layer.name, layer.type))
+        return found
 
     def total(self, p: Any) -> Number | None:
         """The total of a profile, or of a training step.
@@ -95,26 +103,28 @@ class Measure:
         ``None`` if the measure does not add up and has no ``of_model``.
         """
         if self.of_model is not None:
-            return self._checked(self.of_model, p, p.name, "the model")
+            try:
+                figure = self.of_model(p)
+            except Exception as error:
+                raise self._failed(error, p.name, "the model") from error
+            return self._number(figure, p.name, "the model")
         if self.of_parameter is not None:
             count, read = self.of_parameter, p.pricing.read
             return add(count(parameter, parameter.storage in read) for parameter in p.graph.parameters().values())
         return add(p.figures(self.name)) if self.additive else None
 
-    def _checked(self, read: Callable[[Any], Any], of: TracedLayer | Profile, name: str, what: str) -> Number:
-        try:
-            found = read(of)
-        except Exception as error:
-            where = f"the measure {self.name!r} failed on {name!r} ({what})"
-            raise CostModelError(f"{where}: {type(error).__name__}: {error}") from error
-        if type(found) is int:  # nearly always, and known much faster
-            return found
-        if isinstance(found, Integral):
-            return int(found)
-        if isinstance(found, Real) and math.isfinite(found):
-            return float(found)
-        where = f"the measure {self.name!r} failed on {name!r} ({what})"
-        raise CostModelError(f"{where}: it returned {found!r}, not an int or a finite float")
+    def _number(self, figure: Any, name: str, what: str) -> Number:
+        if isinstance(figure, Integral):
+            return int(figure)
+        if isinstance(figure, Real) and math.isfinite(figure):
+            return float(figure)
+        raise CostModelError(f"{self._where(name, what)}: it returned {figure!r}, not an int or a finite float")
+
+    def _failed(self, error: Exception, name: str, what: str) -> CostModelError:
+        return CostModelError(f"{self._where(name, what)}: {type(error).__name__}: {error}")
+
+    def _where(self, name: str, what: str) -> str:
+        return f"the measure {self.name!r} failed on {name!r} ({what})"
 
 
 def add(figures: Iterable[Number]) -> Number:
@@ -125,14 +135,21 @@ def add(figures: Iterable[Number]) -> Number:
     """
     try:
         listed = list(figures)
-        return sum(listed) if all(type(n) is int for n in listed) else math.fsum(listed)
+        total = sum(listed)
+        return total if type(total) is int else math.fsum(listed)
     except TypeError as error:
         raise InputError(f"figures are some ints or floats, such as a list of them, not {short(figures)}") from error
 
 
 def _of_parameters(count: Callable[[TensorSpec, bool], int]) -> Callable[[TracedLayer], int]:
     """The figure of a layer as a sum over parameters, each counted in the first layer that has it."""
-    return lambda layer: sum(count(p, p.storage in layer.read) for p in layer.new_parameters)
+
+    def of_layer(layer: TracedLayer) -> int:
+        if not layer.new_parameters:  # most layers have none
+            return 0
+        return sum([count(p, p.storage in layer.read) for p in layer.new_parameters])
+
+    return of_layer
 
 
 def _params(p: TensorSpec, _: bool) -> int:

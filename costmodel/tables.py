@@ -98,7 +98,7 @@ class LayerFigures:
         measure = MEASURES[name]
         known = self._read.get(name)
         if known is None or known[0] is not measure:  # another may have been registered under the name
-            known = self._read[name] = measure, [measure.figure(layer) for layer in self.pricing.layers]
+            known = self._read[name] = measure, measure.figures(self.pricing.layers)
         return known[1]
 
 
@@ -129,7 +129,7 @@ def op_table(pricing: Pricing) -> pd.DataFrame:
         "input_shapes": [tuple(t.shape for _, t in op.call.tensors()) for op in ops],
         "output_shapes": [tuple(t.shape for t in op.call.outputs) for op in ops],
     }
-    return OP_COLUMNS.frame(columns | {m.name: [m.figure(op) for op in alone] for m in OP_COLUMNS.measures()})
+    return OP_COLUMNS.frame(columns | {m.name: m.figures(alone) for m in OP_COLUMNS.measures()})
 
 
 def module_table(figures: LayerFigures) -> pd.DataFrame:
@@ -181,7 +181,7 @@ def _of_modules(measure: Measure, figures: LayerFigures, owners: Mapping[int, tu
         for inner in pricing.inside(layer):
             assert inner.module is not None
             if inner.module.owner is not None and inner.module.owner not in owners[inner.module.parent]:
-                parts[inner.module.owner].append(measure.figure(inner))
+                parts[inner.module.owner] += measure.figures([inner])
     if measure.additive:
         return [add(parts[name]) for name in modules]
     return [parts[name][0] if len(parts[name]) == 1 else None for name in modules]

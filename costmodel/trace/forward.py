@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import nn
 
+from costmodel.declared import DECLARED
 from costmodel.errors import CostModelError, NeedsValuesError
 from costmodel.graph import Graph, tensors_in
 from costmodel.ops.defaults import default_float_is
+from costmodel.ops.third_party import load_imported
 from costmodel.records import dataclass
 from costmodel.torch_private import autocast_nesting, below_autograd, without_modes
 from costmodel.trace.calls import Calls, Capture
@@ -34,7 +36,6 @@ from costmodel.trace.target import Target
 from costmodel.trace.tensor_table import TensorTable
 from costmodel.trace.traced_tensor import reads_noted, tensors_on, values_from
 from costmodel.trace.tree_cache import KNOWN_MODELS
-from costmodel.trace.unseen import UnseenCalls
 from costmodel.trace.values import MetaInputs, RealInputs
 
 Mode = Literal["eval", "train"]
@@ -158,7 +159,7 @@ def run(
         try:
             if autocast_nesting():
                 torch.clear_autocast_cache()  # casts that a real run made in the same block are none of this trace's
-            unseen = UnseenCalls(table, real, modules)
+            unseen = _unseen(table, real, modules)
             autograd = nullcontext() if attempt.autograd or program is not None else below_autograd()
 
             def forward(args: Any = args, kwargs: Any = kwargs) -> Any:
@@ -191,6 +192,16 @@ def run(
             table.forget()
             del output, args, kwargs, given
     return graph
+
+
+def _unseen(table: TensorTable, real: bool, modules: Sequence[nn.Module]) -> AbstractContextManager[Any]:
+    """Where something is declared, a context in which one op is recorded for each call of it."""
+    load_imported()
+    if not DECLARED:
+        return nullcontext()
+    from costmodel.trace.unseen import UnseenCalls
+
+    return UnseenCalls(table, real, modules)
 
 
 def _recorder(table: TensorTable, executor: Executor, pruning: Pruning | None, attempt: Attempt) -> Recorder:

@@ -19,7 +19,6 @@ from costmodel.declared import DECLARED, Declared
 from costmodel.errors import InputError, NeedsValuesError
 from costmodel.graph import Arguments, TensorSpec, tensors_in
 from costmodel.ops import RULES, Torch
-from costmodel.ops.third_party import load_imported
 from costmodel.torch_private import without_modes
 from costmodel.trace.calls import Calls
 from costmodel.trace.executor import leaves
@@ -41,7 +40,6 @@ class UnseenCalls:
         self._replaced: list[tuple[Any, str, Any]] = []
 
     def __enter__(self) -> UnseenCalls:
-        load_imported()
         for declared in DECLARED.values():
             found: Any = declared.found()
             is_class = inspect.isclass(found)
