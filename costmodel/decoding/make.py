@@ -43,10 +43,6 @@ def generation(
 
     Raises:
         InputError: the model makes no tokens, or has no cache, or no positions for so many.
-
-    >>> g = generation("hf:gpt2(n_layer=2)", prompt=16, new=4)  # doctest: +SKIP
-    >>> g.kv_cache_bytes  # keys and values of 19 tokens, in 2 layers of 768 channels of 4 bytes  # doctest: +SKIP
-    233472
     """
     for name, value in (("prompt", prompt), ("new", new), ("batch", batch)):
         if type(value) is not int or value < 1:

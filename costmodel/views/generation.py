@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 def title(g: Generation) -> str:
     """What is generated."""
-    new = f", then {units.plural(g.new, 'new token')}"
-    return f"a prompt of {units.plural(g.prompt, 'token')}{new}, batch {units.grouped(g.batch)}, {g.dtype}"
+    new = units.plural(g.new, "new one") if g.prompt > 1 else units.plural(g.new, "new token")
+    return f"a prompt of {units.plural(g.prompt, 'token')}, then {new}, batch {units.grouped(g.batch)}, {g.dtype}"
 
 
 def columns(g: Generation) -> list[str]:
@@ -100,6 +100,8 @@ def remarks(g: Generation) -> list[str]:
     lines = ["the prompt's call gives the first new token; the last one is never read"]
     if g.executed_macs != g.macs:
         lines.append("hidden: pairs of tokens that a causal mask leaves out; kernels may skip them")
+    if g.active_params < g.params and not g.steps.has_encoder:
+        lines.append("memory access takes all experts to be read, as which are depends on the tokens")
     if not g.is_exact:
         lines.append("an operation has no rule, or a cost depends on values: totals are lower bounds")
     return lines
@@ -205,7 +207,7 @@ def csv(g: Generation) -> str:
     """One line per call that the table shows, and one for all."""
     import pandas as pd
 
-    return tables.rows(pd.DataFrame({"call": columns(g), **dict(rows(g))}))
+    return tables.rows(pd.DataFrame({"call": [name.replace(",", "") for name in columns(g)], **dict(rows(g))}))
 
 
 def tex(g: Generation) -> str:
@@ -219,7 +221,7 @@ def tex(g: Generation) -> str:
 
 def on_device(r: GenerationRoofline) -> list[str]:
     """The least times on a device, and what limits them."""
-    prompt, token = (f"{bound.intensity:.3g}" for bound in (r.prefill, r.decode))
+    prompt, token = (f"{n:,.0f}" if n > 100 else f"{n:.3g}" for n in (r.prefill.intensity, r.decode.intensity))
     waits = (
         "tokens wait for memory with every batch: the cache grows with it"
         if r.ridge_batch is None
@@ -270,15 +272,22 @@ def of_generation(g: Generation) -> dict[str, tuple[str, Figure]]:
     return {"cost-of-a-token": ("What one more token costs, by the tokens before it", figure(g))}
 
 
+DOTS = 6
+"""Contexts in a figure, each four times the one before it."""
+
+
 def figure(g: Generation, ax: Axes | None = None) -> Figure:
-    """MACs of one token against the context, exact at each dot."""
+    """MACs of one token against the context, exact at each dot: up to the positions that the model is made for."""
     from costmodel.views.figures import axes, figure_of, set_scale, set_title
 
-    most = max(g.contexts, default=g.steps.begins_with)
-    contexts = sorted({*(most * i // 8 for i in range(1, 8)), most} - {0})
+    last = g.steps.begins_with + g.new
+    most = g.steps.positions or 8 * last
+    contexts = sorted({n for n in (most // 4**i - 1 for i in range(DOTS)) if n > 0}) or [1]
+    macs = [g.decode(context).macs for context in contexts]
     ax = axes(ax, 6.0, 3.8)
-    ax.plot(contexts, [g.decode(context).macs for context in contexts], "o-", markersize=4, linewidth=1.5)
-    ax.set_ylim(bottom=0)
+    ax.plot(contexts, macs, "o-", markersize=4, linewidth=1.5)
+    ax.set_xscale("log", base=2)
+    ax.set_ylim(0, 1.1 * max(macs))
     ax.set_xlabel("tokens in the cache")
     set_title(ax, f"{g.name}: MACs of one token")
     set_scale(ax, "y", units.head("macs"))
