@@ -50,29 +50,30 @@ def sizes() -> dict[str, int]:
     return found
 
 
-def test_caches_stay_bounded_and_models_go(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "count"), [(LIMIT, MODELS), (256, 2000)])
+def test_caches_stay_bounded_and_models_go(limit: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models of different sizes and classes: no cache exceeds its limit, no class or model stays that none needs."""
     for holder, name in (
         (dispatch_cache.DispatchCache, "capacity"), (type(tensor_meta.TENSOR_METAS), "capacity"),
         (type(READERS), "capacity"), (pricing, "_MOST"),
     ):  # fmt: skip
-        monkeypatch.setattr(holder, name, LIMIT)
+        monkeypatch.setattr(holder, name, limit)
     for cache in (dispatch_cache._caches, tensor_meta.TENSOR_METAS, READERS, pricing._works):
         cache.clear()
     classes: weakref.WeakSet[Any] = weakref.WeakSet()
     models: weakref.WeakSet[Any] = weakref.WeakSet()
-    for n in range(1, MODELS + 1):
+    for n in range(1, count + 1):
         model = model_of_its_own(n)
         classes.add(type(model))
         models.add(model)
         p = costmodel.profile(model, (1, 3, 4 + n, 5))
         assert p.macs == 27 * n * (2 + n) * 3
-        grown = {name: size for name, size in sizes().items() if size > LIMIT and "sources" not in name}
+        grown = {name: size for name, size in sizes().items() if size > limit and "sources" not in name}
         assert grown == {}
     del model, p
     gc.collect()
     assert len(models) == 0
-    assert len(classes) <= LIMIT
+    assert len(classes) <= limit
 
 
 def test_layers_have_a_limit_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
