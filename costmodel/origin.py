@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from math import prod
+from types import MethodType
 from typing import Any
 
 from costmodel.inputs import Call, Input, Value, is_shape
@@ -35,7 +37,7 @@ def _gone() -> None:
 
 def _reference(model: Any) -> Callable[[], Any]:
     try:
-        return weakref.WeakMethod(model) if hasattr(model, "__self__") else weakref.ref(model)
+        return weakref.WeakMethod(model) if isinstance(model, MethodType) else weakref.ref(model)
     except TypeError:
         return _gone
 
@@ -53,7 +55,11 @@ OWN = _Own()
 
 def _without_data(inputs: Any) -> Any:
     """The inputs with each large tensor as its shape and dtype; ``OWN`` where another object is among them."""
-    if inputs is None or is_shape(inputs) or isinstance(inputs, (bool, int, float, complex, str, Input, Value)):
+    if type(inputs) is tuple and {*map(type, inputs)} == {int}:  # a shape, nearly always
+        return inputs
+    if hasattr(inputs, "dtype") and hasattr(inputs, "shape"):  # a tensor, an array, or an Input
+        return inputs if prod(inputs.shape) <= KEPT_ELEMENTS else Input(inputs.shape, inputs.dtype)
+    if inputs is None or is_shape(inputs) or isinstance(inputs, (bool, int, float, complex, str, Value)):
         return inputs
     if isinstance(inputs, Call):
         args, kwargs = _without_data(inputs.args), _without_data(dict(inputs.kwargs))
@@ -64,10 +70,4 @@ def _without_data(inputs: Any) -> Any:
     if isinstance(inputs, Mapping):
         named = {name: _without_data(item) for name, item in inputs.items()}
         return OWN if any(item is OWN for item in named.values()) else named
-    shape, dtype = getattr(inputs, "shape", None), getattr(inputs, "dtype", None)
-    if shape is None or dtype is None:
-        return OWN
-    elements = 1
-    for n in shape:
-        elements *= n
-    return inputs if elements <= KEPT_ELEMENTS else Input(tuple(shape), dtype)
+    return OWN
