@@ -75,20 +75,20 @@ class Closed:
         (count,) = {len(column) for column in columns.values()}
         keys: dict[str, list[str]] = {}
         for name, column in columns.items():
-            told = self._told_apart(name, column)
-            if any(told):
-                keys[name] = told
-        groups: dict[tuple[str, ...], list[int]] = {}
+            key = self._keys(name, column)
+            if any(key):
+                keys[name] = key
         if not keys:
             yield np.arange(count), tuple(columns)
             return
+        groups: dict[tuple[str, ...], list[int]] = {}
         for place, key in enumerate(zip(*keys.values(), strict=True)):
             groups.setdefault(key, []).append(place)
         for key, rows in groups.items():
             constant = {name for name, part in zip(keys, key, strict=True) if part}
             yield np.array(rows), tuple(name for name in columns if name not in constant)
 
-    def _told_apart(self, name: str, column: np.ndarray[Any, Any]) -> list[str]:
+    def _keys(self, name: str, column: np.ndarray[Any, Any]) -> list[str]:
         """For each value "", where it may be an element of an array, and else a text that is the same for equal values.
 
         Closed forms check a number, and not each element of an array: what cannot be right is computed alone.

@@ -59,7 +59,7 @@ class Folder:
         self._names = (*pricer.measures, *pricer.others)
         self._schema = _schema(grid, pricer)
         self._held: list[Any] = []
-        self._written = time.monotonic()
+        self._flushed = time.monotonic()
         self._require_the_same()
         self.done = np.unique([n for n in self._numbers(self._read(grid.names)) if n >= 0]).astype(np.int64)
 
@@ -70,17 +70,19 @@ class Folder:
         import pyarrow as pa
 
         rows = _within_64_bits(rows, self._measures)
-        places = [*rows.places, *rows.failures]
-        failed = [None] * len(rows.failures)
-        arguments = self._grid.columns(numbers[np.array(places, dtype=np.int64)])
-        columns: dict[str, list[Any]] = {
-            **{name: self._grid.written(name, column.tolist()) for name, column in arguments.items()},
-            **{name: [*_listed(rows.figures.get(name, ())), *failed] for name in self._names},
+        places = np.concatenate([np.asarray(part, dtype=np.int64) for part in (rows.places, list(rows.failures))])
+        arguments = self._grid.columns(numbers[places])
+        columns: dict[str, Any] = {
+            **{name: self._written(name, column) for name, column in arguments.items()},
+            **{name: _followed(rows.figures.get(name, []), len(rows.failures)) for name in self._names},
             "error": [*[None] * len(rows.places), *rows.failures.values()],
         }
         self._held.append(pa.table(columns, schema=self._schema))
-        if sum(len(t) for t in self._held) >= ROWS or time.monotonic() - self._written >= SECONDS:
+        if sum(len(t) for t in self._held) >= ROWS or time.monotonic() - self._flushed >= SECONDS:
             self.flush()
+
+    def _written(self, name: str, column: np.ndarray[Any, Any]) -> Any:
+        return column if column.dtype != object else self._grid.written(name, column.tolist())
 
     def flush(self) -> None:
         """Writes what is held as one file."""
@@ -92,7 +94,7 @@ class Folder:
             parquet.write_table(pa.concat_tables(self._held), out)
             write_bytes(self.path / f"part-{time.time_ns():020d}-{token_hex(4)}.parquet", out.getvalue())
         self._held = []
-        self._written = time.monotonic()
+        self._flushed = time.monotonic()
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -212,5 +214,6 @@ def _within_64_bits(rows: Rows, measures: tuple[str, ...]) -> Rows:
     )
 
 
-def _listed(column: Any) -> list[Any]:
-    return column.tolist() if isinstance(column, np.ndarray) else list(column)
+def _followed(column: Any, nulls: int) -> Any:
+    """Figures, and a null for each failure; an array stays one where there is none."""
+    return [*column, *[None] * nulls] if nulls else column
