@@ -75,9 +75,9 @@ class Closed:
         (count,) = {len(column) for column in columns.values()}
         keys: dict[str, list[str]] = {}
         for name, column in columns.items():
-            key = self._keys(name, column)
-            if any(key):
-                keys[name] = key
+            texts = self._keys(name, column)
+            if any(texts):
+                keys[name] = texts
         if not keys:
             yield np.arange(count), tuple(columns)
             return

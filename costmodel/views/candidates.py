@@ -80,7 +80,8 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 def said(s: Sweep, row: Any) -> str:
     """A candidate by its arguments."""
-    return ", ".join(f"{name}={_value(row[name])}" for name in s.names if row[name] is not None)
+    given = ((name, row[name]) for name in s.names)
+    return ", ".join(f"{name}={_value(value)}" for name, value in given if not _is_missing(value))
 
 
 def _pair(names: Sequence[str]) -> str:
@@ -89,7 +90,14 @@ def _pair(names: Sequence[str]) -> str:
 
 def _value(value: Any) -> str:
     """An argument for people; data formats have every digit."""
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    if _is_missing(value):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a candidate has no such argument: pandas has None for that, or what is not equal to itself."""
+    return value is None or value != value
 
 
 def _cells(rows: pd.DataFrame, measure: Measure) -> list[str]:
@@ -137,15 +145,12 @@ def _is_number(column: Any) -> bool:
 def markdown(s: Sweep, figures: Mapping[str, str] | None = None) -> str:
     """The candidates, or those on the front, and what went wrong."""
     what, rows = listed(s)
+    heads = [*map(escape, s.names), *(escape(units.head(m.name)) for m in shown(s))]
     errors = [[escape(error), str(count), escape(example)] for error, count, example in failed(s)]
     blocks = [
         f"# {escape(title(s))}",
         escape(what),
-        markdown_table(
-            [*map(escape, s.names), *(escape(units.head(m.name)) for m in shown(s))], _rows(s, rows), left=len(s.names)
-        )
-        if len(rows)
-        else "",
+        markdown_table(heads, _rows(s, rows), left=len(s.names)) if len(rows) else "",
         *pictures(figures or {}),
         "## What failed\n\n" + markdown_table(["error", "candidates", "such as"], errors, left=1) if errors else "",
     ]
@@ -217,13 +222,22 @@ def figure(s: Sweep, x: str, y: str, ax: Axes | None) -> Figure:
     ax.plot(*along, "o:", drawstyle="steps-post", color="0.25", markersize=3)
     for axis, name in (("x", x), ("y", y)):
         if len(points) and points[name].min() > 0:
-            (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
+            _in_powers(ax, axis, points[name].max() / points[name].min())
         set_scale(ax, axis, units.head(name))
-    left_out = (
-        f"; {units.grouped(len(points))} of {units.grouped(len(s.table))} drawn" if len(points) < len(s.table) else ""
-    )
+    drawn, count = len(points), len(s.table)
+    left_out = f"; {units.grouped(drawn)} of {units.grouped(count)} drawn" if drawn < count else ""
     set_title(ax, f"{s.name}: {units.name(y)} against {units.name(x)}{left_out}")
     return figure_of(ax)
+
+
+def _in_powers(ax: Axes, axis: str, span: float) -> None:
+    """Powers of ten along an axis; between them 2 and 5, where there are few."""
+    from matplotlib.ticker import LogLocator
+
+    (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
+    which = ax.xaxis if axis == "x" else ax.yaxis
+    which.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if span < 1000 else (1.0,)))
+    which.set_minor_formatter("")
 
 
 def chosen(s: Sweep, x: str, y: str, always: Sequence[Any]) -> list[int]:

@@ -71,6 +71,19 @@ def test_of_many_the_front_is_listed() -> None:
     assert "On the Pareto front of params and MACs: 1 candidate. Below are 20 of 60, evenly chosen." in str(one)
 
 
+def test_what_a_candidate_does_not_have_is_left_out() -> None:
+    """An argument that a candidate lacks is empty in tables, and not named in messages, whatever its type."""
+
+    def make(name: str = "", width: float = 1.0) -> nn.Module:
+        return nn.Linear(3, 4 if name else -1)
+
+    given = [{"name": "a"}, {"width": 0.5}, {"name": "b", "width": 2.0}]
+    shown = str(costmodel.sweep(make, given, inputs=(1, 3)))
+    assert "nan" not in shown.lower()
+    assert "None" not in shown
+    assert "width=0.5 failed:" in shown
+
+
 def test_errors_that_differ_in_numbers_are_one() -> None:
     """Sizes in messages differ from candidate to candidate; the kind of error is what a reader looks for."""
     swept = costmodel.sweep("alexnet", {"resolution": range(40, 70), "batch": [1, 0]})
