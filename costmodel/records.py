@@ -29,6 +29,8 @@ else:
         declared: type, *, frozen: bool = False, eq: bool = True, unsafe_hash: bool = False, slots: bool = False,
         kw_only: bool = False, **options: bool,
     ) -> type:  # fmt: skip
+        """``declared``, or a class in its place that has slots."""
+
         def described(name: str) -> Any:
             with _LOCK:
                 if not isinstance(vars(declared).get("__dataclass_fields__"), dict):
@@ -60,15 +62,12 @@ else:
         made = now | {name: _Later(name, make) for name, make in later.items()}
         added = {name: value for name, value in made.items() if name not in vars(declared)}
         cls = _slotted(declared, added) if slots else declared
-        if cls is declared:
-            _add(added, cls)
+        if not slots:
+            for name, value in added.items():
+                setattr(cls, name, value)
+            if any(isinstance(value, dataclasses.Field) for value in vars(cls).values()):
+                dataclasses.fields(cls)  # puts defaults in the place of these
         return cls
-
-    def _add(added: dict[str, Any], cls: type) -> None:
-        for name, value in added.items():
-            setattr(cls, name, value)
-        if any(isinstance(value, dataclasses.Field) for value in vars(cls).values()):
-            dataclasses.fields(cls)  # puts defaults in the place of these
 
     class _Later:
         """What a class has under a name, made when it is first looked up."""
