@@ -175,8 +175,8 @@ def find_axis(tracer: Tracer, base: Point, axis: int, name: str, *, thorough: bo
     lattices = _LATTICES if thorough else [lattice for lattice in _LATTICES if size % lattice == 0]
     found = next((fit for lattice in lattices if (fit := fitted(lattice))), None)
     if found is None:
-        if all(lines[0].sample(n) is None for n in range(size + 1, size + 65)):
-            return fixed(name, size), True  # the model takes this size alone
+        if all(lines[0].sample(times * size) is None for times in (2, 3, 4)):
+            return fixed(name, size), True  # the model takes this size alone, or others that a stride rounds to it
         raise _disagreement(lines[1], name, size)
     for prime in (2, 3, 5, 7):
         while found[0].lattice % prime == 0 and (finer := fitted(found[0].lattice // prime)):

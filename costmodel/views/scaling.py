@@ -64,7 +64,7 @@ def _lines(expression: Any) -> Iterator[str]:
 def _sizes(s: Scaling) -> list[str]:
     """For each size what it may be."""
     return [
-        f"{axis.name}: {units.grouped(axis.least)} alone, as the model takes no size near it"
+        f"{axis.name}: {units.grouped(axis.least)} alone, of which the model takes no multiple"
         if axis.is_fixed
         else f"{axis.name}: {'every size' if axis.lattice == 1 else f'multiples of {axis.lattice}'} from "
         f"{units.grouped(axis.least)} to {units.grouped(axis.greatest)}"

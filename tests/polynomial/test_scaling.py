@@ -143,7 +143,8 @@ def test_training_steps(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "lattice"), [("mobilenet_v2", 32), ("resnet18", 32), ("alexnet", 192), ("ghostnet", 32)]
+    ("name", "lattice"),
+    [("mobilenet_v2", 32), ("resnet18", 32), ("alexnet", 192), ("vgg11", 224), ("shufflenet_v1", 32)],
 )
 def test_equal_to_the_closed_form_in_symbols(name: str, lattice: int) -> None:
     """What traces determine is what the paper's table says, in a symbol: the difference is 0 for every size."""
@@ -161,6 +162,15 @@ def test_a_size_that_a_model_fixes() -> None:
     s = costmodel.scaling(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4)), ("B", 3, "H", "H"))
     assert (s.lattice, s.range["H"]) == ({"B": 1, "H": 32}, (32, 32))
     assert s.macs == 4 * 3 * 32 * 32 * s.symbols["B"]
+    assert "H: 32 alone, of which the model takes no multiple" in str(s)
+
+
+def test_a_size_to_which_strides_round() -> None:
+    """Of 32 to 62 a stride and a pooling make one position: there costs are no polynomial, and no other size fits."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AvgPool2d(16), nn.Flatten(), nn.Linear(4, 2))
+    s = costmodel.scaling(model, ("B", 3, "H", "H"))
+    assert s.range["H"] == (32, 32)
+    assert s.macs == costmodel.profile(model, (1, 3, 32, 32)).macs * s.symbols["B"]
 
 
 class Rounds(nn.Module):
