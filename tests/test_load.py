@@ -96,6 +96,9 @@ ready = net(3)
 
 def broken():
     raise RuntimeError("on purpose")
+
+def leaves():
+    raise SystemExit(0)
 """
 
 
@@ -109,6 +112,8 @@ def test_a_factory_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert costmodel.load("my_net.py:ready").in_features == 3
     with pytest.raises(LoadError, match="on purpose"):
         costmodel.load("my_net.py:broken")
+    with pytest.raises(LoadError, match="SystemExit: 0"):
+        costmodel.load("my_net.py:leaves")
     with pytest.raises(LoadError, match="did you mean net"):
         costmodel.load("my_net.py:nett")
 
@@ -118,6 +123,15 @@ def test_a_file_with_an_error_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("import no_such_thing\n")
     with pytest.raises(LoadError, match=r"bad\.py.*no_such_thing"):
         costmodel.load(f"{tmp_path}/bad.py:net")
+
+
+def test_code_that_leaves_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script without a main guard that calls ``sys.exit`` is an error: its status would stand for the command's."""
+    (tmp_path / "script.py").write_text("import sys\n\nsys.exit(0)\n")
+    monkeypatch.chdir(tmp_path)
+    for spec in ("script.py:net", "script:net"):
+        with pytest.raises(LoadError, match="SystemExit: 0"):
+            costmodel.load(spec)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def as_load_error(text: str) -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script without a main guard may call sys.exit
             raise LoadError(f"{text!r} cannot be built: {summary(error)}") from error
 
 

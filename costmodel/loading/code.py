@@ -91,9 +91,11 @@ def _imported(where: str, text: str) -> ModuleType:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{where}.".startswith(f"{error.name}."):
                 raise LoadError(f"{text!r}: importing {where} failed: {error}") from error
-            close = hint(where, ("torchvision", "timm", "hf"), suffix=":") or f". {how_to_name()}"
+            close = hint(where, ("torchvision", "timm", "hf"), suffix=":") or (
+                "" if text == where else f". {how_to_name()}"
+            )
             raise LoadError(f"{text!r}: no module is called {where!r}{close}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise LoadError(f"{text!r}: importing {where} failed: {summary(error)}") from error
 
 
