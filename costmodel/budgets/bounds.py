@@ -11,7 +11,7 @@ from typing import Any
 
 from costmodel.arguments import short
 from costmodel.budgets.quantities import Quantity, quantity
-from costmodel.budgets.subject import OF_A_DEVICE, OF_A_STEP, Settings
+from costmodel.budgets.subject import OF_A_STEP, Settings
 from costmodel.errors import InputError
 from costmodel.measures import Number
 from costmodel.views import parsing
@@ -74,15 +74,21 @@ def bounds_of(given: Mapping[str, Any], settings: Settings, besides: tuple[str, 
     for name, texts in given.items():
         of = quantity(name, besides)
         if of.needs and all(getattr(settings, needed) is None for needed in of.needs):
-            raise InputError(f"a bound on {name} needs {' or '.join(of.needs)}, such as {_EXAMPLES[of.needs[0]]}")
+            needed = " or ".join(_NEEDED[setting] for setting in of.needs)
+            raise InputError(f"a bound on {name} needs {needed}")
         found += [parse(of, text) for text in (texts if isinstance(texts, list | tuple) and texts else [texts])]
+    on_time = any(bound.quantity.needs == ("device",) for bound in found)
+    on_memory = any("memory" in bound.quantity.needs for bound in found)
+    reads_device = on_time or (on_memory and settings.memory is None)
     for names, are_used, remedy in (
         (OF_A_STEP, any(bound.quantity.of_step for bound in found), "training_peak"),
-        (OF_A_DEVICE, any(bound.quantity.needs for bound in found), "time or largest_batch"),
+        (("device",), reads_device, "time" if on_memory else "time or largest_batch"),
+        (("memory",), on_memory, "largest_batch"),
+        (("math",), on_time, "time"),
     ):
         if not are_used and (unused := settings.changed(*names)):
             raise InputError(f"no bound needs {' or '.join(unused)}: leave that out, or bound {remedy}")
     return tuple(found)
 
 
-_EXAMPLES = {"device": 'device="h100"', "memory": 'memory="24GB", or device="h100"'}
+_NEEDED = {"device": "a device, such as h100", "memory": "a memory, such as 24GB,"}

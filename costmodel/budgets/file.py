@@ -58,7 +58,7 @@ def read_budgets(path: str | Path = DEFAULT) -> dict[str, Budget]:
     """
     path = Path(path).expanduser().absolute()
     try:
-        found = tomllib.loads(path.read_text("utf-8"))
+        found = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}. A budget file has {EXAMPLE}") from error
     except ValueError as error:  # no TOML, or no UTF-8
@@ -72,7 +72,10 @@ def read_budgets(path: str | Path = DEFAULT) -> dict[str, Budget]:
         raise InputError(f"{path.name}: import is a list of modules and .py files, as ['my_measures.py']")
     with chdir(path.parent):
         for text in code:
-            import_code(text)
+            try:
+                import_code(text)
+            except CostModelError as error:
+                raise type(error)(f"{path.name}, import: {error}") from error
     budgets = {}
     for name, table in tables.items():
         try:

@@ -43,4 +43,6 @@ def _where(of: Quantity, subject: Subject) -> str:
     if not of.needs:
         return ""
     memory = subject.settings.memory if "memory" in of.needs else None
-    return f"on {subject.settings.device}" if memory is None else f"in {memory}"
+    if memory is None:
+        return f"on {subject.settings.device}"
+    return f"in {memory} bytes" if isinstance(memory, int) else f"in {memory}"

@@ -50,7 +50,6 @@ class Settings:
 
 
 OF_A_STEP = ("batch", "optimizer", "loss", "autocast")
-OF_A_DEVICE = ("device", "memory", "math")
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from costmodel.cli.options import (
     Inputs,
     Json,
     Loss,
+    Math,
     ModelOrNone,
     Optimizer,
     Train,
@@ -63,9 +64,7 @@ def check(
     memory: Annotated[
         str | None, typer.Option(metavar="BYTES", help="The memory of a bound on the largest batch: 24GB, or a device.")
     ] = None,
-    math: Annotated[
-        str, typer.Option(help="How products of float32 are computed on the device: float32, or tf32.")
-    ] = "float32",
+    math: Math = "float32",
     bound: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,6 +107,8 @@ def check(
         raise typer.Exit(_check_file(file, budget or [], json=json))
     if file is not None or budget:
         raise InputError("give a model, or --file and --budget: a file says itself which models it is about")
+    if model.endswith(".toml"):
+        raise InputError(f"{model} is no model: for a budget file write --file {model}")
     if against and is_saved(model):
         raise InputError(f"{model} is a saved profile, and {against} needs the model itself: name it instead")
     from costmodel.budgets.bounds import bounds_of

@@ -56,16 +56,13 @@ def line(finding: Finding) -> Text:
     """A figure beside its bound: ``✗ MACs: 301 MMACs of at most 200 MMACs, 50.4% over``."""
     bound, of = finding.bound, finding.bound.quantity
     where = f" {finding.where}" if finding.where else ""
-    value = _figure(bound, finding.value)
+    value, limit = _figure(bound, finding.value), _figure(bound, _number(bound.limit))
+    if value == limit and not finding.is_kept:  # rounding hides the difference
+        value, limit = _every_digit(bound, finding.value), _every_digit(bound, _number(bound.limit))
     value = value if finding.is_exact else f"{'≤' if of.falls else '≥'} {value}"
-    mark = ("✓ ", "green") if finding.is_kept else ("✗ ", "red")
-    return Text.assemble(mark, f"{of.title}{where}: {value} {_wanted(bound)}{_why(finding)}")
-
-
-def _wanted(bound: Bound) -> str:
-    limit = _figure(bound, _number(bound.limit))
     within = f" ± {100 * float(bound.tolerance):g}%" if bound.tolerance else ""
-    return f"{_WORDS[bound.operator]} {limit}{within}"
+    mark = ("✓ ", "green") if finding.is_kept else ("✗ ", "red")
+    return Text.assemble(mark, f"{of.title}{where}: {value} {_WORDS[bound.operator]} {limit}{within}{_why(finding)}")
 
 
 def _why(finding: Finding) -> str:
@@ -83,8 +80,12 @@ def _figure(bound: Bound, value: Number) -> str:
     if of.symbol == "s":
         return units.seconds(float(value))
     if bound.operator == "==" or of.unit == "samples":
-        return f"{units.grouped(value)} {of.unit}"
+        return _every_digit(bound, value)
     return units.si(value, of.symbol or f" {of.unit}")
+
+
+def _every_digit(bound: Bound, value: Number) -> str:
+    return f"{units.grouped(value)} {bound.quantity.unit}"
 
 
 def _number(limit: Fraction) -> Number:

@@ -9,7 +9,8 @@ from fractions import Fraction
 from costmodel.errors import InputError
 from costmodel.views.units import STEPS
 
-_FIGURE = re.compile(r"(\d[\d_,]*(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([kKMGTPmuµnp]?)")
+# Digits are bounded so that a figure is a float, too; "1e999999999" would fill the memory.
+_FIGURE = re.compile(r"(\d[\d_,]{0,99}(?:\.\d{1,99})?(?:[eE][+-]?\d{1,2})?)\s*([kKMGTPmuµnp]?)")
 _PREFIXES = {prefix: Fraction(step) for step, prefix in STEPS}
 _SMALL_PREFIXES = {"m": Fraction(1, 10**3), "µ": Fraction(1, 10**6), "n": Fraction(1, 10**9), "p": Fraction(1, 10**12)}
 
@@ -46,7 +47,7 @@ def parse_share(text: str) -> Fraction:
     >>> parse_share("1%"), parse_share("0.5 %")
     (Fraction(1, 100), Fraction(1, 200))
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    match = re.fullmatch(r"(\d{1,99}(?:\.\d{1,99})?)\s*%", text.strip())
     if match is None:
         raise InputError(f"{text!r} is not a percentage; write it as 1% or 0.5%")
     return Fraction(match[1]) / 100

@@ -141,7 +141,10 @@ def coverage_parts(p: Profile | TrainingStep) -> list[Part | str]:
     parts: list[Part | str] = []
     if p.is_exact:
         known = len(coverage.counted) + len(coverage.free)
-        said = f"coverage: all {known} kinds of operation that ran have a rule"
+        kinds = (
+            "the 1 kind of operation that ran has" if known == 1 else f"all {known} kinds of operation that ran have"
+        )
+        said = f"coverage: {kinds} a rule"
         parts.append(Text.assemble(("✓ ", "green"), said))
     if coverage.unknown:
         covered = Text.assemble(("! ", "yellow"), "coverage: totals are lower bounds (≥), for these have no rule:")

@@ -36,7 +36,7 @@ def test_a_bound_holds_to_the_last_integer() -> None:
     """Hand-counted figures keep the bound that is exactly them, from both sides, and no tighter one."""
     assert_costs(network(), SHAPE, macs=[f"<={MACS}", f">={MACS}"], params=f"=={PARAMS}")
     assert missed(macs=f"<{MACS}") == (
-        "Sequential does not keep its budget:\n✗ MACs: 15.6 kMACs of less than 15.6 kMACs"
+        "Sequential does not keep its budget:\n✗ MACs: 15,552 MACs of less than 15,552 MACs"
     )
     assert missed(params=f"=={PARAMS + 1}").endswith("✗ params: 224 params of exactly 225 params, 0.4% under")
 
@@ -57,7 +57,7 @@ def test_every_quantity_is_the_profile_s_or_the_step_s() -> None:
     subject = subjects.Subject("net", network(), SHAPE, settings)
     assert {name: of.value(subject) for name, of in quantities().items()} == expected
     whole = {name: f"=={value}" for name, value in expected.items() if isinstance(value, int)}
-    assert_costs(network(), SHAPE, optimizer="sgd", device="a100", memory="1MB", math="tf32", **whole)
+    assert_costs(network(), SHAPE, optimizer="sgd", memory="1MB", **whole)
 
 
 def test_the_largest_batch_is_the_one_whose_step_fits() -> None:

@@ -97,6 +97,9 @@ def test_a_figure_that_is_a_bound_itself_shows_one_side(name: str, operators: tu
         ("macs", "<= 320M ± 1%", "a tolerance is one of ==, as in '== 25.6M ± 1%'"),
         ("macs", "== 320M ± 1", "is no bound on macs"),
         ("mac", "<= 1", "no quantity is called 'mac'; did you mean macs"),
+        ("macs", "<= 1e400", "macs: '1e400' is not a count"),
+        ("macs", f"<= {'9' * 400}", "is not a count"),
+        ("macs", "<= 1e999999999", "is not a count"),
         ("xyzzy", "<= 1", "There are params, macs,"),
         ("xyzzy", "<= 1", "largest_batch, and what costmodel.register_measure adds"),
     ],
@@ -111,8 +114,19 @@ def test_an_error_says_what_to_write(name: str, text: object, says: str) -> None
 @pytest.mark.parametrize(
     ("name", "settings", "says"),
     [
-        ("time", Settings(), 'a bound on time needs device, such as device="h100"'),
-        ("largest_batch", Settings(), 'needs memory or device, such as memory="24GB", or device="h100"'),
+        ("time", Settings(), "a bound on time needs a device, such as h100"),
+        ("largest_batch", Settings(), "needs a memory, such as 24GB, or a device, such as h100"),
+        (
+            "time",
+            Settings(device="h100", memory="1GB"),
+            "no bound needs memory: leave that out, or bound largest_batch",
+        ),
+        ("largest_batch", Settings(memory="1GB", math="tf32"), "no bound needs math: leave that out, or bound time"),
+        (
+            "largest_batch",
+            Settings(memory="1GB", device="h100"),
+            "no bound needs device: leave that out, or bound time",
+        ),
         ("macs", Settings(device="h100"), "no bound needs device: leave that out, or bound time or largest_batch"),
         ("macs", Settings(math="tf32"), "no bound needs math"),
         ("macs", Settings(batch=8, autocast="bfloat16"), "no bound needs batch or autocast: leave that out, or bound"),

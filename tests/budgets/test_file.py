@@ -85,7 +85,7 @@ def test_every_budget_of_the_file_is_checked(folder: Path, check: Check) -> None
     ]
     (folder / "costmodel.toml").write_text(FILE.format(macs=MACS - 1))
     said = check(status=1)
-    assert "✗ MACs: 15.6 kMACs of at most 15.6 kMACs, < 0.1% over" in said
+    assert f"✗ MACs: {MACS:,} MACs of at most {MACS - 1:,} MACs, < 0.1% over" in said
     assert said.endswith("✗ not kept: first (of 2 budgets)\n")
     assert "first" not in check("--budget", "the second")
 
@@ -177,7 +177,8 @@ def test_inputs_are_shapes(given: str, shapes: list[tuple[int, ...]], tmp_path: 
         ("budget = 3\n", "has no budget"),
         ('[budget]\nmodel = "m"\n', "has no budget"),
         ('import = "x.py"\n[budget.a]\n', "import is a list of modules and .py files, as ['my_measures.py']"),
-        ('import = ["gone.py"]\n[budget.a]\nmodel = "m"\n', "there is no file"),
+        ('import = ["gone.py"]\n[budget.a]\nmodel = "m"\n', "costmodel.toml, import: 'gone.py': there is no file"),
+        ('import = ["gone"]\n[budget.a]\nmodel = "m"\n', "import: 'gone': no module is called 'gone'\n"),
         ('[budget.a]\nmacs = "<= 1"\n', '[budget.a]: it has no model: add model = "mobilenet_v2"'),
         ("[budget.a]\nmodel = 3\n", "[budget.a]: model = 3: must be a text"),
         ('[budget.a]\nmodel = "m"\ndevice = ["h100"]\n', "device = ['h100']: must be a text"),
@@ -189,7 +190,7 @@ def test_inputs_are_shapes(given: str, shapes: list[tuple[int, ...]], tmp_path: 
         ('[budget.a]\nmodel = "m"\nmacs = 1\n', "[budget.a]: 1 is no bound on macs; write it as '<= 320M'"),
         (
             '[budget.a]\nmodel = "m"\ntime = "<= 1s"\n',
-            '[budget.a]: a bound on time needs device, such as device="h100"',
+            "[budget.a]: a bound on time needs a device, such as h100",
         ),
         ('[budget.a]\nmodel = "m"\nautocast = "bfloat16"\n', "[budget.a]: no bound needs autocast"),
         ('[budget.a]\nmodel = "resnet51"\n', "costmodel.toml, [budget.a]: "),
@@ -214,7 +215,8 @@ def test_an_error_names_the_budget_and_the_remedy(text: str, says: str, folder: 
         (("resnet18", "--file", "costmodel.toml"), "give a model, or --file and --budget"),
         (("resnet18", "--bound", "speed >= 3"), "no quantity is called 'speed'"),
         (("resnet18", "--bound", ">= 3"), "no quantity is called ''"),
-        (("resnet18", "--max-time", "5ms"), "a bound on time needs device"),
+        (("resnet18", "--max-time", "5ms"), "a bound on time needs a device"),
+        (("costmodel.toml",), "costmodel.toml is no model: for a budget file write --file costmodel.toml"),
         (("resnet18", "--max-time", "5", "--device", "tpu"), "no device is called 'tpu'"),
     ],
 )
@@ -253,3 +255,26 @@ def test_a_budget_takes_another_model(folder: Path) -> None:
     assert names == [8 * 27, 3 * 5 * 7]
     with pytest.raises(CostModelError, match=r"costmodel\.toml, \[budget\.first\]: "):
         budget.examine(lambda subject: subject.profile, nn.Linear(5, 7))
+
+
+def test_a_figure_that_rounds_to_its_bound_is_written_out(folder: Path, check: Check) -> None:
+    """One that misses it by less than the digits shown has every digit, and so has the bound."""
+    peak = costmodel.profile("net.py:small", (2, 3, 8, 8)).peak_memory
+    said = check("net.py:small", "-i", "2,3,8,8", "--bound", f"peak_memory > {peak}", status=1)
+    assert f"✗ peak memory: {peak:,} bytes of more than {peak:,} bytes\n" in said
+
+
+def test_a_byte_order_mark_is_no_text(folder: Path, check: Check) -> None:
+    """As editors on Windows write it."""
+    file = folder / "costmodel.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert "✓ 2 budgets kept" in check()
+
+
+def test_a_memory_in_bytes_is_said_to_be(folder: Path, check: Check) -> None:
+    """A number has its unit; and one kind of operation is in the singular."""
+    text = '[budget.a]\nmodel = "torch.nn:Linear(3, 4)"\ninput = [2, 3]\nlargest_batch = ">= 1"\nmemory = 8000000\n'
+    (folder / "costmodel.toml").write_text(text)
+    said = check()
+    assert "✓ largest batch of a training step in 8000000 bytes: " in said
+    assert "✓ coverage: the 1 kind of operation that ran has a rule\n" in said
