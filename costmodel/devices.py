@@ -6,6 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,10 @@ def device(name: str) -> Device:
         return _of_file(name)
     known = _listed()
     if not isinstance(name, str) or name not in known:
-        raise InputError(
-            f"no device is called {name!r}; there are {', '.join(device_names())}, or your own in a file mine.toml"
-        )
+        close = get_close_matches(str(name).lower(), device_names(), n=1)
+        meant = f", did you mean {close[0]!r}" if close else ""
+        there_are = ", ".join(device_names())
+        raise InputError(f"no device is called {name!r}{meant}; there are {there_are}, or your own in a file mine.toml")
     return known[name]
 
 
@@ -93,7 +95,9 @@ def _of_file(name: str) -> Device:
         return found[wanted]
     if not wanted and len(found) == 1:
         return next(iter(found.values()))
-    raise InputError(f"{path} has the devices {', '.join(found)}: name one, as {path}:{next(iter(found), 'NAME')}")
+    if not found:
+        raise InputError(f"{path} has no device: it is written as costmodel/devices.toml")
+    raise InputError(f"{path} has the devices {', '.join(found)}: name one, as {path}:{next(iter(found))}")
 
 
 def device_names() -> list[str]:
@@ -112,7 +116,7 @@ def cache_file() -> Path:
 
 def read(path: Path) -> dict[str, Device]:
     """The devices in a TOML file, by name."""
-    return {name: _device(name, table) for name, table in tomllib.loads(path.read_text(encoding="utf-8")).items()}
+    return {name: _device(name, table) for name, table in tomllib.loads(path.read_text(encoding="utf-8-sig")).items()}
 
 
 def _device(name: str, table: Mapping[str, Any]) -> Device:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import costmodel
 from costmodel.cli import main
 from tests.test_cli import process, run
 
@@ -89,7 +90,16 @@ def test_a_device_says_how_long_and_whether_it_fits(net: str) -> None:
     assert re.search(r"at least [\d.]+ .s a step", shown)
     assert "✓ fits:" in shown
     assert "of 80.0 GB" in shown
-    assert re.search(r"MFU \d", shown)
+    assert "in 1.00 ms a step: MFU < 0.1%, HFU < 0.1%" in shown
+
+
+def test_products_in_tf32_have_its_peak(net: str) -> None:
+    """--math tf32, which the list of peaks names, is of the least time and of the utilisation."""
+    step = costmodel.training_step(costmodel.load(net), (4, 3, 8, 8))
+    shown = run("train", net, "-i", "4,3,8,8", "--device", "h100", "--seconds", "1e-6", "--math", "tf32")
+    assert "tf32 at 495 TFLOP/s" in shown
+    assert f"MFU {100 * 2 * step.macs / (1e-6 * 494.7e12):.1f}%" in shown
+    assert "choose tf32" not in shown
 
 
 def test_a_size_of_memory_has_a_largest_batch(net: str) -> None:
@@ -156,6 +166,11 @@ def test_check_holds_a_budget_of_training(net: str, tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (("train", "resnet18", "--seconds", "1"), "--seconds needs --device"),
+        (
+            ("train", "resnet18", "--device", "h100", "--seconds", "0"),
+            "seconds=0.0: the time of a step is a number above",
+        ),
+        (("train", "resnet18", "--math", "tf32"), "--math needs --device"),
         (("train", "resnet18", "--optimizer", "adamx"), "adamw"),
         (("train", "resnet18", "--loss", "cross_entropy"), "package.module:function"),
         (("train", "resnet18", "--autocast", "int8"), "bfloat16"),

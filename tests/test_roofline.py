@@ -288,7 +288,7 @@ def test_a_device_of_one_s_own(tmp_path: Path) -> None:
         (MINE.replace("1e11", "0"), "mine.toml", "a peak and a bandwidth are positive numbers"),
         (MINE.replace("1e12", "'fast'"), "mine.toml", "ValueError"),
         (MINE, "mine.toml:other", "has the devices mine: name one, as .*mine.toml:mine"),
-        ("", "mine.toml", "name one"),
+        ("", "mine.toml", "mine.toml has no device: it is written as costmodel/devices.toml"),
     ],
 )
 def test_a_file_that_is_no_device(tmp_path: Path, text: str | None, name: str, says: str) -> None:
@@ -316,9 +316,12 @@ def test_faster_devices_have_lower_bounds() -> None:
 
 
 def test_a_name_that_is_not_listed() -> None:
-    """The error lists the names."""
-    with pytest.raises(InputError, match="no device is called 'b100'; there are b200, h200, mi300x, h100, a100"):
-        costmodel.profile("resnet18").roofline("b100")
+    """The error lists the names, first the one that may be meant; letters of another case are no other name's."""
+    for written, meant in (("B200", "b200"), ("RTX4090", "rtx4090"), ("jetson-orin-nan", "jetson-orin-nano")):
+        with pytest.raises(InputError, match=f"no device is called '{written}', did you mean '{meant}'; there are"):
+            device(written)
+    with pytest.raises(InputError, match="no device is called 'xyz'; there are b200, h200, mi300x, h100, a100"):
+        costmodel.profile("resnet18").roofline("xyz")
     for nonsense in ([], {}, None, torch.ones(2)):
         with pytest.raises(InputError, match="no device is called"):
             device(nonsense)  # type: ignore[arg-type]

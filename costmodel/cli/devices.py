@@ -6,7 +6,7 @@ from costmodel.cli import console
 
 
 def devices() -> None:
-    """List the devices: what ``--device`` takes."""
+    """List the devices: what `--device` takes."""
     from costmodel.views import devices as view
 
     console.show(view.parts(console.width()))

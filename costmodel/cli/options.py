@@ -71,9 +71,21 @@ Loss = Annotated[
 Autocast = Annotated[
     str | None, typer.Option(metavar="DTYPE", help="Autocast forward and loss to bfloat16 or float16.")
 ]
-Batch = Annotated[int | None, typer.Option("--batch", "-b", help="Samples in a batch, of every input.", min=1)]
+Batch = Annotated[
+    int | None, typer.Option("--batch", "-b", metavar="N", help="Samples in a batch, of every input.", min=1)
+]
+Math = Annotated[
+    str,
+    typer.Option(
+        metavar="DTYPE",
+        help="How products of float32 are computed on the device: float32, or tf32 on a GPU that has it.",
+    ),
+]
 Steps = Annotated[
-    int, typer.Option(help="Forward and backward passes whose gradients are added up before the update.", min=1)
+    int,
+    typer.Option(
+        metavar="N", help="Forward and backward passes whose gradients are added up before the update.", min=1
+    ),
 ]
 Step = Annotated[
     bool, typer.Option("--step", help="Training steps, as of `costmodel train`, instead of single forwards.")
@@ -92,7 +104,7 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Csv = Annotated[bool, typer.Option("--csv", help="CSV on standard output.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Markdown on standard output.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on an operation without a rule.")]
-Top = Annotated[int, typer.Option(help="Rows to show.", min=1)]
+Top = Annotated[int, typer.Option(metavar="N", help="Rows to show.", min=1)]
 
 
 def is_saved_step(path: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from costmodel.cli import console
-from costmodel.cli.options import Csv, Inputs, Json, Markdown, Model, Top, Train, profiled
+from costmodel.cli.options import Csv, Inputs, Json, Markdown, Math, Model, Top, Train, profiled
 
 
 def roofline(
@@ -19,9 +19,7 @@ def roofline(
         ),
     ],
     inputs: Inputs = None,
-    math: Annotated[
-        str, typer.Option(help="How products of float32 are computed: float32, or tf32 on a GPU that has it.")
-    ] = "float32",
+    math: Math = "float32",
     train: Train = False,
     top: Top = 20,
     json: Json = False,

@@ -16,6 +16,7 @@ from costmodel.cli.options import (
     Json,
     Loss,
     Markdown,
+    Math,
     Model,
     Optimizer,
     Save,
@@ -40,13 +41,15 @@ def train(
         str | None,
         typer.Option(help="A device: the step's least time on it, whether it fits, and the largest batch that does."),
     ] = None,
+    math: Math = "float32",
     memory: Annotated[
         str | None, typer.Option(metavar="BYTES", help="Whether the step fits, and the largest batch: 24GB.")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="With --device: what a step takes, for its utilisation (MFU, HFU).", min=0)
+        float | None,
+        typer.Option(metavar="SECONDS", help="With --device: what a step takes, for its utilisation (MFU, HFU)."),
     ] = None,
-    top: Annotated[int, typer.Option(help="Layers to list.", min=1)] = 10,
+    top: Annotated[int, typer.Option(metavar="N", help="Layers to list.", min=1)] = 10,
     strict: Strict = False,
     save: Save = None,
     json: Json = False,
@@ -62,6 +65,8 @@ def train(
 
     if seconds is not None and device is None:
         raise InputError("--seconds needs --device: utilisation is a share of what a device could do in that time")
+    if math != "float32" and device is None:
+        raise InputError("--math needs --device: it is about the products that the device computes")
     room = None if memory is None else (memory, bytes_of(memory))
     step = stepped(
         model, inputs, batch=batch, optimizer=optimizer, loss=loss, autocast=autocast, dtype=dtype, steps=steps,
@@ -69,6 +74,6 @@ def train(
     )  # fmt: skip
     if not wrote_format(step, json=json, csv=csv, markdown=markdown):
         with console.doing("looking for the largest batch" if device or room else "summing up"):
-            answered = answers.parts(step, device=device, memory=room, seconds=seconds)
+            answered = answers.parts(step, device=device, math=math, memory=room, seconds=seconds)
         console.show([*text.parts(step, top=top, width=console.width()), *answered])
     save_all(step, save)

@@ -59,14 +59,14 @@ def _of_activations(op: Any) -> bool:
     return not any(t.role == "parameter" for _, t in op.call.tensors())
 
 
-def utilisation(step: TrainingStep, macs: int, seconds: float, device: str) -> float:
+def utilisation(step: TrainingStep, macs: int, seconds: float, device: str, math: str) -> float:
     """Two FLOPs per MAC, as a share of what the device could do in that time at the peak of the step's main dtype.
 
     Source: Chowdhery et al. 2022, PaLM, arXiv:2204.02311, appendix B.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         raise InputError(f"seconds={short(seconds)}: the time of a step is a number above 0")
-    roof = step.roofline(device)
+    roof = step.roofline(device, math)
     return 2 * macs / (seconds * roof.peak)
 
 

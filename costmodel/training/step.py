@@ -266,13 +266,13 @@ class TrainingStep(Report):
         """6 x parameters x tokens, and what leads from there to ``flops``; ``None`` where the model takes no tokens."""
         return answers.six_nd(self)
 
-    def mfu(self, seconds: float, device: str) -> float:
+    def mfu(self, seconds: float, device: str, math: str = "float32") -> float:
         """Model FLOPs utilisation: two for each MAC, none of them computed again, over what the device could do."""
-        return answers.utilisation(self, self.macs - self.recomputed_macs, seconds, device)
+        return answers.utilisation(self, self.macs - self.recomputed_macs, seconds, device, math)
 
-    def hfu(self, seconds: float, device: str) -> float:
+    def hfu(self, seconds: float, device: str, math: str = "float32") -> float:
         """Hardware FLOPs utilisation: the same with what is computed again."""
-        return answers.utilisation(self, self.macs, seconds, device)
+        return answers.utilisation(self, self.macs, seconds, device, math)
 
     def roofline(self, device: str, math: str = "float32") -> Roofline:
         """A lower bound of the step's time on a device, as of ``Profile.roofline``."""

@@ -10,24 +10,31 @@ from costmodel.views.styled import Part, Text
 from costmodel.views.training import words
 
 if TYPE_CHECKING:
+    from costmodel.roofline import Roofline
     from costmodel.training import TrainingStep
 
 
 def parts(
-    s: TrainingStep, *, device: str | None = None, memory: tuple[str, int] | None = None, seconds: float | None = None
+    s: TrainingStep,
+    *,
+    device: str | None = None,
+    math: str = "float32",
+    memory: tuple[str, int] | None = None,
+    seconds: float | None = None,
 ) -> list[Part | str]:
     """The answers as lines for a console.
 
     Args:
         s: the step.
         device: its name; then with the step's least time on it, and whether it fits into its memory.
+        math: how products of float32 tensors are computed on the device, as for ``TrainingStep.roofline``.
         memory: a size of memory, as it was written and in bytes; then with whether the step fits.
         seconds: what a step takes on the device; then with its utilisation.
     """
     shown: list[Part | str] = ["", *arithmetic(s)]
     if device is not None:
-        roof = s.roofline(device)
-        shown += ["", Text(f"on {roof.device.title}", style="bold"), *_time(s, device, seconds)]
+        roof = s.roofline(device, math)
+        shown += ["", Text(f"on {roof.device.title}", style="bold"), *_time(s, roof, device, math, seconds)]
         if roof.device.memory is not None:
             shown += _fits(s, roof.device.memory)
         shown.append(grid.dim(peaks(roof)))
@@ -49,12 +56,11 @@ def arithmetic(s: TrainingStep) -> list[str]:
     return lines
 
 
-def _time(s: TrainingStep, device: str, seconds: float | None) -> list[str]:
-    roof = s.roofline(device)
+def _time(s: TrainingStep, roof: Roofline, device: str, math: str, seconds: float | None) -> list[str]:
     fused = f"{units.seconds(roof.fused_time)} with elementwise operations fused"
     lines = [f"at least {units.seconds(roof.time)} a step, {fused}"]
-    if seconds:
-        mfu, hfu = (f"{100 * share:.1f}%" for share in (s.mfu(seconds, device), s.hfu(seconds, device)))
+    if seconds is not None:
+        mfu, hfu = (units.share(share, 1) for share in (s.mfu(seconds, device, math), s.hfu(seconds, device, math)))
         lines.append(f"in {units.seconds(seconds)} a step: MFU {mfu}, HFU {hfu}")
     return lines
 
