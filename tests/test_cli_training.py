@@ -102,6 +102,11 @@ def test_products_in_tf32_have_its_peak(net: str) -> None:
     assert "choose tf32" not in shown
 
 
+def test_a_step_of_one_layer_has_one_blank_line_below_it() -> None:
+    """Where no layer is left out, nothing says so, and no empty line stands in its place."""
+    assert "\n\n\n" not in run("train", "torch.nn:Linear(3, 4)", "-i", "2,3")
+
+
 def test_a_size_of_memory_has_a_largest_batch(net: str) -> None:
     """--memory says whether the step fits, and the largest batch that does."""
     fits = " ".join(run("train", net, "-i", "4,3,8,8", "--memory", "1GB").split())
@@ -171,6 +176,10 @@ def test_check_holds_a_budget_of_training(net: str, tmp_path: Path) -> None:
             "seconds=0.0: the time of a step is a number above",
         ),
         (("train", "resnet18", "--math", "tf32"), "--math needs --device"),
+        (
+            ("train", "torch.nn:ReLU", "-i", "2,3"),
+            "no gradient leads from the loss to a parameter: there is none, all are",
+        ),
         (("train", "resnet18", "--optimizer", "adamx"), "adamw"),
         (("train", "resnet18", "--loss", "cross_entropy"), "package.module:function"),
         (("train", "resnet18", "--autocast", "int8"), "bfloat16"),

@@ -249,8 +249,8 @@ def _losses(found: Any) -> list[torch.Tensor]:
             )
     if not any(loss.requires_grad for loss in losses):
         raise InputError(
-            "no gradient leads from the loss to a parameter: all are frozen (requires_grad=False), or the model or the "
-            "loss detaches tensors, or computes them under torch.no_grad() or torch.inference_mode()"
+            "no gradient leads from the loss to a parameter: there is none, all are frozen (requires_grad=False), or "
+            "the model or the loss detaches tensors, or computes them under torch.no_grad() or torch.inference_mode()"
         )
     return [loss for loss in losses if loss.requires_grad]
 

@@ -32,9 +32,10 @@ def parts(s: TrainingStep, *, top: int = LAYERS, width: int = WIDE) -> list[Part
     given = Text(f"input {words.inputs(s)}", style="dim")
     work, dropped = _phases(s, width)
     kept, more = _layers(s, top, width)
+    below = [*more, *grid.left_out(dropped)]
     return [
         head, given, "", work, "", _peak(s), _memory(s, width), grid.dim(words.remarks(s)), "", kept,
-        grid.dim([*more, *grid.left_out(dropped)]), "", *verdict_parts(s, s.crosscheck()),
+        *([grid.dim(below)] if below else []), "", *verdict_parts(s, s.crosscheck()),
     ]  # fmt: skip
 
 
