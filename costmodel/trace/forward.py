@@ -89,6 +89,7 @@ class Attempt:
 
 
 @one_at_a_time()
+@gc_paused()
 def run(
     target: Target, inputs: Any, mode: Mode, dtype: torch.dtype | None, capture: Capture, attempt: Attempt
 ) -> Graph:
@@ -108,7 +109,6 @@ def run(
     executor = attempt.executor(table, device.type)
     real = executor.is_real
     with (
-        gc_paused(),
         without_modes(),
         restored(modules, tensors, inputs),
         rng_restored(kinds),
