@@ -13,7 +13,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import costmodel
-from costmodel.candidates.engines import connected
+from costmodel.candidates.engines import _check, connected
 from costmodel.errors import CostModelError, InputError
 from tests.candidates.networks import deadly, slow, small, small_macs
 
@@ -130,3 +130,28 @@ def test_a_cluster_without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.raises(InputError, match="has no workers: start some, dask worker "),
     ):
         costmodel.sweep(small, GRID, inputs=INPUTS, engine=client)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (
+            ModuleNotFoundError("No module named 'costmodel'"),
+            "the worker tcp://w:1 cannot use costmodel: ModuleNotFound",
+        ),
+        ("0.0.1", r"the worker tcp://w:1 has costmodel 0\.0\.1, and .* is here: install one of them"),
+    ],
+)
+def test_workers_with_another_library(found: Any, message: str) -> None:
+    """What workers say to the question for their version is looked at before anything is sent."""
+
+    class Cluster:
+        def wait_for_workers(self, count: int, timeout: float) -> None:
+            """They are there."""
+
+        def run(self, function: Any, on_error: str) -> dict[str, Any]:
+            """One says what was given, the other is as it should be."""
+            return {"tcp://w:0": function(), "tcp://w:1": found}
+
+    with pytest.raises(InputError, match=message):
+        _check(Cluster())
