@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_UNIT = "2 FLOPs a multiply-accumulate"
+
 _SHOWN = 3
 """Differences that a summary names."""
 
@@ -95,15 +97,17 @@ class Recount(Rendered):
 
     @property
     def summary(self) -> str:
-        """The largest differences by op, without their reasons."""
+        """The largest differences by op, without their reasons, and but for the unit."""
         by_op: dict[str, int] = {}
         for step in self.steps:
+            if step.why == _UNIT:
+                continue
             by_op[step.op or step.why] = by_op.get(step.op or step.why, 0) + step.amount
         largest = sorted(by_op.items(), key=lambda item: -abs(item[1]))
         parts = [f"{op} {amount:+,}" for op, amount in largest[:_SHOWN]]
         if len(largest) > _SHOWN:
             parts.append(f"{len(largest) - _SHOWN} more {sum(amount for _, amount in largest[_SHOWN:]):+,}")
-        return "; ".join(parts) or "the same"
+        return "; ".join(parts) or "none"
 
 
 def recount(tool: Tool, reading: Reading, model: str, macs: int) -> Recount:
@@ -120,7 +124,7 @@ def recount(tool: Tool, reading: Reading, model: str, macs: int) -> Recount:
         raise CostModelError(f"{model} has {sum(by_op):,} MACs now, and had {macs:,} in its profile: profile it again")
     steps = [Step("", "", f"{tool.name} runs every model in {tool.mode} mode", sum(by_op) - macs)]
     if per_mac != 1:
-        steps.append(Step("", "", f"{per_mac} FLOPs a multiply-accumulate", (per_mac - 1) * sum(by_op)))
+        steps.append(Step("", "", _UNIT, (per_mac - 1) * sum(by_op)))
     steps += [
         Step(count.name, count.op, count.why, count.amount - per_mac * own)
         for count, own in zip(counts, claimed, strict=True)

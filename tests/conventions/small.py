@@ -73,12 +73,13 @@ class Functional(nn.Module):
 
 
 class Shared(nn.Module):
-    """One layer that is called twice, and held by two names; a frozen parameter; one that no layer has."""
+    """One layer that is called twice, and held by three names; a frozen parameter; one that no layer has."""
 
     def __init__(self) -> None:
         super().__init__()
         self.a = nn.Linear(8, 8)
         self.b = nn.Sequential(self.a, nn.ReLU())
+        self.again = self.a
         self.frozen = nn.Linear(8, 4).requires_grad_(False)
         self.scale = nn.Parameter(torch.ones(8))
 
@@ -100,6 +101,17 @@ class Network(nn.Module):
         y = self.transposed(self.resize(self.pools(self.conv(x))))
         z = F.scaled_dot_product_attention(y, y, y) + torch.einsum("abcd,abde->abce", y, y.transpose(2, 3))[..., :1]
         return F.adaptive_avg_pool2d(torch.add(z, torch.mul(y, y[0, 0, 0])), 2) @ z[..., :2, :]
+
+
+class ByKeyword(nn.Module):
+    """A pool whose size is given by the name that torch has for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(self.conv(x), output_size=2)
 
 
 class Odd(nn.Conv2d):
@@ -144,6 +156,7 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "bilinear": (lambda: nn.Bilinear(3, 4, 5), [(2, 3), (2, 4)]),
     "embedding": (lambda: nn.Embedding(10, 4), torch.zeros(2, 5, dtype=torch.int64)),
     "lstm": (lambda: nn.LSTM(8, 16, num_layers=2), (5, 2, 8)),
+    "lstm with projections": (lambda: nn.LSTM(8, 16, proj_size=4), (5, 2, 8)),
     "gru, both directions": (lambda: nn.GRU(8, 16, bidirectional=True, batch_first=True), (2, 5, 8)),
     "rnn without bias": (lambda: nn.RNN(8, 16, bias=False), (5, 2, 8)),
     "cells": (lambda: nn.GRUCell(8, 16), (2, 8)),
@@ -161,6 +174,7 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "einsum that is rounded": (lambda: Einsum("ij,jk->ik"), [(37, 41), (41, 43)]),
     "einsum of three": (lambda: Einsum("ij,jk,kl->il"), [(3, 4), (4, 5), (5, 6)]),
     "einsum without a sum": (lambda: Einsum("i,j->ij"), [(3,), (4,)]),
+    "by keyword": (ByKeyword, (1, 3, 8, 8)),
     "network": (Network, (3, 3, 8, 8)),
     "unused": (Unused, (2, 8)),
     "functional": (Functional, (1, 3, 6, 6)),

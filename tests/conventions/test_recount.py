@@ -215,6 +215,14 @@ def test_what_is_counted_twice() -> None:
     assert rows[1]["why"] == "fault: ReLU has a hook, and calls a function that is replaced: counted twice"
 
 
+def test_macs_that_are_counted_twice() -> None:
+    """ptflops counts the products of attention in its hook, and again as ``torch.bmm``: 2 heads of 5 x 5 x 4, twice."""
+    model = nn.MultiheadAttention(8, 2)
+    p = costmodel.profile(model, [(5, 1, 8)] * 3)
+    rows = p.counted_as("ptflops").difference.to_dict("records")
+    assert [row["amount"] for row in rows if row["op"] == "bmm"] == [2 * 2 * 5 * 5 * 4]
+
+
 def test_how_a_function_is_written() -> None:
     """ptflops counts ``torch.add`` and ``torch.matmul``, and neither ``+`` nor ``@``."""
 
