@@ -9,7 +9,8 @@ def live_bytes(step: Step) -> tuple[int, ...]:
     """Live bytes while each op runs, parameters apart.
 
     A profile takes inputs to be held by their caller. Of a cache that holds longer tensors after the call than before,
-    nobody holds the shorter ones: each ends with the last op that reads it.
+    nobody holds the shorter ones: each ends with the last op that reads it. What is given as a tensor of its own can be
+    a view, as the last tokens of a window are, and then keeps alive all that it is a view of.
     """
     p = step.profile
     curve = list(p.peak.curve)
@@ -20,8 +21,8 @@ def live_bytes(step: Step) -> tuple[int, ...]:
                 last_reader[tensor.storage] = i
     freed = [0] * (len(curve) + 1)
     for storage, last in last_reader.items():
-        freed[last + 1] += p.graph.storages[storage].nbytes
-    gone = 0
+        freed[last + 1] += step.given[storage]
+    gone = sum(p.graph.storages[storage].nbytes - nbytes for storage, nbytes in step.given.items())
     for i in range(len(curve)):
         gone += freed[i]
         curve[i] -= gone

@@ -170,7 +170,7 @@ class Generation(Report):
         """The most bytes that are live at once, in eager mode: parameters, buffers, the cache and all else.
 
         A token's cache, which is copied into a longer one, ends with its last reader. Left out: workspaces of kernels,
-        the allocator's rounding.
+        the allocator's rounding, and of a sliding window one layer's old keys, which wait for the new values.
         """
         ends = (end.peak for piece in self.pieces for end in (piece.at_first, piece.at_last))
         return self._at_rest + max(max(live_bytes(self.steps.prefill()), default=0), *ends, 0)

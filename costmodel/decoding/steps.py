@@ -38,6 +38,10 @@ class Step:
     """What the cache takes after it: distinct tensors, the encoder's part included."""
     replaced: frozenset[int]
     """The storages of the given cache to which the cache does not refer at the end, having a longer tensor instead."""
+    held: tuple[int, ...]
+    """For each tensor of the cache after it the bytes that it keeps alive: a view those of all that it is a view of."""
+    given: Mapping[int, int]
+    """The same of the cache before it, by the storages of its tensors in this trace."""
     encoded: Any = None
     """What an encoder-decoder's encoder made of the prompt."""
 
@@ -103,29 +107,39 @@ class Steps:
         length = self.begins_with if length is None else length
         key = ("prefill", length)
         if key not in self._known:
-            self._known[key] = self._run({**self._encoder_inputs, **self._tokens(length)}, f"{length:,} tokens")
+            self._known[key] = self._prompt_of(length)
         return self._known[key]
 
     def decode(self, context: int) -> Step:
         """One more token, with a cache of so many."""
         key = ("decode", context)
         if key not in self._known:
-            before = self._after(context)
-            given = {**self._tokens(1), self._cache: before.cache}
-            if self.has_encoder:
-                given["encoder_outputs"] = (self.prefill().encoded,)
-            self._known[key] = self._run(given, f"a token after {context:,}")
+            self._known[key] = self._token_after(self._after(context), f"a token after {context:,}")
         return self._known[key]
 
     def _after(self, context: int) -> Step:
         """A call that leaves a cache of this length."""
         if ("decode", context - 1) in self._known:
             return self._known["decode", context - 1]
-        if ("prefill", context) in self._known or context <= _SHORT:
+        if context == self.begins_with or (context <= _SHORT and context < self.begins_with):
             return self.prefill(context)
         if self._is_state:
             return self.prefill(_SHORT + 1)
-        return self._run({**self._encoder_inputs, **self._tokens(context)}, f"{context:,} tokens")
+        at_once = self._prompt_of(context)
+        own = (tensor.nbytes for tensor in _tensors(at_once.cache))
+        if context < self.begins_with or all(a <= b for a, b in zip(at_once.held, own, strict=True)):
+            return at_once
+        # The last tokens of a window are a view of all that came with them, which here is one token.
+        return self._token_after(self._prompt_of(context - 1), "the token before")
+
+    def _token_after(self, before: Step, what: str) -> Step:
+        given = {**self._tokens(1), self._cache: before.cache}
+        if self.has_encoder:
+            given["encoder_outputs"] = (self.prefill().encoded,)
+        return self._run(given, what, before.held)
+
+    def _prompt_of(self, length: int) -> Step:
+        return self._run({**self._encoder_inputs, **self._tokens(length)}, f"{length:,} tokens")
 
     @cached_property
     def _is_state(self) -> bool:
@@ -154,7 +168,7 @@ class Steps:
         last = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
         return {name: Input((self.batch, count), "int64"), "use_cache": True, **last}
 
-    def _run(self, given: Mapping[str, Any], what: str) -> Step:
+    def _run(self, given: Mapping[str, Any], what: str, held: Sequence[int] = ()) -> Step:
         made: list[tuple[Any, Any, list[bool]]] = []
         cache_name = self._cache
 
@@ -167,14 +181,25 @@ class Steps:
                 raise InputError(f"{type(model).__name__} returns no cache, though it takes {cache_name!r}")
             held = {id(tensor) for tensor in _tensors(cache)}
             made.append((cache, named.get("encoder_last_hidden_state"), [id(tensor) not in held for tensor in before]))
-            return outputs
+            return outputs, _tensors(cache)
 
         p = profile(MethodType(step, self.model), dict(given))
         cache, encoded, is_replaced = made[-1]
+        p.graph.outputs, kept = p.graph.outputs
+        storages = p.graph.storages
+        # Of tensors that share one, the first has its bytes.
+        firsts = [spec.storage not in {other.storage for other in kept[:i]} for i, spec in enumerate(kept)]
+        sizes = (storages[spec.storage].nbytes * first for spec, first in zip(kept, firsts, strict=True))
         specs = list(tensors_in(p.graph.kwargs.get(cache_name, ())))
-        replaced = frozenset(spec.storage for spec, gone in zip(specs, is_replaced, strict=True) if gone)
-        named = Profile(p.graph, f"{type(self.model).__name__}, {what}")
-        return Step(named, cache, _bytes(cache), replaced, encoded)
+        return Step(
+            profile=Profile(p.graph, f"{type(self.model).__name__}, {what}"),
+            cache=cache,
+            cache_bytes=_bytes(cache),
+            replaced=frozenset(spec.storage for spec, gone in zip(specs, is_replaced, strict=True) if gone),
+            held=tuple(sizes),
+            given={spec.storage: nbytes for spec, nbytes in zip(specs, held, strict=True)},
+            encoded=encoded,
+        )
 
 
 def _tensors(cache: Any) -> list[Any]:
