@@ -232,7 +232,7 @@ def on_device(r: GenerationRoofline) -> list[str]:
     return [
         f"at least {units.seconds(r.first_token)} to the first token (waits for {_for(r.prefill.bound)})",
         f"at least {units.seconds(r.per_token)} for each token after it (waits for {_for(r.decode.bound)})",
-        f"at most {rate} tokens per second{of_all}; all takes at least {units.seconds(r.time)}",
+        f"at least {units.seconds(r.time)} for all; at most {rate} tokens per second{of_all}",
         f"the ridge is at {r.ridge:.1f} FLOPs/B: the prompt has {prompt}, a token {token}",
         waits,
     ]
