@@ -15,8 +15,8 @@ _MOST_KEPT = 1 << 20
 class Memo:
     """Each field that occurred, once; and what became of it.
 
-    Of the fields in CoAT-Mini half, in Funnel five in six, are ones that occurred before: it halves the time of the
-    former and takes two thirds off that of the latter.
+    Of the fields in Llama 3.1 405B ninety-nine in a hundred are made of ones that an op like it read before, in Funnel
+    half, in CoAT-Mini one in eight: with it, fields of the first take half the time, of the second three quarters.
     """
 
     def __init__(self) -> None:
