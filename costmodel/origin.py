@@ -57,8 +57,13 @@ def _without_data(inputs: Any) -> Any:
     """The inputs with each large tensor as its shape and dtype; ``OWN`` where another object is among them."""
     if type(inputs) is tuple and {*map(type, inputs)} == {int}:  # a shape, nearly always
         return inputs
+    if getattr(inputs, "is_nested", False):  # its shape is no tuple of ints
+        return OWN
     if hasattr(inputs, "dtype") and hasattr(inputs, "shape"):  # a tensor, an array, or an Input
-        return inputs if prod(inputs.shape) <= KEPT_ELEMENTS else Input(inputs.shape, inputs.dtype)
+        if prod(inputs.shape) <= KEPT_ELEMENTS:
+            return inputs
+        is_dense = str(getattr(inputs, "layout", "torch.strided")) == "torch.strided"
+        return Input(inputs.shape, inputs.dtype) if is_dense else OWN
     if inputs is None or is_shape(inputs) or isinstance(inputs, (bool, int, float, complex, str, Value)):
         return inputs
     if isinstance(inputs, Call):

@@ -57,7 +57,7 @@ class Folder:
         self._grid = grid
         self._measures = pricer.measures
         self._names = (*pricer.measures, *pricer.others)
-        self._schema = _schema(grid, pricer)
+        self._format = _schema(grid, pricer)
         self._held: list[Any] = []
         self._flushed = time.monotonic()
         self._require_the_same()
@@ -77,7 +77,7 @@ class Folder:
             **{name: _followed(rows.figures.get(name, []), len(rows.failures)) for name in self._names},
             "error": [*[None] * len(rows.places), *rows.failures.values()],
         }
-        self._held.append(pa.table(columns, schema=self._schema))
+        self._held.append(pa.table(columns, schema=self._format))
         if sum(len(t) for t in self._held) >= ROWS or time.monotonic() - self._flushed >= SECONDS:
             self.flush()
 
@@ -124,7 +124,7 @@ class Folder:
         import pyarrow as pa
         from pyarrow import parquet
 
-        schema = pa.schema([self._schema.field(name) for name in names])
+        schema = pa.schema([self._format.field(name) for name in names])
         parts = [parquet.read_table(part, columns=list(names)).cast(schema) for part in self._parts()]
         return pa.concat_tables(parts) if parts else schema.empty_table()
 
@@ -144,7 +144,7 @@ class Folder:
                 raise ConvertError(f"{part} is no whole Parquet file: {error}. Remove it, and sweep again") from error
             if (found.metadata or {}).get(b"costmodel") is None:
                 raise ConvertError(f"{part} is no part of a sweep: save into a folder of its own")
-            if difference := _difference(found, self._schema):
+            if difference := _difference(found, self._format):
                 raise ConvertError(
                     f"{self.path} has the rows of another sweep: {difference}. Save into another folder, or remove this"
                 )

@@ -10,7 +10,7 @@ from torch import nn
 
 from costmodel.graph import TensorSpec, tensors_in
 from costmodel.reading import ReadFunction, Reading, ReadModule, ReadOp
-from costmodel.torch_private import HigherOrderOperator, OpOverload
+from costmodel.torch_private import MODULES, HigherOrderOperator, OpOverload
 from costmodel.trace import Execution, Mode, trace
 from costmodel.trace.executor import Executor
 from costmodel.trace.isolation import one_at_a_time
@@ -116,7 +116,7 @@ def _module(module: nn.Module, name: str, names: Mapping[nn.Module, str]) -> Rea
     attributes = {key: value for key, value in vars(module).items() if _is_plain(value)}
     buffers = dict(module.named_buffers())
     parameters = {key: _parameter(value, key, buffers) for key, value in module.named_parameters()}
-    held = vars(module)["_modules"]
+    held = vars(module)[MODULES]
     children = [(key, names[child]) for key, child in held.items() if child is not None]
     return ReadModule(name, tuple(bases), attributes, parameters, tuple(children))
 

@@ -170,6 +170,19 @@ def test_inputs() -> None:
         costmodel.profile(odd, Sample(torch.rand(2, 8))).counted_as("fvcore")
 
 
+@pytest.mark.parametrize("layout", ["sparse", "jagged"])
+def test_inputs_that_a_shape_does_not_stand_for(layout: str) -> None:
+    """A large sparse tensor, or a nested one of any size, is not kept, nor taken for a dense one of its shape."""
+    if layout == "sparse":
+        x = torch.sparse_coo_tensor(torch.tensor([[0], [1]]), torch.ones(1), (KEPT_ELEMENTS, 8), check_invariants=True)
+    else:
+        x = torch.nested.nested_tensor([torch.rand(2, 8), torch.rand(3, 8)], layout=torch.jagged)
+    model = nn.Linear(8, 4)
+    p = costmodel.profile(model, x)
+    with pytest.raises(costmodel.CostModelError, match="inputs that are objects of your own"):
+        p.counted_as("fvcore")
+
+
 def test_methods_and_functions() -> None:
     """What tools count of a module's forward, they would of a method or a function that a module wraps."""
     model = nn.Linear(8, 4)
