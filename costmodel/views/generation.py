@@ -228,7 +228,7 @@ def on_device(r: GenerationRoofline) -> list[str]:
         else f"tokens wait for arithmetic from a batch of {units.grouped(r.ridge_batch)} on"
     )
     rate = units.grouped(float(f"{r.tokens_per_second:.3g}"))
-    of_all = "" if r.batch == 1 else f", of all {units.grouped(r.batch)} samples"
+    of_all = "" if r.batch == 1 else f", of {units.grouped(r.batch)} samples"
     return [
         f"at least {units.seconds(r.first_token)} to the first token (waits for {_for(r.prefill.bound)})",
         f"at least {units.seconds(r.per_token)} for each token after it (waits for {_for(r.decode.bound)})",
