@@ -38,6 +38,10 @@ def scale(
         list[str] | None,
         typer.Option(metavar="NAME=N", help="A size: of all of them for figures, or of the others for --largest."),
     ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=N", help="A size at which to begin, where none is found that the model takes."),
+    ] = None,
     train: Annotated[bool, typer.Option("--train", help="A training step instead of one forward pass.")] = False,
     optimizer: Optimizer = "adamw",
     autocast: Autocast = None,
@@ -49,6 +53,7 @@ def scale(
 ) -> None:
     """Show what a model costs as exact formulas of its input's sizes, and the largest size that keeps a bound."""
     from costmodel.polynomial import scaling
+    from costmodel.polynomial.sizes import names_in
     from costmodel.views import scaling as view
 
     bounds = {
@@ -59,14 +64,23 @@ def scale(
     given = {name: bound for name, bound in bounds.items() if bound is not None}
     if largest is None and (given or seconds is not None or device is not None):
         raise InputError("a bound needs a size that is looked for: add --largest NAME")
-    sizes = dict(_size(text) for text in at or [])
+    shapes = read_inputs(inputs, named_sizes=True)
+    sizes, begin = _sizes("at", at), _sizes("start", start)
+    if largest is not None and not given and seconds is None:
+        raise InputError(f"--largest {largest} needs a bound: --memory, --max-macs, --max-flops, or --seconds")
+    wanted = [name for name in names_in(shapes) if name != largest]
+    if (sizes or largest is not None) and {*sizes} != {*wanted}:
+        raise InputError(
+            f"--at has {', '.join(sizes) or 'no size'}: the inputs name {', '.join(wanted) or 'none'}"
+            + (f" beside {largest}, which is looked for" if largest is not None else "")
+        )
     if not train and (optimizer != "adamw" or autocast is not None):
         raise InputError("--optimizer and --autocast say how a training step is made: add --train")
     options: dict[str, Any] = (
         {"optimizer": None if optimizer == "none" else optimizer, "autocast": autocast} if train else {}
     )
     with console.doing(f"tracing {model} at several sizes"):
-        made = scaling(model, read_inputs(inputs, named_sizes=True), training=train, dtype=dtype, **options)
+        made = scaling(model, shapes, training=train, dtype=dtype, start=begin, **options)
     with console.doing(f"looking for the largest {largest}"):
         found = None if largest is None else made.largest(largest, seconds=seconds, device=device, **given, **sizes)
     costs = {**sizes, largest: found} if largest is not None and found else sizes
@@ -79,11 +93,14 @@ def scale(
     save_all(made, save)
 
 
-def _size(text: str) -> tuple[str, int]:
-    name, _, number = text.partition("=")
-    if not number.strip().isdecimal():
-        raise InputError(f"--at {text!r} is no size; write --at H=224")
-    return name.strip(), int(number)
+def _sizes(option: str, given: list[str] | None) -> dict[str, int]:
+    sizes = {}
+    for text in given or []:
+        name, _, number = text.partition("=")
+        if not number.strip().isdecimal():
+            raise InputError(f"--{option} {text!r} is no size; write --{option} H=224")
+        sizes[name.strip()] = int(number)
+    return sizes
 
 
 def _number(text: str, unit: str) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from costmodel.arguments import short
 from costmodel.conventions.calflops import CALFLOPS
 from costmodel.conventions.deepspeed import DEEPSPEED
 from costmodel.conventions.flop_counter import FLOP_COUNTER
@@ -55,9 +56,9 @@ class Readings:
         Raises ``InputError`` for the name of no tool, ``ToolFailsError`` where the tool fails on the model, and
         ``CostModelError`` where the model is gone.
         """
-        tool = TOOLS.get(name)
+        tool = TOOLS.get(name) if isinstance(name, str) else None
         if tool is None:
-            raise InputError(f"{name!r} is no tool whose convention is known; there are {', '.join(TOOLS)}")
+            raise InputError(f"{short(name)} is no tool whose convention is known; there are {', '.join(TOOLS)}")
         reading = self._read(tool.mode or self._mode, f"what {name} counts")
         try:
             return recount(tool, reading, self._name, self._macs)

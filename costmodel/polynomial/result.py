@@ -175,9 +175,10 @@ class Scaling(Report):
 
     def require(self, quantity: str) -> None:
         """Raises ``NotPolynomialError`` for a total that is no polynomial, ``InputError`` for what is no total."""
-        if quantity in self.refused:
+        known = isinstance(quantity, str)
+        if known and quantity in self.refused:
             raise NotPolynomialError(self.refused[quantity])
-        if quantity not in self.quantities:
+        if not known or quantity not in self.quantities:
             raise InputError(f"nothing is called {short(quantity)}; there are {', '.join(self.quantities)}")
 
     @cached_property

@@ -177,7 +177,7 @@ def run(
                     f"the forward returns a {type(output).__name__}, of which nothing has run: have it consumed"
                 )
             graph.outputs = map_tensors(output, table.spec) if program is None else output
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a forward that ends Python must not end a check with its status
             if isinstance(error, CostModelError) and not isinstance(error, NeedsValuesError):
                 raise
             part = "forward" if program is None else program.running

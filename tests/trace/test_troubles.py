@@ -436,3 +436,16 @@ def test_the_default_dtype_is_as_before() -> None:
 
     costmodel.profile(Asks(sets), (2, 4))
     assert torch.get_default_dtype() is torch.float32
+
+
+class Leaves(nn.Module):
+    """Ends Python."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise SystemExit(0)
+
+
+def test_a_forward_that_ends_python_has_failed() -> None:
+    """Its exit status would be taken for that of a check."""
+    with pytest.raises(costmodel.ForwardError, match="SystemExit"):
+        costmodel.profile(Leaves(), (1, 3))
