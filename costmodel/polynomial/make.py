@@ -72,7 +72,9 @@ def scaling(
         # Built once, for all traces.
         return replace(apply(scaled, model, weights=options.get("execution") == "real"), name=model)
     except (ForwardError, NeedsValuesError) as error:
-        raise InputError(f"no sizes were found that the model takes: give sizes to begin at (start). {error}") from error
+        raise InputError(
+            f"no sizes were found that the model takes: give sizes to begin at (start). {error}"
+        ) from error
 
 
 def _scaled(
