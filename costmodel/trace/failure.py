@@ -20,7 +20,7 @@ class Failure(Exception):  # noqa: N818  # no error of the library's: it is caug
     def __init__(
         self,
         target: Target,
-        cause: Exception,
+        cause: Exception | SystemExit,
         calls: Sequence[ModuleCall],
         inputs: Iterable[TensorSpec],
         *,
@@ -145,16 +145,16 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
 """What to do, by words in the type and the message of an exception; the first that fits."""
 
 
-def _summary(error: Exception) -> str:
+def _summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {_first_line(error)}".rstrip(".")
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = _text(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:  # of a class of the user's
