@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Mapping
-from math import prod
 from types import MethodType
 from typing import Any
 
@@ -57,14 +57,14 @@ def _without_data(inputs: Any) -> Any:
     """The inputs with each large tensor as its shape and dtype; ``OWN`` where another object is among them."""
     if type(inputs) is tuple and {*map(type, inputs)} == {int}:  # a shape, nearly always
         return inputs
-    if getattr(inputs, "is_nested", False):  # its shape is no tuple of ints
-        return OWN
-    if hasattr(inputs, "dtype") and hasattr(inputs, "shape"):  # a tensor, an array, or an Input
-        if prod(inputs.shape) <= KEPT_ELEMENTS:
-            return inputs
-        is_dense = str(getattr(inputs, "layout", "torch.strided")) == "torch.strided"
-        return Input(inputs.shape, inputs.dtype) if is_dense else OWN
-    if inputs is None or is_shape(inputs) or isinstance(inputs, (bool, int, float, complex, str, Value)):
+    torch, numpy = sys.modules["torch"], sys.modules.get("numpy")
+    if isinstance(inputs, torch.Tensor):
+        if inputs.is_nested or (inputs.numel() > KEPT_ELEMENTS and inputs.layout is not torch.strided):
+            return OWN  # no shape stands for it
+        return inputs if inputs.numel() <= KEPT_ELEMENTS else Input(inputs.shape, inputs.dtype)
+    if numpy is not None and isinstance(inputs, numpy.ndarray):
+        return inputs if inputs.size <= KEPT_ELEMENTS else Input(inputs.shape, inputs.dtype)
+    if inputs is None or is_shape(inputs) or isinstance(inputs, (bool, int, float, complex, str, Input, Value)):
         return inputs
     if isinstance(inputs, Call):
         args, kwargs = _without_data(inputs.args), _without_data(dict(inputs.kwargs))

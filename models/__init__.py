@@ -13,6 +13,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -187,10 +188,9 @@ def about(name: str) -> str:
     >>> about("ghostnet")
     'GhostNet for x (n, 3, resolution, resolution).'
     """
-    module = f"{__name__}.{_family(name)}"
-    spec = find_spec(module)
-    source = getattr(spec.loader, "get_source")(module) if spec is not None else None  # noqa: B009  # not every loader
-    found = re.search(rf'^def {name}\(.*?"""(.*?)(?:"""|$)', source or "", re.DOTALL | re.MULTILINE)
+    spec = find_spec(f"{__name__}.{_family(name)}")
+    source = Path(spec.origin).read_text(encoding="utf-8") if spec is not None and spec.origin is not None else ""
+    found = re.search(rf'^def {name}\(.*?"""(.*?)(?:"""|$)', source, re.DOTALL | re.MULTILINE)
     return found[1] if found else ""
 
 

@@ -72,9 +72,9 @@ def in_processes(count: int, pricer: Pricer, grid: Grid, blocks: Blocks) -> Resu
 def on_cluster(client: Any, pricer: Pricer, grid: Grid, blocks: Blocks) -> Results:
     """On the workers of a cluster. Dask gives the blocks of a worker that is lost to others.
 
-    A block on which worker after worker is lost is tried candidate by candidate, and the one that does it fails.
+    A block on which worker after worker is lost is tried candidate by candidate, and the one that does it alone fails.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import as_completed
 
     workers = _check(client)
 
@@ -89,22 +89,34 @@ def on_cluster(client: Any, pricer: Pricer, grid: Grid, blocks: Blocks) -> Resul
     done = as_completed(raise_errors=False)
     for numbers in islice(rest, 2 * workers + 2):
         done.add(submitted(numbers))
+    suspects: list[Numbers] = []
     for future in done:
         numbers = waiting.pop(future.key)
-        error = future.exception() if future.status != "finished" else None
-        if error is None:
+        if _loss(future) is None:
             yield future.result()
-        elif not isinstance(error, KilledWorker):
-            raise CostModelError(f"the cluster failed: {type(error).__name__}: {error}") from error
-        elif len(numbers) == 1:
-            reason = f"the workers that had it were lost, one after the other: {error}"
-            yield numbers, Rows(failures={0: " ".join(reason.split())})
-        else:
+        elif len(numbers) > 1:
             done.update([submitted(numbers[i : i + 1]) for i in range(len(numbers))])
             continue
+        else:
+            suspects.append(numbers)
         following = next(rest, None)
         if following is not None:
             done.add(submitted(following))
+    for numbers in suspects:  # alone: any other that waited for the same workers may have ended them
+        future = submitted(numbers)
+        loss = _loss(future)
+        reason = f"the workers that had it were lost, one after the other: {loss}"
+        yield (numbers, Rows(failures={0: " ".join(reason.split())})) if loss is not None else future.result()
+
+
+def _loss(future: Any) -> BaseException | None:
+    """Dask's error, where worker after worker was lost that had a block. Raises for any other."""
+    from distributed import KilledWorker
+
+    error: BaseException | None = future.exception()
+    if error is not None and not isinstance(error, KilledWorker):
+        raise CostModelError(f"the cluster failed: {type(error).__name__}: {error}") from error
+    return error
 
 
 @contextmanager

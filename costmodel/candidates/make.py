@@ -60,7 +60,7 @@ def sweep(
 
     >>> s = sweep("mobilenet_v2", {"width": [0.5, 1.0], "resolution": [192, 224]})
     >>> s.table["macs"].tolist()
-    [71192096, 96844576, 220839808, 300774272]
+    [71701760, 97131840, 221316608, 300774272]
     """
     candidates = read(grid)
     pricer = _pricer(what, candidates.names, inputs)
