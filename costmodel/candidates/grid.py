@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import prod
@@ -30,7 +31,7 @@ class _Absent:
 ABSENT = _Absent()
 
 
-class Grid:
+class Grid(ABC):
     """What both kinds have: names, columns of values, and the kind of each column."""
 
     names: tuple[str, ...]
@@ -38,16 +39,16 @@ class Grid:
     """Of each column: ``int64``, ``double``, ``bool``, ``string``, or ``json`` for values of any other or of several
     types, which files hold as text."""
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def columns(self, numbers: np.ndarray[Any, Any]) -> Columns:
         """The candidates of these numbers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def find(self, columns: Mapping[str, Sequence[Any]]) -> list[int]:
         """The number of each candidate, of which files hold the columns; -1 for one that is not in this grid."""
-        raise NotImplementedError
 
     def blocks(self, size: int) -> Iterator[range]:
         """All numbers in order, in ranges of at most so many."""

@@ -6,13 +6,13 @@ installed torch does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from costmodel.conventions import shapes
-from costmodel.conventions.kernels import CELLS, RECURRENT, is_fused_attention, is_fused_lstm, kernels
-from costmodel.conventions.tool import Count, Counted, OpEntry, Tool, op_count
+from costmodel.conventions.kernels import CELLS, RECURRENT, is_fused_attention, is_fused_lstm, kernel_counts
+from costmodel.conventions.tool import Counted, OpEntry, Tool
 from costmodel.machine import torch_release
-from costmodel.reading import Reading, ReadOp
+from costmodel.reading import ReadOp
 
 
 def _twice(count: Callable[[ReadOp], int]) -> Callable[[ReadOp], int]:
@@ -51,20 +51,13 @@ _OPS = {
 """By the op's name in the trace, which has a linear layer, an attention or a cell whole, and not its products."""
 
 
-def _counts(tool: Tool, reading: Reading) -> Iterator[Count]:
-    for op in kernels(reading):
-        entry = tool.ops.get("convolution" if op.base.startswith("conv") else op.base)
-        if entry is not None:
-            yield op_count(reading, op, entry)
-
-
 FLOP_COUNTER = Tool(
     name="FlopCounterMode",
     package="torch",
     version="2.15.0",
     unit="FLOPs",
     calls_it="FLOPs",
-    counts=_counts,
+    counts=kernel_counts,
     params=None,
     not_counted=lambda op: f"fault: {op} runs no kernel that has a formula, and counts 0 without a word",
     ops=_OPS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from costmodel.conventions.tool import Count, Tool, op_count
 from costmodel.graph import TensorSpec, tensors_in
 from costmodel.ops.attention import fits_fused_kernel
 from costmodel.reading import Reading, ReadOp
@@ -58,3 +59,11 @@ def recurrent_biases(op: ReadOp) -> int:
     in_order = len(x.shape) == 2 or (x.is_contiguous and not (op.args.get("batch_first") and 1 not in x.shape[:2]))
     first = 0 if in_order else sum(biases[: 2 * directions : 2])
     return rows * (sum(biases) - first)
+
+
+def kernel_counts(tool: Tool, reading: Reading) -> Iterator[Count]:
+    """What a tool counts that sees kernels, by the op's name; convolutions of all kinds are one kernel."""
+    for op in kernels(reading):
+        entry = tool.ops.get("convolution" if op.base.startswith("conv") else op.base)
+        if entry is not None:
+            yield op_count(reading, op, entry)

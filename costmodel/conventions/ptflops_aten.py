@@ -5,7 +5,6 @@ Source: ptflops/aten_engine.py and ptflops/aten_ops.py of ptflops 0.7.5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import prod
 
 from costmodel.conventions import shapes
@@ -14,13 +13,13 @@ from costmodel.conventions.kernels import (
     RECURRENT,
     is_fused_attention,
     is_fused_lstm,
-    kernels,
+    kernel_counts,
     linear_adds_bias,
     recurrent_biases,
 )
-from costmodel.conventions.tool import Count, Counted, OpEntry, Tool, op_count, trainable_parameters
+from costmodel.conventions.tool import Counted, OpEntry, Tool, trainable_parameters
 from costmodel.graph import TensorSpec
-from costmodel.reading import Reading, ReadOp
+from costmodel.reading import ReadOp
 
 
 def _convolution(op: ReadOp) -> int:
@@ -68,20 +67,13 @@ _OPS = {
 """By the op's name in the trace, which has a linear layer, an attention or a cell whole, and not its kernels."""
 
 
-def _counts(tool: Tool, reading: Reading) -> Iterator[Count]:
-    for op in kernels(reading):
-        entry = tool.ops.get("convolution" if op.base.startswith("conv") else op.base)
-        if entry is not None:
-            yield op_count(reading, op, entry)
-
-
 PTFLOPS_ATEN = Tool(
     name="ptflops-aten",
     package="ptflops",
     version="0.7.5",
     unit="MACs",
     calls_it="MACs",
-    counts=_counts,
+    counts=kernel_counts,
     params=trainable_parameters,
     not_counted=lambda op: f"{op} runs none of the kernels that it knows, and counts 0",
     ops=_OPS,
