@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from costmodel.ops.functions import register_function
     from costmodel.polynomial import Scaling, scaling
     from costmodel.profiling import Profile, profile
+    from costmodel.provenance import Provenance, published
     from costmodel.quantities import Convention, Traffic, Work
     from costmodel.saved import read_json
+    from costmodel.timing import Measurement, measure
     from costmodel.training import TrainingStep, training_step
 
 _NAMES = {
@@ -66,8 +68,10 @@ _NAMES = {
     "ops.functions": ("register_function",),
     "polynomial": ("Scaling", "scaling"),
     "profiling": ("Profile", "profile"),
+    "provenance": ("Provenance", "published"),
     "quantities": ("Convention", "Traffic", "Work"),
     "saved": ("read_json",),
+    "timing": ("Measurement", "measure"),
     "training": ("TrainingStep", "training_step"),
 }  # fmt: skip
 """The public names by the module that defines them: what type checkers read above."""
@@ -88,8 +92,10 @@ __all__ = [
     "LayerCost",
     "LoadError",
     "Measure",
+    "Measurement",
     "NeedsValuesError",
     "Profile",
+    "Provenance",
     "Recount",
     "Scaling",
     "Sweep",
@@ -105,8 +111,10 @@ __all__ = [
     "formulas",
     "generation",
     "load",
+    "measure",
     "models",
     "profile",
+    "published",
     "read_json",
     "register_function",
     "register_layer",
@@ -144,4 +152,12 @@ def _comparison_of_formulas() -> Any:
     return side_by_side.compare
 
 
+def _render() -> Any:
+    with late.uncollected():
+        from costmodel import views
+
+    return views.render
+
+
 late.provide("costmodel.formulas", "compare", _comparison_of_formulas)
+late.provide("costmodel.shown", "render", _render)

@@ -12,7 +12,17 @@ from costmodel.errors import CostModelError, InputError, SignatureError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_short = Repr()
+
+class _Short(Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        """Python writes no int of more than some 4,300 digits."""
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"an int of about {x.bit_length() * 0.30103:.0f} digits"
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = _short.maxlong = 40
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from datetime import date
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from costmodel.devices import THIS_CPU, Device, cache_file, read
-from costmodel.errors import require_torch
+from costmodel.arguments import reason, short
+from costmodel.devices import THIS_CPU, Device, cache_file, parsed
+from costmodel.errors import InputError, require_torch
 from costmodel.files import write_text
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ _PROBE_SIZE = 192
 _COPY_BYTES = 1 << 28
 """Bytes of the copied tensor: with its copy, more than nearly every last-level cache."""
 _REPEATS = 25
+_WAIT = 0.1
+"""Seconds in which the reading of any clock changes."""
 
 
 def calibrate(
@@ -35,11 +39,32 @@ def calibrate(
     for a single thread on a busy machine, ``clock`` may be ``time.thread_time``.
     """
     require_torch("costmodel calibrate")
+    text = measured(repeats, clock)
+    write_text(path or cache_file(), text)
+    return parsed(text)[THIS_CPU]
+
+
+def require_clock(clock: Any, *, goes_on: bool = False) -> None:
+    """Raises ``InputError`` for what does not read seconds, or with ``goes_on`` for a clock that stands still."""
+    try:
+        first = now = clock()
+        until = perf_counter() + _WAIT
+        while goes_on and now == first and perf_counter() < until:
+            now = clock()
+        fits = isfinite(first) and (now > first if goes_on else True)
+        said = f"it reads {short(first)}{f', then {short(now)}' if goes_on else ''}"
+    except Exception as error:
+        fits, said = False, reason(error)
+    if not fits:
+        raise InputError(f"clock={short(clock)} ({said}): give a function that reads seconds, as time.perf_counter")
+
+
+def measured(repeats: int, clock: Callable[[], float]) -> str:
+    """What ``calibrate`` writes, with torch's present number of threads."""
     import torch
 
-    threads = torch.get_num_threads()
-    used = f"{threads} thread" if threads == 1 else f"{threads} threads"
-    how = f"measured on {date.today().isoformat()} with {used} of {cpu_name()}, best of {repeats} runs"
+    require_clock(clock, goes_on=True)
+    how = f"measured on {date.today().isoformat()} with {_threads()} of {cpu_name()}, best of {repeats} runs"
     rates = {"float32": _product_rate(torch.float32, _SIZE, repeats, clock)}
     probed = _product_rate(torch.float32, _PROBE_SIZE, repeats, clock)
     for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
@@ -48,11 +73,23 @@ def calibrate(
     source, target = torch.ones(_COPY_BYTES // 4), torch.empty(_COPY_BYTES // 4)
     bandwidth = 2 * _COPY_BYTES / _best(lambda: target.copy_(source), repeats, clock)
 
-    lines = [f"[{THIS_CPU}]", f'title = "{cpu_name()}, {used}"']
+    lines = [f"[{THIS_CPU}]", f'title = "{title()}"']
     for name, rate in rates.items():
         lines += [f"peak.{name}.value = {rate:.6e}", f'peak.{name}.source = "{how}: a product of {_SIZE}² matrices"']
     lines += [f"bandwidth.value = {bandwidth:.6e}", f'bandwidth.source = "{how}: a copy of {_COPY_BYTES >> 20} MiB"']
-    return read(write_text(path or cache_file(), "\n".join(lines)))[THIS_CPU]
+    return "\n".join(lines)
+
+
+def title() -> str:
+    """What a calibration with torch's present number of threads is called."""
+    return f"{cpu_name()}, {_threads()}"
+
+
+def _threads() -> str:
+    import torch
+
+    threads = torch.get_num_threads()
+    return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
 def _product_rate(dtype: torch.dtype, size: int, repeats: int, clock: Callable[[], float]) -> float:

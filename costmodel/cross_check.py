@@ -9,7 +9,7 @@ from heapq import merge
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from costmodel.declared import LAYER_OP
-from costmodel.errors import InputError, require_torch
+from costmodel.errors import require_torch
 from costmodel.formulas import LayerCost
 from costmodel.graph import ModuleCall, Note, TensorSpec, tensors_in
 from costmodel.ops.rule import TO
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from costmodel.layers.registry import Known
+    from costmodel.other_counter import CounterTotal
     from costmodel.third_opinion import ThirdOpinion
     from costmodel.trace import Execution, Mode
 
@@ -50,7 +51,7 @@ class QuantityCheck:
     agree: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, repr=False)
 class CrossCheck(Rendered):
     """The result for a whole model."""
 
@@ -76,11 +77,16 @@ class CrossCheck(Rendered):
     against: str = ""
     third: Mapping[str, ThirdOpinion] = field(default_factory=dict)
     """The third tool's count by layer name, where there is one."""
+    total: CounterTotal | None = None
+    """The third tool's total."""
 
     @property
     def ok(self) -> bool:
-        """Whether every quantity derived twice agrees: nothing disagrees, also where nothing was derived twice."""
-        return not self.mismatches
+        """Whether nothing disagrees, also where nothing was derived twice.
+
+        With a third tool that was run, neither does its total with what ``counted_as`` derives from the trace.
+        """
+        return not self.mismatches and (self.total is None or self.total.agrees)
 
     @property
     def unchecked_because(self) -> str:
@@ -210,18 +216,23 @@ def crosscheck(
         model: any ``nn.Module``, or a spec string as ``costmodel.load`` takes it.
         inputs: as for ``costmodel.profile``.
         mode: the mode of the forward pass, ``"eval"`` or ``"train"``.
-        against: ``"fvcore"`` adds what fvcore counts for each layer, and why where that differs.
+        against: the name of one of ``costmodel.TOOLS`` adds what that counts for each layer and in total, and why
+            where that differs. fvcore and torch's FlopCounterMode are run, and a total that differs from what
+            ``counted_as`` derives is not ``ok``; fvcore's layers are its own, too. Other tools are not run, installed
+            or not, as many of them leave a model changed: their figures are those of ``counted_as``.
         execution: as for ``costmodel.profile``.
 
-    Raises ``InputError`` for another ``against``, and what ``costmodel.profile`` raises.
+    Raises ``InputError`` for another ``against``, ``ToolFailsError`` where the tool fails on the model, and what
+    ``costmodel.profile`` raises.
 
     >>> from torch import nn
     >>> found = crosscheck(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1, 3, 32, 32))
     >>> found.ok, found.checked
     (True, 2)
     """
-    if against not in ("", "fvcore"):
-        raise InputError(f"against={against!r}: the third opinion is 'fvcore'")
+    from costmodel.conventions import tool_named
+
+    tool = tool_named(against) if against else None
     require_torch("costmodel.crosscheck")
     from costmodel.layers.capture import capture
     from costmodel.loading import apply
@@ -229,15 +240,19 @@ def crosscheck(
 
     def derived(module: nn.Module | Callable[..., Any]) -> CrossCheck:
         pricing = Pricing(trace(module, inputs, mode=mode, execution=execution, capture=capture))
-        if not against:
-            return check(pricing)
-        from costmodel.third_opinion import fvcore
+        found = replace(check(pricing), model=model) if isinstance(model, str) else check(pricing)
+        if tool is None:
+            return found
+        from costmodel.other_counter import figures
 
-        return replace(check(pricing), against=against, third=fvcore(module, inputs, pricing))
+        third, total = figures(tool, module, inputs, pricing, mode, execution)
+        return replace(found, against=against, third=third, total=total)
 
     if isinstance(model, str):
-        # fvcore runs the model, so it needs weights.
-        return apply(derived, model, weights=bool(against) or execution == "real")
+        from costmodel.other_counter import RUN
+
+        # A tool that runs the model needs weights.
+        return apply(derived, model, weights=against in RUN or execution == "real")
     return derived(model)
 
 

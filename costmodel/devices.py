@@ -61,7 +61,7 @@ class Device:
 def device(name: str) -> Device:
     """The device of this name; for ``this-cpu``, what ``costmodel calibrate`` measured.
 
-    A name that ends in ``.toml`` is a file of the form of ``costmodel/devices.toml``, with a device of your own;
+    A name that ends in ``.toml`` is a file with a device of your own, as the page on measured times shows one;
     ``mine.toml:NAME`` is one of several in it.
     """
     if isinstance(name, str) and name == THIS_CPU:
@@ -77,6 +77,12 @@ def device(name: str) -> Device:
     return known[name]
 
 
+_FORM = (
+    "it takes a table [NAME] with title, peak.DTYPE.value and .source in FLOP/s, and bandwidth.value and .source in "
+    "bytes/s (docs/measure.md has an example)"
+)
+
+
 def _of_file(name: str) -> Device:
     stem, _, wanted = name.partition(".toml:") if ".toml:" in name else (name.removesuffix(".toml"), "", "")
     path = Path(f"{stem}.toml")
@@ -87,16 +93,13 @@ def _of_file(name: str) -> Device:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no TOML file: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{path}: {type(error).__name__}: {error}; a device has a title, peak.DTYPE.value and .source in FLOP/s, "
-            f"and bandwidth.value and .source in bytes/s, as in costmodel/devices.toml"
-        ) from error
+        raise InputError(f"{path} is no file of devices ({type(error).__name__}: {error}); {_FORM}") from error
     if wanted in found:
         return found[wanted]
     if not wanted and len(found) == 1:
         return next(iter(found.values()))
     if not found:
-        raise InputError(f"{path} has no device: it is written as costmodel/devices.toml")
+        raise InputError(f"{path} has no device; {_FORM}")
     raise InputError(f"{path} has the devices {', '.join(found)}: name one, as {path}:{next(iter(found))}")
 
 
@@ -116,7 +119,12 @@ def cache_file() -> Path:
 
 def read(path: Path) -> dict[str, Device]:
     """The devices in a TOML file, by name."""
-    return {name: _device(name, table) for name, table in tomllib.loads(path.read_text(encoding="utf-8-sig")).items()}
+    return parsed(path.read_text(encoding="utf-8-sig"))
+
+
+def parsed(text: str) -> dict[str, Device]:
+    """The devices in the text of such a file."""
+    return {name: _device(name, table) for name, table in tomllib.loads(text).items()}
 
 
 def _device(name: str, table: Mapping[str, Any]) -> Device:

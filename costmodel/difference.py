@@ -1,11 +1,15 @@
-"""A model, or a training step of it, before and after a change: which totals changed, and which layers caused that."""
+"""A model, or a training step of it, before and after a change: which totals changed, and which layers caused that.
+
+Several models by name, as two folders of saved profiles have them, are ``Differences``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from costmodel.arguments import short
 from costmodel.errors import InputError
@@ -13,6 +17,9 @@ from costmodel.measures import STEP_TOTALS, Number, of_layers, shown_in, step_to
 from costmodel.profiling import Profile
 from costmodel.rendering import Rendered
 from costmodel.training import TrainingStep
+
+Side: TypeAlias = Profile | TrainingStep
+"""One side of a difference."""
 
 OF_A_LAYER = ("params", "forward_macs", "backward_macs", "saved_bytes")
 """The measures of a layer of a training step."""
@@ -34,14 +41,14 @@ class Change:
         return self.after[quantity] - self.before[quantity]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Difference(Rendered):
     """What changed from ``old`` to ``new``: two profiles, or two training steps."""
 
     view: ClassVar[str] = "difference"
 
-    old: Profile | TrainingStep
-    new: Profile | TrainingStep
+    old: Side
+    new: Side
 
     def __post_init__(self) -> None:
         for side in (self.old, self.new):
@@ -104,11 +111,63 @@ class Difference(Rendered):
         return max(shares, default=Fraction(0))
 
 
-def _total(side: Profile | TrainingStep, name: str) -> Number | None:
+@dataclass(frozen=True)
+class Differences(Rendered):
+    """What changed in several models, each known by its name, from ``old`` to ``new``."""
+
+    view: ClassVar[str] = "differences"
+
+    old: Mapping[str, Side]
+    new: Mapping[str, Side]
+
+    @cached_property
+    def both(self) -> dict[str, Difference]:
+        """Models that are on both sides."""
+        return {name: Difference(self.old[name], side) for name, side in self.new.items() if name in self.old}
+
+    @cached_property
+    def changed(self) -> dict[str, Difference]:
+        """Those of them in which a layer or a total changed."""
+        return {
+            name: found
+            for name, found in self.both.items()
+            if found.layers or any(was != now for was, now in found.totals.values())
+        }
+
+    @property
+    def added(self) -> dict[str, Side]:
+        """Models that were not there before."""
+        return {name: side for name, side in self.new.items() if name not in self.old}
+
+    @property
+    def gone(self) -> dict[str, Side]:
+        """Models that are not there any more."""
+        return {name: side for name, side in self.old.items() if name not in self.new}
+
+    @staticmethod
+    def is_step(side: Side) -> bool:
+        """Whether a side is a training step."""
+        return isinstance(side, TrainingStep)
+
+    @staticmethod
+    def total(side: Side, name: str) -> Number:
+        """A total of a side."""
+        return _total(side, name) or 0
+
+    def grown(self, limit: Fraction) -> dict[str, list[str]]:
+        """Of each model on both sides, the totals that grew by more than a share of their old value."""
+        return {name: found.grown(limit) for name, found in self.both.items()}
+
+    def to_markdown(self, *, top: int = 20, limit: Fraction | None = None, size: int = 60_000) -> str:
+        """A table of the models that changed, then of each what changed; at most ``size`` characters."""
+        return self._render("markdown", top=top, limit=limit, size=size)
+
+
+def _total(side: Side, name: str) -> Number | None:
     return side.total(name) if isinstance(side, Profile) else step_total(side, name)
 
 
-def _by_name(side: Profile | TrainingStep) -> dict[tuple[str, int], dict[str, Number]]:
+def _by_name(side: Side) -> dict[tuple[str, int], dict[str, Number]]:
     """The figures of each layer, by its name and the number of the call of that name."""
     if isinstance(side, Profile):
         layers = [layer.name for layer in side.pricing.layers]

@@ -44,6 +44,16 @@ class ConvertError(CostModelError):
     """A saved profile cannot be read, or a result cannot be written in the requested format."""
 
 
+def not_installed(package: str, *, what: str, extra: str) -> CostModelError:
+    """The error where a package of one of our extras is missing.
+
+    ``pip install`` of the package works in any environment. How an extra is installed depends on how costmodel
+    was: from a checkout (``-e '.[extra]'``) or from an index (``'torch-costmodel[extra]'``).
+    """
+    remedy = f"pip install {package} (the extra {extra!r} of costmodel has it)"
+    return CostModelError(f"{what} needs {package}, which is not installed: {remedy}")
+
+
 def require_torch(what: str) -> None:
     """Imports torch for what needs it; ``CostModelError`` where it is not installed."""
     try:

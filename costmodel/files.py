@@ -32,6 +32,22 @@ def is_saved(model: str) -> bool:
     return model.endswith(".json") and ":" not in model
 
 
+def require_place(path: Path) -> None:
+    """Raises ``ConvertError`` where a file surely cannot be made, before the work that it is to hold.
+
+    >>> require_place(Path(__file__) / "report.html")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    costmodel.errors.ConvertError: ...report.html cannot be written: ...files.py is no folder
+    """
+    above = next(parent for parent in as_path(path).absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise ConvertError(f"{path} cannot be written: {above} is no folder")
+    if as_path(path).is_dir():
+        raise ConvertError(f"{path} cannot be written: it is a folder")
+    if not os.access(above, os.W_OK):
+        raise ConvertError(f"{path} cannot be written: the folder {above} is read-only. Name another one")
+
+
 def write_text(path: str | Path, text: str) -> Path:
     """Writes a text as UTF-8, with a line break at its end; as ``write_bytes`` does."""
     text = text if text.endswith("\n") else f"{text}\n"

@@ -77,7 +77,7 @@ class Block:
     """Ops of each branch; 0 for a shortcut."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, repr=False)
 class Guidelines(Rendered):
     """Where one model breaks the guidelines."""
 

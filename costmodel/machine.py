@@ -27,11 +27,8 @@ def available_memory() -> int:
 
 
 @cache
-def torch_release() -> tuple[int, int]:
-    """The release of the installed torch, such as (2, 13), without importing it; greater than any where there is none.
-
-    So what was saved is read as the newest torch would run it, where no torch is.
-    """
+def torch_version() -> str:
+    """The version of the installed torch, such as ``2.13.0``, without importing it; empty where there is none."""
     version = getattr(sys.modules.get("torch"), "__version__", None)
     if version is None:
         from importlib import metadata
@@ -39,6 +36,15 @@ def torch_release() -> tuple[int, int]:
         try:
             version = metadata.version("torch")
         except metadata.PackageNotFoundError:
-            return sys.maxsize, 0
-    major, minor, *_ = str(version).split(".")
+            return ""
+    return str(version).partition("+")[0]
+
+
+@cache
+def torch_release() -> tuple[int, int]:
+    """The release of the installed torch, such as (2, 13), without importing it; greater than any where there is none.
+
+    So what was saved is read as the newest torch would run it, where no torch is.
+    """
+    major, minor, *_ = (torch_version() or f"{sys.maxsize}.0").split(".")
     return int(major), int(minor)

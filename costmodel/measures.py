@@ -18,13 +18,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from keyword import iskeyword
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from costmodel.arguments import short
 from costmodel.errors import CostModelError, InputError
 from costmodel.quantities import EVERY_OPERATION
 from costmodel.records import dataclass
+from costmodel.scalars import LARGEST, scalar
 
 if TYPE_CHECKING:
     from costmodel.graph import TensorSpec
@@ -93,8 +93,9 @@ class Measure:
                 figure = read(layer)
             except Exception as error:
                 raise self._failed(error, layer.name, layer.type) from error
-            # Nearly always an int, and known much faster.
-            found.append(figure if type(figure) is int else self._number(figure, layer.name, layer.type))
+            # Nearly always an int that is not too large, and known much faster.
+            is_plain = type(figure) is int and -LARGEST <= figure <= LARGEST
+            found.append(figure if is_plain else self._number(figure, layer.name, layer.type))
         return found
 
     def total(self, p: Any) -> Number | None:
@@ -114,11 +115,13 @@ class Measure:
         return add(p.figures(self.name)) if self.additive else None
 
     def _number(self, figure: Any, name: str, what: str) -> Number:
-        if isinstance(figure, Integral):
-            return int(figure)
-        if isinstance(figure, Real) and math.isfinite(figure):
-            return float(figure)
-        raise CostModelError(f"{self._where(name, what)}: it returned {figure!r}, not an int or a finite float")
+        try:
+            if (number := scalar(figure)) is not None:
+                return number
+            wanted = "a finite number"
+        except ValueError as error:
+            wanted = str(error)
+        raise CostModelError(f"{self._where(name, what)}: it returned {short(figure)}, not {wanted}")
 
     def _failed(self, error: Exception, name: str, what: str) -> CostModelError:
         return CostModelError(f"{self._where(name, what)}: {type(error).__name__}: {error}")

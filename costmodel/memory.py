@@ -11,7 +11,8 @@ what autograd would save for the backward pass is left out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import field
+from typing import TYPE_CHECKING, ClassVar
 
 from costmodel.formulas.memory import pointwise_memory_access_bound
 from costmodel.fusion import Fusion
@@ -19,6 +20,7 @@ from costmodel.measures import MEASURES
 from costmodel.pricing import Pricing, TracedLayer
 from costmodel.quantities import Traffic
 from costmodel.records import dataclass
+from costmodel.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +38,10 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True)
-class PeakMemory:
+class PeakMemory(Shown):
     """The peak of live activations: how many bytes, at which op, and which tensors."""
+
+    view: ClassVar[str] = "peak memory"
 
     nbytes: int
     """Without parameters and buffers."""
@@ -46,9 +50,9 @@ class PeakMemory:
     op: str
     module: str
     """The qualified name of the innermost module in which that op runs."""
-    live: tuple[Allocation, ...]
+    live: tuple[Allocation, ...] = field(repr=False)
     """The storages live at the peak, largest first."""
-    curve: tuple[int, ...]
+    curve: tuple[int, ...] = field(repr=False)
     """Live bytes while each op runs, in order."""
     parameters: int
     """Bytes of distinct parameters."""

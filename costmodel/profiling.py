@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ from costmodel.origin import Origin
 from costmodel.pricing import Pricing
 from costmodel.records import dataclass
 from costmodel.rendering import Report, without_passes
+from costmodel.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Coverage:
+class Coverage(Shown):
     """Every op that ran, in exactly one of three groups; and where figures are lower bounds for another reason."""
+
+    view: ClassVar[str] = "coverage"
 
     counted: dict[str, int]
     """Ops whose cost is counted, and how often they ran."""
@@ -278,7 +281,7 @@ class Profile(Report):
     def _checked(self) -> CrossCheck:
         from costmodel.cross_check import check
 
-        return check(self.pricing)
+        return replace(check(self.pricing), model=self.name)
 
     def counted_as(self, tool: str) -> Recount:
         """What another tool prints for this model and these inputs, and why it differs from ``macs``.
@@ -328,7 +331,7 @@ class Profile(Report):
         """ShuffleNetV2's four guidelines, layer by layer, ranked by what following them would save."""
         from costmodel.guidelines import guidelines
 
-        return guidelines(self.pricing, self.fusion)
+        return replace(guidelines(self.pricing, self.fusion), model=self.name)
 
     @without_passes()
     def roofline(self, device: str, math: str = "float32") -> Roofline:
@@ -342,7 +345,7 @@ class Profile(Report):
         from costmodel.devices import device as named
         from costmodel.roofline import roofline
 
-        return roofline(self.pricing, self.fusion, named(device), math)
+        return replace(roofline(self.pricing, self.fusion, named(device), math), model=self.name)
 
     def receptive_field(self, layer: str | None = None, position: tuple[int, ...] | None = None) -> ReceptiveField:
         """The input positions that an output position of a layer depends on, per spatial axis.

@@ -28,6 +28,8 @@ class BudgetOfTests:
         from costmodel.budgets.file import read_budgets
         from costmodel.errors import InputError
 
+        if name is not None and not isinstance(name, str):
+            raise InputError("the name of a budget comes first, then the model: costmodel_budget('mobile', MyNet())")
         budgets = read_budgets(self.file)
         if name is not None and name not in budgets:
             raise InputError(f"{self.file} has no budget {name!r}; it has {', '.join(budgets)}")

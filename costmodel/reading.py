@@ -26,6 +26,8 @@ class ReadOp:
     call: int
     """Index into ``Graph.calls`` of the innermost module call it ran in, -1 outside any."""
     inplace: bool = False
+    differentiated: frozenset[str] = frozenset()
+    """The tensor arguments that require a gradient outside of ``torch.no_grad()``, which some kernels ask."""
     inside: list[ReadOp] = field(default_factory=list)
     """The ops that torch took it apart into, where the trace does not record it whole."""
 
@@ -60,6 +62,10 @@ class ReadModule:
     """Attributes that are numbers, flags, texts, or tuples of those."""
     parameters: Mapping[str, TensorSpec]
     """Those of its whole subtree, distinct ones, by their names in it."""
+    masked: frozenset[str]
+    """The names of those that a mask of ``torch.nn.utils.prune`` is for."""
+    tensors: frozenset[str]
+    """The names of its own attributes that are tensors: parameters, buffers, and what it computes and keeps."""
     children: tuple[tuple[str, str], ...]
     """The name under which it holds each child, and the child's key."""
 
@@ -100,3 +106,5 @@ class Reading:
     """The module tree by first name, depth first."""
     functions: tuple[ReadFunction, ...]
     """The calls of those Python functions that were looked for, in the order in which they began."""
+    kept: tuple[ReadOp, ...] = ()
+    """The ops that are in the graph of torch's tracer, if that recorded the forward."""

@@ -6,9 +6,10 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from costmodel import late
+from costmodel.shown import Shown
 
 
 @contextmanager
@@ -27,11 +28,8 @@ def without_passes() -> Iterator[None]:
             gc.enable()
 
 
-class Rendered:
+class Rendered(Shown):
     """A result that can be printed, and written as Markdown."""
-
-    view: ClassVar[str]
-    """The row of ``costmodel.views.VIEWS`` that shows results of this class."""
 
     def to_markdown(self) -> str:
         """The result as Markdown."""
@@ -39,6 +37,17 @@ class Rendered:
 
     def __str__(self) -> str:
         return self._render("text")
+
+    def __repr__(self) -> str:
+        from costmodel.views import units
+
+        # No table: a shell shows this, and a list of results one of each.
+        of: str = getattr(self, "name", "") or getattr(self, "model", "")
+        return f"<{type(self).__name__}{f' of {units.printable(of)}' if of else ''}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """The text of a result that is a cell's value; inside of a list it is one line."""
+        printer.text(repr(self) if cycle or len(printer.stack) > 1 else str(self))
 
     def _render(self, form: str, **options: Any) -> str:
         with late.uncollected():
@@ -50,7 +59,18 @@ class Rendered:
 
 
 class Report(Rendered):
-    """A result that is a report: a page, tables for scripts and papers, and files of each."""
+    """A result that is a report: a page, tables for scripts and papers, and files of each.
+
+    Two are equal if they are of one class and have the same JSON: a copy, what was pickled, what was saved and read.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return self.to_json() == other.to_json() if isinstance(other, Report) and type(other) is type(self) else False
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.to_json()))
 
     def to_html(self) -> str:
         """The result as one self-contained HTML page."""
@@ -76,6 +96,3 @@ class Report(Rendered):
         from costmodel import views
 
         return views.save(self, path)
-
-    def _repr_html_(self) -> str:
-        return self._render("fragment")

@@ -58,7 +58,7 @@ class LayerBound:
     """The peak of the device that bounds most of its arithmetic: a dtype, or ``tf32``."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, repr=False)
 class Roofline(Rendered):
     """A model on a device: for each layer, and in total, the least time."""
 

@@ -1,4 +1,4 @@
-"""Profiles and training steps read back from the JSON that ``costmodel.views`` writes."""
+"""Profiles, training steps and measurements read back from the JSON that ``costmodel.views`` writes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any
+from typing import Any, TypeAlias
 
 from costmodel.consistency import compute_every_part, compute_everything, require_consistent, require_consistent_step
-from costmodel.errors import ConvertError
+from costmodel.errors import ConvertError, InputError
 from costmodel.files import as_path
 from costmodel.formulas import LayerCost
 from costmodel.graph import (
@@ -30,17 +30,21 @@ from costmodel.profiling import Profile
 from costmodel.quantities import Work
 from costmodel.schema import validator
 from costmodel.step_record import SavedTensor, StepRecord
+from costmodel.timing.result import Measurement, Peaks, Setting, TimedLayer, Times
 from costmodel.training import TrainingStep
 from costmodel.views.json import NESTED, VERSION, schema
 from costmodel.views.training.json import INDICES, SETTINGS
 
+Saved: TypeAlias = Profile | TrainingStep | Measurement
+"""What is read back."""
 
-def read_json(path: str | Path) -> Profile | TrainingStep:
-    """The profile, or the training step, that ``save("x.json")`` or ``to_json`` wrote.
+
+def read_json(path: str | Path) -> Saved:
+    """The profile, the training step or the measurement that ``save("x.json")`` or ``to_json`` wrote.
 
     Figures are computed anew from what ran. Rules, closed forms and measures of your own must be registered first.
-    Raises ``ConvertError`` for a file that is neither, is damaged, or of an unknown version: what is read has every
-    table and view.
+    Raises ``ConvertError`` for a file that is none of these, as the JSON of a comparison, is damaged, or of an unknown
+    version: what is read has every table and view.
     """
     path = as_path(path)
     try:
@@ -50,8 +54,16 @@ def read_json(path: str | Path) -> Profile | TrainingStep:
     return parse(text, str(path))
 
 
-def parse(text: str, where: str = "the text") -> Profile | TrainingStep:
-    """The profile, or the training step, that a JSON text holds."""
+def read_costs(path: str | Path) -> Profile | TrainingStep:
+    """What ``read_json`` reads, where it is a profile or a training step. Raises ``InputError`` for a measurement."""
+    found = read_json(path)
+    if isinstance(found, Measurement):
+        raise InputError(f"{path} is a saved measurement, which has times and no costs: `costmodel measure` shows it")
+    return found
+
+
+def parse(text: str, where: str = "the text") -> Saved:
+    """The profile, the training step or the measurement that a JSON text holds."""
     try:
         found = json.loads(text, parse_constant=_refuse)
     except ValueError as error:
@@ -61,7 +73,8 @@ def parse(text: str, where: str = "the text") -> Profile | TrainingStep:
     read = _FORMATS.get(str(found.get("format"))) if isinstance(found, dict) else None
     if read is None:
         raise ConvertError(
-            f"{where} is JSON, and not a profile saved by costmodel, nor a training step (Profile.save('x.json'))"
+            f"{where} is JSON, and not a profile saved by costmodel, nor a training step or a measurement "
+            f"(Profile.save('x.json')), which alone are read back: the JSON of other results is for other programs"
         )
     if found.get("version") != VERSION:
         raise ConvertError(
@@ -102,8 +115,39 @@ def _step(found: dict[str, Any]) -> TrainingStep:
     return step
 
 
-_FORMATS: Mapping[str, tuple[str, Callable[[dict[str, Any]], Profile | TrainingStep]]] = {
+def _measurement(found: dict[str, Any]) -> Measurement:
+    peaks, setting, runs = found["peaks"], found["setting"], len(found["total"]["runs"])
+    m = Measurement(
+        name=found["name"],
+        inputs=tuple((tuple(given["shape"]), given["dtype"]) for given in found["inputs"]),
+        total=_times(found["total"]),
+        rows=tuple(_timed_layer(row) for row in found["layers"]),
+        hooked=tuple(found["hooked"]),
+        peaks=Peaks(**peaks | {"figures": tuple((name, rate, source) for name, rate, source in peaks["figures"])}),
+        setting=Setting(**setting | {"clocks": tuple(setting["clocks"])}),
+        is_exact=found["is_exact"],
+        unmatched=found["unmatched"],
+    )
+    if any(row.times is not None and len(row.times.runs) != len(m.hooked) for row in m.rows) or len(m.hooked) > runs:
+        raise ValueError("a layer has another number of runs than the forwards with hooks")
+    return m
+
+
+def _timed_layer(row: dict[str, Any]) -> TimedLayer:
+    return TimedLayer(
+        name=row["name"], type=row["type"], kind=row["kind"], macs=row["macs"], flops=row["flops"],
+        nbytes=row["memory_access_bytes"], bound_by=row["bound_by"], bound=row["bound"],
+        times=None if row["runs"] is None else _times(row),
+    )  # fmt: skip
+
+
+def _times(found: dict[str, Any]) -> Times:
+    return Times(tuple(found["runs"]), found["bound"])
+
+
+_FORMATS: Mapping[str, tuple[str, Callable[[dict[str, Any]], Saved]]] = {
     "costmodel-profile": ("profile", _profile),
+    "costmodel-measurement": ("measurement", _measurement),
     "costmodel-training-step": ("training", _step),
 }
 """For each format its schema, and what makes a result of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
@@ -18,10 +18,12 @@ from costmodel.rendering import Report
 from costmodel.symbolic import (
     QUANTITIES,
     at,
+    choices,
     in_symbols,
     is_count,
     output_names,
     shortest,
+    symbol,
     symbols_for,
     values_of,
     without_floors,
@@ -67,7 +69,7 @@ class Side:
         return without_floors(getattr(self.cost, quantity), self.values)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FormulaComparison(Report):
     """What several formulas cost, beside each other; ratios are to the first."""
 
@@ -119,13 +121,19 @@ class FormulaComparison(Report):
                 found.append(f"{side.label} counts {', '.join(layer.kind for _, layer in side.cost.layers)}")
             if side.left_out:
                 found.append(f"{side.label} does not take {' and '.join(side.left_out)}")
+        by_default: dict[str, list[str]] = {}
+        for side in self.sides:
+            for name, value in choices(CATALOG[side.formula], side.arguments).items():
+                if name not in side.arguments:
+                    by_default.setdefault(f"{name}={value!r}", []).append(side.label)
+        found += [f"{choice} by default: {', '.join(labels)}" for choice, labels in by_default.items()]
         for name in dict.fromkeys(name for side in self.sides for name in side.withheld):
             takers = [side.label for side in self.sides if name in side.arguments]
             others = [side.label for side in self.sides if name in side.withheld]
             found.append(f"{name} is for {' and '.join(takers)}; give {others[0]} its own as {others[0]}({name}=...)")
         unknown = sorted({s.name for side in self.sides for s in _symbols_in(side.arguments.values())})
         if unknown:
-            found.append(f"Not given, and so symbols: {', '.join(unknown)}")
+            found.append(f"Symbols, as no number is given: {', '.join(unknown)}")
         sizes = {side.label: side.cost.output_size for side in self.sides if side.cost.output_size}
         if len(set(sizes.values())) > 1:
             known = all(isinstance(n, int) for size in sizes.values() for n in size)
@@ -170,16 +178,20 @@ def compare(*formulas: str | Mapping[str, Any], **arguments: Any) -> FormulaComp
         arguments: for every formula that takes them. ``groups`` is for the formulas that need it where there are any,
             so that ``conv`` beside ``grouped_conv`` is the standard convolution. A ``size`` of one int is a square.
 
-    A count may be a sympy symbol; figures and ratios are then expressions. No torch is needed.
+    A count may be a sympy symbol or the name of one (``groups="g"``), and one that a formula needs and is not given is
+    one; figures and ratios are then expressions. No torch is needed.
 
     Raises:
-        InputError: no formula has that name, none takes an argument, one lacks an argument, or refuses its value.
+        InputError: no formula has that name, none takes an argument, one lacks an argument for which no symbol can
+            stand, or refuses its value.
 
     >>> both = compare("conv", "depthwise_separable", c_in=64, c_out=128, kernel=3, size=(56, 56), padding=1)
     >>> both.table["macs"].tolist(), both.ratios("macs")[1] == 1 / 128 + 1 / 9
     ([231211008, 27496448], True)
     >>> both.ratio_formula(both.sides[1], "macs")
     kernel**(-2) + 1/c_out
+    >>> compare("linear").table["macs"].tolist()
+    [in_features*out_features]
     """
     asked = list(_asked(formulas))
     if not asked:
@@ -191,15 +203,20 @@ def compare(*formulas: str | Mapping[str, Any], **arguments: Any) -> FormulaComp
     for argument in arguments:
         if not any(argument in _parameters(name) for name in takers):
             raise InputError(_nobody_takes(argument, takers))
+    unknown: dict[str, Any] = {}
+    for _, name, own in asked:
+        unknown |= _symbols_for_what_lacks(name, {**unknown, **arguments, **own})
+    arguments = {**unknown, **arguments}
     needed = {name for name in ("groups",) if any(_needs(formula, name) for formula in takers)}
     sides = []
     for label, name, own in asked:
         taken = {k: v for k, v in arguments.items() if k in _parameters(name)}
         withheld = tuple(k for k in taken if k in needed and k not in own and not _needs(name, k))
         given = {**{k: v for k, v in taken.items() if k not in withheld}, **own}
-        given = {k: _plain(k, given[k], name) for k in _parameters(name) if k in given}
+        given = {k: _plain(k, _counted(name, k, given[k], given), name) for k in _parameters(name) if k in given}
         left_out = tuple(k for k in arguments if k not in taken)
-        sides.append(Side(label, name, given, _cost(label, name, given), left_out, withheld))
+        lacking = [k for k in given if k in unknown and k not in own]
+        sides.append(Side(label, name, given, _cost(label, name, given, lacking), left_out, withheld))
     return FormulaComparison(tuple(sides))
 
 
@@ -260,10 +277,10 @@ def parse_arguments(text: str) -> dict[str, Any]:
         ) from error
 
 
-def missing(name: str, given: Iterable[str]) -> dict[str, Any]:
-    """A symbol for each count that a formula needs and is not given."""
+def _symbols_for_what_lacks(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A symbol for each argument that a formula needs and is not given."""
     sizes = {"size": (0, 0)}
-    return {k: symbols_for(k, sizes.get(k)) for k in _parameters(name) if _needs(name, k) and k not in set(given)}
+    return {k: symbols_for(k, sizes.get(k)) for k in _parameters(name) if _needs(name, k) and k not in given}
 
 
 def _asked(formulas: tuple[str | Mapping[str, Any], ...]) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
@@ -323,16 +340,37 @@ def _plain(argument: str, value: Any, name: str) -> Any:
     return value
 
 
-def _cost(label: str, name: str, given: Mapping[str, Any]) -> LayerCost | BlockCost:
-    if lacking := [k for k in _parameters(name) if _needs(name, k) and k not in given]:
-        raise InputError(f"{label} lacks {', '.join(lacking)}: give a number or a sympy symbol for each")
+def _counted(name: str, argument: str, value: Any, given: Mapping[str, Any]) -> Any:
+    """The symbol that a word stands for where a count is asked for; another argument's name, for what that one is."""
+    wanted = str(_parameters(name)[argument].annotation)
+    if not isinstance(value, str) or not value.isidentifier() or "Count" not in wanted or "str" in wanted:
+        return value
+    other = given.get(value)
+    return symbol(value) if other is None or isinstance(other, str) else other
+
+
+def _cost(label: str, name: str, given: Mapping[str, Any], lacking: Sequence[str]) -> LayerCost | BlockCost:
+    """The cost of a formula called with these arguments; symbols stand for those that are lacking."""
     try:
         cost = CATALOG[name](**given)
     except (ValueError, TypeError, ArithmeticError, AttributeError, IndexError) as error:
-        raise InputError(f"{label} cannot be computed: {error}") from error
+        raise InputError(_fault(label, {k: given[k] for k in lacking}, error)) from error
     if not isinstance(cost, LayerCost | BlockCost):
         raise InputError(f"{name} gives {type(cost).__name__}, and no cost to compare")
     return cost
+
+
+def _fault(label: str, symbols: Mapping[str, Any], error: Exception) -> str:
+    """What was wrong with the arguments given, or else which of the ``symbols`` cannot stand for an argument."""
+    cause = error.__cause__ or error
+    names = [name for name, value in symbols.items() if f"={value}" in str(cause)]
+    said = str(cause).partition(": ")[2] if cause is error else str(cause)
+    if isinstance(cause, ValueError) and not names:
+        return f"{label}: {said}"
+    names = names or list(symbols)
+    which = "it" if len(names) == 1 else "all of them"
+    why = f": {said}" if isinstance(cause, ValueError) else ""
+    return f"{label} needs {' and '.join(names)}, and no symbol can stand for {which}{why}"
 
 
 def _symbols_in(values: Iterable[Any]) -> set[Any]:

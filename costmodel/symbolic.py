@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +30,37 @@ def is_count(name: str, value: Any) -> bool:
     return isinstance(value, int)
 
 
+def is_symbolic(value: Any) -> bool:
+    """Whether an argument is a symbol or an expression, or has one for an axis.
+
+    >>> is_symbolic(symbol("c_in") - 2), is_symbolic((56, symbol("W"))), is_symbolic((56, 56))
+    (True, True, False)
+    """
+    parts = value if isinstance(value, tuple) else (value,)
+    return any(getattr(part, "free_symbols", ()) for part in parts)
+
+
+def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments that a formula can do without, with what they are then."""
+    return {n: p.default for n, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
+
+
+def choices(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that are on, and the flags and words that are not as by default: they choose between expressions.
+
+    >>> from costmodel.formulas import conv
+    >>> choices(conv, {"padding_mode": "reflect"}), choices(conv, {"bias": False})
+    ({'bias': True, 'padding_mode': 'reflect'}, {'bias': False})
+    """
+    defaults = defaults_of(function)
+    every = {name: arguments.get(name, defaults.get(name)) for name in inspect.signature(function).parameters}
+    return {
+        name: value
+        for name, value in every.items()
+        if value is True or (isinstance(value, bool | str) and value != defaults.get(name))
+    }
+
+
 def symbols_for(name: str, value: Any) -> Any:
     """The symbol, or tuple of symbols, in the place of an argument.
 
@@ -37,8 +68,8 @@ def symbols_for(name: str, value: Any) -> Any:
     ((H, W), c_in)
     """
     if isinstance(value, tuple):
-        return tuple(_symbol(stem) for stem in _stems(name, value))
-    return _symbol(name)
+        return tuple(symbol(stem) for stem in _stems(name, value))
+    return symbol(name)
 
 
 def values_of(name: str, value: Any) -> dict[str, Any]:
@@ -55,7 +86,12 @@ def _stems(name: str, value: tuple[Any, ...]) -> tuple[str, ...]:
     return letters or tuple(f"{name}_{i}" for i in range(len(value)))
 
 
-def _symbol(name: str) -> Any:
+def symbol(name: str) -> Any:
+    """A symbol for a count.
+
+    >>> symbol("c_in").is_positive, symbol("padding").is_positive
+    (True, None)
+    """
     import sympy
 
     # A padding may be 0, every other count is at least 1.
@@ -97,7 +133,7 @@ def output_names(size: tuple[Any, ...]) -> tuple[str, ...]:
 def _with_named_output(quantities: dict[str, Any]) -> dict[str, Any]:
     size = quantities.get("output_size", ())
     named = {
-        expression: _symbol(name)
+        expression: symbol(name)
         for expression, name in zip(size, output_names(size), strict=False)
         if getattr(expression, "args", ())
     }
@@ -107,36 +143,33 @@ def _with_named_output(quantities: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def typeset(expression: Any) -> str:
-    """An expression as people write it.
+def typeset(expression: Any, values: Mapping[str, Any] | None = None) -> str:
+    """An expression, or a tuple of them, as people write it; with ``values``, those in the symbols' places.
 
     >>> import sympy
     >>> k, c = sympy.symbols("kernel c_in")
-    >>> typeset(2 * c * k**2), typeset(1 / k**2 + 1 / c)
-    ('2·c_in·kernel²', '1/c_in + 1/kernel²')
+    >>> typeset(2 * c * k**2), typeset(1 / k**2 + 1 / c), typeset(2 * c * k**2, {"kernel": 3, "c_in": c - 2})
+    ('2·c_in·kernel²', '1/c_in + 1/kernel²', '2·(c_in - 2)·3²')
     """
-    terms = getattr(expression, "args", ()) if getattr(expression, "is_Add", False) else ()
-    if terms and all(term.as_numer_denom()[0] == 1 for term in terms):
-        return " + ".join(sorted(map(typeset, terms), key=lambda text: (len(text), text)))
-    text = re.sub(r"([A-Za-z_]\w*)\*\*\(-(\d+)\)", r"1/\1**\2", str(expression))
-    return re.sub(r"\*\*([23])(?!\d)", lambda m: "²³"[int(m[1]) - 2], text).replace("*", "·")
+    if not hasattr(expression, "free_symbols") and not isinstance(expression, tuple):
+        return str(expression)
+    from costmodel.typesetting import Typesetter
+
+    return Typesetter(values or {}).typeset(expression)
 
 
 def without_floors(expression: Any, values: Mapping[str, Any]) -> Any:
-    """An expression without the floors that round nothing: of what is whole at ``values``, or divided by ``groups``.
-
-    Every formula demands that ``groups`` divides the channels.
+    """An expression without the floors that round nothing: of what is whole at ``values``.
 
     >>> import sympy
-    >>> c, g = sympy.symbols("c_in groups", integer=True, positive=True)
-    >>> without_floors(c // g, {"c_in": 64, "groups": 4}), without_floors(sympy.Integer(64) // g, {})
-    (c_in/groups, 64/groups)
+    >>> size, stride = sympy.symbols("size stride", integer=True, positive=True)
+    >>> without_floors(size // stride, {"size": 56, "stride": 2}), without_floors(size // stride, {"size": 57})
+    (size/stride, floor(size/stride))
     """
     import sympy
 
     def unless_it_rounds(inner: Any) -> Any:
-        by_groups = sympy.denom(sympy.together(inner)) == _symbol("groups")
-        return inner if by_groups or at(inner, values).is_integer else sympy.floor(inner)
+        return inner if at(inner, values).is_integer else sympy.floor(inner)
 
     return expression.replace(sympy.floor, unless_it_rounds) if hasattr(expression, "replace") else expression
 

@@ -149,7 +149,39 @@ def module_table(figures: LayerFigures) -> pd.DataFrame:
     }
     for measure in MODULE_COLUMNS.measures():
         columns[measure.name] = _of_modules(measure, figures, owners)
-    return MODULE_COLUMNS.frame(columns)
+    order = _in_execution_order(pricing)
+    return MODULE_COLUMNS.frame({name: [column[i] for i in order] for name, column in columns.items()})
+
+
+def _in_execution_order(pricing: Pricing) -> list[int]:
+    """Positions of the modules as a tree whose branches stand in the order in which they first ran.
+
+    What did not run stands behind what did, as it was registered.
+    """
+    modules, never = pricing.graph.modules, len(pricing.graph.calls)
+    first = dict.fromkeys(modules, never)
+    for call in pricing.graph.calls:
+        name = call.owner
+        while name is not None and call.index < first[name]:
+            first[name] = call.index
+            name = next((above for above in _above(name) if above in modules), None)
+    ranks = {name: i for i, name in enumerate(modules)}
+    keys = {
+        name: [(first[part], ranks[part]) for part in (*reversed([a for a in _above(name) if a in modules]), name)]
+        for name in modules
+    }
+    return [ranks[name] for name in sorted(modules, key=keys.__getitem__)]
+
+
+def _above(name: str) -> Iterator[str]:
+    """The names of the modules around one, the nearest first.
+
+    >>> list(_above("a.b.0")), list(_above(""))
+    (['a.b', 'a', ''], [])
+    """
+    while name:
+        name = name.rpartition(".")[0]
+        yield name
 
 
 def _owners(pricing: Pricing) -> dict[int, tuple[str, ...]]:

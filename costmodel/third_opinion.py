@@ -1,6 +1,6 @@
-"""fvcore's count of each layer's multiply-accumulates, and the reason where it differs from the trace's.
+"""fvcore's count of each layer's multiply-accumulates, and the reason where it differs from the trace's; its total.
 
-fvcore runs the model for real under ``torch.jit.trace``; the model is restored afterwards.
+fvcore runs the model for real under ``torch.jit.trace``; the model is restored afterwards. So does torch's own counter.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ class ThirdOpinion:
 
     count: int
     why: str = ""
+    reason: str = ""
+    """What ``short`` is, if given."""
 
     @property
     def short(self) -> str:
         """The reason without its numbers, the same for layers that differ in the same way."""
-        return re.sub(r" \([^)]*\)", "", re.sub(r": .*", "", self.why))
+        return self.reason or re.sub(r" \([^)]*\)", "", re.sub(r": .*", "", self.why))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,10 @@ class ModuleCount:
     """Operators that ran and that it does not count."""
 
 
-def fvcore(model: nn.Module | Callable[..., Any], inputs: Any, pricing: Pricing) -> dict[str, ThirdOpinion]:
-    """fvcore's count for every layer that is a module, by the layer's name.
+def fvcore(
+    model: nn.Module | Callable[..., Any], inputs: Any, pricing: Pricing
+) -> tuple[dict[str, ThirdOpinion], int | None]:
+    """fvcore's count for every layer that is a module, by the layer's name, and its total.
 
     Raises ``ForwardError`` if fvcore cannot trace the model, ``InputError`` for inputs that it cannot take.
     """
@@ -90,7 +94,30 @@ def fvcore(model: nn.Module | Callable[..., Any], inputs: Any, pricing: Pricing)
                 counted, macs=traced[name], calls=calls[name], with_macs=with_macs[name], of_complex=of_complex[name]
             )
             opinions[name] = ThirdOpinion(count, why)
-    return opinions
+    return opinions, sum(found[""].operators.values()) if "" in found else None
+
+
+def flop_counter(model: nn.Module | Callable[..., Any], inputs: Any, graph: Graph) -> int | None:
+    """The total of torch's ``FlopCounterMode``; ``None`` for a model without values, and for what is no forward."""
+    target = target_of(model)
+    if target.method is not None or any(p.is_meta for p in target.module.parameters()):
+        return None
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with _run_for_real(target.module, inputs, graph) as (args, kwargs), FlopCounterMode(display=False) as counter:
+        try:
+            target.module(*args, **kwargs)
+        except Exception as error:
+            raise _failed("FlopCounterMode", "run", graph, error) from error
+    return int(counter.get_total_flops())
+
+
+def _failed(tool: str, does: str, graph: Graph, error: Exception) -> ForwardError:
+    line = str(error).strip().split("\n")[0]
+    return ForwardError(
+        f"{tool} cannot {does} {graph.model}: {type(error).__name__}: {line}. Without against={tool!r} the two "
+        f"derivations are compared all the same"
+    )
 
 
 def explain(
@@ -130,35 +157,16 @@ def explain(
     return "; ".join(reasons)
 
 
-@one_at_a_time()
 def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, ModuleCount]:
-    given = default_inputs(model, outputs_of) if inputs is None else inputs
-    modules = list(model.modules())
-    with (
-        restored(modules, [*model.parameters(), *model.buffers()], given),
-        _buffers_copied(modules),
-        rng_restored(set(map(type, modules))),
-        plain_eager(set(map(type, modules))),
-        torch.no_grad(),
-        training_mode(model, modules, graph.mode == "train"),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
+    with _run_for_real(model, inputs, graph) as (args, kwargs):
         from fvcore.nn import FlopCountAnalysis
 
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        real = RealInputs(device)
-        args, kwargs = arguments(given, real.make, real.keep, model.parameters(), model.forward)
         analysis = FlopCountAnalysis(model, _positional(model, args, kwargs))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         try:
             by_module = analysis.by_module_and_operator()
         except Exception as error:
-            line = str(error).strip().split("\n")[0]
-            raise ForwardError(
-                f"fvcore cannot trace {graph.model}: {type(error).__name__}: {line}. Without against='fvcore' the "
-                f"two derivations are compared all the same"
-            ) from error
+            raise _failed("fvcore", "trace", graph, error) from error
         uncalled = analysis.uncalled_modules()
         return {
             name: ModuleCount(
@@ -168,6 +176,27 @@ def _analyse(model: nn.Module, inputs: Any, graph: Graph) -> dict[str, ModuleCou
             for name in by_module
             if name not in uncalled
         }
+
+
+@contextmanager
+def _run_for_real(model: nn.Module, inputs: Any, graph: Graph) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    """A context in which the model may run, as it was traced, on inputs with values; it is restored at the end."""
+    given = default_inputs(model, outputs_of) if inputs is None else inputs
+    modules = list(model.modules())
+    with (
+        one_at_a_time(),
+        restored(modules, [*model.parameters(), *model.buffers()], given),
+        _buffers_copied(modules),
+        rng_restored(set(map(type, modules))),
+        plain_eager(set(map(type, modules))),
+        torch.no_grad(),
+        training_mode(model, modules, graph.mode == "train"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        real = RealInputs(device)
+        yield arguments(given, real.make, real.keep, model.parameters(), model.forward)
 
 
 def _positional(model: nn.Module, args: list[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:

@@ -144,10 +144,14 @@ def closed_form(
 
     from .closed import closed_form as derive
 
-    return explained(derive)(_family(name), name, batch=batch, mode=mode, training=training, **arguments)
+    @explained
+    def closed_form(name: str, **given: Any) -> ClosedForm:  # errors show what this is called with
+        return derive(_family(name), name, **given)
+
+    return closed_form(name, batch=batch, mode=mode, training=training, **arguments)
 
 
-def check_closed_form(profile: Profile, name: str, **arguments: Any) -> ClosedFormCheck:
+def check_closed_form(profile: Profile, name: str = "", **arguments: Any) -> ClosedFormCheck:
     """Holds a network's closed form against the profile of the same network, built and traced.
 
     Args:
@@ -155,16 +159,24 @@ def check_closed_form(profile: Profile, name: str, **arguments: Any) -> ClosedFo
         name: one of `list_models()`.
         arguments: those that the network was built with.
 
+    Raises ``InputError`` for what is no such profile, and without a name.
+
     >>> from costmodel import profile
     >>> check_closed_form(profile(build("resnet18"), (2, 3, 96, 128)), "resnet18").ok
     True
     """
+    from costmodel.arguments import short
     from costmodel.errors import InputError
 
     from .closed import check
 
     if not hasattr(profile, "pricing") or len(profile.inputs) != 1 or len(profile.inputs[0].shape) < 3:
-        raise InputError(f"check_closed_form takes the Profile of a network on one batch of images, not {profile!r}")
+        raise InputError(
+            f"check_closed_form takes the Profile of a network on one batch of images, and its name, as in "
+            f"check_closed_form(costmodel.profile('vgg16'), 'vgg16'), not {short(profile)}"
+        )
+    if name == "":
+        raise InputError("check_closed_form needs the network's name: one of costmodel.models.list_models()")
     batch, _, *size = profile.inputs[0].shape
     if "window" not in signature(_factory(name)).parameters:
         arguments = {**arguments, "resolution": tuple(size)}

@@ -10,7 +10,7 @@ from costmodel.comparison import Comparison, compare
 from costmodel.measures import shown_in
 from costmodel.models import FAMILIES, list_models
 from costmodel.profiling import Profile
-from costmodel.views import figures, markdown, units
+from costmodel.views import figures, markdown, scatter, units
 from costmodel.views.cells import total_cell
 from costmodel.views.markdown import table
 
@@ -41,7 +41,7 @@ def files() -> dict[str, bytes]:
     """The report's files, by their names."""
     c = every_network()
     few = Comparison({name: c.profiles[name] for name in DRAWN}, BASELINE)
-    drawn = {f"classics_figures/{name}.svg": figure for name, figure in figures.of_comparison(few).items()}
+    drawn = {f"classics_figures/{name}.svg": figure for name, figure in scatter.of_comparison(few).items()}
     return {
         "classics.md": _markdown(c, {path: alt for path, (alt, _) in drawn.items()}).encode(),
         "classics.html": c.to_html().encode(),

@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from costmodel.views.units import plural
+
 MEASURED = Path(__file__).parent / "measured" / "speed.json"
 BATCHES = (1, 64)
 OURS = "costmodel"
@@ -66,7 +68,7 @@ def calls(measured: Mapping[str, Any]) -> list[str]:
     lines = [CALLS, "", conditions(measured)]
     for batch, networks in measured["seconds"].items():
         others = [name for name in next(iter(networks.values())) if name != OURS]
-        lines += ["", f"Batch {batch}, {measured['rounds'][batch]} rounds:", ""]
+        lines += ["", f"Batch {batch}, {plural(measured['rounds'][batch], 'round')}:", ""]
         lines += [f"| network | {OURS} | {' | '.join(others)} | times |", f"|---|{'---:|' * (len(others) + 2)}"]
         times = []
         for name, took in networks.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import re
@@ -11,6 +12,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
+
+# readline, which pytest imports, sets COLUMNS for the processes that it starts; what is piped keeps to it.
+os.environ.pop("COLUMNS", None)
 
 # A sum of a deep network may take longer than Hypothesis's 200 ms on a busy machine: time is for the benchmarks.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -43,6 +47,16 @@ def declare_torchvision_ops() -> None:
 
 
 declare_torchvision_ops()
+
+
+@pytest.fixture(scope="module")
+def garbage_collected() -> Iterator[None]:
+    """What a module's tests leave in reference cycles, such as networks with hooks, is freed at its end.
+
+    In a process with the objects of all tests, Python would do so too late: workers have grown to 7 GB.
+    """
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -133,6 +133,7 @@ def circles(edges: Mapping[str, set[str]]) -> list[list[str]]:
 
 OF_TORCH = re.compile(
     r"costmodel\.(trace|torch_private|third_opinion|layers\.capture|default_inputs|training\.optimizers"
+    r"|timing\.(runs|copied|hooks|stopwatch)"
     r"|notes\.\w+|models\.(?!closed)\w+)(\.\w+)*"
 )
 """The files that read, make or run modules: all others are imported without torch."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
 import io
 import json
@@ -14,12 +15,13 @@ from time import sleep
 
 import pytest
 import torch
+from torch import nn
 from typer.testing import CliRunner
 
 import costmodel
 from costmodel.cli import app, console, main
 from costmodel.cli.options import read_inputs
-from costmodel.errors import InputError
+from costmodel.errors import CostModelError, InputError
 from costmodel.formulas import CATALOG
 
 NET = """
@@ -68,7 +70,9 @@ def run(*arguments: str, status: int = 0) -> str:
 def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, piped."""
     command = [sys.executable, "-m", "costmodel", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    # Said explicitly: readline, which a debugger imports, sets COLUMNS where os.environ does not see it.
+    environment = dict(os.environ)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_profile_shows_totals_layers_and_verdicts(net: str) -> None:
@@ -79,14 +83,26 @@ def test_profile_shows_totals_layers_and_verdicts(net: str) -> None:
     assert "all agree to the last integer" in shown
 
 
-def test_piped_output_is_plain_and_never_cut(tmp_path: Path) -> None:
-    """Without a terminal: no colours, no cursor movements, all columns, whatever COLUMNS says."""
+def test_piped_output_is_plain_and_never_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal, and without COLUMNS: no colours, no cursor movements, all columns, names in full."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     done = process("profile", "googlenet", "--depth", "9", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert "…" not in done.stdout
     assert "mem. access" in done.stdout
     assert "columns left out" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", ["explain transformer", "models", "devices", "profile googlenet", "guidelines vgg11"]
+)
+def test_piped_output_keeps_to_columns(arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where COLUMNS is set no line is longer, also without a terminal; otherwise no text is longer than 140."""
+    monkeypatch.setenv("COLUMNS", "100")
+    assert max(map(len, run(*arguments.split()).splitlines())) <= 100
+    monkeypatch.delenv("COLUMNS")
+    assert max(map(len, run(*arguments.split()).splitlines())) <= 140
 
 
 def test_a_terminal_gets_colours_and_its_width(net: str) -> None:
@@ -127,9 +143,17 @@ def test_json_and_csv_go_to_standard_output_alone(net: str, tmp_path: Path) -> N
 def test_options_choose_the_table(net: str) -> None:
     """--columns, --top, --sort and --full-names reach the table."""
     assert "standard conv" not in run("profile", net, "-i", "1,3,9,9", "--columns", "params,macs")
-    assert "1 more layers" in run("profile", net, "-i", "1,3,9,9", "--top", "1")
+    assert "1 more layer;" in run("profile", net, "-i", "1,3,9,9", "--top", "1")
     assert "features.0.conv" in run("profile", "mobilenet_v2", "--depth", "3", "--full-names")
     assert "features.18.conv" in run("profile", "mobilenet_v2", "--sort", "params", "--top", "2")
+
+
+def test_columns_are_of_the_table_alone(net: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a format that has all columns they are refused, and not ignored."""
+    with pytest.raises(SystemExit) as left:
+        main(["profile", net, "-i", "1,3,9,9", "--csv", "--columns", "bogus"])
+    assert left.value.code == 2
+    assert "--columns chooses those of the terminal's table" in capsys.readouterr().err
 
 
 def test_compare_saves_and_tells(tmp_path: Path) -> None:
@@ -137,7 +161,7 @@ def test_compare_saves_and_tells(tmp_path: Path) -> None:
     done = process("compare", "alexnet", "mobilenet_v1(width=0.5)", "--baseline", "alexnet", "--save", "out/c.md",
                    "--save", "out/c.csv", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines() == ["wrote out/c.md", "wrote out/c.csv"]
+    assert done.stderr.splitlines() == ["wrote out/c.md in a new folder", "wrote out/c.csv"]
     assert re.search(r"mobilenet_v1\(width=0.5\) +1.33 M", done.stdout)
     assert "1331592" in (tmp_path / "out/c.csv").read_text()
     assert "| mobilenet_v1(width=0.5) |" in (tmp_path / "out/c.md").read_text()
@@ -198,7 +222,22 @@ def test_check_fails_where_a_network_s_table_is_wrong(net: str, monkeypatch: pyt
 
 def test_check_against_fvcore(net: str) -> None:
     """The third opinion is shown."""
-    assert "fvcore: the same MACs for 2 layers" in run("check", net, "-i", "1,3,32,32", "--against", "fvcore")
+    assert "fvcore: the same MACs for 2 layers\n" in run("check", net, "-i", "1,3,32,32", "--against", "fvcore")
+
+
+def test_check_against_any_counter(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are not run are counted by their conventions; a total that differs where one runs is status 1."""
+    told = json.loads(run("check", net, "-i", "1,3,32,32", "--against", "thop", "--json"))["against"]
+    assert (told["tool"], told["unit"], told["live"], told["ok"]) == ("thop", "MACs", None, True)
+    refused = CliRunner().invoke(app, ["check", net, "--against", "fvcorr"]).exception
+    assert isinstance(refused, InputError)
+    assert "did you mean 'fvcore'" in str(refused)
+    held = costmodel.TOOLS["fvcore"]
+    conv = dataclasses.replace(held.ops["convolution"], count=lambda _: 13)
+    monkeypatch.setitem(vars(held), "ops", {**held.ops, "convolution": conv})
+    told = json.loads(run("check", net, "-i", "1,3,32,32", "--against", "fvcore", "--json", status=1))
+    assert (told["ok"], told["crosscheck"], told["against"]["derived"]) == (False, False, 13)
+    assert told["mismatches"] == []
 
 
 def test_diff_is_markdown_and_can_fail(net: str, tmp_path: Path) -> None:
@@ -228,8 +267,8 @@ def test_every_formula_is_explained(formula: str) -> None:
 def test_explain_works_a_number_out() -> None:
     """The symbols, the substituted expression and the number, which anyone can check."""
     shown = run("explain", "conv")
-    assert "macs = H_out·W_out·batch·c_out·kernel²·floor(c_in/groups)" in shown
-    assert "macs = 112·112·1·64·7²·floor(3/1) = 118,013,952" in shown
+    assert "macs = H_out·W_out·batch·c_in·c_out·kernel²/groups" in shown
+    assert "macs = 112·112·1·3·64·7²/1 = 118,013,952" in shown
     assert 112 * 112 * 64 * 49 * 3 == 118_013_952
 
 
@@ -259,7 +298,7 @@ def test_explain_with_numbers_of_ones_own() -> None:
     ):
         shown = run("explain", *arguments)
         assert "With these numbers:" in shown
-        assert "macs = 54·54·1·128·3²·floor(64/1) = 214,990,848" in shown
+        assert "macs = 54·54·1·64·128·3²/1 = 214,990,848" in shown
 
 
 def test_explain_lists_formulas_in_groups() -> None:
@@ -336,12 +375,14 @@ def test_an_error_is_one_line_with_the_remedy(
         ("costmodel profile --so", {"--sort"}),
         ("costmodel compare vgg16 mobilenet_v3", {"mobilenet_v3_large", "mobilenet_v3_small"}),
         ("costmodel profile torchv", {"torchvision:"}),
+        ("costmodel reconcile vgg16 --tool pt", {"ptflops", "ptflops-aten"}),
+        ("costmodel compare vgg16 --tool th", {"thop"}),
     ],
 )
 def test_the_shell_completes(
     words: str, completed: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Commands, options and names of models are completed."""
+    """Commands, options, and names of models and counters are completed."""
     monkeypatch.setenv("_COSTMODEL_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
@@ -372,9 +413,90 @@ def test_a_fault_of_the_library_is_told_apart(
 
 
 def test_exit_statuses_are_documented() -> None:
-    """The help of the whole and of each command tells them."""
-    for arguments in ((), ("check",), ("diff",)):
-        assert "1 a check failed" in " ".join(run(*arguments, "--help").split())
+    """The help of the whole names them, once; that of a command does not repeat them."""
+    assert "1 a check failed" in " ".join(run("--help").split())
+    assert "1 a check failed" not in " ".join(run("check", "--help").split())
+
+
+COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands if command.callback is not None)
+
+CUT = "--max-training-memory-access-byt…"
+"""The one name that typer cuts at 80 columns: it gives names no more room than help texts, 33 characters."""
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A file of each kind that is read back."""
+    model, shape, folder = nn.Linear(3, 2), (4, 3), tmp_path_factory.mktemp("saved")
+    made = {
+        "a profile": costmodel.profile(model, shape),
+        "a training step": costmodel.training_step(model, shape),
+        "a measurement": costmodel.measure(model, shape, peaks="h100", repeats=1),
+    }
+    return {kind: str(result.save(folder / f"{kind}.json")) for kind, result in made.items()}
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("profile", []), ("train", []), ("measure", []), ("guidelines", []), ("check", []), ("reconcile", []),
+        ("roofline", ["--device", "h100"]), ("published", ["--macs", "24"]), ("generate", ["--prompt", "5"]),
+        ("scale", ["--input", "B,3"]),
+    ],
+)  # fmt: skip
+def test_a_command_takes_the_saved_results_that_its_help_names(
+    command: str, options: list[str], saved: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shows those, and refuses any other with one line that says what it is, or names what is to be given."""
+    monkeypatch.setenv("COLUMNS", "80")
+    named = re.search(r"or (a [a-z ]+) saved as \.json", re.sub(r"[\s│]+", " ", run(command, "--help")))
+    taken = re.split(r" or ", named[1]) if named else []
+    for kind, file in saved.items():
+        result = CliRunner().invoke(app, [command, file, *options])
+        if kind in taken:
+            assert result.exit_code == 0, result.output
+        else:
+            assert isinstance(result.exception, CostModelError), (kind, result.output)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_names_values_and_is_never_cut(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns: no Python type such as <bool> stands beside an option, and no option's name is cut."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run(*filter(None, [command]), "--help")
+    assert "--help" in shown
+    assert not re.findall(r"<\w+( \w+)?>|…", shown.replace(CUT, ""))
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+ARGUMENTS = {
+    "compare": ["nonsense", "nonsense"], "diff": ["nonsense", "nonsense"],
+    "scale": ["nonsense", "--input", "B,3,H,H"], "sweep": ["nonsense", "width=1"],
+    "generate": ["nonsense", "--prompt", "8"],
+}  # fmt: skip
+"""What a command that saves a file is given, where it is not the name of one model."""
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "--save" in run(c, "--help") and c != "check"])
+@pytest.mark.parametrize(("name", "said"), [("a.pdf", ".pdf|.md"), ("b.md/a.md", "b.md is no folder"), ("", "")])
+def test_what_cannot_be_saved_is_refused_before_the_work(
+    command: str, name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong suffix, and a place where no file can be, are found before a model is looked for; a good one is not."""
+    monkeypatch.chdir(tmp_path)
+    Path("b.md").write_text("", encoding="utf-8")
+    result = CliRunner().invoke(app, [command, *ARGUMENTS.get(command, ["nonsense"]), "--save", name or "a.md"])
+    assert result.exit_code != 0
+    assert ("nonsense" in str(result.exception)) is not bool(name), result.exception
+    assert re.search(said, str(result.exception))
+    assert not Path("a.md").exists()
+
+
+def test_a_folder_that_is_made_is_said(net: str, tmp_path: Path) -> None:
+    """A file in a folder that was not there is written, and the folder named as new; the next one there is not."""
+    for expected in ("a.csv in a new folder", "a.csv"):
+        result = CliRunner().invoke(app, ["profile", net, "-i", "1,3,32,32", "--save", str(tmp_path / "new" / "a.csv")])
+        assert result.stderr.strip().endswith(expected)
 
 
 def test_the_version_is_told() -> None:

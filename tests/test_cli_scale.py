@@ -14,6 +14,9 @@ from torch import nn
 
 def small():
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
+
+def bare():
+    return nn.Conv2d(3, 8, 3, padding=1)
 """
 
 
@@ -45,6 +48,22 @@ def test_the_largest(net: str, capsys: pytest.CaptureFixture[str]) -> None:
     """216 MACs for each position: a million fit 4,629 positions, so a side of 68."""
     shown = run(capsys, net, "-i", "B,3,H,H", "--largest", "H", "--max-macs", "1M", "--at", "B=1")
     assert "The largest H is 68, with B = 1." in shown
+
+
+def test_the_largest_beside_the_weights(net: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What fits is said without and with the parameters of a forward.
+
+    A convolution holds its input and output, 4 * (3 + 8) * 100 = 4,400 bytes a sample, and beside them in the same
+    memory 4 * (216 + 8) = 896 bytes of weights: 44,000 are ten samples, or nine.
+    """
+    bounds = ("-i", "B,3,H,H", "--largest", "B", "--at", "H=10")
+    shown = run(capsys, f"{net.removesuffix(':small')}:bare", *bounds, "--memory", "44kB")
+    assert "The largest B is 10, with H = 10." in shown
+    assert "With parameters and buffers (896 B) in the same memory it is 9." in shown
+    assert "in the same memory none fits." in run(
+        capsys, f"{net.removesuffix(':small')}:bare", *bounds, "--memory", "5kB"
+    )
+    assert "same memory" not in run(capsys, net, *bounds, "--memory", "1MB", "--train")
 
 
 def test_a_step(net: str, capsys: pytest.CaptureFixture[str]) -> None:

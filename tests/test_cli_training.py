@@ -12,6 +12,7 @@ import pytest
 
 import costmodel
 from costmodel.cli import main
+from costmodel.views import units
 from tests.test_cli import process, run
 
 NET = """
@@ -39,7 +40,7 @@ def test_train_shows_phases_memory_and_verdicts(net: str) -> None:
     shown = run("train", net, "--input", "4,3,8,8")
     for phase in ("forward", "backward", "update", "whole step"):
         assert re.search(rf"^{phase} ", shown, re.MULTILINE), phase
-    assert "one training step with adamw on 4 samples" in shown
+    assert "one training step with adamw on 4 samples" in " ".join(shown.split())
     assert re.search(rf"^parameters +{4 * PARAMS / 1e3:.1f} kB", shown, re.MULTILINE)
     assert "layers derived twice" in shown
 
@@ -113,6 +114,37 @@ def test_a_size_of_memory_has_a_largest_batch(net: str) -> None:
     assert "✓ fits" in fits
     assert "largest batch" in fits
     assert "✗ does not fit" in run("train", net, "-i", "4096,3,8,8", "--memory", "10MB")
+
+
+def test_every_report_has_what_was_asked(net: str, tmp_path: Path) -> None:
+    """Page, Markdown, text and JSON say what the terminal says of a device, a time and a size of memory."""
+    options = ("--device", "h100", "--seconds", "1e-6", "--memory", "1GB")
+    saves = [f"--save={tmp_path / 'step'}.{suffix}" for suffix in ("html", "md", "txt", "json", "csv", "tex")]
+    run("train", net, "-i", "4,3,8,8", *options, *saves)
+    step = costmodel.training_step(costmodel.load(net), (4, 3, 8, 8))
+    for suffix in ("html", "md", "txt"):
+        shown = " ".join((tmp_path / f"step.{suffix}").read_text("utf-8").split())
+        for part in (
+            "n NVIDIA H100 SXM5 80 GB",
+            "n 1GB of memory",
+            f"he largest batch that fits: {step.largest_batch('1GB'):,}",
+            f"he largest batch that fits: {step.largest_batch('h100'):,}",
+            f"t least {units.seconds(step.roofline('h100').time)} a step",
+            f"n 1.00 µs a step: MFU {units.share(step.mfu(1e-6, 'h100'), 1)}, HFU",
+            "a tensor that two layers keep counts in each"
+            if suffix == "txt"
+            else "A tensor that two layers keep counts in",
+        ):
+            assert part in shown, (suffix, part)
+    device, memory = json.loads((tmp_path / "step.json").read_text("utf-8"))["answers"]
+    assert (device["least_seconds"], device["mfu"]) == (step.roofline("h100").time, step.mfu(1e-6, "h100"))
+    assert memory["largest_batch"] == step.largest_batch(10**9)
+    assert "answers" not in json.loads(step.to_json())
+    assert (tmp_path / "step.csv").read_text("utf-8") == step.to_csv()
+    assert "NVIDIA" not in (tmp_path / "step.tex").read_text("utf-8")
+    read = costmodel.read_json(tmp_path / "step.json")
+    written = json.loads((tmp_path / "step.json").read_text("utf-8"))
+    assert json.loads(read.to_json()) == {key: value for key, value in written.items() if key != "answers"}
 
 
 def test_every_format_is_written(net: str, tmp_path: Path) -> None:

@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +37,13 @@ def test_nothing_of_the_baseline_has_no_ratio() -> None:
     """A ratio to zero is not a number, and no error."""
     c = costmodel.compare({"none": nn.ReLU(), "some": linear(8)}, (1, 8), baseline="none")
     assert all(math.isnan(x) for x in c.table["macs_ratio"])
-    assert "nan" in str(c)
+    for shown in (str(c), c.to_markdown(), c._repr_html_()):
+        assert "–" in shown
+        assert not re.search(r"(nan|inf)\s*×", shown, re.IGNORECASE)
+    labels = [text.get_text().strip() for text in c.plot_ratios("macs").axes[0].texts]
+    assert labels == ["–", "–"]
+    rows = list(csv.DictReader(io.StringIO(c.to_csv())))
+    assert [row["macs_ratio"] for row in rows] == ["", ""]
 
 
 def test_specs_are_loaded() -> None:
@@ -42,14 +53,82 @@ def test_specs_are_loaded() -> None:
 
 
 def test_wrong_arguments_are_told() -> None:
-    """A baseline that is not there, nothing to compare, and models without a name."""
+    """A baseline that is not there, nothing to compare, and what is no list of models."""
     with pytest.raises(InputError, match="'c' is not among the models: a"):
         costmodel.compare({"a": linear(4)}, (1, 8), baseline="c")
     with pytest.raises(InputError, match="nothing to compare"):
         costmodel.compare([])
-    for unnamed in ("resnet18", [linear(4)]):
+    for unnamed in ("resnet18", {1: linear(4)}):
         with pytest.raises(InputError, match="dict of name to model, or a list of spec strings"):
-            costmodel.compare(unnamed, (1, 8))  # type: ignore[arg-type]
+            costmodel.compare(unnamed, (1, 8))  # type: ignore[call-overload]
+
+
+def test_modules_in_a_list_are_named_by_their_class() -> None:
+    """Those of one class are numbered, and a profile has its own name."""
+    named = costmodel.profile(nn.ReLU(), (1, 8))
+    c = costmodel.compare([linear(4), nn.ReLU(), linear(5), named, linear(6)], (1, 8))
+    assert list(c.profiles) == ["Linear", "ReLU", "Linear (2)", "ReLU (2)", "Linear (3)"]
+    assert c.table["macs"].tolist() == [32, 0, 40, 0, 48]
+    assert [p.name for p in c.profiles.values()] == list(c.profiles)
+
+
+NETS = {"net": 4, "net (2)": 5, "net (3)": 6, "net (4)": 7}
+"""Outputs of linear layers, by names such as a comparison of unnamed models gives."""
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(NETS)))
+def test_no_given_name_is_lost_to_a_generated_one(order: tuple[str, ...]) -> None:
+    """Results whose names differ keep them, in any order; one more of a name that is there has a free number."""
+    named = {name: costmodel.profile(linear(NETS[name]), (1, 8)) for name in order}
+    profiles = [replace(p, name=name) for name, p in named.items()]
+    assert costmodel.compare(profiles).table["macs"].to_dict() == {name: 8 * NETS[name] for name in order}
+    assert list(costmodel.compare([profiles[0], *profiles]).profiles)[1:] == [
+        {"net": "net (5)"}.get(order[0], f"{order[0]} (2)"), *order[1:]
+    ]  # fmt: skip
+
+
+def test_a_comparison_has_a_row_for_each_model_given() -> None:
+    """Of a spec, a profile, a class or a training step that is given again, too; the first of a name keeps it."""
+    spec, p, step = (
+        "mobilenet_v1_cifar",
+        costmodel.profile(linear(4), (1, 8)),
+        costmodel.training_step(linear(4), (1, 8)),
+    )
+    assert list(costmodel.compare([spec, spec]).profiles) == [spec, f"{spec} (2)"]
+    assert list(costmodel.compare([p, p, p]).profiles) == ["Linear", "Linear (2)", "Linear (3)"]
+    assert list(costmodel.compare([step, step]).steps) == ["Linear", "Linear (2)"]
+    many = [replace(p, name=name) for name in ("a", "a", "a (2)", "a (2)", "a (2) (2)", "a")]
+    c = costmodel.compare(many, baseline="a")
+    assert list(c.profiles) == ["a", "a (3)", "a (2)", "a (2) (3)", "a (2) (2)", "a (4)"]
+    assert len(c.table) == len(c.to_csv().splitlines()) - 1 == 6
+
+
+def test_a_model_that_is_given_again_on_the_command_line_is_a_row(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A spec, a saved profile or a step: as many rows as models. A name that was chosen is not numbered but refused."""
+    from costmodel.cli import main
+
+    path = tmp_path / "saved.json"
+    costmodel.profile(linear(4), (1, 8)).save(path)
+    vgg, saved = "vgg11", str(path)
+    for given, rows in (
+        ([vgg, vgg], [vgg, "vgg11 (2)"]),
+        ([saved, saved], [saved, f"{saved} (2)"]),
+        ([vgg, vgg, "--step"], [vgg, "vgg11 (2)"]),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(["compare", *given, "--csv"])
+        assert not left.value.code
+        assert [row["model"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))] == rows
+    for given, said in (
+        (["a=vgg11", "a=vgg11"], "'a' names vgg11 and vgg11: give each of them a name of its own"),
+        (["a=vgg11", "b=vgg11", "b"], "'b' names vgg11 and b: give"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(["compare", *given])
+        assert left.value.code == 2
+        assert said in " ".join(capsys.readouterr().err.split())
 
 
 def test_progress_sees_every_name() -> None:
@@ -63,6 +142,19 @@ def test_progress_sees_every_name() -> None:
 
     costmodel.compare({"a": linear(4), "b": linear(5)}, (1, 8), progress=progress)
     assert seen == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        lambda names: names[:1], lambda names: [], lambda names: [*names, "c"], lambda names: names[::-1],
+        lambda names: [*names, names[0]], lambda names: None, 3, None,
+    ],
+)  # fmt: skip
+def test_no_model_is_lost_to_a_progress_that_drops_names(progress: Any) -> None:
+    """Whatever does not pass on the names as they are is an error."""
+    with pytest.raises(InputError, match=r"progress=.*iterate"):
+        costmodel.compare({"a": linear(4), "b": linear(5)}, (1, 8), progress=progress)
 
 
 def test_the_forms_of_a_comparison_agree() -> None:

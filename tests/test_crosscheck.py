@@ -244,7 +244,85 @@ def test_the_model_stays_as_it_was(mode: Any, raises: bool) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_another_tool_is_refused() -> None:
-    """There is one third opinion."""
-    with pytest.raises(InputError, match=r"'thop'.*fvcore"):
-        crosscheck(nn.Linear(2, 2), (1, 2), against="thop")
+def test_a_name_of_no_tool() -> None:
+    """The error lists those that there are, before anything runs."""
+    with pytest.raises(InputError, match=r"'tohp' is no tool .* did you mean 'thop'\?"):
+        crosscheck(nn.Linear(2, 2), (1, 2), against="tohp")
+
+
+def test_fvcores_total() -> None:
+    """fvcore is run: its total is what its convention derives, 2 for each of 200 elements of the norm included."""
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(100, 3))
+    found = crosscheck(model, (2, 2, 7, 7), against="fvcore")
+    assert found.total is not None
+    by_hand = 2 * 25 * 4 * 2 * 9 + 2 * 200 + 2 * 300
+    assert (found.total.counted, found.total.live, found.ok) == (by_hand, by_hand, True)
+    assert f"fvcore 0.1.5.post20221221 in total: {by_hand:,} MACs, as derived from the trace" in str(found)
+    assert f"in total: {by_hand:,} MACs, as derived" in found.to_markdown()
+
+
+@pytest.mark.parametrize("tool", ["fvcore", "FlopCounterMode"])
+def test_a_total_that_differs(tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A convention that counts other than the tool does when it runs: the check is red, and shows both."""
+    held = costmodel.TOOLS[tool]
+    broken = {**held.ops, "linear": replace(held.ops["linear"], count=lambda _: 13)}
+    monkeypatch.setitem(vars(held), "ops", broken)
+    found = crosscheck(nn.Linear(3, 4), (1, 3), against=tool)
+    assert not found.ok
+    assert not found.mismatches
+    live = 12 if tool == "fvcore" else 24
+    said = f"{live} {held.unit}, where 13 is derived from the trace"
+    assert f"✗ {tool} {held.version} in total: {said}" in str(found)
+    assert f"❌ {tool} {held.version} in total: {said}" in found.to_markdown()
+
+
+def test_the_totals_of_torchs_own_counter() -> None:
+    """It is run, too: 2 FLOPs a multiply-accumulate; its layers are those of its convention."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.LSTM(4, 4))
+    found = crosscheck(model, (5, 2, 3), against="FlopCounterMode")
+    assert found.total is not None
+    assert (found.total.counted, found.total.live, found.total.unit) == (240, 240, "FLOPs")
+    assert (found.third["0"].count, found.third["0"].why) == (240, "")
+    assert found.third["1"].count == 0
+    assert found.third["1"].why.startswith("lstm: fault: oneDNN's kernel has no formula")
+
+
+def test_a_counter_that_is_not_run() -> None:
+    """thop is not needed: its figures are those of its convention, with the reasons where a layer's differ."""
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(100, 3))
+    found = crosscheck(model, (2, 2, 7, 7), against="thop")
+    assert found.total is not None
+    assert (found.total.counted, found.total.live, found.ok) == (2 * 25 * 4 * 18 + 4 * 200 + 600, None, True)
+    macs = found.rows[found.rows["quantity"] == "macs"].set_index("name")
+    assert macs["thop"].tolist() == [3600, 800, 0, 600]
+    assert macs["why"].tolist()[:1] == [""]
+    assert macs.loc["1", "why"].startswith("BatchNorm2d: 4 an element of the input")
+    assert "derived from the trace; it was not run" in str(found)
+
+
+def test_what_is_counted_inside_of_a_layer() -> None:
+    """Attention is one layer: what a tool counts of the ops inside is that layer's; what it counts elsewhere is not."""
+    model = nn.Sequential(nn.ReLU(), nn.TransformerEncoderLayer(8, 2, 16))
+    found = crosscheck(model, (5, 1, 8), against="torchprofile")
+    total = costmodel.profile(model, (5, 1, 8)).counted_as("torchprofile").total
+    assert found.total is not None
+    assert found.total.counted == total
+    assert found.third["1.self_attn"].count > 0
+    assert found.third["1.linear1"].count == 5 * 8 * 16
+    assert found.third["1.linear1"].why == ""
+
+
+def test_a_tool_that_fails_on_a_model() -> None:
+    """ptflops takes attention's inputs by position alone."""
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.attention(query=x, key=x, value=x)[0]
+            return y
+
+    with pytest.raises(costmodel.CostModelError, match=r"ptflops 0.7.5 fails: attention: it takes attention's three"):
+        crosscheck(Named(), (5, 1, 8), against="ptflops")

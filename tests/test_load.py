@@ -166,6 +166,36 @@ def test_weights_are_refused(argument: str) -> None:
         costmodel.load(f"torchvision:resnet18({argument})")
 
 
+def test_the_library_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where transformers, or a file, says which part of it is missing, and the cause is another library's import."""
+    (tmp_path / "brokenvision").mkdir()
+    (tmp_path / "brokenvision/__init__.py").write_text("from brokenvision import ops\n")
+    (tmp_path / "brokenvision/ops.py").write_text("raise RuntimeError('operator vision::nms does not exist')\n")
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["Broken"]}')
+    part = (
+        "def part():\n    try:\n        import brokenvision\n    except RuntimeError as error:\n"
+        "        raise ModuleNotFoundError(\"Could not import module 'Net'\") from error\n"
+    )
+    (tmp_path / "net.py").write_text(f"{part}part()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    why = (
+        r"brokenvision cannot be imported \(RuntimeError: operator vision::nms does not exist\): "
+        r"ModuleNotFoundError: Could not import module 'Net'"
+    )
+    with pytest.raises(LoadError, match=why):
+        costmodel.load(f"{tmp_path}/net.py:net")
+    transformers: Any = pytest.importorskip("transformers")
+    code: dict[str, Any] = {}
+    exec(part, code)
+    found = type(transformers).__getattr__
+    monkeypatch.setattr(
+        type(transformers), "__getattr__", lambda m, name: code["part"]() if name == "Broken" else found(m, name)
+    )
+    for spec in (f"hf:{tmp_path}", f"hf:{tmp_path}/config.json"):
+        with pytest.raises(LoadError, match=f"'{spec}' cannot be built: {why}"):
+            costmodel.load(spec)
+
+
 def test_transformers_by_type_file_and_folder(tmp_path: Path) -> None:
     """A model type with settings, a config.json, and the folder that has one, make the same model."""
     transformers = pytest.importorskip("transformers")

@@ -111,3 +111,70 @@ def test_of_ops_alike_one_is_priced(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(p.fusion.kernels) == 1
         counts.append(len(evaluated))
     assert counts[1] == counts[0] <= 4
+
+
+class Rms(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+
+class Standardised(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True)
+
+
+class GlobalResponse(nn.Module):
+    """ConvNeXt V2's (arXiv:2301.00808, section 3.2)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        g = x.norm(p=2, dim=1, keepdim=True)
+        return x * (g / (g.mean(dim=-1, keepdim=True) + 1e-6))
+
+
+class StatisticsPooling(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x.mean(-1), x.std(-1)], dim=-1)
+
+
+class Gate(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.sigmoid(x.mean(-1, keepdim=True))
+
+
+class UnitAttention(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q = x * torch.rsqrt(x.pow(2).sum(-1, keepdim=True))
+        return q @ q.transpose(-1, -2) @ x
+
+
+@pytest.mark.parametrize(
+    ("layer", "is_norm"),
+    [(Rms, True), (Standardised, True), (GlobalResponse, True), (StatisticsPooling, False), (Gate, False),
+     (UnitAttention, False)],
+)  # fmt: skip
+def test_a_norm_that_is_written_out_is_a_norm(layer: type[nn.Module], is_norm: bool) -> None:
+    """A module that divides by a root of a statistic, keeps the shape and multiplies no matrices is of kind norm."""
+    (kind,) = costmodel.profile(nn.Sequential(layer()), (2, 4, 8)).layers["kind"]
+    assert (kind == "norm") is is_norm
+
+
+def test_modules_stand_in_the_order_in_which_they_ran() -> None:
+    """Parents before children, branches by their first call; what did not run stands last among its siblings."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(8, 2)
+            self.unused = nn.Linear(8, 8)
+            self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(2)])
+            self.stem = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.stem(x)
+            for block in reversed(self.blocks):
+                x = block(x)
+            return self.head(x)
+
+    names = costmodel.profile(Net(), (1, 8)).modules["name"].tolist()
+    expected = ["", "stem", "blocks", "blocks.1", "blocks.1.0", "blocks.1.1", "blocks.0", "blocks.0.0", "blocks.0.1"]
+    assert names == [*expected, "head", "unused"]

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from costmodel import models
-from costmodel.models import FAMILIES, Published, list_models
+from costmodel.models import FAMILIES, list_models
 from costmodel.views import charts
-from costmodel.views.published import Line, compute
-from reports import published
+from costmodel.views.published import spec
 from reports.build import REPORTS, files
 from reports.classics import DRAWN
 from reports.speed import calls, first_answers
@@ -104,23 +103,19 @@ def test_the_script_writes_elsewhere(tmp_path: Path) -> None:
     assert "where to write" in subprocess.check_output([*script, "--help"], cwd=tmp_path, text=True)
 
 
-def test_the_published_report_explains_what_differs() -> None:
-    """Each statement has its row, and each difference above 1 % a reason."""
-    lines = compute(models.published())
-    text = published.markdown(lines)
-    table, rest = text.split("## Differences above 1 %, explained")
-    assert table.count("\n| `") == len(lines)
-    notable = [x for x in lines if published.is_notable(x)]
-    explained = rest.split("## Remarks")[0]
-    assert explained.count("\n| `") == len(notable) > 0
-    assert all(x.record.why for x in notable)
-
-
-def test_a_difference_is_notable_above_one_percent() -> None:
-    """Of either figure, and only where one is printed."""
-    params = Line(Published(name="x", params_printed="4 M", source="a paper"), 4_100_000, 7)
-    macs = Line(Published(name="x", macs_printed="1.000 G", source="a paper"), 5, 990_000_001)
-    assert (published.is_notable(params), published.is_notable(macs)) == (True, False)
+def test_the_published_report_says_what_makes_each_figure() -> None:
+    """A row for each statement, and one with a reason for each figure that no convention makes."""
+    text = (FOLDER / "published.md").read_text("utf-8")
+    table, rest = text.split("## Figures that no convention makes")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
+    assert [row[0].strip("`") for row in rows] == [spec(record) for record in models.published()]
+    unmade = [line.split("|") for line in rest.split("## What the")[0].splitlines() if line.startswith("| `")]
+    assert len(unmade) == sum(row[5] == "–" for row in rows) + sum(row[10] == "–" for row in rows) > 0
+    assert all(cells[6].strip() for cells in unmade)
+    made = {(row[0], row[2], row[6]): (row[5], row[10]) for row in rows}
+    assert made["`vgg16`", "", "15.3 G"] == ("", "MACs of convolutions")
+    assert made["`mobilenet_v2(width=1.0, resolution=224)`", "3.47 M", "300 M"][0] == "params but for norms; weights"
+    assert made["`resnet50(stride_in_1x1=True)`", "", "3.8 G"] == ("", "MACs, truncated")
 
 
 def test_first_answers_are_compared_with_the_fastest_other_counter() -> None:

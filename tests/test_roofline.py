@@ -284,11 +284,12 @@ def test_a_device_of_one_s_own(tmp_path: Path) -> None:
     [
         (None, "mine.toml", "cannot be read: No such file"),
         ("[mine", "mine.toml", "is no TOML file"),
-        ("[mine]\ntitle = 'x'", "mine.toml", "KeyError: 'peak'; a device has a title"),
+        ("[mine]\ntitle = 'x'", "mine.toml", "KeyError: 'peak'.*a table .NAME. with title"),
         (MINE.replace("1e11", "0"), "mine.toml", "a peak and a bandwidth are positive numbers"),
         (MINE.replace("1e12", "'fast'"), "mine.toml", "ValueError"),
+        ("title = 'x'", "mine.toml", "no file of devices .*a table .NAME. with title"),
         (MINE, "mine.toml:other", "has the devices mine: name one, as .*mine.toml:mine"),
-        ("", "mine.toml", "mine.toml has no device: it is written as costmodel/devices.toml"),
+        ("", "mine.toml", "mine.toml has no device; it takes a table"),
     ],
 )
 def test_a_file_that_is_no_device(tmp_path: Path, text: str | None, name: str, says: str) -> None:
@@ -334,6 +335,9 @@ def test_this_cpu_must_be_measured_first(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("COSTMODEL_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="costmodel calibrate"):
         device("this-cpu")
+    for clock in (None, lambda: 1.0, lambda: float("nan")):
+        with pytest.raises(InputError, match="give a function that reads seconds"):
+            calibrate(clock=clock)  # type: ignore[arg-type]  # which is what is refused
     measured = calibrate(repeats=1)
     assert device("this-cpu") == measured
     assert measured.peak["float32"] > 1e8

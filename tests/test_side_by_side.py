@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -16,8 +17,10 @@ import sympy
 
 from costmodel import formulas as f
 from costmodel.errors import CostModelError, InputError
-from costmodel.side_by_side import COMPARED, missing, named, parse, parse_arguments
+from costmodel.side_by_side import COMPARED, named, parse, parse_arguments
 from costmodel.symbolic import without_floors
+from costmodel.views import formulas as view
+from costmodel.views import styled
 from tests.formulas.test_carriers import CALLS
 
 THREE = ("conv", "depthwise_separable", "grouped_conv")
@@ -109,8 +112,19 @@ def test_outputs_of_other_sizes_are_pointed_out() -> None:
         (("conv", "linear"), {"c_inn": 1}, "none of conv, linear takes c_inn; did you mean c_in?"),
         (("conv(cin=3)",), {}, "conv does not take cin; did you mean c_in?"),
         (("conv", "conv"), {}, "'conv' is given twice"),
-        (("conv",), {"c_in": 3}, "conv lacks c_out, kernel, size: give a number or a sympy symbol"),
+        (
+            ("activation", "linear"),
+            {},
+            "activation needs name, and no symbol can stand for it: name=name: must be a word",
+        ),
         (("conv",), {**NUMBERS, "groups": 5}, "c_in=64 is not divisible by groups=5"),
+        (("conv",), {"groups": 5, "c_in": 64}, "conv: c_in=64 is not divisible by groups=5"),
+        (("conv",), {"stride": 0}, "conv: stride=(0, 0): must be at least 1"),
+        (("conv",), {"padding": "p"}, "conv: padding='p' is unknown: give a number per axis, 'same' or 'valid'"),
+        (("conv",), {"groups": "a b"}, "conv: groups='a b': must be a whole number"),
+        (("upsample",), {}, "upsample: give either factor or output_size"),
+        (("fold",), {}, "fold needs output_size, and no symbol can stand for it: size=output_size does not say"),
+        (("glu",), {}, "glu needs shape, and no symbol can stand for it"),
         (("conv",), {**NUMBERS, "c_in": 6.4}, "c_in=6.4: must be a whole number"),
         (("conv_output_size",), {"size": (8, 8), "kernel": 3}, "gives tuple, and no cost to compare"),
         ((), {}, "nothing to compare"),
@@ -130,6 +144,48 @@ def test_errors_say_what_to_write(names: tuple[str, ...], arguments: dict[str, o
         f.compare(*names, **arguments)
     assert says in str(raised.value)
     assert len(str(raised.value)) < 500
+
+
+def test_a_word_for_a_count_is_a_symbol() -> None:
+    """A name of one's own, or that of another argument, which then has its value; a word that chooses stays a word."""
+    c_in, g = sympy.symbols("c_in g", integer=True, positive=True)
+    at = {"c_out": 8, "kernel": 3, "size": 9, "bias": False}
+    assert f.compare("conv", groups="g", **at).table["params"].tolist() == [72 * c_in / g]
+    assert f.compare("conv", groups="c_in", **at).table["params"].tolist() == [72]
+    assert f.compare("conv", groups="c_in", c_in=4, **at).table["params"].tolist() == [72]
+    assert f.compare("conv", padding="same", c_in=4, **at).sides[0].cost.output_size == (9, 9)
+
+
+def test_what_is_on_by_default_is_said() -> None:
+    """A bias that nobody asked for is in the figures; one that was given stands in the call."""
+    c = f.compare("conv", "grouped_conv", "depthwise_separable", **NUMBERS)
+    assert "bias=True by default: conv, grouped_conv" in c.notes
+    assert "norm=True by default: depthwise_separable" in c.notes
+    given = f.compare("conv", **NUMBERS, bias=True)
+    assert not any("bias" in note for note in given.notes)
+
+
+def test_what_is_not_given_is_a_symbol() -> None:
+    """In Python as on the command line; what only one of the formulas is not given, the other has as a number."""
+    c = f.compare("conv(c_in=3)", "depthwise_separable", kernel=3, padding=1)
+    c_in, c_out, height, width = sympy.symbols("c_in c_out H W", integer=True, positive=True)
+    conv, separable = c.table["macs"]
+    assert sympy.expand(conv - 27 * c_out * height * width) == 0
+    assert sympy.expand(separable - c_in * (9 + c_out) * height * width) == 0
+    assert "Symbols, as no number is given: H, W, c_in, c_out" in c.notes
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100])
+def test_no_symbol_is_broken_in_a_narrow_terminal(width: int) -> None:
+    """A formula breaks between its factors; a column that does not fit is named."""
+    c = f.compare("conv", "depthwise_separable", **NUMBERS)
+    text = styled.plain(view.parts(c, width), width)
+    assert max(map(len, text.splitlines())) <= width
+    table = text.partition("─\n")[2].partition("\ndepthwise_separable counts")[0]
+    words = {"ratio", "conv", "depthwise_separable", "params", "MACs", "FLOPs", "memory", "access", "elements"}
+    symbols = {"H", "W", "H_out", "W_out", "c_in", "c_out", "kernel", "groups"}
+    assert set(re.findall(r"[A-Za-z_]+", table)) <= words | symbols
+    assert ("columns left out at this width: numbers" in text) == (width <= 60)
 
 
 def test_every_formula_is_in_one_group() -> None:
@@ -181,7 +237,6 @@ def test_arguments_as_text() -> None:
     for bad in ("a=__import__('os')", "**{}", "1", "a=1)", "a=" + "(" * 10_000):
         with pytest.raises(InputError):
             parse_arguments(bad)
-    assert set(missing("grouped_conv", ["c_in", "c_out"])) == {"groups", "kernel", "size"}
 
 
 def test_floors_that_round_stay() -> None:

@@ -51,6 +51,8 @@ def parse(of: Quantity, text: str) -> Bound:
     example = "<= 5ms" if of.symbol == "s" else "<= 20MB" if of.symbol == "B" else ">= 64" if of.falls else "<= 320M"
     match = _BOUND.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
+        alone = re.fullmatch(r"\s*=?\s*(\d[\w.]*)\s*", str(text))
+        example = f"{'>=' if of.falls else '<='} {alone[1]}" if alone else example
         raise InputError(f"{short(text)} is no bound on {of.name}; write it as {example!r}, with <=, >=, ==, < or >")
     sign = {"≤": "<=", "≥": ">="}.get(match["operator"], match["operator"])
     if match["tolerance"] and sign != "==":

@@ -61,10 +61,19 @@ def quantity(name: str, besides: tuple[str, ...] = ()) -> Quantity:
 def _of_forward(measure: Measure) -> Quantity:
     return Quantity(
         measure.name, measure.title, measure.unit, measure.symbol,
-        value=lambda subject: subject.profile.total(measure.name) or 0,
+        value=lambda subject: _total(subject, measure),
         is_exact=lambda subject: subject.profile.is_exact or not measure.needs_rules,
         is_count=is_built_in(measure.name),
     )  # fmt: skip
+
+
+def _total(subject: Subject, measure: Measure) -> Number:
+    total = subject.profile.total(measure.name)
+    if total is None:
+        raise InputError(
+            f"{measure.name} has no total to hold to a bound: it does not add up over layers, and has no of_model"
+        )
+    return total
 
 
 def _of_step(measure: Measure) -> Quantity:
@@ -86,14 +95,14 @@ def _time(name: str, title: str, value: Callable[[Subject], float], *, of_step: 
 
 _OF_DEVICES = (
     _time("time", "least time", lambda s: s.roofline.time),
-    _time("fused_time", "least time, fused", lambda s: s.roofline.fused_time),
-    _time("training_time", "least time of a training step", lambda s: s.training_roofline.time, of_step=True),
+    _time("fused_time", "least fused time", lambda s: s.roofline.fused_time),
+    _time("training_time", "least training time", lambda s: s.training_roofline.time, of_step=True),
     _time(
-        "fused_training_time", "least time of a training step, fused", lambda s: s.training_roofline.fused_time,
+        "fused_training_time", "least fused training time", lambda s: s.training_roofline.fused_time,
         of_step=True,
     ),
     Quantity(
-        "largest_batch", "largest batch of a training step", "samples", "",
+        "largest_batch", "largest training batch", "samples", "",
         value=lambda subject: subject.step.largest_batch(subject.memory),
         is_exact=lambda subject: subject.step.is_exact,
         of_step=True, needs=("memory", "device"), falls=True,

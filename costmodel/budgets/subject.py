@@ -128,9 +128,9 @@ def examine(model: Any, inputs: Any, settings: Settings, look: Callable[[Subject
 
 
 def _read(path: str, inputs: Any, settings: Settings) -> Subject:
-    from costmodel.saved import read_json
+    from costmodel.saved import read_costs
 
-    saved = read_json(path)
+    saved = read_costs(path)
     what = "training step" if isinstance(saved, TrainingStep) else "profile"
     if inputs is not None or settings.changed("mode", "dtype", *OF_A_STEP):
         raise InputError(f"{path} is a saved {what}: its inputs, mode, dtype and how it was made are fixed")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from costmodel.budgets.bounds import Bound
 from costmodel.budgets.finding import Finding, held
 from costmodel.budgets.subject import Subject
 from costmodel.loading import parse
+from costmodel.shown import Shown
 from costmodel.training import TrainingStep
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class Verdict(Shown):
     """A model that was checked."""
+
+    view: ClassVar[str] = "budget"
 
     name: str
     profile: Profile

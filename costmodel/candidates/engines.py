@@ -14,7 +14,7 @@ import numpy as np
 
 from costmodel.arguments import short
 from costmodel.candidates.rows import Pricer, Rows
-from costmodel.errors import CostModelError, InputError
+from costmodel.errors import CostModelError, InputError, not_installed
 from costmodel.version import __version__
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 Numbers = np.ndarray[Any, Any]
 Blocks = Iterable[Numbers]
 Results = Iterator[tuple[Numbers, Rows]]
-
-EXTRA = "pip install 'torch-costmodel[sweep]'"
 
 
 def chosen(engine: Any) -> Callable[[Pricer, Grid, Blocks], Results]:
@@ -42,7 +40,7 @@ def chosen(engine: Any) -> Callable[[Pricer, Grid, Blocks], Results]:
 
 def missing(package: str, what: str) -> CostModelError:
     """The error where a package of the extra is not installed."""
-    return CostModelError(f"{what} needs {package}, which is not installed: {EXTRA}")
+    return not_installed(package, what=what, extra="sweep")
 
 
 def in_this_process(pricer: Pricer, grid: Grid, blocks: Blocks) -> Results:

@@ -56,7 +56,7 @@ def sweep(
     Raises:
         InputError: names of the grid, of ``what`` and of ``inputs`` do not go together.
         ConvertError: the folder has the rows of another sweep.
-        CostModelError: an engine or a folder needs what is not installed (``pip install 'torch-costmodel[sweep]'``).
+        CostModelError: an engine or a folder needs what is not installed; the message names the package.
 
     >>> s = sweep("mobilenet_v2", {"width": [0.5, 1.0], "resolution": [192, 224]})
     >>> s.table["macs"].tolist()

@@ -52,7 +52,7 @@ class Sweep(Report):
         A row is left out where another is as small in all measures, and smaller in one.
         Raises ``InputError`` for a name that is no measure of the sweep.
         """
-        from costmodel.candidates.front import front
+        from costmodel.front import front
 
         wanted = list(measures or TRADE_OFF[:2])
         for name in wanted:

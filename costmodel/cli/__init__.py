@@ -22,9 +22,11 @@ from costmodel.cli import (
     explain,
     generate,
     guidelines,
+    measure,
     models,
     notes,
     profile,
+    published,
     reconcile,
     roofline,
     scale,
@@ -32,10 +34,11 @@ from costmodel.cli import (
     train,
 )
 from costmodel.cli.console import discard, install_ascii_fallback, print_error
+from costmodel.cli.help import Command, Group
 from costmodel.errors import CostModelError
 from costmodel.version import __version__
 
-EPILOG = (
+EXIT_STATUSES = (
     "Exit status: 0 success; 1 a check failed; 2 usage or input error; 3 internal error. With --traceback any error "
     "shows its traceback and exits with 1."
 )
@@ -43,18 +46,19 @@ EPILOG = (
 app = typer.Typer(
     name="costmodel",
     help="What a PyTorch model costs before anything runs: parameters, MACs, FLOPs, memory access, layer by layer.",
-    epilog=EPILOG,
+    epilog=EXIT_STATUSES,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    cls=Group,
 )
 for _command in (
     profile.profile, compare.compare, train.train, diff.diff, check.check, explain.explain, models.models,
-    guidelines.guidelines, reconcile.reconcile, roofline.roofline, devices.devices, scale.scale, sweep.sweep,
-    generate.generate, calibrate.calibrate, notes.notes,
+    guidelines.guidelines, reconcile.reconcile, published.published, roofline.roofline, measure.measure,
+    devices.devices, scale.scale, sweep.sweep, generate.generate, calibrate.calibrate, notes.notes,
 ):  # fmt: skip
     # Typer keeps the line breaks of a docstring, which are for another width than the terminal's.
-    app.command(epilog=EPILOG, help=re.sub(r"(?<!\n)\n(?!\n)", " ", getdoc(_command) or ""))(_command)
+    app.command(cls=Command, help=re.sub(r"(?<!\n)\n(?!\n)", " ", getdoc(_command) or ""))(_command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from costmodel.budgets.quantities import quantities
 from costmodel.cli import console
+from costmodel.cli.folders import save_costs
 from costmodel.cli.options import (
     Autocast,
     Batch,
@@ -29,14 +30,20 @@ from costmodel.cli.options import (
     read_inputs,
 )
 from costmodel.errors import InputError
+from costmodel.files import require_place
+
+if TYPE_CHECKING:
+    from costmodel.budgets.verdict import Verdict
+
+_PANEL = "Upper bounds, each with a COUNT, or for a least time with a TIME"
 
 
 def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
     """The command, with an option ``--max-NAME`` for each quantity in the place of its ``**limits``."""
     *parameters, _ = inspect.signature(command, eval_str=True).parameters.values()
     for name, of in quantities().items():
-        unit = "" if of.unit in (*of.title.split(), "s") else f" ({of.unit})"
-        option = typer.Option(metavar="TIME" if of.unit == "s" else "COUNT", help=f"Upper bound on {of.title}{unit}.")
+        # In a panel of their own, whose heading says of all what is given: at 80 columns the longest name just fits.
+        option = typer.Option(metavar="", help=of.title, rich_help_panel=_PANEL)
         parameters.append(
             inspect.Parameter(
                 f"max_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
@@ -78,8 +85,20 @@ def check(
     budget: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A budget of the file, instead of all. Can be repeated.")
     ] = None,
-    against: Annotated[str, typer.Option(help="A third opinion: fvcore.")] = "",
+    against: Annotated[
+        str, typer.Option(help="Another counter beside the cross-check: fvcore, thop, any that reconcile has.")
+    ] = "",
     json: Json = False,
+    save: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--save",
+            "-o",
+            metavar="FILE.md|FOLDER",
+            help="FILE.md: what is printed, as Markdown. FOLDER: the costs of each model as .json, for `costmodel "
+            "diff`; those of budgets that the file no longer has are removed. Can be repeated.",
+        ),
+    ] = None,
     **limits: str | None,
 ) -> None:
     """Exit with status 1 if the cross-check disagrees, an operation has no rule, or the model exceeds a budget.
@@ -101,10 +120,14 @@ def check(
         device=device, memory=memory, math=math,
     )  # fmt: skip
     bounds = _bounds(limits, bound or [])
+    if unknown := [path for path in save or () if path.suffix not in ("", ".md")]:
+        raise InputError(f"--save {unknown[0]}: name a file .md for what is printed, or a folder for the costs")
+    for path in save or ():
+        require_place(path if path.suffix else path / "costs.json")
     if model is None:
         if inputs or bounds or against or settings != Settings():
             raise InputError("name a model; without one, the budget file alone says what is checked, and how")
-        raise typer.Exit(_check_file(file, budget or [], json=json))
+        raise typer.Exit(_check_file(file, budget or [], save or [], json=json))
     if file is not None or budget:
         raise InputError("give a model, or --file and --budget: a file says itself which models it is about")
     if model.endswith(".toml"):
@@ -112,7 +135,10 @@ def check(
     if against and is_saved(model):
         raise InputError(f"{model} is a saved profile, and {against} needs the model itself: name it instead")
     from costmodel.budgets.bounds import bounds_of
+    from costmodel.conventions import tool_named
 
+    if against:
+        tool_named(against)
     read = bounds_of(bounds, settings)
     with console.doing(f"checking {model}"):
         found = examine(model, read_inputs(inputs), settings, partial(verdict, bounds=read))
@@ -126,6 +152,7 @@ def check(
         _write(views.as_json(found))
     else:
         console.show(views.parts(found))
+    _save({model: found}, save or [])
     raise typer.Exit(0 if found.ok else 1)
 
 
@@ -141,7 +168,7 @@ def _bounds(limits: Mapping[str, str | None], bounds: list[str]) -> dict[str, li
     return found
 
 
-def _check_file(file: Path | None, names: list[str], *, json: bool) -> int:
+def _check_file(file: Path | None, names: list[str], save: list[Path], *, json: bool) -> int:
     """Checks the budgets of a file; returns the exit status."""
     from costmodel.budgets.file import DEFAULT, read_budgets
     from costmodel.budgets.verdict import verdict
@@ -160,7 +187,21 @@ def _check_file(file: Path | None, names: list[str], *, json: bool) -> int:
         _write({"ok": ok, "models": models})
     else:
         console.show(views.parts_of_file(found))
+    _save(found, save, budgets)
     return 0 if ok else 1
+
+
+def _save(found: Mapping[str, Verdict], paths: list[Path], budgets: Collection[str] | None = None) -> None:
+    """Writes the verdicts as Markdown, and what was looked at into folders; ``budgets`` are all of a file."""
+    for path in paths:
+        if path.suffix == ".md":
+            from costmodel.files import write_text
+            from costmodel.views import budgets as views
+
+            write_text(path, views.as_markdown(found))
+        else:
+            save_costs(path, found, budgets)
+        console.print_status(f"wrote {path}")
 
 
 def _write(told: Any) -> None:

@@ -57,19 +57,29 @@ def _fall_back(error: UnicodeError) -> tuple[str, int]:
 
 
 def width() -> int:
-    """Characters per line: the terminal's, and without a terminal more than any table needs."""
+    """Characters per line: the terminal's; without one COLUMNS, and where that is not set, all that tables need."""
     from costmodel.views.grid import WIDE
 
-    return _console().width if sys.stdout.isatty() else WIDE
+    return _console().width if sys.stdout.isatty() else _asked_for() or WIDE
 
 
-def show(parts: Iterable[Part | str]) -> None:
-    """Prints tables and texts: coloured on a terminal; elsewhere plain and without truncation."""
-    from costmodel.views.grid import WIDE
+def _asked_for() -> int:
+    """What the environment says of the width, or 0."""
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() else 0
+
+
+def width_of_sentences() -> int:
+    """As ``width``, of a table whose texts wrap, and lose nothing: without a terminal those of COLUMNS, or 80."""
+    return width() if sys.stdout.isatty() else _asked_for() or 80
+
+
+def show(parts: Iterable[Part | str], columns: int | None = None) -> None:
+    """Prints tables and texts: coloured on a terminal; elsewhere plain, at this width or at that of ``width``."""
     from costmodel.views.styled import plain
 
     if not sys.stdout.isatty():
-        write(plain(parts, WIDE))
+        write(plain(parts, columns or width()))
         return
     console = _console()
     for part in parts:

@@ -70,7 +70,7 @@ def explain(
 
 def _compared(asked: list[str], numbers: list[str]) -> FormulaComparison:
     """The formulas with the numbers given; one that has none has those of its docstring's example."""
-    from costmodel.side_by_side import compare, missing, named, parse, parse_arguments
+    from costmodel.side_by_side import compare, named, parse, parse_arguments
     from costmodel.views.worked import example
 
     shared = parse_arguments(",".join(numbers))
@@ -82,8 +82,6 @@ def _compared(asked: list[str], numbers: list[str]) -> FormulaComparison:
     if len(asked) == 1 and not shared:
         name, own = called[asked[0]]
         called = {asked[0]: (name, own or example(name) or {})}
-    for name, own in called.values():
-        shared = {**missing(name, [*own, *shared]), **shared}
     return compare(called, **shared)
 
 
@@ -110,7 +108,8 @@ def _parts(name: str, arguments: Mapping[str, Any] | None) -> list[Part | str]:
     found = explained(name, arguments)
     parts: list[Part | str] = [Text.assemble((name, "bold"), f"  {found.summary}"), "", *found.text, ""]
     if found.symbols:
-        parts.append(Text("In symbols, as the library itself computes them:", style="bold"))
+        assumed = f", with {found.assumed}" if found.assumed else ""
+        parts.append(Text(f"In symbols, as the library itself computes them{assumed}:", style="bold"))
         parts += [Text.assemble((f"  {quantity} = ", "dim"), expression) for quantity, expression in found.symbols]
         parts.append("")
     if found.worked:

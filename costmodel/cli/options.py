@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from costmodel.cli import console
-from costmodel.errors import InputError
+from costmodel.errors import ConvertError, InputError
 from costmodel.files import is_saved as is_saved
+from costmodel.files import require_place
 from costmodel.inputs import read_inputs as read_inputs
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from costmodel.training import TrainingStep
 
 
-def _names(incomplete: str) -> list[str]:
+def complete_model(incomplete: str) -> list[str]:
     """Shell completion of a model's name."""
     from costmodel.models import list_models
 
@@ -25,19 +26,31 @@ def _names(incomplete: str) -> list[str]:
     return [name for name in known if name.startswith(incomplete)]
 
 
-_MODEL = typer.Argument(
-    autocompletion=_names,
-    help="A name (`costmodel models`), torchvision:NAME, timm:NAME, hf:TYPE, hf:config.json, "
-    "package.module:factory, path/to/file.py:factory (these two run that code), each with arguments as in "
-    "'mobilenet_v1(width=0.5)'; "
-    "or a profile saved as .json.",
-    show_default=False,
+def complete_tool(incomplete: str) -> list[str]:
+    """Shell completion of a counter's name."""
+    from costmodel.conventions import TOOLS
+
+    return [name for name in TOOLS if name.startswith(incomplete)]
+
+
+_SPEC = (
+    "A name (`costmodel models`), torchvision:NAME, timm:NAME, hf:TYPE, hf:config.json, package.module:factory, "
+    "path/to/file.py:factory (these two run that code), each with arguments as in 'mobilenet_v1(width=0.5)'"
 )
-Model = Annotated[str, _MODEL]
-ModelOrNone = Annotated[str | None, _MODEL]
-Models = Annotated[
-    list[str], typer.Argument(help="Two or more models, as `costmodel profile` takes them.", autocompletion=_names)
-]
+
+
+def _model(saved: str = "") -> Any:
+    """A model's argument, with what is saved that the command takes instead."""
+    instead = f"; or {saved} saved as .json" if saved else ""
+    return typer.Argument(autocompletion=complete_model, help=f"{_SPEC}{instead}.", show_default=False)
+
+
+Model = Annotated[str, _model("a profile")]
+SteppedModel = Annotated[str, _model("a training step")]
+MeasuredModel = Annotated[str, _model("a measurement")]
+LiveModel = Annotated[str, _model()]
+"""A model itself, for what nothing that is saved has."""
+ModelOrNone = Annotated[str | None, _model("a profile or a training step")]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(
@@ -93,18 +106,37 @@ Step = Annotated[
 Train = Annotated[bool, typer.Option("--train", help="Profile the training-mode forward pass.")]
 
 
-def _into(suffixes: str) -> Any:
-    return typer.Option("--save", "-o", metavar="FILE", help=f"Write a file: {suffixes}. Can be repeated.")
+def _into(*suffixes: str) -> Any:
+    """The option of files to write. What cannot be written is refused before the work and not after it."""
+    listed = f"{' '.join(suffixes[:-1])} or {suffixes[-1]}"
+    known = {*suffixes, *(".htm" for _ in {".html"} & {*suffixes}), *(".markdown" for _ in {".md"} & {*suffixes})}
+
+    def checked(paths: list[Path] | None) -> list[Path] | None:
+        for path in paths or ():
+            if path.suffix.lower() not in known:
+                given = path.suffix or "a file without suffix"
+                raise ConvertError(f"--save {path}: nothing is written as {given}; there are {' '.join(suffixes)}")
+            require_place(path)
+        return paths
+
+    return typer.Option(
+        "--save", "-o", metavar="FILE", callback=checked, help=f"Write a file: {listed}. Can be repeated."
+    )
 
 
-Save = Annotated[list[Path] | None, _into(".html .md .json .csv .tex or .txt")]
-SaveFigure = Annotated[list[Path] | None, _into(".html .md .json .csv .tex .txt .png or .svg")]
-SaveClaims = Annotated[list[Path] | None, _into(".html .md or .json")]
+Save = Annotated[list[Path] | None, _into(".html", ".md", ".json", ".csv", ".tex", ".txt")]
+SaveFigure = Annotated[list[Path] | None, _into(".html", ".md", ".json", ".csv", ".tex", ".txt", ".png", ".svg")]
+SaveClaims = Annotated[list[Path] | None, _into(".html", ".md", ".json")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Csv = Annotated[bool, typer.Option("--csv", help="CSV on standard output.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Markdown on standard output.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on an operation without a rule.")]
 Top = Annotated[int, typer.Option(metavar="N", help="Rows to show.", min=1)]
+
+
+def comma_separated(names: str | None) -> list[str] | None:
+    """The names in an option's text, if it is given."""
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
 
 
 def is_saved_step(path: str) -> bool:
@@ -123,14 +155,14 @@ def profiled(
 ) -> Profile:
     """The profile that a model argument names: of a spec, or read from a file."""
     from costmodel.profiling import profile, require_exact
-    from costmodel.saved import read_json
+    from costmodel.saved import read_costs
     from costmodel.training import TrainingStep
 
     if is_saved(model):
         if inputs or train or dtype:
             raise InputError(f"{model} is a saved profile: its inputs, mode and dtype are fixed")
         with console.doing(f"reading {model}"):
-            p = read_json(model)
+            p = read_costs(model)
         if isinstance(p, TrainingStep):
             raise InputError(f"{model} is a saved training step, not a profile: add --step, or use `costmodel train`")
         if strict:
@@ -154,12 +186,12 @@ def stepped(
 ) -> TrainingStep:
     """The training step that a model argument names: of a spec, or read from a file."""
     from costmodel.loading import function
-    from costmodel.saved import read_json
+    from costmodel.saved import read_costs
     from costmodel.training import TrainingStep, training_step
 
     if is_saved(model):
         with console.doing(f"reading {model}"):
-            step = read_json(model)
+            step = read_costs(model)
         if not isinstance(step, TrainingStep):
             raise InputError(f"{model} is a saved profile of one forward: name the model itself for a training step")
         if inputs or batch or loss or autocast or dtype:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costmodel.cli import console
 from costmodel.errors import InputError
+from costmodel.files import as_path
 
 if TYPE_CHECKING:
     from costmodel.rendering import Report
@@ -31,6 +33,13 @@ def wrote_format(
 def save_all(result: Report, paths: Iterable[Path] | None) -> None:
     """Writes the files that were asked for, and says so."""
     for path in paths or ():
-        with console.doing(f"writing {path}"):
-            written = result.save(path)
-        console.print_status(f"wrote {written}")
+        with saying(path), console.doing(f"writing {path}"):
+            result.save(path)
+
+
+@contextmanager
+def saying(path: Path) -> Iterator[None]:
+    """Says that the block wrote a file, and whether it made the folder."""
+    is_new = not as_path(path).parent.exists()
+    yield
+    console.print_status(f"wrote {as_path(path)}{' in a new folder' if is_new else ''}")

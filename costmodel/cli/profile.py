@@ -8,8 +8,21 @@ from typing import Annotated
 import typer
 
 from costmodel.cli import console
-from costmodel.cli.options import Csv, Dtype, Inputs, Json, Markdown, Model, Save, Strict, Train, profiled
+from costmodel.cli.options import (
+    Csv,
+    Dtype,
+    Inputs,
+    Json,
+    Markdown,
+    Model,
+    Save,
+    Strict,
+    Train,
+    comma_separated,
+    profiled,
+)
 from costmodel.cli.output import save_all, wrote_format
+from costmodel.errors import InputError
 
 
 def profile(
@@ -42,14 +55,15 @@ def profile(
     """Show what a model costs, layer by layer."""
     from costmodel.views import text
 
+    if columns is not None and (json or csv or markdown):
+        raise InputError("--columns chooses those of the terminal's table: --json, --csv and --markdown have all")
     p = profiled(model, inputs, train=train, strict=strict, dtype=dtype)
     to_markdown = partial(p.to_markdown, fold=not unfold)
     if not wrote_format(p, json=json, csv=csv, markdown=markdown, to_markdown=to_markdown):
-        chosen = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
         console.show(
             text.profile_parts(
-                p, depth=depth, sort=sort, top=top, columns=chosen, full_names=full_names, fold=not unfold,
-                width=console.width(),
+                p, depth=depth, sort=sort, top=top, columns=comma_separated(columns), full_names=full_names,
+                fold=not unfold, width=console.width(),
             )
         )  # fmt: skip
     save_all(p, save)

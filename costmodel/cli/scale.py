@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from costmodel.cli import console
-from costmodel.cli.options import Autocast, Csv, Dtype, Json, Markdown, Model, Optimizer, Save, read_inputs
+from costmodel.cli.options import Autocast, Csv, Dtype, Json, LiveModel, Markdown, Optimizer, Save, read_inputs
 from costmodel.cli.output import save_all, wrote_format
 from costmodel.errors import InputError
 
+if TYPE_CHECKING:
+    from costmodel.polynomial import Scaling
+
 
 def scale(
-    model: Model,
+    model: LiveModel,
     inputs: Annotated[
         list[str],
         typer.Option(
@@ -28,7 +31,12 @@ def scale(
         str | None, typer.Option(metavar="NAME", help="The greatest value of this size that keeps the bounds below.")
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(metavar="BYTES", help="A bound on the peak: 24GB, or a device for its memory.")
+        str | None,
+        typer.Option(
+            metavar="BYTES",
+            help="A bound on the peak: 24GB, or a device for its memory. Of a forward, what fits beside the "
+            "parameters is said too.",
+        ),
     ] = None,
     max_macs: Annotated[str | None, typer.Option(metavar="N", help="A bound on MACs: 4G.")] = None,
     max_flops: Annotated[str | None, typer.Option(metavar="N", help="A bound on FLOPs: 8G.")] = None,
@@ -87,10 +95,35 @@ def scale(
     if not wrote_format(made, json=json, csv=csv, markdown=markdown):
         console.show(view.parts(made, console.width()))
         if largest is not None:
-            console.show([view.largest(made, largest, found or 0, sizes)])
+            said = [view.largest(made, largest, found or 0, sizes)]
+            if memory is not None and found:
+                said += _beside_weights(made, largest, found, sizes, given, seconds, device)
+            console.show(said)
         if costs.keys() == set(made.names):
             console.show(view.figures_at(made, costs, console.width()))
     save_all(made, save)
+
+
+def _beside_weights(
+    s: Scaling,
+    name: str,
+    found: int,
+    sizes: dict[str, int],
+    given: dict[str, Any],
+    seconds: float | None,
+    device: str | None,
+) -> list[str]:
+    """What fits where parameters and buffers lie in the same memory, as on a device. A step's peak has them."""
+    from costmodel.training.answers import bytes_of
+    from costmodel.views import scaling as view
+
+    weights = s.traced(**sizes, **{name: found}).resting_bytes
+    if not weights:
+        return []
+    left = bytes_of(given["peak_memory"]) - weights
+    bounds = given | {"peak_memory": left}
+    size = s.largest(name, seconds=seconds, device=device, **bounds, **sizes) if left >= 0 else 0
+    return [view.beside_weights(size, weights)]
 
 
 def _sizes(option: str, given: list[str] | None) -> dict[str, int]:

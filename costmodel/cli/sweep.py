@@ -16,6 +16,7 @@ from costmodel.cli import console
 from costmodel.cli.options import Csv, Json, Markdown, read_inputs
 from costmodel.cli.output import save_all, wrote_format
 from costmodel.errors import InputError
+from costmodel.files import require_place
 
 
 def sweep(
@@ -94,6 +95,7 @@ def _places(paths: list[Path]) -> tuple[Path | None, list[Path]]:
     for path in files:
         if SUFFIXES.get(path.suffix.lower()) not in VIEWS["sweep"]:
             raise InputError(f"--save {path}: a sweep is saved as .parquet, .html, .md, .json, .csv, .tex or .txt")
+        require_place(path)
     if len(folders) > 1:
         raise InputError(f"--save {folders[0]} and --save {folders[1]}: rows go to one folder")
     return (folders[0] if folders else None), files

@@ -17,9 +17,9 @@ from costmodel.cli.options import (
     Loss,
     Markdown,
     Math,
-    Model,
     Optimizer,
     Save,
+    SteppedModel,
     Steps,
     Strict,
     stepped,
@@ -29,7 +29,7 @@ from costmodel.errors import InputError
 
 
 def train(
-    model: Model,
+    model: SteppedModel,
     inputs: Inputs = None,
     batch: Batch = None,
     optimizer: Optimizer = "adamw",
@@ -39,11 +39,15 @@ def train(
     steps: Steps = 1,
     device: Annotated[
         str | None,
-        typer.Option(help="A device: the step's least time on it, whether it fits, and the largest batch that does."),
+        typer.Option(
+            help="A device: the step's least time on it, whether it fits, and the largest batch that does. Not in "
+            "CSV and LaTeX."
+        ),
     ] = None,
     math: Math = "float32",
     memory: Annotated[
-        str | None, typer.Option(metavar="BYTES", help="Whether the step fits, and the largest batch: 24GB.")
+        str | None,
+        typer.Option(metavar="BYTES", help="Whether the step fits, and the largest batch: 24GB. Not in CSV and LaTeX."),
     ] = None,
     seconds: Annotated[
         float | None,
@@ -60,20 +64,26 @@ def train(
 
     Memory is that of a step after the first, when the optimizer's state is there.
     """
+    from costmodel.devices import device as named
     from costmodel.training.answers import bytes_of
-    from costmodel.views.training import answers, text
+    from costmodel.views.training import text
 
     if seconds is not None and device is None:
         raise InputError("--seconds needs --device: utilisation is a share of what a device could do in that time")
     if math != "float32" and device is None:
         raise InputError("--math needs --device: it is about the products that the device computes")
-    room = None if memory is None else (memory, bytes_of(memory))
+    for check, given in ((named, device), (bytes_of, memory)):
+        if given is not None:
+            check(given)  # before the model is traced
     step = stepped(
         model, inputs, batch=batch, optimizer=optimizer, loss=loss, autocast=autocast, dtype=dtype, steps=steps,
         strict=strict,
     )  # fmt: skip
+    if device is not None or memory is not None:
+        with console.doing("looking for the largest batch"):
+            step = step.with_answers(device=device, math=math, memory=memory, seconds=seconds)
     if not wrote_format(step, json=json, csv=csv, markdown=markdown):
-        with console.doing("looking for the largest batch" if device or room else "summing up"):
-            answered = answers.parts(step, device=device, math=math, memory=room, seconds=seconds)
-        console.show([*text.parts(step, top=top, width=console.width()), *answered])
+        with console.doing("summing up"):
+            shown = text.parts(step, top=top, width=console.width())
+        console.show(shown)
     save_all(step, save)

@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -24,20 +26,37 @@ from costmodel.conventions.recount import Recount, recount
 from costmodel.conventions.thop import THOP
 from costmodel.conventions.tool import Tool, ToolFailsError
 from costmodel.conventions.torchinfo import TORCHINFO
+from costmodel.conventions.torchprofile import TORCHPROFILE
 from costmodel.conventions.ultralytics_thop import ULTRALYTICS_THOP
-from costmodel.errors import CostModelError, InputError
+from costmodel.errors import CostModelError, ForwardError, InputError
 from costmodel.origin import OWN, Origin
+from costmodel.pricing import Pricing
 
 if TYPE_CHECKING:
     from costmodel.reading import Reading
 
-__all__ = ["TOOLS", "Readings", "Recount", "Tool"]
+__all__ = ["TOOLS", "Readings", "Recount", "Tool", "tool_named"]
 
-_ALL = (FVCORE, FLOP_COUNTER, PTFLOPS, PTFLOPS_ATEN, THOP, ULTRALYTICS_THOP, TORCHINFO, CALFLOPS, DEEPSPEED)
+_ALL = (
+    FVCORE, FLOP_COUNTER, PTFLOPS, PTFLOPS_ATEN, THOP, ULTRALYTICS_THOP, TORCHINFO, TORCHPROFILE, CALFLOPS, DEEPSPEED,
+)  # fmt: skip
 
 TOOLS: Mapping[str, Tool] = MappingProxyType({tool.name: tool for tool in _ALL})
 """The tools whose conventions are known, by name, each with the version whose source was read."""
 
+
+def tool_named(name: str) -> Tool:
+    """The tool of this name. Raises ``InputError`` for that of none."""
+    found = TOOLS.get(name) if isinstance(name, str) else None
+    if found is None:
+        lower = {known.lower(): known for known in TOOLS}
+        close = get_close_matches(str(name).lower(), lower, n=1)
+        meant = f"; did you mean {lower[close[0]]!r}?" if close else ""
+        raise InputError(f"{short(name)} is no tool whose convention is known; there are {', '.join(TOOLS)}{meant}")
+    return found
+
+
+copyreg.pickle(Tool, lambda tool: (tool_named, (tool.name,)))  # its functions have no names to be pickled by
 
 _FUNCTIONS = tuple(dict.fromkeys(name for tool in _ALL for name in tool.functions))
 """The Python functions that any of them counts."""
@@ -48,7 +67,7 @@ class Readings:
 
     def __init__(self, name: str, origin: Origin | None, mode: str, macs: int) -> None:
         self._name, self._origin, self._mode, self._macs = name, origin, mode, macs
-        self._known: dict[str, Reading] = {}
+        self._known: dict[tuple[str, bool], Reading] = {}
 
     def counted_as(self, name: str) -> Recount:
         """What a tool prints.
@@ -56,30 +75,57 @@ class Readings:
         Raises ``InputError`` for the name of no tool, ``ToolFailsError`` where the tool fails on the model, and
         ``CostModelError`` where the model is gone.
         """
-        tool = TOOLS.get(name) if isinstance(name, str) else None
-        if tool is None:
-            raise InputError(f"{short(name)} is no tool whose convention is known; there are {', '.join(TOOLS)}")
-        reading = self._read(tool.mode or self._mode, f"what {name} counts")
+        tool = tool_named(name)
         try:
-            return recount(tool, reading, self._name, self._macs)
+            return recount(tool, self.read_by(tool), self._name, self._mode, self._macs)
         except ToolFailsError as error:
             raise ToolFailsError(f"{name} {tool.version} fails: {error}") from error
 
-    def _read(self, mode: str, what: str) -> Reading:
-        known = self._known.get(mode)
+    def read(self, what: str) -> Reading:
+        """The execution in the profile's mode; ``what`` of it is asked for, an error says."""
+        return self._read(self._mode, what)
+
+    def read_by(self, tool: Tool) -> Reading:
+        """What a tool looks at in this model. Raises ``ToolFailsError`` where torch's tracer fails that it needs."""
+        mode, what = tool.mode or self._mode, f"what {tool.name} counts"
+        reading = self._read(mode, what)
+        if not tool.reads_graph:
+            return reading
+        try:
+            return self._read(mode, what, as_graph=True)
+        except ForwardError as error:
+            raise ToolFailsError(f"torch's tracer fails: {error}") from error
+
+    def _read(self, mode: str, what: str, *, as_graph: bool = False) -> Reading:
+        known = self._known.get((mode, as_graph))
         if known is None:
-            known = self._known[mode] = _read(self._origin, mode, what)
+            known = _read(self._origin, mode, what, as_graph=as_graph)
+            if mode == self._mode and not as_graph:
+                self._require_unchanged(known)
+            self._known[mode, as_graph] = known
         return known
 
+    def _require_unchanged(self, reading: Reading) -> None:
+        now = sum(op.work.macs for op in Pricing(reading.graph).ops)
+        if now != self._macs:
+            raise CostModelError(
+                f"{self._name} has {now:,} MACs now, and had {self._macs:,} in its profile: profile it again"
+            )
 
-def _read(origin: Origin | None, mode: str, what: str) -> Reading:
+
+def _read(origin: Origin | None, mode: str, what: str, *, as_graph: bool) -> Reading:
     if origin is None:
         raise CostModelError(f"{what} is read off the model, which a saved profile does not have: profile it again")
 
     def read(model: Any) -> Reading:
+        options: dict[str, Any] = {**origin.options, "mode": mode}
+        if as_graph:
+            from costmodel.trace.jit_graph import read_graph
+
+            return read_graph(model, origin.inputs, **options)
         from costmodel.trace.reading import read
 
-        return read(model, origin.inputs, functions=_FUNCTIONS, **{**origin.options, "mode": mode})
+        return read(model, origin.inputs, functions=_FUNCTIONS, **options)
 
     if origin.spec is not None:
         from costmodel.loading import apply

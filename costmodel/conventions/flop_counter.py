@@ -1,6 +1,6 @@
 """torch's ``FlopCounterMode``: formulas for kernels below autograd, after torch has taken composite ops apart.
 
-Source: torch/utils/flop_counter.py of torch 2.6.0, 2.13.0 and 2.15.0. As it is a part of torch, this counts as the
+Source: torch/utils/flop_counter.py of the versions of torch in ``_READ``. As it is a part of torch, this counts as the
 installed torch does.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from costmodel.conventions import shapes
 from costmodel.conventions.kernels import CELLS, RECURRENT, is_fused_attention, is_fused_lstm, kernel_counts
 from costmodel.conventions.tool import Counted, OpEntry, Tool
-from costmodel.machine import torch_release
+from costmodel.machine import torch_release, torch_version
 from costmodel.reading import ReadOp
 
 
@@ -21,18 +21,21 @@ def _twice(count: Callable[[ReadOp], int]) -> Callable[[ReadOp], int]:
 
 def _attention(op: ReadOp) -> Counted:
     if is_fused_attention(op) and torch_release() <= _WITHOUT_ATTENTION:
-        return 0, "fault: the CPU's fused kernel has no formula before torch 2.15, and counts 0 without a word"
+        return 0, "fault: the CPU's fused kernel has no formula before torch 2.15, and counts 0 without a warning"
     return 2 * shapes.attention(op)
 
 
 def _lstm(op: ReadOp) -> Counted:
     if is_fused_lstm(op):
-        return 0, "fault: oneDNN's kernel has no formula, and counts 0 without a word"
+        return 0, "fault: oneDNN's kernel has no formula, and counts 0 without a warning"
     return 2 * shapes.recurrent(op)
 
 
 _WITHOUT_ATTENTION = (2, 13)
 """The last release that was read in which attention's fused kernel of the CPU has no formula; 2.15 has one."""
+
+_READ = ("2.6.0", "2.13.0", "2.15.0")
+"""The versions of torch whose source was read."""
 
 _PRODUCT = "2 a multiply-accumulate; biases are not counted"
 
@@ -54,14 +57,15 @@ _OPS = {
 FLOP_COUNTER = Tool(
     name="FlopCounterMode",
     package="torch",
-    version="2.15.0",
+    version=torch_version() or _READ[-1],
     unit="FLOPs",
     calls_it="FLOPs",
     counts=kernel_counts,
     params=None,
-    not_counted=lambda op: f"fault: {op} runs no kernel that has a formula, and counts 0 without a word",
+    not_counted=lambda op: f"fault: {op} runs no kernel that has a formula, and counts 0 without a warning",
     ops=_OPS,
     remarks=(
+        f"It is a part of torch, and counts as the installed torch does; its source was read of {', '.join(_READ)}.",
         "It sees kernels, so its number depends on the device: these are the CPU's. cuDNN's recurrent layers count 0.",
         "Under torch.no_grad() torch runs a whole nn.MultiheadAttention as one op, which counts 0.",
     ),

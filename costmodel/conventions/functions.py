@@ -182,10 +182,10 @@ COMMON = {
 
 
 def _step(called: Called, kind: str, suffix: str) -> int:
-    w_ih, w_hh = (called.parameter(f"{name}{suffix}") or () for name in ("weight_ih", "weight_hh"))
+    weights, biases = of.recurrent_parameters(called, suffix)
+    rows = called.parameter(f"weight_ih{suffix}")[0]
     elementwise = {"RNN": 1, "GRU": 7, "LSTM": 10}[kind] * int(called["hidden_size"])
-    biases = 2 * w_ih[0] if called["bias"] else 0
-    return 2 * prod(w_ih) + 2 * prod(w_hh) - 2 * w_ih[0] + elementwise + biases
+    return 2 * weights - 2 * rows + elementwise + biases
 
 
 def _recurrent(called: Called) -> int:

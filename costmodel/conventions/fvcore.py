@@ -5,7 +5,7 @@ Source: fvcore/nn/flop_count.py and fvcore/nn/jit_handles.py of fvcore 0.1.5.pos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import floor, prod
 
 from costmodel.conventions import shapes
@@ -15,7 +15,6 @@ from costmodel.reading import Reading, ReadOp
 
 _CONVOLUTION = "one multiply-accumulate a weight and position; biases are not counted"
 _PRODUCT = "the product's multiply-accumulates; biases are not counted"
-_CELL = "torch's tracer takes a cell apart into two linear layers, which have a handle"
 
 
 def _einsum(op: ReadOp) -> Counted:
@@ -64,7 +63,7 @@ def _upsampled(per_element: int) -> Callable[[ReadOp], int]:
 _NORM = "5 an element of the input, 4 without weights: an estimate for its mean, variance, shift and scale"
 
 _OPS = {
-    "_convolution": OpEntry(shapes.convolution, _CONVOLUTION),
+    "convolution": OpEntry(shapes.convolution, _CONVOLUTION),
     "linear": OpEntry(shapes.linear, _PRODUCT),
     "addmm": OpEntry(shapes.addmm, _PRODUCT),
     "mm": OpEntry(shapes.mm, _PRODUCT),
@@ -75,10 +74,6 @@ _OPS = {
         "fault: half of the count that numpy.einsum_path prints, which has four digits, and counts a sum as well as a "
         "product",
     ),
-    "gru_cell": OpEntry(shapes.cell, _CELL),
-    "lstm_cell": OpEntry(shapes.cell, _CELL),
-    "rnn_tanh_cell": OpEntry(shapes.cell, _CELL),
-    "rnn_relu_cell": OpEntry(shapes.cell, _CELL),
     "batch_norm": OpEntry(_batch_norm, "2 an element, its shift and scale; 1 without weights"),
     "group_norm": OpEntry(_norm("weight"), _NORM),
     "layer_norm": OpEntry(_norm("weight"), _NORM),
@@ -88,48 +83,30 @@ _OPS = {
     "grid_sampler": OpEntry(_upsampled(4), "4 an element of the output, taken to be bilinear"),
     "adaptive_avg_pool2d": OpEntry(lambda op: prod(op.shape("self")), "1 an element of the input"),
 }
-"""By the operator's name in the graph."""
-
-_CONVOLUTIONS = frozenset({
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution",
-})  # fmt: skip
-
-
-def _kind(op: ReadOp) -> str:
-    """What the tracer calls an op: it takes convolutions apart into one, unless their padding is a text."""
-    if op.base in _CONVOLUTIONS:
-        return "_convolution_mode" if op.name.endswith(".padding") else "_convolution"
-    return op.base
+"""By the operator's name in the graph; in that, ``convolution`` has an underscore before it."""
 
 
 def _counts(tool: Tool, reading: Reading) -> Iterator[Count]:
-    for op in _alive(reading):
-        entry = tool.ops.get(_kind(op))
+    for op in reading.kept:
+        entry = tool.ops.get(op.base)
         if entry is not None:
-            name = "conv" if _kind(op) == "_convolution" else op.base
-            yield op_count(reading, op, entry, name)
+            yield op_count(reading, op, entry, "conv" if op.base == "convolution" else op.base)
 
 
-def _alive(reading: Reading) -> list[ReadOp]:
-    """The ops that the model's output depends on: torch eliminates all others from the graph."""
-    needed: set[int] = set()
-    storages: set[int] = set()
+def activations(reading: Reading) -> int:
+    """What its ``ActivationCountAnalysis`` counts: output elements of the operators that have a handle there.
 
-    def need(specs: Iterable[TensorSpec]) -> None:
-        for spec in specs:
-            needed.add(id(spec))
-            storages.add(spec.storage)
+    Source: fvcore/nn/activation_count.py of the same version.
+    """
+    return sum(op.outputs[0].size for op in reading.kept if op.base in _ACTIVATIONS)
 
-    need(tensors_in(reading.graph.outputs))
-    alive = []
-    for op in reversed(reading.ops):
-        if any(id(spec) in needed or (op.inplace and spec.storage in storages) for spec in op.outputs):
-            alive.append(op)
-            need(tensors_in(op.args))
-    return alive[::-1]
+
+_ACTIVATIONS = frozenset({"convolution", "addmm", "bmm", "einsum", "matmul", "linear"})
 
 
 def _not_counted(op: str) -> str:
+    if op in _OPS:
+        return f"the output does not depend on this {op}, and torch eliminates it from the graph: 0"
     if op == "_convolution_mode" or op.endswith("padding"):
         return "padding given as a text makes the graph's operator _convolution_mode, which has no handle: 0"
     return f"{op} has no handle: it is named in a warning, and counts 0"
@@ -151,5 +128,6 @@ FVCORE = Tool(
     params=all_parameters,
     not_counted=_not_counted,
     ops=_OPS,
+    reads_graph=True,
     remarks=_REMARKS,
 )

@@ -20,8 +20,11 @@ def kernels(reading: Reading) -> Iterator[ReadOp]:
 
 
 def is_fused_attention(op: ReadOp) -> bool:
-    """Whether attention is one kernel, and not two products with a softmax between them."""
-    return fits_fused_kernel(op.args)
+    """Whether attention is one kernel, and not two products with a softmax between them: that has no gradient of masks.
+
+    Source: ``use_flash_attention_cpp`` in aten/src/ATen/native/transformers/sdp_utils_cpp.cpp.
+    """
+    return fits_fused_kernel(op.args) and "attn_mask" not in op.differentiated
 
 
 def is_fused_lstm(op: ReadOp) -> bool:

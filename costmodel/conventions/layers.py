@@ -99,7 +99,14 @@ def positions(called: Called) -> int:
     return prod(x[:2])
 
 
+def recurrent_parameters(called: Called, suffix: str = "") -> tuple[int, int]:
+    """Elements of the weights and of the biases of a cell, of counters that ask for the parameters by their names."""
+    shapes = [called.parameter(f"{name}{suffix}") for name in ("weight_ih", "weight_hh")]
+    names = [f"{name}{suffix}" for name in ("bias_ih", "bias_hh")] if called["bias"] else []
+    return sum(map(prod, shapes)), sum(prod(called.parameter(name)) for name in names)
+
+
 def require_padded(called: Called) -> None:
-    """Raises for packed sequences, whose longest step only their values tell."""
+    """Raises for packed sequences, which have no shape."""
     if called.is_packed:
-        raise ToolFailsError("its number depends on the lengths of packed sequences, which are values")
+        raise ToolFailsError(f"{called.module.name}: it reads the shape of packed sequences, which have none")

@@ -34,7 +34,7 @@ def _conv(called: Called, *, transposed: bool = False, more: int = 0) -> int:
     kernel, n_in, n_out = prod(called["kernel_size"]), int(called["in_channels"]), int(called["out_channels"])
     per_position = kernel * (n_in * (n_out // int(called["groups"])) + more)
     positions = x[0] * prod((x if transposed else y)[2:])
-    bias = x[0] * prod(y[1:]) if called.parameter("bias") is not None else 0
+    bias = x[0] * prod(y[1:]) if called.has("bias") else 0
     return int(per_position * positions + bias)
 
 
@@ -48,7 +48,7 @@ def _deformable(called: Called) -> int:
 
 def _linear(called: Called) -> int:
     x, y = called.x, called.y
-    return (x[-1] * y[-1] + (y[-1] if called.parameter("bias") is not None else 0)) * prod(x[:-1])
+    return (x[-1] * y[-1] + (y[-1] if called.has("bias") else 0)) * prod(x[:-1])
 
 
 def _norm(called: Called) -> int:
@@ -64,18 +64,15 @@ def _recurrent(called: Called) -> int:
     kind, hidden = called.module.type, int(called["hidden_size"])
     total = 0
     for layer in range(int(called["num_layers"])):
-        shapes = [called.parameter(f"{name}_l{layer}") or () for name in ("weight_ih", "weight_hh")]
-        total += _gates(kind, sum(map(prod, shapes)), hidden)
-        if called["bias"]:
-            total += sum(shape[0] for shape in shapes)
+        weights, biases = of.recurrent_parameters(called, f"_l{layer}")
+        total += _gates(kind, weights, hidden) + biases
     return total * prod(called.x[:2]) * (2 if called["bidirectional"] else 1)
 
 
 def _cell(called: Called) -> int:
-    shapes = [called.parameter(name) or () for name in ("weight_ih", "weight_hh")]
+    weights, biases = of.recurrent_parameters(called)
     kind = called.module.type.removesuffix("Cell")
-    total = _gates(kind, sum(map(prod, shapes)), int(called["hidden_size"]))
-    return (total + (sum(shape[0] for shape in shapes) if called["bias"] else 0)) * called.x[0]
+    return (_gates(kind, weights, int(called["hidden_size"])) + biases) * called.x[0]
 
 
 def _multihead(called: Called) -> int:
@@ -86,7 +83,7 @@ def _multihead(called: Called) -> int:
     heads, d = int(called["num_heads"]), q[2]
     queries, keys, values = q[length], k[length], v[length]
     total = queries * d + queries * d * d + keys * k[2] ** 2 + values * v[2] ** 2
-    if "in_proj_bias" in called.module.parameters:
+    if called.has("in_proj_bias"):
         total += (queries + keys + values) * d
     total += heads * queries * keys * (d // heads + 1 + v[2] // heads)
     return (total + queries * v[2] * (v[2] + 1)) * batch

@@ -7,17 +7,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from costmodel.conventions.tool import PER_MAC, Count, Tool, place
-from costmodel.errors import CostModelError
+from costmodel.graph import TensorSpec, tensors_in
 from costmodel.pricing import Pricing
 from costmodel.reading import Reading
 from costmodel.records import dataclass
-from costmodel.rendering import Rendered
+from costmodel.rendering import Report
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-
-_UNIT = "2 FLOPs a multiply-accumulate"
 
 _SHOWN = 3
 """Differences that a summary names."""
@@ -47,13 +47,19 @@ class CountedLayer:
     why: str
 
 
-@dataclass(frozen=True, eq=False)
-class Recount(Rendered):
+@dataclass(frozen=True, eq=False, repr=False)
+class Recount(Report):
     """What a tool prints for a model and its inputs."""
 
     view: ClassVar[str] = "recount"
+    unit_reason: ClassVar[str] = "2 FLOPs a multiply-accumulate"
+    """The reason of the difference that is the unit's, in a tool that counts FLOPs."""
 
     model: str
+    inputs: tuple[TensorSpec, ...]
+    """What the model was given."""
+    mode: str
+    """That of the profile."""
     tool: Tool
     macs: int
     """This library's MACs, from which the differences lead to ``total``."""
@@ -100,17 +106,26 @@ class Recount(Rendered):
         """The largest differences by op, without their reasons, and but for the unit."""
         by_op: dict[str, int] = {}
         for step in self.steps:
-            if step.why == _UNIT:
+            if step.why == self.unit_reason:
                 continue
             by_op[step.op or step.why] = by_op.get(step.op or step.why, 0) + step.amount
         largest = sorted(by_op.items(), key=lambda item: -abs(item[1]))
         parts = [f"{op} {amount:+,}" for op, amount in largest[:_SHOWN]]
         if len(largest) > _SHOWN:
             parts.append(f"{len(largest) - _SHOWN} more {sum(amount for _, amount in largest[_SHOWN:]):+,}")
-        return "; ".join(parts) or "none"
+        return "; ".join(parts) or ("the unit alone" if self.steps else "none")
+
+    def plot_waterfall(self, most: int = 5, ax: Axes | None = None) -> Figure:
+        """What leads from ``macs`` to ``total``, a bar for each reason, drawn into ``ax`` if given.
+
+        Beyond the ``most`` largest amounts, several reasons are one bar together.
+        """
+        from costmodel.views import waterfall
+
+        return waterfall.figure(self, most, ax)
 
 
-def recount(tool: Tool, reading: Reading, model: str, macs: int) -> Recount:
+def recount(tool: Tool, reading: Reading, model: str, mode: str, macs: int) -> Recount:
     """What a tool prints for the execution that was read, of a model whose profile has ``macs``.
 
     Raises ``ToolFailsError`` where the tool does.
@@ -120,11 +135,10 @@ def recount(tool: Tool, reading: Reading, model: str, macs: int) -> Recount:
     counts = list(tool.counts(tool, reading))
     claimed = _claims(counts, by_op)
     per_mac = PER_MAC[tool.unit]
-    if sum(by_op) != macs and not tool.mode:
-        raise CostModelError(f"{model} has {sum(by_op):,} MACs now, and had {macs:,} in its profile: profile it again")
-    steps = [Step("", "", f"{tool.name} runs every model in {tool.mode} mode", sum(by_op) - macs)]
+    elsewhere = "while torch's tracer records it" if tool.reads_graph else f"in {tool.mode} mode"
+    steps = [Step("", "", f"{tool.name} runs every model {elsewhere}", sum(by_op) - macs)]
     if per_mac != 1:
-        steps.append(Step("", "", _UNIT, (per_mac - 1) * sum(by_op)))
+        steps.append(Step("", "", Recount.unit_reason, (per_mac - 1) * sum(by_op)))
     steps += [
         Step(count.name, count.op, count.why, count.amount - per_mac * own)
         for count, own in zip(counts, claimed, strict=True)
@@ -139,7 +153,8 @@ def recount(tool: Tool, reading: Reading, model: str, macs: int) -> Recount:
         for count, own in zip(counts, claimed, strict=True)
     )
     params = None if tool.params is None else tool.params(reading)
-    return Recount(model, tool, macs, total, params, layers, merged)
+    given = tuple(tensors_in((reading.graph.inputs, reading.graph.kwargs)))
+    return Recount(model, given, mode, tool, macs, total, params, layers, merged)
 
 
 def _claims(counts: list[Count], by_op: list[int]) -> list[int]:

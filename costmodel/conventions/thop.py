@@ -20,14 +20,14 @@ from costmodel.conventions.tool import (
     module_count,
     paths,
 )
+from costmodel.graph import tensors_in
 from costmodel.reading import Reading, ReadModule
 
 
 def _conv(called: Called) -> int:
-    kernel = called.parameter("weight") or ()
     if len(called.x) < 2:
         raise ToolFailsError(f"{called.module.name}: it reads the second size of the input {list(called.x)}")
-    return prod(called.y) * (called.x[1] // int(called["groups"])) * prod(kernel[2:])
+    return int(prod(called.y) * (called.x[1] // int(called["groups"])) * prod(called["kernel_size"]))
 
 
 def _norm(called: Called) -> int:
@@ -67,10 +67,17 @@ def _cell(called: Called) -> int:
 
 
 def _recurrent(called: Called) -> Counted:
-    of.require_padded(called)
-    if len(called.x) < 2:
+    if called.is_packed:
+        _, sizes, *_ = tensors_in(called.call.args)
+        states = next(tensors_in(called.call.outputs[1]))
+        positions = sizes.shape[0] * states.shape[1]
+    elif len(called.x) < 2:
         raise ToolFailsError(f"{called.module.name}: it reads two sizes of the input {list(called.x)}")
-    counted = of.stacked(called, called.module.type, with_projection=False) * prod(called.x[:2])
+    else:
+        positions = prod(called.x[:2])
+    counted = of.stacked(called, called.module.type, with_projection=False) * positions
+    if called.is_packed and positions != called.x[0]:
+        return counted, "fault: packed sequences are counted as if each were as long as the longest"
     if called.module.attributes.get("proj_size"):
         return counted, "fault: an LSTM's projection is not counted, and its states are taken to be as wide as the cell"
     return counted

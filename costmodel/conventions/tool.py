@@ -61,10 +61,21 @@ class Called:
         """Whether its first argument is a packed sequence: rows of all steps, and how many each step has."""
         return bool(self.call.args) and isinstance(self.call.args[0], tuple)
 
-    def parameter(self, name: str) -> tuple[int, ...] | None:
-        """The shape of one of its parameters; ``None`` where it has none of that name."""
+    @property
+    def torch_type(self) -> str:
+        """The name of the nearest of its classes that is torch's own: of a tool whose entries hold for subclasses."""
+        return next(base for base in self.module.bases if base.startswith("torch.nn.modules.")).rpartition(".")[2]
+
+    def has(self, name: str) -> bool:
+        """Whether an attribute of this name is a tensor, which a pruned or normed one is without being a parameter."""
+        return name in self.module.tensors
+
+    def parameter(self, name: str) -> tuple[int, ...]:
+        """The shape of one of its parameters. Raises ``ToolFailsError`` where it has none of that name."""
         found = self.module.parameters.get(name)
-        return None if found is None else found.shape
+        if found is None:
+            raise ToolFailsError(f"{self.module.name}: it asks for the parameter {name}, which is computed")
+        return found.shape
 
     def __getitem__(self, name: str) -> Any:
         return self.module.attributes[name]
@@ -145,6 +156,8 @@ class Tool:
     """What it counts, by the name under which a Python function is called."""
     mode: Literal["eval", ""] = ""
     """The mode in which it runs every model, if it chooses one."""
+    reads_graph: bool = False
+    """Whether it counts ops of the graph that torch's tracer makes: ``Reading.kept``."""
     remarks: tuple[str, ...] = ()
     """On which settings, devices or versions its number depends, and where it fails."""
 

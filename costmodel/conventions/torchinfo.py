@@ -31,12 +31,11 @@ def _first(value: Any) -> tuple[int, ...]:
 
 
 def _elements(module: ReadModule) -> list[tuple[str, int]]:
-    """Each parameter by name with its elements, of pruned ones those that are not masked."""
-    found = []
-    for name, p in module.parameters.items():
-        pruned = name.endswith("_orig")
-        found.append((name.removesuffix("_orig") if pruned else name, p.size - p.zeros))
-    return found
+    """Each parameter by name with its elements, of pruned ones those that are not masked, under the weight's name."""
+    return [
+        (name.removesuffix("_orig") if name in module.masked else name, p.size - p.zeros)
+        for name, p in module.parameters.items()
+    ]
 
 
 def _is_conv(called: Called) -> bool:
@@ -147,7 +146,8 @@ def _with_containers(rows: list[_Row], seen: set[str]) -> list[_Row]:
             parent = parent.parent
         for depth in range(1, row.depth):
             if depth not in around or around[depth].module is not above[depth].module:
-                container = _Row(above[depth].module, depth, above[depth].parent, above[depth].module.name in seen)
+                container = above[depth]  # one line, also where it is shown again: both are recursive then
+                container.is_recursive = container.module.name in seen
                 seen.add(container.module.name)
                 made.append(container)
                 around[depth] = container

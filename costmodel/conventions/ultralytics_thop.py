@@ -46,8 +46,8 @@ def _transposed(called: Called) -> int:
 
 
 def _convolution(called: Called, over: tuple[int, ...], channels: tuple[int, ...]) -> int:
-    kernel = called.parameter("weight") or ()
-    return prod(over) * (channels[1 - len(kernel)] // int(called["groups"])) * prod(kernel[2:])
+    kernel = called["kernel_size"]
+    return int(prod(over) * (channels[-1 - len(kernel)] // int(called["groups"])) * prod(kernel))
 
 
 def _norm(called: Called) -> int:
@@ -56,17 +56,17 @@ def _norm(called: Called) -> int:
 
 def _softmax(called: Called) -> int:
     x = _x(called)
-    dim = -3 if called.module.type == "Softmax2d" else called["dim"]
+    dim = -3 if called.torch_type == "Softmax2d" else called["dim"]
     if dim is None:
         dim = of.implicit_dim(x)
     n = x[dim] if x else 1
     rows = prod(x) // n if n else 0
-    more = prod(x) if called.module.type == "Softmin" else rows if called.module.type == "LogSoftmax" else 0
+    more = prod(x) if called.torch_type == "Softmin" else rows if called.torch_type == "LogSoftmax" else 0
     return rows * (2 * n + max(n - 1, 0)) + more
 
 
 def _avg_pool(called: Called) -> int:
-    dims = int(called.module.type[-2])
+    dims = int(called.torch_type[-2])
     kernel, stride, padding = (of.tupled(called[name], dims) for name in ("kernel_size", "stride", "padding"))
     windows = 1
     for size, n, k, s, p in zip(_x(called)[-dims:], called.y[-dims:], kernel, stride, padding, strict=True):
@@ -100,7 +100,7 @@ def _bilinear(called: Called) -> int:
 
 
 def _cell(called: Called) -> int:
-    kind, x = called.module.type.removesuffix("Cell"), _x(called)
+    kind, x = called.torch_type.removesuffix("Cell"), _x(called)
     n_in, hidden, bias = called["input_size"], called["hidden_size"], called["bias"]
     cell = of.lstm_cell(n_in, hidden, bias=bias) if kind == "LSTM" else of.CELLS[kind](n_in, hidden, bias=bias)
     return cell * (x[0] if len(x) == 2 else 1)
@@ -116,7 +116,7 @@ def _multihead(called: Called) -> int:
     y = out.shape
     queries = y[-2] if batch_first or len(y) == 2 else y[0]
     batch = 1 if len(y) == 2 else y[0 if batch_first else 1]
-    appended = ("bias_k" in called.module.parameters) + int(called["add_zero_attn"])
+    appended = called.has("bias_k") + int(called["add_zero_attn"])
     if weights:
         keys = weights[0].shape[-1]
     else:

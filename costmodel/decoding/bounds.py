@@ -63,7 +63,7 @@ class Bound:
         return self.flops / self.nbytes if self.nbytes else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GenerationRoofline(Rendered):
     """A generation on a device: the least time to the first token, and for each one after it."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+from costmodel.decoding.answer import Answer, answers
 from costmodel.decoding.bounds import Bound, GenerationRoofline
 from costmodel.decoding.live import live_bytes
 from costmodel.decoding.masks import executed_macs
@@ -40,6 +41,8 @@ class Generation(Report):
     """New tokens of each sample."""
     weights: str | None = None
     """How weights are packed, ``"int8"`` or ``"int4"``; ``None``: as they are."""
+    answered: tuple[Answer, ...] = ()
+    """What reports say of a device and of a size of memory: see ``with_answers``."""
 
     @property
     def prompt(self) -> int:
@@ -205,7 +208,7 @@ class Generation(Report):
         return greatest(peak, size, self.prompt)
 
     def _with(self, *, prompt: int | None = None, batch: int | None = None) -> Generation:
-        return replace(self, steps=self.steps.other(prompt or self.prompt, batch or self.batch))
+        return replace(self, steps=self.steps.other(prompt or self.prompt, batch or self.batch), answered=())
 
     @cached_property
     def dtype(self) -> str:
@@ -222,6 +225,17 @@ class Generation(Report):
             return {parameter.storage: parameter.nbytes for parameter in parameters}
         heads = frozenset(parameter.storage for parameter in parameters if parameter.name in self.steps.heads)
         return packed_bytes(p, self.weights, heads)
+
+    def with_answers(self, *, device: str | None = None, memory: int | str | None = None) -> Generation:
+        """The same, whose reports say, too, what fits into a memory, and on a device the least times.
+
+        Args:
+            device: its name, as for ``roofline``.
+            memory: bytes, or a text such as ``"24GB"``.
+        """
+        found = replace(self, answered=answers(self, device, memory))
+        vars(found).update(vars(self) | {"answered": found.answered})  # what was computed is not computed again
+        return found
 
     # -- time ---------------------------------------------------------------------------------------------------------
 

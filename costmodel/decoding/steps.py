@@ -88,6 +88,11 @@ class Steps:
         found = (getattr(text, name, None) for name in _LENGTHS)
         return next((size for size in found if isinstance(size, int) and size > 0), None)
 
+    @property
+    def scores_last(self) -> bool:
+        """Whether of a prompt only the last position's scores are computed, as transformers' ``generate`` does."""
+        return "logits_to_keep" in self._takes
+
     @cached_property
     def learnt_positions(self) -> int | None:
         """How many positions have an embedding of their own, without which there is no token at them."""
@@ -164,8 +169,7 @@ class Steps:
 
     def _tokens(self, count: int) -> dict[str, Any]:
         name = "decoder_input_ids" if self.has_encoder else "input_ids"
-        # As generate() does: of a prompt, only the last position's scores are computed.
-        last = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
+        last = {"logits_to_keep": 1} if self.scores_last else {}
         return {name: Input((self.batch, count), "int64"), "use_cache": True, **last}
 
     def _run(self, given: Mapping[str, Any], what: str, held: Sequence[int] = ()) -> Step:

@@ -27,5 +27,6 @@ def default_inputs(model: Any, outputs_of: OutputsOf) -> Any:
         return transformers.inputs(model, outputs_of)
     raise InputError(
         f"{type(model).__name__} does not say what it takes (no example_inputs, no timm default_cfg, no transformers "
-        f"config): pass inputs, for example costmodel.profile(model, (1, 3, 224, 224))"
+        "config): pass inputs, such as (1, 3, 224, 224); on the command line --input 1,3,224,224; in a budget file "
+        "input = [1, 3, 224, 224]"
     )

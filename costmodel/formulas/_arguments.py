@@ -137,6 +137,19 @@ def require_divisible(*, by: str, divisor: Count, **named: Count) -> None:
             raise ValueError(f"{name}={value} is not divisible by {by}={divisor}: choose a {by} that divides {name}")
 
 
+def exact_quotient(dividend: Count, divisor: Count) -> Count:
+    """The quotient where ``require_divisible`` holds: of symbols a fraction, which has no remainder to round away.
+
+    >>> exact_quotient(12, 4)
+    3
+    >>> import sympy
+    >>> exact_quotient(sympy.Symbol("c_in"), sympy.Symbol("groups"))
+    c_in/groups
+    """
+    is_symbolic = hasattr(dividend, "free_symbols") or hasattr(divisor, "free_symbols")
+    return dividend / divisor if is_symbolic else dividend // divisor
+
+
 def require_one_of(*, choices: tuple[str, ...], **named: str) -> None:
     """Every value is one of the words in ``choices``."""
     for name, value in named.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from costmodel.formulas._arguments import is_one
+from costmodel.formulas._arguments import exact_quotient, is_one
 from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
 from costmodel.formulas.products import linear
 from costmodel.quantities import Count, Work
@@ -135,7 +135,7 @@ class MultiHead:
     def _core(self, flows: tuple[bool, ...]) -> BackwardCost:
         """From what is attended to queries, keys and values as they were projected."""
         e, n, heads = self.embed_dim, self.batch, self.heads
-        depth, keys, groups = e // heads, self._all_keys, n * heads
+        depth, keys, groups = exact_quotient(e, heads), self._all_keys, n * heads
         q, k = n * self.queries * e, n * keys * e
         needs = Needs(inputs=flows)
         fused = self._is_fused
@@ -199,7 +199,7 @@ class MultiHead:
         if self.bias_kv and needs.weight and not is_one(batch=n):
             summed = BackwardCost(read=n * e, written=e, work=Work(adds=(n - 1) * e))
             cost += summed.times(2)
-        by_token = not (is_one(heads=self.heads) or is_one(depth=e // self.heads))
+        by_token = not (is_one(heads=self.heads) or is_one(depth=exact_quotient(e, self.heads)))
         for width, packed, length, index in parts:
             if not (learnt or of[index]):
                 continue

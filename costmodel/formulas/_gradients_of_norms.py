@@ -6,7 +6,7 @@ dx = r (d - mean(d) - y mean(d y)). The gradient of w is the sum of g y, that of
 
 from __future__ import annotations
 
-from costmodel.formulas._arguments import is_one
+from costmodel.formulas._arguments import exact_quotient, is_one
 from costmodel.formulas.gradient import NOTHING, BackwardCost, Needs, Saved
 from costmodel.quantities import Count, Work
 
@@ -29,7 +29,7 @@ def of_channels(
     if not (of_input or of_weight or of_bias) or (isinstance(elements, int) and elements == 0):
         return NOTHING
     work = Work()
-    n = elements // channels
+    n = exact_quotient(elements, channels)
     products = _normalised(n) + Work(multiplies=n, adds=n - 1)
     weighted = Work(multiplies=1 if weight else 0)  # w r, once for a channel
     if own_statistics:

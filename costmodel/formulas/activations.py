@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from costmodel.formulas._arguments import as_shape, public, require_divisible, require_one_of
+from costmodel.formulas._arguments import as_shape, exact_quotient, public, require_divisible, require_one_of
 from costmodel.formulas._complex_numbers import MAGNITUDE, TANH, on_numbers
 from costmodel.formulas.cost import NO_WORK, LayerCost, as_one
 from costmodel.formulas.elementwise import pointwise_kernel, view
@@ -331,7 +331,7 @@ def glu(*, shape: Sequence[Count], dim: int = -1) -> LayerCost:
     """
     axis = dim % len(shape)
     require_divisible(**{f"shape[{dim}]": shape[axis]}, by="halves", divisor=2)
-    halved = (*shape[:axis], shape[axis] // 2, *shape[axis + 1 :])
+    halved = (*shape[:axis], exact_quotient(shape[axis], 2), *shape[axis + 1 :])
     kernel = pointwise_kernel("activation", halved, per_element=_SIGMOID + Work(multiplies=1), reads=prod(shape))
     backward = BackwardCost(
         read=prod(halved) + prod(shape),

@@ -8,6 +8,7 @@ from functools import partial
 
 from costmodel.formulas._arguments import (
     as_shape,
+    exact_quotient,
     is_one,
     public,
     require,
@@ -199,7 +200,7 @@ def multi_head_attention(
         one_mask = False
     added = add_bias_kv + add_zero_attn
     longer = _longer(embed_dim=embed_dim, keys=keys, batch=batch, bias=add_bias_kv, zeros=add_zero_attn)
-    head_dim = embed_dim // num_heads
+    head_dim = exact_quotient(embed_dim, num_heads)
     masks, mask_elements = _masks(
         maps=(batch, num_heads, queries, keys),
         added=added,

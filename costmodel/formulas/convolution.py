@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from costmodel.formulas._arguments import (
+    exact_quotient,
     holds_everywhere,
     per_axis,
     public,
@@ -72,13 +73,14 @@ def conv(
     out = conv_output_size(size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
     sides = padding_of_each_side(padding=padding, kernel=kernel, dilation=dilation)
 
-    filters = c_out * (c_in // groups) * prod(kernel)
+    of_group = exact_quotient(c_in, groups)
+    filters = c_out * of_group * prod(kernel)
     biases = c_out if bias else 0
     outputs = batch * c_out * prod(out)
     on_padding: Count = 0
     if padding_mode == "zeros" and all(isinstance(k, int) for k in kernel):
         pairs = _pairs_on_padding(size=size, kernel=kernel, stride=stride, sides=sides, dilation=dilation, out=out)
-        on_padding = batch * c_out * (c_in // groups) * pairs
+        on_padding = batch * c_out * of_group * pairs
     copied_from, copied_to, padded = _padding_copy(size=size, sides=sides, mode=padding_mode)
     maps = batch * c_in
     product = Work(macs=batch * prod(out) * filters, macs_on_padding=on_padding)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from costmodel.arguments import short
 from costmodel.errors import InputError
@@ -18,6 +18,7 @@ from costmodel.formulas._arguments import is_count
 from costmodel.formulas.gradient import BackwardCost, Gradient, Needs, WhenTrained
 from costmodel.quantities import Count, Work
 from costmodel.records import dataclass
+from costmodel.shown import Shown
 
 if TYPE_CHECKING:
     from costmodel.formulas._wiring import Wired
@@ -27,7 +28,7 @@ NO_WORK = Work()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LayerCost:
+class LayerCost(Shown):
     """The cost of one layer. Every count is a Python int, a NumPy array or a sympy expression, as its inputs were.
 
     ``a + b`` is the cost of both, with the output of ``b``: the sum reads as "a, then b".
@@ -36,6 +37,8 @@ class LayerCost:
     >>> (step + step).memory_access, (step + step).flops
     (48, 16)
     """
+
+    view: ClassVar[str] = "layer cost"
 
     kind: str
     """The category: standard conv, depthwise conv, linear, norm, ..."""
@@ -244,8 +247,10 @@ class HasTotal:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BlockCost(HasTotal):
+class BlockCost(HasTotal, Shown):
     """The layers of a block, each under its name, in the order they run; totals are sums over them."""
+
+    view: ClassVar[str] = "block cost"
 
     layers: tuple[tuple[str, LayerCost], ...]
     wiring: tuple[Wired, ...] | None = field(default=None, compare=False, repr=False)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from costmodel.formulas._arguments import ceil_div, public, require, require_divisible, same_in_every_configuration
+from costmodel.formulas._arguments import (
+    ceil_div,
+    exact_quotient,
+    public,
+    require,
+    require_divisible,
+    same_in_every_configuration,
+)
 from costmodel.formulas.blocks import add_if_same_shape, inverted_residual_on
 from costmodel.formulas.cost import BlockCost
 from costmodel.formulas.feature_map import Block, FeatureMap, Names
@@ -139,7 +146,9 @@ def shuffle_unit_v1(
     require_divisible(c_out=c_out, by="the bottleneck's ratio", divisor=4)
     block = Block(c_in, size, batch=batch, norm=norm)
     first = groups if group_first else 1
-    shuffle_unit_v1_on(block.x, c_out // 4, c_out, groups=groups, first_groups=first, stride=stride, act=activation)
+    shuffle_unit_v1_on(
+        block.x, exact_quotient(c_out, 4), c_out, groups=groups, first_groups=first, stride=stride, act=activation
+    )
     return block.cost
 
 
@@ -205,7 +214,7 @@ def shuffle_unit_v2(
 
 def shuffle_unit_v2_on(x: FeatureMap, c_out: Count, *, stride: Count, act: str, names: Names = str) -> FeatureMap:
     """The map after two branches, of c_out / 2 channels each, joined and shuffled."""
-    half = c_out // 2
+    half = exact_quotient(c_out, 2)
     if same_in_every_configuration(stride == 1, that="stride is 1"):
         x = side = x.halves(names("split"))
     else:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import field, replace
 from functools import partial
 
-from costmodel.formulas._arguments import same_in_every_configuration
+from costmodel.formulas._arguments import exact_quotient, same_in_every_configuration
 from costmodel.formulas._fields import Fields
 from costmodel.formulas._wiring import Operand, Wired
 from costmodel.formulas.activations import ACTIVATIONS, activation
@@ -256,7 +256,7 @@ class FeatureMap:
 
     def halves(self, name: str) -> FeatureMap:
         """Either half of the channels: views of the map, to which the gradients of both are joined."""
-        cost = view(shape=(self.walk.batch, self.channels // 2, *self.size))
+        cost = view(shape=(self.walk.batch, exact_quotient(self.channels, 2), *self.size))
         joined = BackwardCost(read=prod(self.shape), written=prod(self.shape))
         return self._after(name, replace(cost, gradient=partial(of_input, joined)), views=True)
 

@@ -122,9 +122,10 @@ def pool_output_size(
 ) -> tuple[Count, ...]:
     """Spatial sizes after pooling; stride None is the kernel's.
 
-    out = (size + 2 padding - dilation (kernel - 1) - 1) // stride + 1, per axis. With ceil_mode the quotient is rounded
-    up, and a last window that would start in the padding after the input is dropped: out <= (size + padding - 1) //
-    stride + 1.
+    out = (size + 2 padding - dilation (kernel - 1) - 1) // stride + 1, per axis.
+
+    With ceil_mode the quotient is rounded up, and a last window that would start in the padding after the input is
+    dropped: out <= (size + padding - 1) // stride + 1.
 
     Source: torch, aten/src/ATen/native/Pool.h, pooling_output_shape.
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from costmodel.quantities import Count, Work
 from costmodel.records import dataclass
+from costmodel.shown import Shown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +71,10 @@ class Saved:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BackwardCost:
+class BackwardCost(Shown):
     """The cost of one layer's backward pass, every kernel of its own reading and writing whole tensors."""
+
+    view: ClassVar[str] = "backward cost"
 
     read: Count = 0
     """Elements read."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import sqrt as float_sqrt
 from typing import Any
 
-from costmodel.formulas._arguments import public, require, require_divisible, spatial
+from costmodel.formulas._arguments import exact_quotient, public, require, require_divisible, spatial
 from costmodel.quantities import Count, prod
 
 
@@ -24,7 +24,7 @@ def pointwise_memory_access(*, c_in: Count, c_out: Count, size: Sequence[Count],
     """
     require(c_in=c_in, c_out=c_out, groups=groups)
     require_divisible(c_in=c_in, c_out=c_out, by="groups", divisor=groups)
-    return prod(spatial(size)) * (c_in + c_out) + c_in * c_out // groups
+    return prod(spatial(size)) * (c_in + c_out) + exact_quotient(c_in * c_out, groups)
 
 
 @public

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from costmodel.formulas._arguments import as_shape, public, require, require_divisible
+from costmodel.formulas._arguments import as_shape, exact_quotient, public, require, require_divisible
 from costmodel.formulas._gradients_of_norms import of_channels, of_groups, of_instances
 from costmodel.formulas.cost import LayerCost, total
 from costmodel.formulas.gradient import Extra, always
@@ -46,7 +46,7 @@ def _batch_norm_kernel(
     if own_statistics:
         updated = 2 * channels if tracked else 0
         if not (isinstance(elements, int) and elements == 0):  # the mean of nothing is no arithmetic
-            work = _standardise(elements=elements // channels).times(channels)
+            work = _standardise(elements=exact_quotient(elements, channels)).times(channels)
             work = work + _affine(elements=elements, weight=affine, bias=affine and bias)
             work = work + (_moving_averages(channels=channels) if tracked else Work())
     params = _affine_params(channels=channels, affine=affine, bias=bias)
@@ -175,7 +175,7 @@ def group_norm(
     return _norm_of_groups(
         shape=shape,
         groups=batch * groups,
-        group_size=channels * prod(size) // groups,
+        group_size=exact_quotient(channels, groups) * prod(size),
         weights=channels if affine else 0,
         biases=channels if affine and bias else 0,
         affine=affine,

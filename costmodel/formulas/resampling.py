@@ -7,7 +7,15 @@ from dataclasses import replace
 from functools import partial
 from math import prod as int_prod
 
-from costmodel.formulas._arguments import per_axis, public, require, require_divisible, require_one_of, spatial
+from costmodel.formulas._arguments import (
+    exact_quotient,
+    per_axis,
+    public,
+    require,
+    require_divisible,
+    require_one_of,
+    spatial,
+)
 from costmodel.formulas._convolution_gradient import copies_of_circular_padding, padding_backward
 from costmodel.formulas.cost import LayerCost
 from costmodel.formulas.elementwise import pointwise_kernel
@@ -90,7 +98,7 @@ def pixel_shuffle(*, channels: Count, size: Sequence[Count], factor: Count, batc
     require(channels=channels, factor=factor, batch=batch)
     require_divisible(channels=channels, by="factor**2", divisor=factor * factor)
     height, width = spatial(size)
-    shape = (batch, channels // (factor * factor), height * factor, width * factor)
+    shape = (batch, exact_quotient(channels, factor * factor), height * factor, width * factor)
     return _moved(shape)
 
 
@@ -111,7 +119,7 @@ def pixel_unshuffle(*, channels: Count, size: Sequence[Count], factor: Count, ba
     height, width = spatial(size)
     require(channels=channels, factor=factor, batch=batch)
     require_divisible(height=height, width=width, by="factor", divisor=factor)
-    shape = (batch, channels * factor * factor, height // factor, width // factor)
+    shape = (batch, channels * factor * factor, exact_quotient(height, factor), exact_quotient(width, factor))
     return _moved(shape)
 
 

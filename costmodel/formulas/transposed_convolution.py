@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from costmodel.formulas._arguments import per_axis, public, require, require_divisible, spatial
+from costmodel.formulas._arguments import exact_quotient, per_axis, public, require, require_divisible, spatial
 from costmodel.formulas._complex_numbers import on_numbers
 from costmodel.formulas._convolution_gradient import ConvolutionKernel, convolution_backward
 from costmodel.formulas.cost import LayerCost
@@ -62,7 +62,8 @@ def conv_transpose(
         output_padding=output_padding,
         dilation=dilations,
     )
-    filters = c_in * (c_out // groups) * prod(kernel)
+    of_group = exact_quotient(c_out, groups)
+    filters = c_in * of_group * prod(kernel)
     biases = c_out if bias else 0
     outputs = batch * c_out * prod(out)
     cropped: Count = 0
@@ -71,7 +72,7 @@ def conv_transpose(
             taps_inside(positions=n, kernel=k, stride=s, padding=p, dilation=d, extent=o)
             for n, k, s, p, d, o in zip(size, kernel, strides, paddings, dilations, out, strict=True)
         )
-        cropped = batch * c_in * (c_out // groups) * (prod(size) * prod(kernel) - kept)
+        cropped = batch * c_in * of_group * (prod(size) * prod(kernel) - kept)
     inputs = batch * c_in * prod(size)
     product = Work(macs=batch * prod(size) * filters, macs_on_padding=cropped)
     whole = ConvolutionKernel(x=inputs, w=filters, b=biases, y=outputs, product=product)

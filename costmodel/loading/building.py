@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from traceback import walk_tb
+from types import TracebackType
 from typing import Any, TypeAlias
 
 from costmodel.errors import LoadError
@@ -88,6 +90,24 @@ def importable(folder: Path) -> Iterator[None]:
 
 
 def summary(error: BaseException) -> str:
-    """The error's type and the first line of its message."""
+    """The error's type and the first line of its message, behind the import that it was raised from, if from one.
+
+    A library that imports parts of it when they are asked for says which part; what failed is often another library.
+    """
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    imported = "" if root is error else _imported(root.__traceback__)
+    why = f"{imported} cannot be imported ({_first_line(root)}): " if imported else ""
+    return f"{why}{_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _imported(traceback: TracebackType | None) -> str:
+    """The package whose import an error ended, or nothing."""
+    modules = [frame.f_globals for frame, _ in walk_tb(traceback) if frame.f_code.co_name == "<module>"]
+    return str(modules[-1].get("__name__", "")).partition(".")[0] if modules else ""

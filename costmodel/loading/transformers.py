@@ -34,11 +34,13 @@ def from_transformers(spec: Spec, text: str, context: Context) -> Any:
             )
         with as_load_error(text):
             config = transformers.AutoConfig.for_model(spec.name, **kwargs)
-    for model_class in _model_classes(transformers, config):
-        with as_load_error(text), context(), _default_dtype(_dtype_of(config)):
-            model = model_class(config)
-        return model if stored is None else in_dtypes(model, stored)
-    raise LoadError(f"{text!r}: transformers has no model for a {type(config).__name__}")
+    with as_load_error(text):
+        model_class = _model_class(transformers, config)
+    if model_class is None:
+        raise LoadError(f"{text!r}: transformers has no model for a {type(config).__name__}")
+    with as_load_error(text), context(), _default_dtype(_dtype_of(config)):
+        model = model_class(config)
+    return model if stored is None else in_dtypes(model, stored)
 
 
 _WITH_HEAD = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM", "AutoModelForSpeechSeq2Seq")
@@ -52,7 +54,8 @@ def with_head(model: Any, text: str, context: Context) -> Any:
     for name in _WITH_HEAD:
         found = getattr(transformers, name)
         if type(model.config) in found._model_mapping:
-            found._model_mapping[type(model.config)]  # imports the model's file
+            with as_load_error(text):
+                found._model_mapping[type(model.config)]  # imports the model's file
             with as_load_error(text), context(), _default_dtype(_dtype_of(model.config)):
                 return found.from_config(model.config)
     return model
@@ -96,12 +99,13 @@ def _default_dtype(dtype: Any) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _model_classes(transformers: Any, config: Any) -> Iterator[Callable[[Any], Any]]:
-    """What builds a model from the config: the architectures that it names, then the one of ``AutoModel``."""
+def _model_class(transformers: Any, config: Any) -> Callable[[Any], Any] | None:
+    """What builds a model from the config: the first architecture that it names, or that of ``AutoModel``."""
     for architecture in getattr(config, "architectures", None) or []:
-        found = getattr(transformers, architecture, None)
+        found: Callable[[Any], Any] | None = getattr(transformers, architecture, None)
         if found is not None:
-            yield found
+            return found
     if type(config) in transformers.AutoModel._model_mapping:
         transformers.AutoModel._model_mapping[type(config)]  # imports the model's file
-        yield transformers.AutoModel.from_config
+        return transformers.AutoModel.from_config  # type: ignore[no-any-return]  # it has no types
+    return None

@@ -118,7 +118,11 @@ def parts(results: Sequence[Result], width: int) -> list[Part | str]:
     labels = [Text(r.claim.id, style=_STYLES[r.finding.verdict]) for r in results]
     made, _ = grid.table("claim", labels, columns, width, keep_all=True, least=7)
     counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(results).items() if n)
-    return [made, "", grid.dim([f"{len(results)} claims: {counts}. `costmodel notes ID` shows one in full."])]
+    return [
+        made,
+        "",
+        grid.dim([f"{len(results)} claims: {counts}. `costmodel notes {results[-1].claim.id}` shows one in full."]),
+    ]
 
 
 def detail(result: Result, width: int) -> list[Part | str]:

@@ -68,6 +68,10 @@ class Sample(Protocol):
     def seconds(self, device: str) -> float:
         """The least time on a device."""
 
+    @property
+    def resting_bytes(self) -> int:
+        """Bytes of parameters and buffers that the peak leaves out."""
+
 
 def _allocating(ops: Sequence[PricedOp]) -> list[int]:
     """The ops that may allocate. The peak is at one of them: while a view runs, no more is live than before it.
@@ -120,6 +124,11 @@ class OfProfile:
         """That of the forward, every op a kernel of its own."""
         return self._p.roofline(device).time
 
+    @property
+    def resting_bytes(self) -> int:
+        """All of them: the peak of a forward is of activations alone."""
+        return self._p.peak.parameters + self._p.peak.buffers
+
 
 class OfStep:
     """The numbers of a training step."""
@@ -162,6 +171,11 @@ class OfStep:
     def seconds(self, device: str) -> float:
         """That of the whole step, every op a kernel of its own."""
         return self._step.roofline(device).time
+
+    @property
+    def resting_bytes(self) -> int:
+        """None: the peak of a step has them."""
+        return 0
 
 
 class Tracer:

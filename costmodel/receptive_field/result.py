@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from costmodel.receptive_field.paths import Field, Path, Paths, hull, project_to_axis_dims
 from costmodel.records import dataclass
+from costmodel.shown import Shown
 
 Exact: TypeAlias = int | Fraction
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReceptiveField:
+class ReceptiveField(Shown):
     """The input positions that one output position depends on. Each tuple has one entry per spatial axis of the input.
 
     An entry is ``None`` where the output does not depend on the axis, or where the quantity is not defined.
     """
+
+    view: ClassVar[str] = "receptive field"
 
     layer: str
     size: tuple[int | None, ...]

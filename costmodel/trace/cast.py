@@ -18,13 +18,18 @@ _WITH_VALUES = 1 << 12
 """Elements of a parameter up to which a model may read its value; weights are larger."""
 
 
+def require_floating(dtype: torch.dtype) -> None:
+    """Raises ``InputError`` for a dtype that no model is cast to."""
+    if dtype not in FLOATING:
+        raise InputError(f"dtype is that of floating parameters and inputs, such as torch.bfloat16, not {dtype}")
+
+
 def cast_model(modules: Iterable[nn.Module], table: TensorTable, dtype: torch.dtype, *, real: bool) -> None:
     """Replaces floating parameters and buffers as ``Module.to(dtype)`` would; ``restored`` puts them back.
 
     A trace that computes nothing is given large parameters without values.
     """
-    if dtype not in FLOATING:
-        raise InputError(f"dtype is that of floating parameters and inputs, such as torch.bfloat16, not {dtype}")
+    require_floating(dtype)
     cast: dict[int, torch.Tensor] = {}
     for module in modules:
         for registered in registered_on(module)[:2]:

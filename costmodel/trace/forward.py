@@ -108,6 +108,7 @@ def run(
     device = own[0].device if own else torch.device("cpu")
     executor = attempt.executor(table, device.type)
     real = executor.is_real
+    differentiates = program is not None or attempt.autograd
     with (
         without_modes(),
         restored(modules, tensors, inputs),
@@ -115,8 +116,8 @@ def run(
         plain_eager(kinds),
         tensors_on(device),
         default_float_is(DTYPE_NAME[torch.get_default_dtype()]),
-        nullcontext() if program is None else torch.inference_mode(False),
-        torch.enable_grad() if program is not None else nullcontext() if attempt.autograd else torch.no_grad(),
+        torch.inference_mode(False) if differentiates else nullcontext(),  # whatever the caller's mode is
+        torch.enable_grad() if differentiates else torch.no_grad(),
         training_mode(model, modules, mode == "train"),
         materialised(modules, table, real=real),
     ):
@@ -150,6 +151,7 @@ def run(
             None, "real" if real else "meta", mode, attempt.reason,
         )  # fmt: skip
         recorder = _recorder(table, executor, pruning, attempt)
+        recorder.given((args, kwargs))
         layers = None
         if type(recorder) is Recorder and executor.fills_cache and not attempt.autograd:
             layers = LayerCache(table, recorder.cache, None if known is None else known.layers(recorder.cache))
@@ -172,6 +174,7 @@ def run(
                 output = forward() if program is None else program.run(forward)
             if recorder.needs_values is not None:
                 raise recorder.needs_values
+            recorder.returned(output)
             if isinstance(output, (Generator, Coroutine)):
                 log.add_note(
                     f"the forward returns a {type(output).__name__}, of which nothing has run: have it consumed"

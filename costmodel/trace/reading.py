@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from costmodel.graph import TensorSpec, tensors_in
 from costmodel.reading import ReadFunction, Reading, ReadModule, ReadOp
-from costmodel.torch_private import MODULES, HigherOrderOperator, OpOverload
+from costmodel.torch_private import MODULES, HigherOrderOperator, OpOverload, registered_on
 from costmodel.trace import Execution, Mode, trace
-from costmodel.trace.executor import Executor
+from costmodel.trace.executor import Executor, leaves
 from costmodel.trace.isolation import one_at_a_time
 from costmodel.trace.patched import patched
 from costmodel.trace.recorder import Recorder
@@ -32,6 +33,8 @@ class ReadingRecorder(Recorder):
         self._in_op = False
         self.functions: list[ReadFunction] = []
         """The calls of Python functions so far."""
+        self._differentiated: dict[int, TensorSpec] = {}
+        """The tensors that depend on one that requires a gradient, by the ``id()`` of their records."""
         found.clear()
 
     def __torch_dispatch__(
@@ -52,8 +55,21 @@ class ReadingRecorder(Recorder):
         given, named, _ = sig.read(args, kwargs, self._find)
         outputs = tuple(tensors_in(map_tensors(result, self._table.spec)))
         end, call = len(self._log.events), self._log.module
-        outer.append(ReadOp(str(func), sig.bind(given, named), outputs, first, end, call, sig.is_inplace, inside))
+        bound = sig.bind(given, named)
+        found = self._named(sig.bind(args, kwargs), bound)
+        if found and func is not torch.ops.aten.detach.default:
+            self._differentiated.update((id(spec), spec) for spec in outputs)
+        outer.append(ReadOp(str(func), bound, outputs, first, end, call, sig.is_inplace, found, inside))
         return result
+
+    def _named(self, given: Mapping[str, Any], bound: Mapping[str, Any]) -> frozenset[str]:
+        """The arguments that require a gradient: parameters that say so, and what was made of those."""
+        return frozenset(
+            name
+            for name, value in bound.items()
+            if any(id(spec) in self._differentiated for spec in tensors_in(value))
+            or any(tensor.requires_grad for tensor in leaves(given[name]))
+        )
 
     def note_call(self, name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Calls a function that the model's code calls, and notes it; torch's own kernels call some in an op."""
@@ -68,16 +84,17 @@ class ReadingRecorder(Recorder):
         return result
 
 
-class _Reader:
+class Reader:
     """Makes the recorders of a trace's attempts, of which the last is the one that came to the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[TensorTable, Executor, list[ReadOp]], ReadingRecorder]) -> None:
+        self._make = make
         self.ops: list[ReadOp] = []
         self.recorder: ReadingRecorder | None = None
 
     def recorder_of(self, table: TensorTable, executor: Executor) -> Recorder:
         """The recorder of one more attempt."""
-        self.recorder = ReadingRecorder(table, executor, self.ops)
+        self.recorder = self._make(table, executor, self.ops)
         return self.recorder
 
     def note(self, name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -98,15 +115,16 @@ def read(
     functions: Iterable[str] = (),
 ) -> Reading:
     """Traces one forward, and looks for calls of Python functions. Raises what ``trace`` raises."""
-    reader = _Reader()
+    reader = Reader(ReadingRecorder)
     with patched(functions, reader.note):
         graph = trace(model, inputs, mode=mode, execution=execution, dtype=dtype, recorder=reader.recorder_of)
     assert reader.recorder is not None
-    modules = _modules(target_of(model).module)
+    modules = modules_of(target_of(model).module)
     return Reading(graph, tuple(reader.ops), modules, tuple(reader.recorder.functions))
 
 
-def _modules(model: nn.Module) -> dict[str, ReadModule]:
+def modules_of(model: nn.Module) -> dict[str, ReadModule]:
+    """What each module of the tree is, by its first name."""
     names = {module: name for name, module in model.named_modules()}
     return {name: _module(module, name, names) for module, name in names.items()}
 
@@ -115,19 +133,31 @@ def _module(module: nn.Module, name: str, names: Mapping[nn.Module, str]) -> Rea
     bases = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__ if issubclass(kind, nn.Module)]
     attributes = {key: value for key, value in vars(module).items() if _is_plain(value)}
     buffers = dict(module.named_buffers())
-    parameters = {key: _parameter(value, key, buffers) for key, value in module.named_parameters()}
+    masks = {key: _mask(key, buffers) for key, _ in module.named_parameters()}
+    parameters = {key: _parameter(value, key, masks[key]) for key, value in module.named_parameters()}
+    masked = frozenset(key for key, mask in masks.items() if mask is not None)
     held = vars(module)[MODULES]
     children = [(key, names[child]) for key, child in held.items() if child is not None]
-    return ReadModule(name, tuple(bases), attributes, parameters, tuple(children))
+    return ReadModule(name, tuple(bases), attributes, parameters, masked, _tensors(module), tuple(children))
 
 
 def _is_plain(value: Any) -> bool:
     return type(value) in PLAIN or (type(value) is tuple and all(type(item) in PLAIN for item in value))
 
 
-def _parameter(value: torch.Tensor, name: str, buffers: Mapping[str, torch.Tensor]) -> TensorSpec:
+def _tensors(module: nn.Module) -> frozenset[str]:
+    parameters, buffers, _ = registered_on(module)
+    found = {**vars(module), **parameters, **buffers}
+    kept = {key for key, value in found.items() if isinstance(value, torch.Tensor)}
+    return frozenset(kept.union(module.parametrizations if is_parametrized(module) else ()))  # type: ignore[arg-type]
+
+
+def _mask(name: str, buffers: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+    return buffers.get(f"{name.removesuffix('_orig')}_mask") if name.endswith("_orig") else None
+
+
+def _parameter(value: torch.Tensor, name: str, mask: torch.Tensor | None) -> TensorSpec:
     shape = () if type(value) in LAZY else tuple(value.shape)
-    mask = buffers.get(f"{name.removesuffix('_orig')}_mask") if name.endswith("_orig") else None
     zeros = 0 if mask is None or mask.is_meta else mask.numel() - int(mask.sum())
     dtype = DTYPE_NAME[value.dtype]
     return TensorSpec(shape, dtype, role="parameter", name=name, trainable=value.requires_grad, zeros=zeros)

@@ -84,6 +84,6 @@ def clone_buffers(model: nn.Module, table: TensorTable) -> None:
                     continue
                 clone = clones.get(id(buffer))
                 if clone is None:
-                    clone = clones[id(buffer)] = copy_as_laid_out(buffer)
+                    clone = clones[id(buffer)] = copy_as_laid_out(buffer).requires_grad_(buffer.requires_grad)
                     table.bind(clone, table.spec(buffer))
                 holder[name] = clone

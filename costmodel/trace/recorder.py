@@ -55,6 +55,12 @@ class Recorder(DispatchMode):
         """Notes that the forward asks for values without an op."""
         self.needs_values = error
 
+    def given(self, inputs: Any) -> None:
+        """Is called with what the forward is given, before it begins."""
+
+    def returned(self, output: Any) -> None:
+        """Is called with what the forward returns."""
+
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] = _NO_KEYWORDS
     ) -> Any:

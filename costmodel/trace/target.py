@@ -51,9 +51,10 @@ def target_of(model: Any) -> Target:
         return Target(module, f"{name}.{model.__name__}", model)
     if callable(model) and not isinstance(model, type):
         return _function(model)
-    raise InputError(
-        f"costmodel prices a torch.nn.Module, a method of one or a function, not {type(model).__name__}: {model!r:.80}"
-    )
+    given = f"{type(model).__name__}: {model!r:.80}"
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        given = f"its class: make one, {model.__name__}(...)"
+    raise InputError(f"costmodel prices a torch.nn.Module, a method of one or a function, not {given}")
 
 
 class _Function(nn.Module):

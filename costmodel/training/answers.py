@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.arguments import short
 from costmodel.devices import device as named
 from costmodel.devices import device_names
-from costmodel.errors import InputError
+from costmodel.errors import CostModelError, InputError
 from costmodel.views import parsing
 
 if TYPE_CHECKING:
@@ -97,11 +97,18 @@ def largest_batch(step: TrainingStep, memory: int | str) -> int:
     def peak(batch: int) -> int:
         return step.peak_memory if batch == step.batch else step.with_batch(batch).peak_memory
 
-    return greatest(peak, bytes_of(memory), step.batch)
+    least = 1
+    try:
+        peak(1)
+    except CostModelError:  # batch norm of vectors has no variance of one sample, and raises
+        if step.batch == 1:
+            raise
+        least = 2
+    return greatest(peak, bytes_of(memory), step.batch, least)
 
 
-def greatest(peak_of: Callable[[int], int], size: int, known: int | None) -> int:
-    """The greatest count, of samples or tokens, whose peak fits into a size of memory; 0 where that of one does not.
+def greatest(peak_of: Callable[[int], int], size: int, known: int | None, least: int = 1) -> int:
+    """The greatest count, of samples or tokens, whose peak fits into a size of memory; 0 where ``least`` does not.
 
     It is guessed by the line through two peaks, narrowed down, and traced on both sides. Along one path through the
     model the peak is a maximum of functions that grow with the count: below one that fits, all fit.
@@ -115,9 +122,9 @@ def greatest(peak_of: Callable[[int], int], size: int, known: int | None) -> int
 
     if known is not None:
         peak(known)
-    if peak(1) > size:
+    if peak(least) > size:
         return 0
-    fits, too_large = 1, 0
+    fits, too_large = least, 0
     for tries in count():
         if too_large - fits == 1:
             return fits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +13,7 @@ from costmodel.graph import Graph
 from costmodel.profiling import Coverage, Profile
 from costmodel.rendering import Report
 from costmodel.step_record import PHASES, StepRecord
-from costmodel.training import answers
+from costmodel.training import answer, answers
 from costmodel.training import layers as of_layers
 from costmodel.training.check import step_check, when_trained
 from costmodel.training.memory import CATEGORIES, Lifetime, Peak, curve, lifetimes
@@ -35,7 +35,7 @@ class Forward(Profile):
         return check(self.pricing, when_trained)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingStep(Report):
     """What a training step costs: forward, loss, backward and update. Every figure is an exact integer."""
 
@@ -47,10 +47,12 @@ class TrainingStep(Report):
     """The model's name in reports."""
     again: Callable[[Any], TrainingStep] | None = field(default=None, repr=False)
     """Traces the step with other inputs; ``None`` where it was read from a file."""
+    answered: tuple[answer.Answer, ...] = ()
+    """What reports say of a device and of a size of memory: see ``with_answers``."""
 
     def __getstate__(self) -> dict[str, Any]:
         # Neither what was computed, which is computed anew, nor the user's model, which may not be picklable.
-        return {"record": self.record, "name": self.name, "again": None}
+        return {"record": self.record, "name": self.name, "again": None, "answered": self.answered}
 
     # -- phases -------------------------------------------------------------------------------------------------------
 
@@ -191,7 +193,8 @@ class TrainingStep(Report):
 
     @cached_property
     def _checked(self) -> CrossCheck:
-        return step_check(self.record, self.forward.pricing, self.step_layers, self.coverage)
+        found = step_check(self.record, self.forward.pricing, self.step_layers, self.coverage)
+        return replace(found, model=self.name)
 
     # -- memory -------------------------------------------------------------------------------------------------------
 
@@ -286,6 +289,29 @@ class TrainingStep(Report):
         a device's name.
         """
         return answers.largest_batch(self, memory)
+
+    def with_answers(
+        self,
+        *,
+        device: str | None = None,
+        math: str = "float32",
+        memory: int | str | None = None,
+        seconds: float | None = None,
+    ) -> TrainingStep:
+        """The same, whose reports say, too, whether it fits, the largest batch, and on a device the least time.
+
+        One that is read from a report's JSON says it no more.
+
+        Args:
+            device: its name, as for ``roofline``.
+            math: how products of float32 tensors are computed on the device, as for ``roofline``.
+            memory: bytes, or a text such as ``"24GB"``.
+            seconds: what a step takes on the device; then with its utilisation.
+        """
+        asked = answer.answers(self, device=device, math=math, memory=memory, seconds=seconds)
+        found = replace(self, answered=asked)
+        vars(found).update(vars(self) | {"answered": asked})  # what was computed is not computed again
+        return found
 
     def with_batch(self, batch: int) -> TrainingStep:
         """The step with another number of samples, traced anew. Raises ``InputError`` for one read from a file."""

@@ -15,7 +15,7 @@ from costmodel.errors import ConvertError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from costmodel.rendering import Rendered
+    from costmodel.shown import Shown
 
 SUFFIXES = {
     ".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "markdown", ".json": "json", ".csv": "csv",
@@ -31,10 +31,28 @@ caption and figure."""
 # Each is imported when it is first needed: a text needs no HTML. Their attributes are checked by a test of every row.
 
 
+def _analyses() -> Any:
+    from costmodel.views import analyses
+
+    return analyses
+
+
 def _conventions() -> Any:
     from costmodel.views import conventions
 
     return conventions
+
+
+def _budgets() -> Any:
+    from costmodel.views import budgets
+
+    return budgets
+
+
+def _compact(of: str) -> Any:
+    from importlib import import_module
+
+    return import_module(f"costmodel.views.compact.{of}")
 
 
 def _candidates() -> Any:
@@ -47,6 +65,12 @@ def _csv() -> Any:
     from costmodel.views import csv
 
     return csv
+
+
+def _differences() -> Any:
+    from costmodel.views import differences
+
+    return differences
 
 
 def _figures() -> Any:
@@ -97,6 +121,24 @@ def _markdown() -> Any:
     return markdown
 
 
+def _measurement() -> Any:
+    from costmodel.views import measurement
+
+    return measurement
+
+
+def _measurement_page() -> Any:
+    from costmodel.views import measurement_page
+
+    return measurement_page
+
+
+def _provenance() -> Any:
+    from costmodel.views import provenance
+
+    return provenance
+
+
 def _roofline() -> Any:
     from costmodel.views import roofline
 
@@ -107,6 +149,12 @@ def _scaling() -> Any:
     from costmodel.views import scaling
 
     return scaling
+
+
+def _scatter() -> Any:
+    from costmodel.views import scatter
+
+    return scatter
 
 
 def _text() -> Any:
@@ -126,7 +174,7 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
         "text": lambda: _text().profile,
         "markdown": lambda: _markdown().profile,
         "html": lambda: _html().profile,
-        "fragment": lambda: _html().profile_fragment,
+        "fragment": lambda: _compact("models").profile,
         "json": lambda: _json().profile,
         "csv": lambda: _csv().profile,
         "latex": lambda: _latex().profile,
@@ -136,14 +184,32 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
         "text": lambda: _text().comparison,
         "markdown": lambda: _markdown().comparison,
         "html": lambda: _html().comparison,
-        "fragment": lambda: _html().comparison_fragment,
+        "fragment": lambda: _compact("models").comparison,
         "json": lambda: _json().comparison,
         "csv": lambda: _csv().comparison,
         "latex": lambda: _latex().comparison,
-        "figures": lambda: _figures().of_comparison,
+        "figures": lambda: _scatter().of_comparison,
     },
-    "crosscheck": {"text": lambda: _text().crosscheck, "markdown": lambda: _markdown().crosscheck},
-    "difference": {"text": lambda: _markdown().difference, "markdown": lambda: _markdown().difference},
+    "backward cost": {"fragment": lambda: _compact("formulas").backward},
+    "block cost": {"fragment": lambda: _compact("formulas").block},
+    "budget": {"fragment": lambda: _budgets().fragment},
+    "closed form": {"fragment": lambda: _compact("formulas").network},
+    "coverage": {"fragment": lambda: _compact("checks").coverage},
+    "crosscheck": {
+        "text": lambda: _text().crosscheck,
+        "markdown": lambda: _markdown().crosscheck,
+        "fragment": lambda: _compact("checks").crosscheck,
+    },
+    "difference": {
+        "text": lambda: _differences().difference,
+        "markdown": lambda: _differences().difference,
+        "fragment": lambda: _compact("models").difference,
+    },
+    "differences": {
+        "text": lambda: _differences().differences,
+        "markdown": lambda: _differences().differences,
+        "fragment": lambda: _compact("models").differences,
+    },
     "formulas": {
         "text": lambda: _formulas().text,
         "markdown": lambda: _formulas().markdown,
@@ -166,17 +232,63 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
         "latex": lambda: _generation().tex,
         "figures": lambda: _generation().of_generation,
     },
-    "generation roofline": {"text": lambda: _generation().roofline, "markdown": lambda: _generation().roofline},
-    "guidelines": {"text": lambda: _guidelines().markdown, "markdown": lambda: _guidelines().markdown},
+    "generation roofline": {
+        "text": lambda: _generation().roofline_text,
+        "markdown": lambda: _generation().roofline,
+        "fragment": lambda: _generation().roofline_fragment,
+    },
+    "guidelines": {
+        "text": lambda: _analyses().guidelines_text,
+        "markdown": lambda: _guidelines().markdown,
+        "fragment": lambda: _guidelines().fragment,
+    },
+    "layer cost": {"fragment": lambda: _compact("formulas").cost},
+    "peak memory": {"fragment": lambda: _compact("analyses").peak},
+    "receptive field": {"fragment": lambda: _compact("analyses").receptive_field},
+    "measurement": {
+        "text": lambda: _measurement().text,
+        "markdown": lambda: _measurement().markdown,
+        "html": lambda: _measurement_page().page,
+        "fragment": lambda: _measurement_page().fragment,
+        "json": lambda: _measurement().json,
+        "csv": lambda: _measurement().csv,
+        "latex": lambda: _measurement().tex,
+        "figures": lambda: _measurement().of_measurement,
+    },
+    "provenance": {
+        "text": lambda: _provenance().text,
+        "markdown": lambda: _provenance().markdown,
+        "html": lambda: _provenance().html,
+        "fragment": lambda: _provenance().fragment,
+        "json": lambda: _provenance().json,
+        "csv": lambda: _provenance().csv,
+        "latex": lambda: _provenance().tex,
+    },
     "recount": {
         "text": lambda: _conventions().recount_text,
         "markdown": lambda: _conventions().recount_markdown,
+        "html": lambda: _conventions().recount_page,
+        "fragment": lambda: _conventions().recount_fragment,
+        "json": lambda: _conventions().recount_json,
+        "csv": lambda: _conventions().recount_csv,
+        "latex": lambda: _conventions().recount_latex,
+        "figures": lambda: _conventions().recount_figures,
     },
     "reconciliation": {
         "text": lambda: _conventions().reconciliation_text,
         "markdown": lambda: _conventions().reconciliation_markdown,
+        "html": lambda: _conventions().reconciliation_page,
+        "fragment": lambda: _conventions().reconciliation_fragment,
+        "json": lambda: _conventions().reconciliation_json,
+        "csv": lambda: _conventions().reconciliation_csv,
+        "latex": lambda: _conventions().reconciliation_latex,
+        "figures": lambda: _conventions().reconciliation_figures,
     },
-    "roofline": {"text": lambda: _roofline().markdown, "markdown": lambda: _roofline().markdown},
+    "roofline": {
+        "text": lambda: _analyses().roofline_text,
+        "markdown": lambda: _roofline().markdown,
+        "fragment": lambda: _roofline().fragment,
+    },
     "scaling": {
         "text": lambda: _scaling().text,
         "markdown": lambda: _scaling().markdown,
@@ -218,10 +330,11 @@ VIEWS: Mapping[str, Mapping[str, Callable[[], Renderer]]] = {
         "figures": lambda: _training("comparison").of_comparison,
     },
 }
-"""For each kind of result the formats that it has, and what writes each. A new kind of result is a new row."""
+"""For each kind of result the formats that it has, and what writes each. A new kind of result is a new row; notebooks
+show its ``fragment``."""
 
 
-def render(result: Rendered, form: str, **options: Any) -> Any:
+def render(result: Shown, form: str, **options: Any) -> Any:
     """A result in a format of its row in ``VIEWS``, with that format's options: a text, or the bytes of a picture.
 
     ``fragment`` is HTML for a notebook.
@@ -230,7 +343,7 @@ def render(result: Rendered, form: str, **options: Any) -> Any:
     return text
 
 
-def save(result: Rendered, path: str | Path) -> Path:
+def save(result: Shown, path: str | Path) -> Path:
     """Writes a result in the format of the suffix, making folders as needed.
 
     The figures of ``report.md`` are ``report_figures/*.svg``, with the same bytes for the same result.

@@ -5,17 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costmodel.views import grid, units
-from costmodel.views.styled import Part, Text
+from costmodel.views.styled import Part, Text, plain
+from costmodel.views.text import text_width
 
 if TYPE_CHECKING:
     from costmodel.guidelines import Guidelines
     from costmodel.roofline import Roofline
 
 
+TOP = 20
+"""Rows that are shown where it is not said how many."""
+
+
+def guidelines_text(result: Guidelines) -> str:
+    """The guidelines as plain text."""
+    width = text_width()
+    return plain(guidelines(result, top=TOP, width=width), width)
+
+
+def roofline_text(result: Roofline) -> str:
+    """The roofline as plain text."""
+    width = text_width()
+    return plain(roofline(result, top=TOP, width=width), width)
+
+
 def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[Part | str]:
     """How often each of ShuffleNetV2's guidelines is broken, and where keeping one would save most."""
     shares = (
-        f"{result.elementwise_ops} of {result.ops} operations are elementwise, and take "
+        f"{result.elementwise_ops} of {units.plural(result.ops, 'operation')} are elementwise, and take "
         f"{units.share(result.elementwise_memory_access, result.memory_access)} of the memory access "
         f"({units.figure('memory_access', result.memory_access)})"
     )
@@ -25,7 +42,7 @@ def guidelines(result: Guidelines, *, top: int, width: int = grid.WIDE) -> list[
         "",
     ]
     for name, title in result.titles.items():
-        parts.append(Text.assemble((name, "bold"), f"  {title}: {len(result.of(name)):,} places"))
+        parts.append(Text.assemble((name, "bold"), f"  {title}: {units.plural(len(result.of(name)), 'place')}"))
         parts.append(_indented("a saving is", result.formulas[name], 4))
     found = result.findings[:top]
     columns = [
@@ -89,7 +106,7 @@ def roofline(result: Roofline, *, top: int, width: int = grid.WIDE) -> list[Part
         grid.Column("kind", [x.kind for x in shown], 4, right=False, style="dim"),
     ]  # fmt: skip
     table, dropped = grid.table("layer", [Text(x.name) for x in shown], columns, width)
-    rest = [f"{len(layers) - top} more layers need less each"] if len(layers) > top else []
+    rest = [f"{units.more(len(layers) - top, 'layer', 'need')} less each"] if len(layers) > top else []
     remarks = rest + grid.left_out(dropped)
     remarks += peaks(result)
     return [*parts, table, grid.dim(remarks)]

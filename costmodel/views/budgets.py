@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from costmodel.views import text, units
+from costmodel.views import compact, markdown, text, units
+from costmodel.views.markdown import collapsed, escape
 from costmodel.views.styled import Part, Text
 from costmodel.views.training import words
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from costmodel.budgets.finding import Finding
     from costmodel.budgets.subject import Subject
     from costmodel.budgets.verdict import Verdict
+    from costmodel.cross_check import CrossCheck
     from costmodel.measures import Number
 
 _WORDS = {"<=": "of at most", ">=": "of at least", "<": "of less than", ">": "of more than", "==": "of exactly"}
@@ -92,6 +95,52 @@ def _number(limit: Fraction) -> Number:
     return int(limit) if limit.denominator == 1 else float(limit)
 
 
+def as_markdown(verdicts: Mapping[str, Verdict], *, size: int = 4_000) -> str:
+    """What was checked, for a pull request: in a line, what failed, and, collapsed, every bound.
+
+    At most ``size`` characters, for a comment has a difference, too: what would be longer is left out, and it is said.
+    """
+    failed = [name for name, verdict in verdicts.items() if not verdict.ok]
+    number = units.plural(len(verdicts), "budget")
+    said = [f"### Budgets: {f'❌ {len(failed):,} of {number} not kept' if failed else f'✅ {number} kept'}"]
+    said += [f"- **{escape(name)}**: {'; '.join(_wrong(verdicts[name]))}" for name in failed]
+    every = [
+        f"- **{escape(name)}**, {escape(verdict.name)}\n"
+        + "\n".join(f"  - {escape(line(finding).plain)}" for finding in verdict.findings)
+        for name, verdict in verdicts.items()
+        if verdict.findings
+    ]
+    if every:
+        said.append("\n" + collapsed("Every bound", "\n".join(every)))
+    fit = [line for line, length in zip(said, accumulate(len(line) + 1 for line in said), strict=True) if length < size]
+    left_out = ["", "Left out, for it is too long: the rest of this list."] if len(fit) < len(said) else []
+    head, *listed = [*fit, *left_out]
+    return "\n".join([head, "", *listed]).rstrip() + "\n"
+
+
+def _wrong(verdict: Verdict) -> list[str]:
+    """Why a model is not ok, in Markdown."""
+    said = [escape(line(finding).plain.removeprefix("✗ ")) for finding in verdict.findings if not finding.is_kept]
+    for checked in (verdict.profile, verdict.step):
+        if checked is not None:
+            check = verdict.crosscheck if checked is verdict.profile else checked.crosscheck()
+            said += [markdown.verdict(check)] if check.mismatches else []
+            said += [] if check.total is None or check.total.agrees else [units.of_counter(check.total)]
+            said += [] if checked.is_exact else [markdown.coverage_line(checked.coverage)]
+    if verdict.closed_form is not None and not verdict.closed_form.ok:
+        layers = dict.fromkeys(escape(d.layer or "the model itself") for d in verdict.closed_form.differences)
+        said.append(f"the closed form of the whole network disagrees: {', '.join([*layers][:5])}")
+    return said
+
+
+def _against(check: CrossCheck) -> dict[str, Any]:
+    total = check.total
+    if total is None:
+        return {}
+    named = {"tool": total.tool, "version": total.version, "unit": total.unit}
+    return {"against": {**named, "derived": total.counted, "live": total.live, "ok": total.agrees}}
+
+
 def as_json(verdict: Verdict) -> dict[str, Any]:
     """The same as values of JSON. ``budgets`` has the upper bounds by quantity, ``bounds`` every one."""
     step, whole = verdict.step, verdict.closed_form
@@ -114,5 +163,30 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "mismatches": [[c.name, c.quantity] for c in verdict.crosscheck.mismatches],
         "closed_form": None if whole is None else whole.ok,
         "differences": [] if whole is None else [[d.layer, d.quantity] for d in whole.differences],
+        **_against(verdict.crosscheck),
         **training,
     }  # fmt: skip
+
+
+def fragment(v: Verdict) -> str:
+    """The checks, and each figure beside its bound, those that are not kept first."""
+    findings = sorted(v.findings, key=lambda finding: finding.is_kept)
+    lines = [line(finding).plain for finding in findings]
+    more = len(lines) - compact.ROWS
+    checks = [compact.verdict(v.crosscheck, len(v.profile.pricing.layers)), *_closed(v)]
+    return compact.Card(
+        v.name,
+        "every check is kept" if v.ok else "not every check is kept",
+        verdicts=[*checks, *((said[0], said[2:]) for said in lines[: compact.ROWS])],
+        remarks=[f"{units.plural(more, 'more bound')}, in .findings"] if more > 0 else [],
+    ).html()
+
+
+def _closed(v: Verdict) -> list[tuple[str, str]]:
+    """What the closed form of the whole network says, where there is one."""
+    if v.closed_form is None:
+        return []
+    if v.closed_form.ok:
+        return [(compact.GOOD, "the closed form of the whole network agrees")]
+    wrong = units.plural(len(v.closed_form.differences), "difference")
+    return [(compact.BAD, f"the closed form of the whole network has {wrong}")]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import InputError
 from costmodel.measures import MEASURES, TRADE_OFF, Measure, shown_in
+from costmodel.views import compact, grid, latex, units
 from costmodel.views import csv as tables
-from costmodel.views import grid, latex, units
-from costmodel.views.json import compact, explained
+from costmodel.views.json import compact as one_line
+from costmodel.views.json import explained
 from costmodel.views.markdown import escape, pictures
 from costmodel.views.markdown import table as markdown_table
 from costmodel.views.styled import Part, Text, plain
@@ -47,22 +48,22 @@ def shown(s: Sweep, place: str = "totals") -> list[Measure]:
     return [measure for measure in shown_in(place) if measure.name in s.measures]
 
 
-def listed(s: Sweep) -> tuple[str, pd.DataFrame]:
+def listed(s: Sweep, most: int = ROWS) -> tuple[str, pd.DataFrame]:
     """The rows that texts show, and what they are: all if they are few, or the Pareto front, if that says something."""
-    if len(s.table) <= ROWS:
+    if len(s.table) <= most:
         return "", s.table
     front = s.pareto(*TRADE_OFF[:2])
     what = f"On the Pareto front of {_pair(TRADE_OFF)}: {units.plural(len(front), 'candidate')}"
     if len(front) < LEAST:
-        some = _spread(s.table)
+        some = _spread(s.table, most)
         return f"{what}. Below are {len(some)} of {units.grouped(len(s.table))}, evenly chosen.", some
-    some = _spread(front)
+    some = _spread(front, most)
     return f"{what}{'' if len(some) == len(front) else f', of which {len(some)} are below, evenly chosen'}.", some
 
 
-def _spread(rows: pd.DataFrame) -> pd.DataFrame:
+def _spread(rows: pd.DataFrame, most: int) -> pd.DataFrame:
     last = len(rows) - 1
-    return rows.iloc[sorted({round(i * last / (ROWS - 1)) for i in range(ROWS)})]
+    return rows.iloc[sorted({round(i * last / (most - 1)) for i in range(most)})]
 
 
 def failed(s: Sweep) -> list[tuple[str, int, str]]:
@@ -188,7 +189,7 @@ def json(s: Sweep) -> str:
     }  # fmt: skip
     rows = ",\n".join(_line(row) for row in zip(*(s.table[name].tolist() for name in s.table), strict=True))
     failures = ",\n".join(_line(row) for row in s.failures.to_dict("records"))
-    return f'{compact(head)[:-1]},"rows":[\n{rows}\n],"failures":[\n{failures}\n]}}\n'
+    return f'{one_line(head)[:-1]},"rows":[\n{rows}\n],"failures":[\n{failures}\n]}}\n'
 
 
 def _line(row: Any) -> str:
@@ -222,22 +223,12 @@ def figure(s: Sweep, x: str, y: str, ax: Axes | None) -> Figure:
     ax.plot(*along, "o:", drawstyle="steps-post", color="0.25", markersize=3)
     for axis, name in (("x", x), ("y", y)):
         if len(points) and points[name].min() > 0:
-            _in_powers(ax, axis, points[name].max() / points[name].min())
+            (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
         set_scale(ax, axis, units.head(name))
     drawn, count = len(points), len(s.table)
     left_out = f"; {units.grouped(drawn)} of {units.grouped(count)} drawn" if drawn < count else ""
     set_title(ax, f"{s.name}: {units.name(y)} against {units.name(x)}{left_out}")
     return figure_of(ax)
-
-
-def _in_powers(ax: Axes, axis: str, span: float) -> None:
-    """Powers of ten along an axis; between them 2 and 5, where there are few."""
-    from matplotlib.ticker import LogLocator
-
-    (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
-    which = ax.xaxis if axis == "x" else ax.yaxis
-    which.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if span < 1000 else (1.0,)))
-    which.set_minor_formatter("")
 
 
 def chosen(s: Sweep, x: str, y: str, always: Sequence[Any]) -> list[int]:
@@ -284,10 +275,25 @@ def html(s: Sweep) -> str:
 
 
 def fragment(s: Sweep) -> str:
-    """The candidates, or those on the front, for notebooks."""
-    from costmodel.views import html as pages
-
-    return pages.from_template("fragment_candidates.html.j2", **_context(s))
+    """The least and greatest of each measure, then some candidates: all if they are few, or some of a front."""
+    what, rows = listed(s, compact.ROWS)
+    measures = shown(s)
+    columns = [
+        *(compact.Column(name, [_value(v) for v in rows[name].tolist()], is_text=True) for name in s.names),
+        *(
+            compact.Column(units.head(m.name), _cells(rows, m), [units.grouped(n) for n in rows[m.name].tolist()])
+            for m in measures
+        ),
+    ]
+    errors = [f"{units.plural(n, 'candidate')}, such as {example}: {error}" for error, n, example in failed(s)]
+    return compact.Card(
+        title(s),
+        what,
+        totals=_extremes(s),
+        verdicts=[(compact.BAD, f"{units.plural(len(s.failures), 'candidate')} failed")] if errors else [],
+        tables=[compact.Table(columns, len(s.table), "candidate", ".table")] if len(rows) else [],
+        folded=[("What failed", errors)],
+    ).html()
 
 
 def _context(s: Sweep) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from costmodel.measures import Measure
 from costmodel.views import units
 
 if TYPE_CHECKING:
+    from costmodel.conventions.reconciliation import Reconciliation
+    from costmodel.conventions.recount import Recount
     from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
 
-def inputs(p: Profile) -> str:
+def inputs(p: Profile | Recount | Reconciliation) -> str:
     """What a model was given: shape and dtype of each input.
 
     >>> import costmodel
@@ -27,7 +29,8 @@ def whole_field(p: Profile) -> str | None:
     if p.global_attention is None:
         return None
     field = p.local_receptive_field
-    before = "" if field is None else f"; before it {units.extent(field.size)} positions, at {field.layer}"
+    size = "" if field is None else units.extent(field.size)
+    before = f"; before it {size} position{'' if size == '1' else 's'}, at {field.layer}" if field else ""
     return f"the whole input, as attention joins all positions from {p.global_attention} on{before}"
 
 

@@ -38,7 +38,7 @@ def _written(table: pd.DataFrame, *, index: bool) -> str:
 
 def rows(table: pd.DataFrame, *, index: bool = False) -> str:
     """Any table: shapes joined, texts such that no spreadsheet takes them for a formula, and in one line each."""
-    return str(table.map(_cell).to_csv(index=index, lineterminator="\n"))
+    return str(table.map(_cell).rename(columns=_cell).to_csv(index=index, lineterminator="\n"))
 
 
 def _cell(value: Any) -> Any:

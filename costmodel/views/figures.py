@@ -6,14 +6,13 @@ global state is touched, and unreferenced figures are freed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from io import BytesIO
-from math import isnan
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import InputError
-from costmodel.measures import RANKED_BY, TRADE_OFF, Number, of_layers, registered_measures, shown_in
-from costmodel.views import labels, palette, units
+from costmodel.measures import RANKED_BY, of_layers, registered_measures
+from costmodel.views import palette, units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,17 +55,6 @@ def of_profile(p: Profile) -> dict[str, tuple[str, Figure]]:
     return found
 
 
-def of_comparison(c: Comparison) -> dict[str, tuple[str, Figure]]:
-    """The figures of a report on several models, by name, each with its caption."""
-    base = c.baseline or next(iter(c.profiles))
-    found = {"scatter": ("Parameters against MACs, with the Pareto front", scatter(c))}
-    for measure in sorted(shown_in("ratios"), key=lambda measure: measure.name != SHARED):
-        if c.profiles[base].total(measure.name):
-            alt = f"{measure.title} of each model, as a ratio to {base}"
-            found[f"ratios-{measure.name.replace('_', '-')}"] = (alt, ratios(c, measure.name))
-    return found
-
-
 def layers(p: Profile, quantity: str = SHARED, ax: Axes | None = None) -> Figure:
     """A quantity of each layer, in order of execution, coloured by kind."""
     ax = axes(ax, 8.0, 3.2)
@@ -85,7 +73,7 @@ def layers(p: Profile, quantity: str = SHARED, ax: Axes | None = None) -> Figure
 
 def kinds(p: Profile, quantity: str = SHARED, ax: Axes | None = None) -> Figure:
     """A quantity by kind of layer, the biggest first, with its share."""
-    by: dict[str, Number] = {}
+    by: dict[str, float] = {}
     for layer, value in zip(p.pricing.layers, _column(p, quantity, additive=True), strict=True):
         by[layer.kind] = by.get(layer.kind, 0) + value
     ranked = sorted(((k, v) for k, v in by.items() if v), key=lambda item: -item[1])
@@ -171,8 +159,8 @@ def roofline(p: Profile, device: str, ax: Axes | None = None, math: str = "float
             )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel("arithmetic intensity (FLOPs per byte)")
-    ax.set_ylabel("attainable FLOP/s")
+    set_scale(ax, "x", "arithmetic intensity (FLOPs per byte)", "{x:g}")
+    set_scale(ax, "y", "attainable FLOP/s")
     bound = f"{roof.peak_name} at {units.si(roof.peak, 'FLOP/s')}: at least {units.seconds(roof.time)}"
     set_title(ax, f"{p.name} on {roof.device.title}\na lower bound, {bound}")
     if shown:
@@ -183,98 +171,43 @@ def roofline(p: Profile, device: str, ax: Axes | None = None, math: str = "float
     return figure_of(ax)
 
 
-def scatter(c: Comparison, ax: Axes | None = None) -> Figure:
-    """Parameters against MACs, an area being the memory access, with the Pareto front of both."""
-    across, up, area_of = TRADE_OFF
-    models = list(c.profiles)
-    ax = axes(ax, *((6.4, 4.6) if len(models) <= 10 else (9.0, 6.2)))
-    # A logarithmic axis has no zero.
-    points = [(max(x or 0, 1), max(y or 0, 1)) for x, y in zip(c.totals(across), c.totals(up), strict=True)]
-    sizes = [size or 0 for size in c.totals(area_of)]
-    most = max(sizes) or 1
-    front = pareto(points)
-    areas = [max(20.0, 700 * size / most) for size in sizes]
-    for i, ((x, y), area) in enumerate(zip(points, areas, strict=True)):
-        ax.scatter([x], [y], s=area, color=palette.of_model(i), alpha=0.85, edgecolors="white", zorder=2)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.margins(0.16)
-    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    # The front runs on to the edges: beyond its ends, too, nothing has both fewer parameters and fewer MACs.
-    steps = [(front[0][0], top), *front, (right, front[-1][1])]
-    ax.step([x for x, _ in steps], [y for _, y in steps], where="post", color="0.45", linestyle=":", zorder=1)
-    ax.set(xlim=(left, right), ylim=(bottom, top))
-    set_scale(ax, "x", units.head(across))
-    set_scale(ax, "y", units.head(up))
-    set_title(ax, f"parameters against {units.name(up)}; area: {units.name(area_of)}")
-    _label(ax, models, points, [area**0.5 / 2 for area in areas])
-    return figure_of(ax)
-
-
-def _label(ax: Axes, names: Sequence[str], points: Sequence[tuple[Number, Number]], radii: Sequence[float]) -> None:
-    """Names beside their dots, where they cover least."""
-    figure = figure_of(ax)
-    figure.draw_without_rendering()  # only then is it settled where the axes lie
-    scale = 72 / figure.dpi
-    size, frame = 8.0, ax.get_window_extent()
-    dots = [
-        labels.Dot(x * scale, y * scale, radius, 0.58 * size * len(name), 1.2 * size)
-        for (x, y), radius, name in zip(ax.transData.transform(points), radii, names, strict=True)
-    ]
-    edges = labels.Box(*(scale * edge for edge in (frame.x0, frame.y0, frame.x1, frame.y1)))
-    for name, point, dot, side in zip(names, points, dots, labels.sides(dots, edges), strict=True):
-        ha, va = labels.SIDES[side]
-        offset = (dot.gap(side) * side[0], dot.gap(side) * side[1])
-        ax.annotate(
-            name, point, offset, textcoords="offset points", ha=ha, va=va, fontsize=size, parse_math=False
-        )  # fmt: skip
-
-
 def ratios(c: Comparison, quantity: str = SHARED, ax: Axes | None = None) -> Figure:
     """A quantity of each model as a ratio to the baseline, or to the first model where there is none."""
     names = list(c.profiles)
     base = c.baseline or names[0]
     ax = axes(ax, 6.0, 0.9 + 0.36 * len(names))
-    values = [0.0 if isnan(value) else value for value in c.ratios(quantity)]
-    lengths = [v - 1 if v else 0.0 for v in values]
+    values = c.ratios(quantity)
+    lengths = [v - 1 if v and isfinite(v) else 0.0 for v in values]
     colors = [palette.of_model(i) for i in range(len(names))]
-    bars = ax.barh(range(len(names)), lengths, left=1, color=colors, height=0.65)
+    ax.barh(range(len(names)), lengths, left=1, color=colors, height=0.65)
     ax.set_xscale("log")
     ax.set_yticks(range(len(names)), names, parse_math=False)
-    ax.bar_label(bars, [f" {units.ratio(v)} " if v else " none " for v in values], fontsize="small")
+    for y, (value, length) in enumerate(zip(values, lengths, strict=True)):
+        # Right of the line, also of a bar to the left of it, where the models' names are.
+        ax.annotate(
+            units.ratio(value) if value else "none", (1 + max(length, 0), y), (4, 0), textcoords="offset points",
+            va="center", fontsize="small", parse_math=False,
+        )  # fmt: skip
     ax.axvline(1, color="0.35", linewidth=1)
     ax.invert_yaxis()
     ax.margins(x=0.2)
-    ax.xaxis.set_major_formatter("{x:g}×")
-    ax.xaxis.set_minor_formatter("")  # within less than a decade matplotlib would label these, as 2 × 10⁻¹
+    set_scale(ax, "x", "", "{x:g}×")
     set_title(ax, f"{units.name(quantity)}, ratio to {base}")
     return figure_of(ax)
 
 
-def pareto(points: Sequence[tuple[Number, Number]]) -> list[tuple[Number, Number]]:
-    """The points that no other undercuts in both coordinates, from left to right.
-
-    >>> pareto([(3, 3), (1, 5), (2, 2), (4, 1), (4, 4)])
-    [(1, 5), (2, 2), (4, 1)]
-    """
-    front: list[tuple[Number, Number]] = []
-    for x, y in sorted(points):
-        if not front or y < front[-1][1]:
-            front.append((x, y))
-    return front
-
-
-def _column(p: Profile, quantity: str, *, additive: bool = False) -> list[Number]:
+def _column(p: Profile, quantity: str, *, additive: bool = False) -> list[float]:
     offered = [measure.name for measure in of_layers() if measure.additive or not additive]
     if quantity not in offered:
         raise InputError(f"no quantity is called {quantity!r}; there are {', '.join(offered)}")
-    return p.figures(quantity)
+    return list(map(float, p.figures(quantity)))  # matplotlib takes no int of more than 64 bits
 
 
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
     """The axes to draw into: those given, or new ones of that size in inches."""
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from costmodel.views.inline import Figure
 
     if ax is not None and not isinstance(ax, Axes):
         raise InputError(f"ax={ax!r} is no matplotlib Axes, such as plt.subplots() makes")
@@ -296,13 +229,20 @@ def figure_of(ax: Axes) -> Figure:
 def set_title(ax: Axes, text: str) -> None:
     """Puts a title above the axes."""
     # A name is not a formula, though it may hold dollar signs.
-    ax.set_title(text, loc="left", fontsize="medium", parse_math=False)
+    ax.set_title(text, loc="left", fontsize="medium", parse_math=False, wrap=True)
 
 
-def set_scale(ax: Axes, axis: str, label: str) -> None:
-    """Labels an axis, and its figures with SI prefixes."""
+def set_scale(ax: Axes, axis: str, label: str, form: str | None = None) -> None:
+    """Labels an axis, and its figures: with SI prefixes, or as ``form`` has them, such as ``"{x:g}×"``.
+
+    One that is logarithmic has several round ticks.
+    """
     from matplotlib.ticker import EngFormatter
 
+    from costmodel.views.ticks import set_logarithmic
+
     which = ax.xaxis if axis == "x" else ax.yaxis
-    which.set_major_formatter(EngFormatter(sep=" "))
+    if which.get_scale() == "log":
+        set_logarithmic(which)
+    which.set_major_formatter(EngFormatter(sep=" ") if form is None else form)
     which.set_label_text(label)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from costmodel.errors import InputError
 from costmodel.measures import MEASURES
 from costmodel.symbolic import typeset
+from costmodel.views import compact, grid, latex, units
 from costmodel.views import csv as tables
-from costmodel.views import grid, latex, units
+from costmodel.views.compact import formulas as compact_formulas
 from costmodel.views.markdown import escape, pictures, table
 from costmodel.views.styled import Part, Text, plain
 from costmodel.views.worked import explained
@@ -48,7 +49,7 @@ def _number(side: Side, quantity: str) -> str:
 
 def _ratio(value: Any) -> str:
     if isinstance(value, float):
-        return "–" if value != value else units.ratio(value)
+        return units.ratio(value)
     return typeset(value)
 
 
@@ -95,13 +96,14 @@ def parts(c: FormulaComparison, width: int) -> list[Part | str]:
         lines = [formula, "" if is_number or not number else f"= {number}"]
         lines += [f"ratio {relative}"] if relative and len(relative) <= LONGEST_RATIO else []
         symbols.append("\n".join(filter(None, lines)))
-    columns = [grid.Column("", numbers, 9)] if any(numbers) else []
+    columns = [grid.Column("", numbers, 10)] if any(numbers) else []
     if any(ratios):
         columns.append(grid.Column(f"ratio to\n{c.sides[0].label}", ratios, 9))
     columns.append(grid.Column("in symbols", symbols, right=False, wrap=True))
-    made, _ = grid.table("", labels, columns, width, least=min(40, max(label.cell_len for label in labels)))
+    made, narrow = grid.table("", labels, columns, width, least=min(40, max(label.cell_len for label in labels)))
     calls = [Text(f"  {side.call}", style="dim") for side in c.sides]
-    remarks = [grid.dim([f"{note}." for note in c.notes])] if c.notes else []
+    notes = [*(f"{note}." for note in c.notes), *grid.left_out([column or "numbers" for column in narrow])]
+    remarks = [grid.dim(notes)] if notes else []
     sources = [Text(f"{side.formula}: {explained(side.formula).source}", style="dim") for side in _distinct(c)]
     return [Text(title(c), style="bold"), *calls, "", made, *remarks, "", *sources]
 
@@ -152,10 +154,40 @@ def html(c: FormulaComparison) -> str:
 
 
 def fragment(c: FormulaComparison) -> str:
-    """The table alone, for notebooks."""
-    from costmodel.views import html as pages
-
-    return pages.from_template("fragment_formulas.html.j2", **_context(c))
+    """A row per formula, each quantity with its ratio to the first; what to know, and the expressions, folded."""
+    shown, sides = quantities(c), c.sides[: compact.ROWS]
+    columns = [compact.Column("Formula", [side.label for side in sides], is_text=True)]
+    for q in shown:
+        figures = [compact_formulas.figure(q, side.figure(q)) for side in sides]
+        ratios = [_ratio(n) for n in c.ratios(q)[: len(sides)]] if len(c.sides) > 1 else []
+        columns.append(
+            compact.Column(units.head(q), [rounded for rounded, _ in figures], [exact for _, exact in figures], ratios)
+        )
+    in_symbols = [
+        (f"{units.head(q)} of {side.label}", typeset(found))
+        for q in shown
+        for side in sides
+        if (found := c.formula(side, q)) is not None
+    ]
+    symbols = [
+        compact.Column("", [name for name, _ in in_symbols], is_text=True),
+        compact.Column("In symbols", [expression for _, expression in in_symbols], is_code=True),
+    ]
+    title = f"{units.plural(len(c.sides), 'formula')} side by side" if len(c.sides) > 1 else sides[0].label
+    beside = f"ratios are to {sides[0].label}" if len(c.sides) > 1 else ""
+    return compact.Card(
+        title,
+        beside,
+        tables=[
+            compact.Table(columns, len(c.sides), "formula", ".table"),
+            *(
+                [compact.Table(symbols, len(in_symbols), "expression", "str()", "In symbols", is_folded=True)]
+                if in_symbols else []
+            ),
+        ],
+        remarks=[f"{note}." for note in c.notes],
+        folded=[("What was called", [side.call for side in sides])],
+    ).html()  # fmt: skip
 
 
 def _context(c: FormulaComparison) -> dict[str, Any]:
@@ -236,7 +268,7 @@ def _drawable(c: FormulaComparison, quantity: str) -> bool:
 
 def figure(c: FormulaComparison, quantity: str | None = None, ax: Axes | None = None) -> Figure:
     """A bar per formula with its figure and its ratio to the first: of one quantity, or a panel for each."""
-    from matplotlib.figure import Figure
+    from costmodel.views.inline import Figure
 
     known = quantities(c)
     if quantity is not None and quantity not in known:

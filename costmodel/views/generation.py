@@ -9,16 +9,18 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from costmodel.measures import shown_in
+from costmodel.views import answers, compact, grid, latex, units
 from costmodel.views import csv as tables
-from costmodel.views import grid, latex, units
 from costmodel.views.markdown import escape, pictures, table
 from costmodel.views.styled import Part, Text, plain
+from costmodel.views.text import text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from costmodel.decoding import Generation
+    from costmodel.decoding.answer import Answer
     from costmodel.decoding.bounds import GenerationRoofline
 
 
@@ -68,16 +70,21 @@ def _cell(name: str, value: int, *, exact: bool) -> str:
 
 def facts(g: Generation) -> Iterator[tuple[str, str]]:
     """What does not add up: parameters, memory, positions."""
+    return ((name, figure + said) for name, figure, said in _facts(g))
+
+
+def _facts(g: Generation) -> Iterator[tuple[str, str, str]]:
+    """Of each the name, the figure, and what is said of it."""
     used = "" if g.active_params == g.params else f", {_used(g)}"
-    yield "parameters", f"{units.si(g.params)}{used}"
-    packed = f"packed as {g.weights}, the rest {g.dtype}" if g.weights else g.dtype
-    yield "weights", f"{units.si(g.params_bytes, 'B')}, {packed}"
-    yield "cache", _cache(g)
-    yield "peak memory", f"{units.si(g.peak_memory, 'B')}, weights and cache included, in eager mode"
+    yield "parameters", units.si(g.params), used
+    packed = f", packed as {g.weights}, the rest {g.dtype}" if g.weights else f", {g.dtype}"
+    yield "weights", units.si(g.params_bytes, "B"), packed
+    yield "cache", *_cache(g)
+    yield "peak memory", units.si(g.peak_memory, "B"), ", weights and cache included, in eager mode"
     if g.steps.positions is not None:
         tokens = g.steps.begins_with + g.new - 1
         beyond = ": more than it is made for" if tokens > g.steps.positions else ""
-        yield "positions", f"{units.grouped(tokens)} of {units.grouped(g.steps.positions)}{beyond}"
+        yield "positions", units.grouped(tokens), f" of {units.grouped(g.steps.positions)}{beyond}"
 
 
 def _used(g: Generation) -> str:
@@ -85,23 +92,32 @@ def _used(g: Generation) -> str:
     return f"of which a new token uses {units.si(g.active_params)} ({share})"
 
 
-def _cache(g: Generation) -> str:
+def _cache(g: Generation) -> tuple[str, str]:
     before, after = g.steps.prefill().cache_bytes, g.kv_cache_bytes
     if not g.contexts:
-        return f"{units.si(after, 'B')} after the prompt"
+        return units.si(after, "B"), " after the prompt"
     if before == after:
-        return f"{units.si(after, 'B')}, however many tokens follow"
+        return units.si(after, "B"), ", however many tokens follow"
     each = (after - before) / len(g.contexts)
-    return f"{units.si(before, 'B')} after the prompt, {units.si(after, 'B')} at the end: {units.si(each, 'B')} a token"
+    return units.si(before, "B"), f" after the prompt, {units.si(after, 'B')} at the end: {units.si(each, 'B')} a token"
 
 
 def remarks(g: Generation) -> list[str]:
     """What a reader has to know of the figures."""
     lines = ["the prompt's call gives the first new token; the last one is never read"]
+    if g.steps.scores_last and g.steps.begins_with > 1:
+        lines.append(
+            "of the prompt only the last token has its scores computed; a profile of the model has those of all"
+        )
     if g.executed_macs != g.macs:
         lines.append("hidden: pairs of tokens that a causal mask leaves out; kernels may skip them")
     if g.active_params < g.params and not g.steps.has_encoder:
         lines.append("memory access takes all experts to be read, as which are depends on the tokens")
+    if g.weights:
+        lines.append(
+            "packed weights are in memory, in what fits and in the least times; the table has those of weights in "
+            f"{g.dtype}"
+        )
     if not g.is_exact:
         lines.append("an operation has no rule, or a cost depends on values: totals are lower bounds")
     return lines
@@ -114,7 +130,7 @@ def text(g: Generation, width: int | None = None) -> str:
 
 
 def parts(g: Generation, width: int) -> list[Part | str]:
-    """A table of what adds up over calls, and what memory they need."""
+    """A table of what adds up over calls, what memory they need, and what was asked for a device."""
     shown = rows(g)
     labels = [Text(_head(name)) for name, _ in shown]
     cells = [[_cell(name, value, exact=g.is_exact) for value in values] for name, values in shown]
@@ -131,7 +147,8 @@ def parts(g: Generation, width: int) -> list[Part | str]:
         width,
     )
     head = [Text(units.printable(g.name), style="bold"), Text(title(g))]
-    return [*head, "", work, "", memory, "", grid.dim([*remarks(g), *grid.left_out(dropped)])]
+    below = grid.dim([*remarks(g), *grid.left_out(dropped)])
+    return [*head, "", work, "", memory, "", below, *answers.parts(sections(g))]
 
 
 def markdown(g: Generation, figures: Mapping[str, str] | None = None) -> str:
@@ -142,6 +159,7 @@ def markdown(g: Generation, figures: Mapping[str, str] | None = None) -> str:
         table(["", *columns(g)], body),
         "\n".join(f"- {name}: {said}" for name, said in facts(g)),
         "\n".join(f"{line[:1].upper()}{line[1:]}." for line in remarks(g)),
+        *answers.markdown(sections(g)),
         *pictures(figures or {}),
     ]
     return "\n\n".join(lines) + "\n"
@@ -159,10 +177,30 @@ def html(g: Generation) -> str:
 
 
 def fragment(g: Generation) -> str:
-    """The tables alone, for notebooks."""
-    from costmodel.views import html as pages
-
-    return pages.from_template("fragment_generation.html.j2", **_context(g))
+    """What the prompt and the tokens after it cost, and what memory they need."""
+    heads, shown, asked = columns(g), rows(g), sections(g)
+    made = [
+        compact.Column("", [_head(name) for name, _ in shown], is_text=True),
+        *(
+            compact.Column(
+                where,
+                [_cell(name, values[i], exact=g.is_exact) for name, values in shown],
+                [units.grouped(values[i]) for _, values in shown],
+            )
+            for i, where in enumerate(heads)
+        ),
+    ]
+    return compact.Card(
+        g.name,
+        title(g),
+        totals=[(units.sentence_case(name), figure, said.lstrip(", ")) for name, figure, said in _facts(g)],
+        verdicts=[*([] if g.is_exact else [(compact.BOUND, "totals are lower bounds")]), *answers.verdicts(asked)],
+        tables=[compact.Table(made, len(shown), "measure")],
+        folded=[
+            *answers.folded(asked),
+            ("What to know of the figures", [units.sentence_case(line) for line in remarks(g)]),
+        ],
+    ).html()
 
 
 def _context(g: Generation) -> dict[str, Any]:
@@ -172,13 +210,13 @@ def _context(g: Generation) -> dict[str, Any]:
     ]
     return {
         "title": g.name, "what": title(g), "columns": columns(g), "rows": shown, "facts": list(facts(g)),
-        "remarks": remarks(g),
+        "remarks": remarks(g), "answers": sections(g),
     }  # fmt: skip
 
 
 def json(g: Generation) -> str:
     """Every figure, and what each call costs at the ends of pieces in which it is linear."""
-    document = {
+    document: dict[str, Any] = {
         "format": "costmodel-generation",
         "version": 1,
         "model": g.name,
@@ -196,6 +234,8 @@ def json(g: Generation) -> str:
             for piece in g.pieces
         ],
     }
+    if g.answered:
+        document["answers"] = [_written(answer) for answer in g.answered]
     return writer.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -228,11 +268,12 @@ def on_device(r: GenerationRoofline) -> list[str]:
         else f"tokens wait for arithmetic from a batch of {units.grouped(r.ridge_batch)} on"
     )
     rate = units.grouped(float(f"{r.tokens_per_second:.3g}"))
-    of_all = "" if r.batch == 1 else f", of {units.grouped(r.batch)} samples"
+    of_all = "" if r.batch == 1 else f", of {units.grouped(r.batch)} samples together"
     return [
         f"at least {units.seconds(r.first_token)} to the first token (waits for {_for(r.prefill.bound)})",
         f"at least {units.seconds(r.per_token)} for each token after it (waits for {_for(r.decode.bound)})",
-        f"at least {units.seconds(r.time)} for all; at most {rate} tokens per second{of_all}",
+        f"at most {rate} tokens per second after the first{of_all}",
+        f"at least {units.seconds(r.time)} in all",
         f"the ridge is at {r.ridge:.1f} FLOPs/B: the prompt has {prompt}, a token {token}",
         waits,
     ]
@@ -242,26 +283,86 @@ def _for(bound: str) -> str:
     return "arithmetic" if bound == "compute" else "memory"
 
 
+def roofline_text(r: GenerationRoofline) -> str:
+    """The least times on a device as plain text, as wide as the terminal (or 120 characters)."""
+    width = text_width()
+    heading = Text(f"{units.printable(r.model)} on {r.device.title}: a lower bound of its time", style="bold")
+    return plain([heading, *(f"  {line}" for line in on_device(r))], width)
+
+
 def roofline(r: GenerationRoofline) -> str:
     """The same as Markdown."""
     lines = "\n".join(f"- {line}" for line in on_device(r))
     return f"# {escape(r.model)} on {r.device.title}: a lower bound of its time\n\n{lines}\n"
 
 
-def answers(g: Generation, where: str, size: int) -> list[Part | str]:
+def roofline_fragment(r: GenerationRoofline) -> str:
+    """The least times, and what limits them."""
+    *_, ridge, waits = on_device(r)
+    rate = units.grouped(float(f"{r.tokens_per_second:.3g}"))
+    of_all = "" if r.batch == 1 else f", of all {units.grouped(r.batch)} samples"
+    return compact.Card(
+        f"{r.model} on {r.device.title}",
+        "a lower bound of its time",
+        totals=[
+            ("First token, at least", units.seconds(r.first_token), f"waits for {_for(r.prefill.bound)}"),
+            ("Each after it, at least", units.seconds(r.per_token), f"waits for {_for(r.decode.bound)}"),
+            ("Tokens a second, at most", rate, f"after the first{of_all}"),
+            ("Together, at least", units.seconds(r.time), units.plural(r.new, "new token")),
+        ],
+        remarks=[units.sentence_case(ridge), units.sentence_case(waits)],
+    ).html()
+
+
+def sections(g: Generation) -> list[answers.Section]:
+    """What was asked for a device, and for a size of memory."""
+    return [
+        answers.Section(
+            where=a.where, fits=a.fits, room=_room(g, a), times=on_device(a.roofline) if a.roofline is not None else ()
+        )
+        for a in g.answered
+    ]
+
+
+def _room(g: Generation, a: Answer) -> list[str]:
     """Whether it fits into a size of memory, and the largest batch and prompt that do."""
-    fits = g.peak_memory <= size
-    mark = ("✓ ", "green") if fits else ("✗ ", "red")
-    said = f"{'fits' if fits else 'does not fit'}: {units.si(g.peak_memory, 'B')} of {units.si(size, 'B')}"
-    batch, prompt = g.largest_batch(size), g.largest_prompt(size)
+    if a.memory is None or a.fits is None:
+        return []
+    batch, prompt = a.largest_batch or 0, a.largest_prompt or 0
     largest = (
-        f"  the largest batch that fits: {units.grouped(batch)}; the longest prompt: {units.plural(prompt, 'token')}"
+        f"the largest batch that fits: {units.grouped(batch)}; the longest prompt: {units.plural(prompt, 'token')}"
         if batch and prompt
-        else f"  the largest batch that fits: {units.grouped(batch)}" if batch
-        else f"  the longest prompt that fits: {units.plural(prompt, 'token')}" if prompt
-        else "  not even one sample of one token fits"
+        else f"the largest batch that fits: {units.grouped(batch)}" if batch
+        else f"the longest prompt that fits: {units.plural(prompt, 'token')}" if prompt
+        else "not even one sample of one token fits"
     )  # fmt: skip
-    return ["", Text(where, style="bold"), Text.assemble(mark, said), largest]
+    said = [answers.fit(units.si(g.peak_memory, "B"), a.memory, fits=a.fits), largest]
+    made_for = None if g.steps.has_encoder else g.steps.positions
+    if made_for is not None and prompt > (most := made_for - g.new + 1) > 0:
+        said.append(
+            f"the model is made for {units.grouped(made_for)} positions: with {units.plural(g.new, 'new token')}, "
+            f"a prompt of {units.grouped(most)}"
+        )
+    return said
+
+
+def _written(a: Answer) -> dict[str, Any]:
+    """An answer for scripts; times are in seconds, and bounds."""
+    r = a.roofline
+    found: dict[str, Any] = {
+        name: getattr(a, name) for name in ("where", "memory", "fits", "largest_batch", "largest_prompt")
+    }
+    if r is not None:
+        found |= {
+            "device": r.device.title,
+            "first_token_seconds": r.first_token,
+            "per_token_seconds": r.per_token,
+            "seconds": r.time,
+            "tokens_per_second": r.tokens_per_second,
+            **{f"{name}_bound": getattr(r, name).bound for name in ("prefill", "decode")},
+            **{name: getattr(r, name) for name in ("ridge", "ridge_batch")},
+        }
+    return found
 
 
 # -- a figure ------------------------------------------------------------------------------------------------------
@@ -287,6 +388,8 @@ def figure(g: Generation, ax: Axes | None = None) -> Figure:
     ax = axes(ax, 6.0, 3.8)
     ax.plot(contexts, macs, "o-", markersize=4, linewidth=1.5)
     ax.set_xscale("log", base=2)
+    ax.set_xticks(contexts, labels=map(units.grouped, contexts))
+    ax.xaxis.set_minor_formatter("")
     ax.set_ylim(0, 1.1 * max(macs))
     ax.set_xlabel("tokens in the cache")
     set_title(ax, f"{g.name}: MACs of one token")

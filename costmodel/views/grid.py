@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.records import dataclass
 from costmodel.views import styled, units
-from costmodel.views.styled import Span, Text, cell_len
+from costmodel.views.styled import LONGEST_LINE, Span, Text, cell_len
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -40,6 +40,10 @@ class Column:
     style: str = ""
     wrap: bool = False
     """A text that may wrap, in the width that is left; such a column always stays."""
+    stays: bool = False
+    """Whether it stays in any width."""
+    called: str = ""
+    """What it is called where the width has no room for it, if not by its title."""
 
     @cached_property
     def width(self) -> int:
@@ -47,9 +51,9 @@ class Column:
         return max(cell_len(line) for text in (self.title, *self.cells) for line in text.split("\n"))
 
 
-def numbers(title: str, cells: Sequence[str], priority: int = 0) -> Column:
+def numbers(title: str, cells: Sequence[str], priority: int = 0, *, stays: bool = False, called: str = "") -> Column:
     """A column of numbers, with their units below each other."""
-    return Column(title, align(cells), priority)
+    return Column(title, align(cells), priority, stays=stays, called=called)
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ class Table:
     """Of the labels, and of each column. Labels that are longer are cut, texts that wrap do."""
     gap: int = _GAP
     has_head: bool = True
+    below: Sequence[str] = ()
+    """A text under each row, which wraps."""
 
-    def lines(self, width: int) -> Iterator[list[Span]]:  # noqa: ARG002 - a table was laid out for its width
+    def lines(self, width: int) -> Iterator[list[Span]]:
         """The lines, as wide as the table was made: no figure is cut off where it has all columns."""
         columns, wraps = self.columns, any(column.wrap for column in self.columns)
         if self.has_head:
@@ -80,6 +86,8 @@ class Table:
             ]
             name = label if label.plain.isprintable() else Text(units.printable(label.plain), label.style)
             yield from self._row(name, cells, top=wraps)
+            if self.below and self.below[i]:
+                yield from Text(units.printable(self.below[i]), "dim", indent=2).lines(width)
 
     def _row(self, label: Text, cells: Sequence[tuple[list[str], str]], *, top: bool = False) -> Iterator[list[Span]]:
         height = max((len(texts) for texts, _ in cells), default=1)
@@ -108,6 +116,7 @@ def table(
     *,
     keep_all: bool = False,
     least: int = 16,
+    below: Sequence[str] = (),
 ) -> tuple[Table, list[str]]:
     """A table whose first column labels the rows, with as many others as fit; and the titles of those that do not.
 
@@ -118,25 +127,28 @@ def table(
         width: of the console.
         keep_all: every column stays, and labels are cut no shorter than ``least``.
         least: characters that labels are given in any case.
+        below: a text under each row, in the whole width.
     """
     longest = max(cell_len(title), *(label.cell_len for label in labels)) if labels else cell_len(title)
     given = min(longest, max(least, width // 3))
     wrapped = [column for column in columns if column.wrap]
     room = width - given - len(wrapped) * (_LEAST_WRAPPED + _GAP)
-    kept = {id(column) for column in columns if keep_all or column.wrap}
+    kept = {id(column) for column in columns if keep_all or column.wrap or column.stays}
+    room -= sum(column.width + _GAP for column in columns if id(column) in kept and not column.wrap)
     for column in sorted(columns, key=lambda column: -column.priority):
-        if id(column) in kept:
-            room -= 0 if column.wrap else column.width + _GAP
-        elif column.width + _GAP <= room:
+        if id(column) not in kept and column.width + _GAP <= room:
             kept.add(id(column))
             room -= column.width + _GAP
     shown = [column for column in columns if id(column) in kept]
     # Labels take what is left over, and give what is lacking.
     names = min(longest, given if wrapped and room > 0 else max(given + room, least))
-    free = width - names - sum(_GAP + (0 if column.wrap else column.width) for column in shown)
+    free = min(width, LONGEST_LINE) - names - sum(_GAP + (0 if column.wrap else column.width) for column in shown)
+    free = max(free, _LEAST_WRAPPED * len(wrapped)) if width > LONGEST_LINE else free
     widths = dict(zip(map(id, wrapped), _shares([column.width for column in wrapped], free), strict=True))
-    made = Table(title, labels, shown, [names, *(widths.get(id(column), column.width) for column in shown)])
-    return made, [column.title.replace("\n", " ") for column in columns if id(column) not in kept]
+    made = Table(
+        title, labels, shown, [names, *(widths.get(id(column), column.width) for column in shown)], below=below
+    )  # fmt: skip
+    return made, [(c.called or c.title).replace("\n", " ") for c in columns if id(c) not in kept]
 
 
 def listing(names: Sequence[str], columns: Sequence[Column], width: int) -> Table:
@@ -144,7 +156,7 @@ def listing(names: Sequence[str], columns: Sequence[Column], width: int) -> Tabl
     labels = [Text(name) for name in names]
     widths = [max((label.cell_len for label in labels), default=0), *(column.width for column in columns)]
     gap = _GAP - 1
-    widths[-1] = max(min(widths[-1], width - sum(widths[:-1]) - gap * len(columns)), 1)
+    widths[-1] = max(min(widths[-1], min(width, LONGEST_LINE) - sum(widths[:-1]) - gap * len(columns)), 1)
     return Table("", labels, columns, widths, gap=gap, has_head=False)
 
 

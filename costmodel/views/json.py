@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from costmodel.comparison import Comparison
     from costmodel.cross_check import CrossCheck
+    from costmodel.metrics import Metric
     from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
@@ -30,7 +31,7 @@ VERSION = 1
 
 
 def schema(of: str = "profile") -> dict[str, Any]:
-    """The JSON Schema of a ``"profile"``, or of a ``"training"`` step, which shares definitions with it."""
+    """The JSON Schema of a ``"profile"``, or of a ``"training"`` step or ``"measurement"``, which share definitions."""
     text = files("costmodel.views").joinpath(f"{of}.schema.json").read_text("utf-8")
     loaded: dict[str, Any] = json.loads(text)
     if of != "profile":
@@ -63,7 +64,17 @@ def comparison(c: Comparison) -> str:
         f'"warnings":{compact(c.warnings)},'
         f'"measures":{compact(explained(MEASURES.values()))}'
     )
+    if c.metrics:
+        head += f',"metrics":{compact({name: _metric(metric) for name, metric in c.metrics.items()})}'
     return f'{{{head},"models":[\n{lines}\n]}}\n'
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    """A metric, as ``compare(metrics=)`` takes it."""
+    told = {
+        "unit": metric.unit, "means": metric.means, "sources": dict(metric.sources), "head": metric.head
+    }  # fmt: skip
+    return {"figures": dict(metric.figures), "better": metric.better, **{k: v for k, v in told.items() if v}}
 
 
 def compact(value: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from math import hypot
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,15 @@ class Box:
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(width, 0) * max(height, 0)
+
+    def distance(self, dot: Dot) -> float:
+        """How far a dot's edge is from it.
+
+        >>> Box(0, 0, 4, 1).distance(Dot(7, 5, 2, 0, 0)), Box(0, 0, 4, 1).distance(Dot(2, 0, 1, 0, 0))
+        (3.0, -1.0)
+        """
+        across, up = max(self.left - dot.x, dot.x - self.right, 0), max(self.bottom - dot.y, dot.y - self.top, 0)
+        return hypot(across, up) - dot.radius
 
 
 SIDES = {
@@ -48,37 +58,78 @@ class Dot:
         """The square around it."""
         return Box(self.x - self.radius, self.y - self.radius, self.x + self.radius, self.y + self.radius)
 
-    def gap(self, side: tuple[int, int]) -> float:
-        """How far from its centre, along each axis, the label begins at a side."""
-        return self.radius * (0.75 if all(side) else 1) + 2
+    def offset(self, place: Place) -> tuple[float, float]:
+        """How far from its centre, along each axis, the label begins at a place."""
+        (x, y), further = place
+        gap = self.radius * (0.75 if x and y else 1) + 2 + further
+        return x * gap, y * gap
 
-    def label(self, side: tuple[int, int]) -> Box:
-        """The rectangle of its label at a side."""
-        x, y = side
-        gap = self.gap(side)
-        left = self.x + x * gap - self.width * (1 - x) / 2
-        bottom = self.y + y * gap - self.height * (1 - y) / 2
+    def label(self, place: Place) -> Box:
+        """The rectangle of its label at a place."""
+        (x, y), _ = place
+        across, up = self.offset(place)
+        left = self.x + across - self.width * (1 - x) / 2
+        bottom = self.y + up - self.height * (1 - y) / 2
         return Box(left, bottom, left + self.width, bottom + self.height)
 
 
-def sides(dots: Sequence[Dot], frame: Box) -> list[tuple[int, int]]:
-    """For each dot the side at which its label covers least of what is there, and leaves the frame least.
+Place = tuple[tuple[int, int], float]
+"""A side of a dot, and how much further from it than beside it."""
 
-    >>> sides([Dot(0, 0, 2, 30, 8), Dot(0, 9, 2, 30, 8)], Box(-100, -100, 100, 100))
-    [(0, -1), (0, 1)]
+PLACES: tuple[Place, ...] = tuple((side, further) for further in (0.0, 7.0) for side in SIDES)
+"""Where a label can be, the best first."""
+
+ROOM = 0.04
+"""The part of a label that may lie on something else before it is left out."""
+
+
+def line(start: tuple[float, float], end: tuple[float, float]) -> Box:
+    """A line along an axis, as wide as labels keep away from it.
+
+    >>> line((0, 5), (9, 5))
+    Box(left=-1, bottom=4, right=10, top=6)
     """
-    chosen: dict[int, tuple[int, int]] = {}
+    (x0, y0), (x1, y1) = start, end
+    return Box(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1)
+
+
+def places(
+    dots: Sequence[Dot], frame: Box, lines: tuple[Box, ...] = (), first: Collection[int] = ()
+) -> list[Place | None]:
+    """For each dot where its label covers least of what is there; none, where it would cover too much of it.
+
+    Args:
+        dots: the dots, each with the size of its label.
+        frame: what labels stay in.
+        lines: what they keep away from, besides dots and each other.
+        first: the dots whose labels are placed before the others.
+
+    >>> places([Dot(0, 0, 2, 30, 8), Dot(0, 9, 2, 30, 8)], Box(-100, -100, 100, 100))
+    [((0, -1), 0.0), ((0, 1), 0.0)]
+    >>> places([Dot(0, 0, 2, 30, 8)], Box(-9, -9, 9, 9))
+    [None]
+    """
+    chosen: list[Place | None] = [None] * len(dots)
     placed: list[Box] = []
     # From the right, where the largest are.
-    for i in sorted(range(len(dots)), key=lambda i: -dots[i].x):
-        dot = dots[i]
-        others = [other.box for j, other in enumerate(dots) if j != i]
+    for i in sorted(range(len(dots)), key=lambda i: (i not in first, -dots[i].x)):
+        dot, others = dots[i], [other for j, other in enumerate(dots) if j != i]
+        # A line is thin, and yet crosses a word out.
+        in_the_way = [*(other.box for other in others), *lines * 6, *placed]
 
-        def cost(side: tuple[int, int], dot: Dot = dot, others: Iterable[Box] = others) -> float:
-            box = dot.label(side)
+        def covered(
+            place: Place, dot: Dot = dot, others: Iterable[Dot] = others, in_the_way: Iterable[Box] = in_the_way
+        ) -> float:
+            box = dot.label(place)
             outside = dot.width * dot.height - box.overlap(frame)
-            return 4 * outside + 2 * sum(map(box.overlap, placed)) + sum(map(box.overlap, others))
+            # Beside another dot it would be taken for that one's. Dots that cover each other share what is beside them.
+            nearer = [other for other in others if box.distance(other) < box.distance(dot)]
+            strays = any(not other.box.overlap(dot.box) for other in nearer) or ROOM / 2 * bool(nearer)
+            found = 2 * outside + sum(map(box.overlap, in_the_way)) + strays * dot.width * dot.height
+            return round(found, 3)  # of places that are as good the first one, whatever a float's last digit
 
-        chosen[i] = min(SIDES, key=cost)
-        placed.append(dot.label(chosen[i]))
-    return [chosen[i] for i in range(len(dots))]
+        best = min(PLACES, key=covered)
+        if covered(best) <= ROOM * dot.width * dot.height:
+            chosen[i] = best
+            placed.append(dot.label(best))
+    return chosen

@@ -59,7 +59,7 @@ def layers(
         listed = sorted(root.leaves(), key=lambda node: -(node.figures[sort or _SHARED] or 0))
         rows = [("", node) for node in listed[:top]]
         if len(listed) > len(rows):
-            remarks.append(f"{len(listed) - len(rows)} more layers; --top {len(listed)} shows them")
+            remarks.append(f"{units.more(len(listed) - len(rows), 'layer')}; --top {len(listed)} shows them")
         full_names = True
     else:
         root = folded(root) if fold else root

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fractions import Fraction
-from numbers import Real
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from costmodel.errors import InputError
-from costmodel.measures import RANKED_BY, Measure, add, find, of_layers, shown_in
+from costmodel.measures import MEASURES, RANKED_BY, Measure, add, of_layers, shown_in
 from costmodel.views import units
 from costmodel.views.cells import beyond_the_peak, inputs, is_exact, total_cell, whole_field
+from costmodel.views.columns import columns, has_input, remarks
 from costmodel.views.fold import folded, sections
 from costmodel.views.tree import Node, tree
 
 if TYPE_CHECKING:
     from costmodel.comparison import Comparison
     from costmodel.cross_check import CrossCheck
-    from costmodel.difference import Difference
     from costmodel.profiling import Coverage, Profile
 
 SHARED = RANKED_BY[0]
@@ -146,7 +143,7 @@ def verdict(check: CrossCheck) -> str:
     traced = f" {len(check.traced_only)} have no closed form and are traced only." if check.traced_only else ""
     traced += declared
     traced += f" The loss does not use {units.plural(len(check.unreached), 'layer')}." if check.unreached else ""
-    if check.ok:
+    if not check.mismatches:
         twice = f"{units.plural(check.checked, 'layer')} derived twice"
         return f"✅ Cross-check: {twice}, trace and closed form agree to the last integer.{traced}"
     wrong = list(dict.fromkeys(c.name for c in check.mismatches))
@@ -159,10 +156,11 @@ def coverage_line(coverage: Coverage) -> str:
     """The coverage in a sentence or two, which name what is not known."""
     if not coverage.unknown and not coverage.bounds:
         known = len(coverage.counted) + len(coverage.free)
-        return f"✅ Coverage: all {known} operations that ran have a rule ({len(coverage.free)} of them are free)."
+        ran = "the operation that ran has" if known == 1 else f"all {known} operations that ran have"
+        return f"✅ Coverage: {ran} a rule; {len(coverage.free)} of them without cost."
     missing = "; ".join(
         f"{escape(op)} in {escape(where[0] or 'the model itself')}"
-        + (f" and {len(where) - 1} more places" if len(where) > 1 else "")
+        + (f" and {units.more(len(where) - 1, 'place')}" if len(where) > 1 else "")
         for op, where in coverage.unknown.items()
     )
     bounds = "; ".join(f"in {escape(note.where or 'the model itself')}, {escape(note.why)}" for note in coverage.bounds)
@@ -217,7 +215,7 @@ def layer_tables(
     """Every layer as a row, in a collapsed block; and for each fold one more, with the layers of one of its units."""
     made = []
     for repeated, nodes in sections(folded(root) if fold else root):
-        all_layers = f"All {layers:,} layers, in the order in which they ran"
+        all_layers = f"All {units.plural(layers, 'layer')}, in the order in which they ran"
         title = all_layers if repeated is None else f"Each of {in_html(repeated.name)}"
         made.append(collapsed(title, table(head, map(row, nodes), left=left)))
     return "\n\n".join(made)
@@ -239,7 +237,7 @@ def crosscheck(check: CrossCheck) -> str:
         parts.append(_third(check))
     if check.traced_only:
         body = "\n".join(f"- {escape(name)}" for name in check.traced_only)
-        parts.append(collapsed(f"{len(check.traced_only)} layers that are traced only", body))
+        parts.append(collapsed(f"{units.plural(len(check.traced_only), 'layer')} traced only", body))
     for op, where in check.unknown.items():
         parts.append(f"⚠️ No rule for {escape(op)}, which ran in {escape(where[0] or 'the model itself')}.")
     parts += [f"⚠️ A lower bound in {escape(n.where or 'the model itself')}: {escape(n.why)}." for n in check.bounds]
@@ -252,11 +250,13 @@ def _third(check: CrossCheck) -> str:
         third = check.third.get(c.name) if c.quantity == "macs" else None
         if third is None:
             continue
-        if third.count == c.traced:
-            same += 1
-        else:
+        if third.why:
             rows.append([escape(c.name), escape(third.why), _value(c.traced), _value(third.count)])
-    line = f"{check.against} counts the same MACs for {same} layers"
+        else:
+            same += 1
+    line = f"{check.against} counts the same MACs for {units.plural(same, 'layer')}"
+    if check.total is not None:
+        line = f"{'' if check.total.agrees else '❌ '}{units.of_counter(check.total)}.\n\n{line}"
     if not rows:
         return line + "."
     listed = table(["layer", "why", "MACs", check.against], rows, left=2)
@@ -271,69 +271,32 @@ def _value(value: object) -> str:
 
 
 def comparison(c: Comparison, figures: Mapping[str, str] | None = None) -> str:
-    """Several models: a table of totals, ratios to the baseline, and whether to trust each."""
-    shown = shown_in("totals")
-    head = [units.head(measure.name) for measure in shown]
-    rows = [
-        [escape(model), inputs(p), *(total_cell(p, measure) for measure in shown)] for model, p in c.profiles.items()
-    ]
-    parts = [f"# {len(c.profiles)} models compared", table(["model", "input", *head], rows, left=2)]
+    """Several models: totals, ratios to the baseline, whether to trust each, and where its costs go.
+
+    No table of layers: nine networks would have 200 kB of them, which GitHub does not show.
+    """
+    shown = columns(c, shown_in("totals"), ratios=MEASURES.values())
+    table_of_models = _by_model(c, [(column.head, column.cells) for column in shown], with_input=has_input(c))
+    parts = [f"# {units.plural(len(c.profiles), 'model')} compared", table_of_models]
+    parts += ["\n".join(f"- {escape(remark)}." for remark in remarks(c))] if remarks(c) else []
     parts += [f"⚠️ {escape(units.sentence_case(warning))}." for warning in c.warnings]
-    if c.baseline is not None:
-        columns = [[units.ratio(value) for value in c.ratios(measure.name)] for measure in shown]
-        ratios = [[escape(model), *(column[i] for column in columns)] for i, model in enumerate(c.profiles)]
-        parts.append(f"Times {escape(c.baseline)}:\n\n{table(['model', *head], ratios)}")
+    ratios = [(one.head, [units.ratio(n) for n in one.ratios]) for one in shown if one.ratios is not None]
+    if c.baseline is not None and ratios:
+        parts.append(f"Times {escape(c.baseline)}:\n\n{_by_model(c, ratios)}")
     parts += [conventions(), *pictures(figures or {})]
     trust = "\n".join(
         f"- {escape(model)}: {verdict(p.crosscheck())} {coverage_line(p.coverage)}" for model, p in c.profiles.items()
     )
     parts.append(f"## Are they true?\n\n{trust}")
     for model, p in c.profiles.items():
-        parts.append(f"## {escape(model)}\n\nOn {inputs(p)}, in {p.mode} mode.\n\n{_kinds(p)}\n\n{_layers(p)}")
+        parts.append(f"## {escape(model)}\n\nOn {inputs(p)}, in {p.mode} mode.\n\n{_kinds(p)}")
+    parts.append("The layers of a model are in its own report: `costmodel profile MODEL`, `Profile.to_markdown`.")
     return "\n\n".join(parts) + "\n"
 
 
-# -- two profiles of one model --------------------------------------------------------------------------------------
-
-
-def difference(d: Difference, *, top: int = 20, limit: Fraction | None = None) -> str:
-    """What changed, short enough for a comment on a pull request: totals, and the layers that caused it, ranked."""
-    units.require_rows(top=top)
-    if limit is not None and not (isinstance(limit, Real) and float(limit) >= 0):
-        raise InputError(f"limit={limit!r} is no share: give a Fraction or a float that is not negative, such as 0.01")
-    over = d.grown(limit) if limit is not None else []
-    same = len(set(d.totals["params"])) == 1
-    old, new = escape(d.old.name), escape(d.new.name)
-    what = "Training step" if d.of_steps else "Costs"
-    title = f"### {what} of {new}" if old == new else f"### {what}: {old} → {new}"
-    rows = []
-    for total, (was, now) in d.totals.items():
-        measure = find(total)
-        assert measure is not None
-        before = units.cell(total, was, exact=is_exact(d.old, measure))
-        after = units.cell(total, now, exact=is_exact(d.new, measure))
-        change = units.change(was, now) + (" ❌" if total in over else "")
-        rows.append([units.head(total), before, after, units.signed(total, now - was), change])
-    parts = [title, table(["", "before", "after", "difference", "change"], rows)]
-    if over and limit is not None:
-        allowed = f"{float(100 * limit):g}%"
-        parts.append(f"❌ Grew by more than {allowed}: {', '.join(units.head(total) for total in over)}.")
-    if not d.layers:
-        parts.append("No layer changed." if same else "No layer changed; parameters that no layer uses did.")
-    else:
-        listed = d.layers[:top]
-        names = d.shown
-        cells = [[escape(c.name), c.what, *(units.signed(n, c.difference(n)) for n in names)] for c in listed]
-        caused = table(["layer", "", *map(units.head, names)], cells, left=2)
-        more = len(d.layers) - len(listed)
-        rest = f"\n\n… and {more:,} more layers." if more else ""
-        head = f"{len(d.layers):,} layers changed, those first that moved a total most"
-        head = "1 layer changed" if len(d.layers) == 1 else head
-        parts.append(f"**{head}:**\n\n{caused}{rest}" if len(listed) <= 10 else collapsed(head, caused + rest))
-    for side, p in (("before", d.old), ("after", d.new)):
-        check = p.crosscheck()
-        if not check.ok:
-            parts.append(f"{side}: {verdict(check)}")
-        if not p.is_exact:
-            parts.append(f"{side}: {coverage_line(p.coverage)}")
-    return "\n\n".join(parts) + "\n"
+def _by_model(c: Comparison, columns: Iterable[tuple[str, Sequence[str]]], *, with_input: bool = False) -> str:
+    """A table of columns, by head, with a row for each model."""
+    left = [("model", [escape(name) for name in c.profiles])]
+    left += [("input", list(c.inputs.values()))] if with_input else []
+    heads, cells = zip(*left, *((escape(head), cells) for head, cells in columns), strict=True)
+    return table(heads, zip(*cells, strict=True), left=len(left))

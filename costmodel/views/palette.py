@@ -19,6 +19,9 @@ MEMORY = {
 """What memory holds in a training step, in the order of stacks: what stays all the time lies below what comes and
 goes."""
 
+STEPS = {"total": "#0072B2", "unit": "#9AA5B1", "more": "#E69F00", "less": "#009E73"}
+"""Bars of a waterfall: a total, the step of another unit, what is added, what is left out."""
+
 MODELS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#5D4BB3", "#8C8C32", "#882255", "#44AA99",
 )  # fmt: skip

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from costmodel.errors import CostModelError, InputError
 from costmodel.measures import find
 from costmodel.symbolic import typeset
+from costmodel.views import compact, grid, latex, units
 from costmodel.views import csv as tables
-from costmodel.views import grid, latex, units
 from costmodel.views.markdown import collapsed, escape, pictures, table
 from costmodel.views.styled import Part, Text, plain
 
@@ -111,6 +111,14 @@ def largest(s: Scaling, name: str, size: int, others: Mapping[str, int]) -> str:
     return f"\nNot even {name} = {units.grouped(s.values(name, others)[0])} keeps the bounds{where}."
 
 
+def beside_weights(size: int, nbytes: int) -> str:
+    """The largest size where parameters and buffers take a part of the memory, as a sentence."""
+    weights = f"parameters and buffers ({units.cell('peak_memory', nbytes)})"
+    if size:
+        return f"With {weights} in the same memory it is {units.grouped(size)}."
+    return f"With {weights} in the same memory none fits."
+
+
 def figures_at(s: Scaling, sizes: Mapping[str, int], width: int) -> list[Part | str]:
     """Every total that is shown, at given sizes."""
     costs = s.at(**sizes)
@@ -134,7 +142,7 @@ def markdown(s: Scaling, figures: Mapping[str, str] | None = None) -> str:
         table(["", _column(s)], rows, left=2),
         _verified(s),
         *pictures(figures or {}),
-        collapsed(f"All {len(s.layers):,} layers", _layers(s)) if len(s.layers) else "",
+        collapsed(f"All {units.plural(len(s.layers), 'layer')}", _layers(s)) if len(s.layers) else "",
     ]
     return "\n\n".join(line for line in lines if line) + "\n"
 
@@ -167,10 +175,17 @@ def html(s: Scaling) -> str:
 
 
 def fragment(s: Scaling) -> str:
-    """The table alone, for notebooks."""
-    from costmodel.views import html as pages
-
-    return pages.from_template("fragment_scaling.html.j2", **_context(s))
+    """A formula for each total; the sizes for which they hold, and how they were verified."""
+    found = list(_formulas(s))
+    columns = [
+        compact.Column("", [head for head, _ in found], is_text=True),
+        compact.Column(_column(s), ["\n".join(lines) for _, lines in found], is_code=True),
+    ]
+    return compact.Card(
+        title(s),
+        tables=[compact.Table(columns, len(found), "total", ".quantities")],
+        remarks=[*_sizes(s), _verified(s)],
+    ).html()
 
 
 def _context(s: Scaling) -> dict[str, Any]:
@@ -284,6 +299,7 @@ def _figure(
     powers = [1 << n for n in range(values[-1].bit_length()) if 1 << n >= values[0]]
     ticks = powers[:: -(-len(powers) // _TICKS)] or [values[0], values[-1]]
     ax.set_xticks(ticks, labels=map(units.grouped, ticks))
+    ax.xaxis.set_minor_formatter("")
     ax.set_xlabel(name)
     rest = ", ".join(f"{key} = {units.grouped(value)}" for key, value in others.items())
     set_title(ax, f"{s.name}: {units.name(quantity)} by {name}{f', {rest}' if rest else ''}")

@@ -19,6 +19,16 @@ _NARROW = re.compile(r"[\x20-\u02ff\u2010-\u22ff\u2500-\u259f]*")
 a table of 10,000 rows asks 100,000 times."""
 
 
+_SIGNS = "·/("
+"""A formula without spaces breaks before one of these."""
+
+LONGEST_LINE = 120
+"""Characters of a text's longest line, however wide the console is: no one reads lines of 200."""
+
+_HANG = re.compile(r" *[✓✗!] | +")
+"""What the rest of a line is set off from, in the lines that it goes on with: its indent, its mark."""
+
+
 class Part(Protocol):
     """What a console is given: it knows its lines at a width."""
 
@@ -95,12 +105,16 @@ class Text:
         return cell_len(self.plain)
 
     def lines(self, width: int) -> Iterator[list[Span]]:
-        """The lines at a width."""
-        margin = [(" " * self.indent, "")] if self.indent else []
+        """The lines at a width. An indented line goes on two further in, one with a mark below its first word."""
+        width = max(min(width, LONGEST_LINE) - self.indent, 1)
         start = 0
         for line in self.plain.split("\n"):
-            for begin, end in breaks(line, max(width - self.indent, 1)):
-                yield [*margin, *_part(self.spans, start + begin, start + end)]
+            hang = 0
+            if (margin := _HANG.match(line)) and cell_len(line) > width:
+                hang = len(margin[0]) + (2 if margin[0].isspace() else 0)
+            for begin, end in breaks(line, width, hang):
+                indent = " " * (self.indent + (hang if begin else 0))
+                yield [*([(indent, "")] if indent else []), *_part(self.spans, start + begin, start + end)]
             start += len(line) + 1
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichText]:
@@ -134,26 +148,33 @@ def shortened(text: Text, width: int) -> list[Span]:
     return [*spans, ("…" + " " * (width - 1 - sum(cell_len(part) for part, _ in spans)), spans[-1][1] if spans else "")]
 
 
-def breaks(line: str, width: int) -> Iterator[tuple[int, int]]:
-    """Where a line breaks: between words, and inside one that is longer than a whole line.
+def breaks(line: str, width: int, hang: int = 0) -> Iterator[tuple[int, int]]:
+    """Where a line breaks: between words, and inside one that is longer than a whole line, before a sign if it has one.
+
+    All pieces but the first are narrower by ``hang``.
 
     >>> ["to be or not"[i:j] for i, j in breaks("to be or not", 5)], list(breaks("a longword", 4))
     (['to be', 'or', 'not'], [(0, 1), (2, 6), (6, 10)])
+    >>> ["H·(c_in·kernel² + 1)"[i:j] for i, j in breaks("H·(c_in·kernel² + 1)", 10)]
+    ['H·(c_in', '·kernel² +', '1)']
     """
     if cell_len(line) <= width:
         yield 0, len(line)
         return
     # Where the line that is being filled begins, and where its last word ends.
     start = stop = 0
+    rest_width = max(width - hang, 1)
     for word in re.finditer(r"\S+", line):
         if cell_len(line[start : word.end()]) > width:
             if stop > start:
                 yield start, stop
-                start = word.start()
+                start, width = word.start(), rest_width
             while cell_len(rest := line[start : word.end()]) > width:
-                piece = head(rest, width) or rest[0]
-                yield start, start + len(piece)
-                start += len(piece)
+                fitting = len(head(rest, width)) or 1
+                sign = max(rest.rfind(sign, 1, fitting + 1) for sign in _SIGNS)
+                end = start + (sign if sign > 0 else fitting)
+                yield start, end
+                start, width = end, rest_width
         stop = word.end()
     yield start, stop
 

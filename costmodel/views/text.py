@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from costmodel.arguments import short
@@ -12,34 +12,38 @@ from costmodel.errors import InputError
 from costmodel.measures import of_layers, shown_in
 from costmodel.views import cells, grid, layer_table, units
 from costmodel.views.cells import beyond_the_peak, inputs, is_exact, total_cell
+from costmodel.views.columns import columns as all_columns
+from costmodel.views.columns import has_input
+from costmodel.views.columns import remarks as of_columns
 from costmodel.views.grid import WIDE
-from costmodel.views.layer_table import column_head
 from costmodel.views.styled import Part, Text, plain
 
 if TYPE_CHECKING:
     from costmodel.comparison import Comparison
     from costmodel.cross_check import CrossCheck
     from costmodel.models.closed import ClosedFormCheck
+    from costmodel.other_counter import CounterTotal
     from costmodel.profiling import Profile
     from costmodel.training import TrainingStep
 
 
 def profile(p: Profile, width: int | None = None, **options: Any) -> str:
     """A profile as plain text, as wide as the terminal (or 120 characters), with the options of ``profile_parts``."""
-    return plain(profile_parts(p, width=_width(width), **options), _width(width))
+    return plain(profile_parts(p, width=text_width(width), **options), text_width(width))
 
 
 def crosscheck(check: CrossCheck, width: int | None = None) -> str:
     """The verdict of a cross-check, and every disagreement, as plain text."""
-    return plain(crosscheck_parts(check), _width(width))
+    return plain(crosscheck_parts(check), text_width(width))
 
 
 def comparison(c: Comparison, width: int | None = None) -> str:
     """A comparison as plain text."""
-    return plain(comparison_parts(c, _width(width)), _width(width))
+    return plain(comparison_parts(c, text_width(width)), text_width(width))
 
 
-def _width(asked: int | None) -> int:
+def text_width(asked: int | None = None) -> int:
+    """Characters of a line of a text for people: as asked, or as wide as the terminal, or 120."""
     if asked is not None and (not isinstance(asked, int) or asked < 1):
         raise InputError(f"width={short(asked)} is no number of characters: give an int from 1")
     return asked or (shutil.get_terminal_size((120, 40)).columns if sys.stdout.isatty() else 120)
@@ -172,7 +176,7 @@ def crosscheck_parts(check: CrossCheck) -> list[Part | str]:
         parts.append(
             Text.assemble(("! ", "yellow"), f"cross-check: nothing derived twice, for {check.unchecked_because}{also}")
         )
-    elif check.ok:
+    elif not check.mismatches:
         agree = "all agree to the last integer"
         verdict = f"cross-check: {units.plural(check.checked, 'layer')} derived twice, {agree}{also}"
         parts.append(Text.assemble(("✓ ", "green"), verdict))
@@ -198,7 +202,9 @@ def closed_form_parts(check: ClosedFormCheck | None) -> list[Part | str]:
         return []
     rows = len(check.form.rows)
     if check.ok:
-        said = f"closed form of the whole network: {rows} layers and all totals agree to the last integer"
+        said = (
+            f"closed form of the whole network: {units.plural(rows, 'layer')} and all totals agree to the last integer"
+        )
         return [Text.assemble(("✓ ", "green"), said)]
     found = check.differences
     layers = len({d.layer for d in found if d.layer})
@@ -208,21 +214,32 @@ def closed_form_parts(check: ClosedFormCheck | None) -> list[Part | str]:
         grid.Column("traced", [_format(d.traced) for d in found]),
     ]
     table, _ = grid.table("layer", [Text(d.layer or "in total") for d in found], columns, WIDE, keep_all=True)
-    return [Text.assemble(("✗ ", "red"), f"closed form of the whole network: {layers} of {rows} layers differ"), table]
+    return [
+        Text.assemble(
+            ("✗ ", "red"), f"closed form of the whole network: {layers} of {units.plural(rows, 'layer')} differ"
+        ),
+        table,
+    ]
 
 
 def _third_parts(check: CrossCheck) -> list[Part | str]:
     if not check.against:
         return []
-    traced = {c.name: c.traced for c in check.comparisons if c.quantity == "macs"}
+    traced = {c.name for c in check.comparisons if c.quantity == "macs"}
     other = {name: t for name, t in check.third.items() if name in traced and t.why}
-    parts: list[Part | str] = [
-        Text(f"  {check.against}: the same MACs for {len(traced) - len(other)} layers, others for {len(other)}:")
-    ]
+    same = units.plural(len(traced) - len(other), "layer")
+    others = f", others for {len(other)}:" if other else ""
+    parts: list[Part | str] = [*_total_parts(check.total)]
+    parts.append(Text(f"  {check.against}: the same MACs for {same}{others}"))
     for why, names in _by_reason(other).items():
         shown = ", ".join(map(units.printable, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         parts.append(Text(f"    {why}: {shown}", style="dim"))
     return parts
+
+
+def _total_parts(total: CounterTotal | None) -> Iterator[Part | str]:
+    if total is not None:
+        yield Text.assemble(("  " if total.agrees else ("✗ ", "red")), units.of_counter(total))
 
 
 def _by_reason(other: dict[str, Any]) -> dict[str, list[str]]:
@@ -249,27 +266,25 @@ def _verdict(check: CrossCheck) -> str:
 def comparison_parts(c: Comparison, width: int = WIDE) -> list[Part | str]:
     """One row per model: totals, ratios to the baseline, and the verdict of the cross-check."""
     models = list(c.profiles.items())
-    given = [inputs(p) for _, p in models]
+    given = list(c.inputs.values())
     columns = []
-    for measure in of_layers("totals"):
-        cells = [total_cell(p, measure) for _, p in models]
-        columns.append(grid.numbers(column_head(measure), cells, measure.priority))
-        if c.baseline is not None and "ratios" in measure.places:
-            ratios = [units.ratio(value) for value in c.ratios(measure.name)]
-            columns.append(
-                grid.numbers(f"{measure.short or measure.title}\nratio", ratios, min(measure.priority - 1, 8))
-            )
+    for column in all_columns(c, of_layers("totals"), ratios=shown_in("ratios")):
+        columns.append(grid.numbers(column.narrow, column.cells, column.priority, stays=column.is_asked))
+        if column.ratios is not None:
+            title, ratios = column.narrow.partition("\n")[0], [units.ratio(value) for value in column.ratios]
+            columns.append(grid.numbers(f"{title}\nratio", ratios, min(column.priority - 1, 8)))
     checks = [p.crosscheck() for _, p in models]
     columns.append(grid.Column("cross-check", [_verdict(check) for check in checks], 7))
-    columns.append(grid.Column("input", given, 5 if c.warnings else 1, right=False, style="dim"))
+    if has_input(c):
+        columns.append(grid.Column("input", given, 5 if c.warnings else 1, right=False, style="dim"))
     longest = max(len(name) for name, _ in models)
     labels = [Text(name, style="bold") for name, _ in models]
-    table, dropped = grid.table("model", labels, columns, width, least=min(longest, 40))
+    table, dropped = grid.table("model", labels, columns, width, keep_all=c.columns is not None, least=min(longest, 40))
     remarks = [f"ratios are to {units.printable(c.baseline)}"] if c.baseline is not None else []
     if "input" in dropped and not c.warnings:
         remarks.append(f"input {given[0]}, {models[0][1].mode} mode")
         dropped.remove("input")
-    remarks += grid.left_out(dropped)
+    remarks += grid.left_out(dropped) + [units.printable(remark) for remark in of_columns(c)]
     parts: list[Part | str] = [table, *([grid.dim(remarks)] if remarks else [])]
     parts += [Text.assemble(("! ", "yellow"), units.printable(warning)) for warning in c.warnings]
     for (name, p), check in zip(models, checks, strict=True):

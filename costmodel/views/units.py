@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import isfinite
+from typing import TYPE_CHECKING
+
 from costmodel.errors import InputError
 from costmodel.measures import Number, find
+
+if TYPE_CHECKING:
+    from costmodel.other_counter import CounterTotal
 
 STEPS = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 """Powers of ten and their SI prefixes."""
@@ -36,6 +43,28 @@ def si(n: float, unit: str = "", *, exact: bool = True) -> str:
     return shown if exact else f"≥ {shown}"
 
 
+def given(figures: Sequence[Number | None], unit: str = "") -> list[str]:
+    """The figures of a column that are not the library's own; with a unit that takes a prefix, rounded as such.
+
+    All have as many decimals as one of them needs to six digits. Where some are far greater than others, so that this
+    would take more than eight digits, each has its own.
+
+    >>> given([72.0, 71.88, 81, None]), given([81.0, 1234567]), given([1234.5, 0.00123]), given([4089184256], "MACs")
+    (['72.00', '71.88', '81.00', '–'], ['81', '1,234,567'], ['1,234.5', '0.00123'], ['4.09 GMACs'])
+    """
+    if unit:
+        return ["–" if n is None else si(n, unit) for n in figures]
+    alone = ["–" if n is None else _to_six_digits(n) for n in figures]
+    whole, decimals = (max((len(text.partition(".")[i]) for text in alone), default=0) for i in (0, 2))
+    if not decimals or whole + decimals > 8 or any("e" in text for text in alone):
+        return alone
+    return ["–" if n is None else f"{n:,.{decimals}f}" for n in figures]
+
+
+def _to_six_digits(n: Number) -> str:
+    return f"{n:,}" if isinstance(n, int) and abs(n) < 10**15 else f"{n:,.6g}"
+
+
 def grouped(n: Number) -> str:
     """Every digit, in groups of three; of a float without the rounding that binary adds.
 
@@ -45,6 +74,17 @@ def grouped(n: Number) -> str:
     return f"{n:,}" if isinstance(n, int) else f"{n:,.15g}"
 
 
+def of_counter(total: CounterTotal) -> str:
+    """A tool's total, and whether it was run for it, in a sentence without its point."""
+    name = f"{total.tool} {total.version} in total"
+    if total.live is None:
+        return f"{name}: {grouped(total.counted or 0)} {total.unit}, derived from the trace; it was not run"
+    if total.agrees:
+        return f"{name}: {grouped(total.live)} {total.unit}, as derived from the trace"
+    derived = "that it fails" if total.counted is None else grouped(total.counted)
+    return f"{name}: {grouped(total.live)} {total.unit}, where {derived} is derived from the trace"
+
+
 def plural(n: int, noun: str) -> str:
     """A number of things.
 
@@ -52,6 +92,16 @@ def plural(n: int, noun: str) -> str:
     ('1 layer', '1,200 layers')
     """
     return f"{grouped(n)} {noun}" if n == 1 else f"{grouped(n)} {noun}s"
+
+
+def more(n: int, noun: str, verb: str = "") -> str:
+    """How many others there are, and what they do.
+
+    >>> more(1, "layer", "need"), more(2, "layer", "need")
+    ('1 more layer needs', '2 more layers need')
+    """
+    said = f" {verb}{'s' if n == 1 else ''}" if verb else ""
+    return f"{grouped(n)} more {noun}{'' if n == 1 else 's'}{said}"
 
 
 def share(part: float, whole: float) -> str:
@@ -69,11 +119,13 @@ def share(part: float, whole: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """A ratio to three significant digits, with its sign.
+    """A ratio to three significant digits, with its sign; a dash for a ratio to nothing.
 
-    >>> ratio(1.0), ratio(0.0734), ratio(12.345), ratio(1234.5)
-    ('1.00×', '0.0734×', '12.3×', '1,234×')
+    >>> ratio(1.0), ratio(0.0734), ratio(12.345), ratio(1234.5), ratio(float("nan"))
+    ('1.00×', '0.0734×', '12.3×', '1,234×', '–')
     """
+    if not isfinite(value):
+        return "–"
     digits = next((d for d, limit in ((4, 0.09995), (3, 0.9995), (2, 9.995), (1, 99.95)) if abs(value) < limit), 0)
     return f"{value:,.{digits}f}×"
 
@@ -214,6 +266,16 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def clipped(text: str, most: int) -> str:
+    r"""A printable text of at most so many characters: the middle of a longer one is left out.
+
+    >>> clipped("layer1.0.conv1", 9), clipped("a\nb", 9)
+    ('laye…onv1', 'a\\nb')
+    """
+    text = printable(text)
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
 
 
 def require_rows(**limits: int) -> None:

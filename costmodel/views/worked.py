@@ -6,7 +6,7 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,19 @@ from typing import Any, TypeAlias
 
 from costmodel.files import write_text
 from costmodel.formulas import CATALOG
-from costmodel.symbolic import figures, in_symbols, is_count, not_zero, output_names, symbols_for, typeset, values_of
+from costmodel.symbolic import (
+    choices,
+    defaults_of,
+    figures,
+    in_symbols,
+    is_count,
+    is_symbolic,
+    not_zero,
+    output_names,
+    symbols_for,
+    typeset,
+    values_of,
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,8 @@ class Explained:
     source: str
     symbols: tuple[tuple[str, str], ...]
     """A quantity and its expression; none where the formula does not take symbols."""
+    assumed: str
+    """The flags and words that those expressions are for, as in ``bias=True``."""
     worked: tuple[str, ...]
     """The example, number by number."""
 
@@ -46,11 +60,36 @@ def explained(name: str, arguments: Mapping[str, Any] | None = None) -> Explaine
     prose = lines[1:end]
     start = next((i for i, line in enumerate(prose) if line.startswith("Source:")), len(prose))
     source = " ".join(line.strip() for line in prose[start:]).removeprefix("Source:").strip()
-    text = "\n".join(prose[:start]).strip().split("\n")
+    paragraphs = re.split(r"\n\n+", "\n".join(prose[:start]).strip())
+    text = "\n\n".join(map(_joined, paragraphs)).split("\n")
     # sympy takes 300 ms to import: what it derives of the docstrings' examples is kept in a file.
     stored = _stored().get(name) if arguments is None else None
     symbols, worked = derived(name, arguments) if stored is None else stored
-    return Explained(lines[0], tuple(text), source or "the definition", symbols, worked)
+    chosen = choices(function, _general(arguments, example(name)))
+    assumed = ", ".join(f"{k}={v!r}" for k, v in chosen.items())
+    return Explained(lines[0], tuple(text), source or "the definition", symbols, assumed, worked)
+
+
+_WRAPPED = 90
+"""Characters from which on a docstring's line may be one that was broken: they hold 116."""
+
+
+def _joined(paragraph: str) -> str:
+    r"""A paragraph as lines to be broken anew: sentences in one; equations and lists each in one of its own.
+
+    >>> _joined("A convolution\nof groups."), _joined("a = 1\nb = 2")
+    ('A convolution of groups.', 'a = 1\nb = 2')
+    """
+    if " = " not in paragraph and not re.search(r"^[ -]", paragraph, re.MULTILINE):
+        return paragraph.replace("\n", " ")
+    made: list[str] = []
+    for line in paragraph.split("\n"):
+        goes_on = made and len(made[-1]) >= _WRAPPED and not re.match(r"[\w, ]+( =|:)|[ -]", line)
+        if goes_on:
+            made[-1] += f" {line}"
+        else:
+            made.append(line)
+    return "\n".join(made)
 
 
 Derived: TypeAlias = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
@@ -65,9 +104,25 @@ def derived(name: str, arguments: Mapping[str, Any] | None = None) -> Derived:
     """
     function = CATALOG[name]
     call = example(name) if arguments is None else arguments
-    symbols = _in_symbols(function, call or {})
-    worked = tuple(_worked(function, name, call, symbols)) if call is not None else ()
-    return tuple((q, typeset(e)) for q, e in symbols.items()), worked
+    symbols = _in_symbols(function, _general(arguments, call))
+    worked = tuple(_worked(function, name, call)) if call is not None else ()
+    return tuple((q, _readable(typeset(e), name)) for q, e in symbols.items()), worked
+
+
+def _general(arguments: Mapping[str, Any] | None, call: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a formula is shown for: the arguments given, or its example's with a bias where that is the default."""
+    return dict(arguments) if arguments is not None else {k: v for k, v in (call or {}).items() if k != "bias"}
+
+
+_LONGEST = 300
+"""Characters of an expression that is shown: four lines of a terminal of 80 columns."""
+
+
+def _readable(expression: str, name: str) -> str:
+    """The expression, or where it can be had if it is too long to be read."""
+    if len(expression) <= _LONGEST:
+        return expression
+    return f"an expression of {len(expression):,} characters, which formulas.{name} gives for sympy symbols"
 
 
 STORED = Path(__file__).with_name("worked.json")
@@ -109,50 +164,60 @@ def example(name: str) -> dict[str, Any] | None:
 
 def _in_symbols(function: Callable[..., Any], example: Mapping[str, Any]) -> dict[str, Any]:
     """The formula's quantities in symbols. What chooses between formulas (a name, a flag) is as in the example."""
-    for symbolic in (is_count, lambda name, value: is_count(name, value) and name in example):
-        if found := in_symbols(function, _arguments(function, example, symbolic)):
-            return not_zero(found)
-    return {}
+    return next(filter(None, _ways_in_symbols(function, example)), {})
 
 
-def _arguments(
-    function: Callable[..., Any], example: Mapping[str, Any], symbolic: Callable[[str, Any], bool]
-) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        value = example.get(name, parameter.default)
-        if value is parameter.empty:
-            continue
-        if symbolic(name, value):
-            arguments[name] = symbols_for(name, value)
-        elif name in example:
-            arguments[name] = value
-    return arguments
+def _ways_in_symbols(function: Callable[..., Any], example: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The quantities with symbols for all counts; for those given; for those not as by default, one for equal ones.
+
+    The last is for formulas that ask whether a stride is 1, or the channels are equal.
+    """
+    defaults = defaults_of(function)
+    given = {name: value for name, value in {**defaults, **example}.items() if name in example or is_count(name, value)}
+    variable = [name for name, value in given.items() if is_count(name, value) or is_symbolic(value)]
+    special = [name for name in variable if name not in defaults or given[name] != defaults[name]]
+    first = {given[name]: name for name in reversed(special)}
+    for symbolic in (
+        {name: name for name in variable},
+        {name: name for name in variable if name in example},
+        {name: first[given[name]] for name in special},
+    ):
+        stand = {name: symbols_for(symbolic[name], value) for name, value in given.items() if name in symbolic}
+        yield not_zero(in_symbols(function, {**example, **stand}))
 
 
-def _worked(function: Callable[..., Any], name: str, call: Mapping[str, Any], symbols: Mapping[str, Any]) -> list[str]:
+def _worked(function: Callable[..., Any], name: str, call: Mapping[str, Any]) -> list[str]:
     numbers = not_zero(figures(function(**call)))
+    values: dict[str, Any] = {}
+    for argument, value in {**defaults_of(function), **call}.items():
+        values |= values_of(argument, value)
+    size = numbers.get("output_size", ())
+    values |= zip(output_names(size), size, strict=False)
+    ways = list(_ways_in_symbols(function, call))
     lines = [f"{name}({', '.join(f'{k}={v!r}' for k, v in call.items())})"]
     for quantity, value in numbers.items():
-        expression = symbols.get(quantity)
-        steps = _substituted(function, call, expression, numbers.get("output_size", ()))
-        shown = f"{value:,}" if isinstance(value, int) else str(value)
-        lines.append(f"{quantity} = {f'{steps} = ' if steps and steps != str(value) else ''}{shown}")
+        expression = next((way[quantity] for way in ways if _comes_to(way.get(quantity), values, value)), None)
+        # The numbers are put in the symbols' places, and not yet multiplied out.
+        steps = "" if expression is None else typeset(expression, values)
+        shown = f"{int(value):,}" if isinstance(value, int) or getattr(value, "is_Integer", False) else typeset(value)
+        readable = steps and steps not in (shown, str(value)) and len(steps) <= _LONGEST
+        lines.append(f"{quantity} = {f'{steps} = ' if readable else ''}{shown}")
     return lines
 
 
-def _substituted(
-    function: Callable[..., Any], call: Mapping[str, Any], expression: Any, output_size: tuple[Any, ...]
-) -> str:
-    """The expression with the example's numbers in the symbols' places, not yet multiplied out."""
-    free = getattr(expression, "free_symbols", None)
-    if not free:
-        return ""
-    defaults = {n: p.default for n, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
-    values: dict[str, Any] = dict(zip(output_names(output_size), output_size, strict=False))
-    for name, value in {**defaults, **call}.items():
-        values |= values_of(name, value)
-    return typeset(re.sub(r"[A-Za-z_]\w*", lambda m: str(values.get(m[0], m[0])), str(expression)))
+_POINT = (10**9 + 7) ** 2
+"""Where two expressions are compared: far from the roots of any difference of two counts."""
+
+
+def _comes_to(expression: Any, values: Mapping[str, Any], value: Any) -> bool:
+    """Whether an expression with ``values`` in the symbols' places is ``value``."""
+    if not getattr(expression, "free_symbols", ()):
+        return False
+    import sympy
+
+    placed = expression.xreplace({s: sympy.sympify(values.get(s.name, s)) for s in expression.free_symbols})
+    rest = placed - value
+    return bool(rest.subs({s: _POINT + i * i for i, s in enumerate(sorted(rest.free_symbols, key=str))}) == 0)
 
 
 if __name__ == "__main__":

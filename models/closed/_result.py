@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.formulas import Field
 from costmodel.formulas.cost import Sum
 from costmodel.formulas.row import Row
 from costmodel.quantities import Count
+from costmodel.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,12 +71,14 @@ class Totals:
 
 
 @dataclass(frozen=True, eq=False)
-class ClosedForm:
+class ClosedForm(Shown):
     """The cost of a network by arithmetic on its paper's table.
 
     Totals are ints; NumPy arrays where a multiplier was one, one element per configuration; and sympy expressions
     where one was a symbol. They are declared ``int``; to a type checker, ``numpy.asarray(form.macs)`` is an array.
     """
+
+    view: ClassVar[str] = "closed form"
 
     name: str
     arguments: Mapping[str, Any]

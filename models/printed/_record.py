@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-_FIGURE = re.compile(r"(\d+(?:\.\d+)?) ?([KMG]?)")
+_FIGURE = re.compile(r"((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?) ?([KMG]?)")
 
 
 def read_figure(printed: str) -> int:
@@ -18,10 +18,10 @@ def read_figure(printed: str) -> int:
     >>> read_figure("4.2 M"), read_figure("22,855,952")
     (4200000, 22855952)
     """
-    match = _FIGURE.fullmatch(printed.replace(",", ""))
+    match = _FIGURE.fullmatch(printed)
     if match is None:
         raise ValueError(f"{printed!r} is not a published figure; write it as '569 M', '1.8 G' or '5,122,176'")
-    return int(Decimal(match[1]) * _UNITS[match[2]])
+    return int(Decimal(match[1].replace(",", "")) * _UNITS[match[2]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Published:
     note: str = ""
     """What the reader should know of the source."""
     why: str = ""
-    """One sentence on why the computed figure differs, wherever it does so by more than 1 %."""
+    """Why the source prints that, wherever no convention makes it (`costmodel.published`)."""
 
     @property
     def params(self) -> int | None:

@@ -19,7 +19,7 @@ def _table_2(variant: str, params: str, macs: str, why: str = "") -> Published:
 _UNEXPLAINED = "MACs: not explained; the paper prints neither the resolution nor the multipliers it counted with."
 
 PUBLISHED = (
-    _table_2("b0", "5.3 M", "0.39 G", "Two digits: 0.386 G."),
+    _table_2("b0", "5.3 M", "0.39 G"),
     _table_2(
         "b1",
         "7.8 M",
@@ -27,9 +27,9 @@ PUBLISHED = (
         "With one MAC an element of each batch norm it is 0.698 G; the other variants do not settle it.",
     ),
     _table_2("b2", "9.2 M", "1.0 G"),
-    _table_2("b3", "12 M", "1.8 G", "Two digits: 12.2 M and 1.83 G."),
-    _table_2("b4", "19 M", "4.2 G", f"Parameters: two digits, 19.3 M. {_UNEXPLAINED}"),
-    _table_2("b5", "30 M", "9.9 G", f"Parameters: two digits, 30.4 M. {_UNEXPLAINED}"),
+    _table_2("b3", "12 M", "1.8 G"),
+    _table_2("b4", "19 M", "4.2 G", _UNEXPLAINED),
+    _table_2("b5", "30 M", "9.9 G", _UNEXPLAINED),
     _table_2("b6", "43 M", "19 G"),
-    _table_2("b7", "66 M", "37 G", "Two digits, cut off rather than rounded: 37.7 G."),
+    _table_2("b7", "66 M", "37 G"),
 )

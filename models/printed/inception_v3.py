@@ -21,6 +21,7 @@ PUBLISHED = (
         name="inception_v3",
         params_printed="23,626,728",
         source="Chollet, arXiv:1610.02357, Table 3",
+        why="Not explained: without the scales of batch norm, as in Keras, it is 23,817,352.",
     ),
     Published(
         name="inception_v3",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from ._record import Published
 
 _TABLE_4 = "Sandler et al., arXiv:1801.04381, Table 4"
-_NO_NORM = "Batch norm is left out: without its scales and shifts it is {} M."
 
 
-def _slim(width: float, resolution: int, params: str, macs: str, why: str = "") -> Published:
+def _slim(width: float, resolution: int, params: str, macs: str) -> Published:
     return Published(
         name="mobilenet_v2",
         variant={"width": width, "resolution": resolution},
@@ -17,7 +16,6 @@ def _slim(width: float, resolution: int, params: str, macs: str, why: str = "") 
         quoted_as="MACs",
         source="tensorflow/models, research/slim/nets/mobilenet/README.md",
         note="The page of the authors' released code.",
-        why=why,
     )
 
 
@@ -28,7 +26,6 @@ PUBLISHED = (
         macs_printed="300 M",
         quoted_as="MAdds",
         source=_TABLE_4,
-        why="Batch norm left out (3.471 M), then cut to 3.4 rather than rounded to 3.5.",
     ),
     Published(
         name="mobilenet_v2",
@@ -37,11 +34,14 @@ PUBLISHED = (
         macs_printed="585 M",
         quoted_as="MAdds",
         source=_TABLE_4,
-        why="Most likely a typo for 6.06 M, which the authors' own page has: batch norm left out, it is 6.061 M.",
+        why=(
+            "Parameters: most likely a typo for 6.06 M, which the authors' own page has. MACs: not explained; that "
+            "page has 582 M, as computed."
+        ),
     ),
-    _slim(1.0, 224, "3.47 M", "300 M", _NO_NORM.format("3.471")),
+    _slim(1.0, 224, "3.47 M", "300 M"),
     _slim(1.4, 224, "6.06 M", "582 M"),
-    _slim(0.75, 224, "2.61 M", "209 M", _NO_NORM.format("2.610")),
+    _slim(0.75, 224, "2.61 M", "209 M"),
     _slim(0.5, 224, "1.95 M", "97 M"),
-    _slim(0.35, 96, "1.66 M", "11 M", _NO_NORM.format("1.663") + " 11.93 M MACs are cut to 11 M, not rounded."),
+    _slim(0.35, 96, "1.66 M", "11 M"),
 )

@@ -28,20 +28,18 @@ PUBLISHED = (
         1.0,
         "5.4 M",
         "219 M",
-        why="Batch norm left out (5.459 M) and cut to 5.4; the page of the released code has 217 M MACs, as computed.",
+        why="MACs: not explained; the page of the released code has 217 M, as computed.",
     ),
     _published("mobilenet_v3_large", 0.75, "4.0 M", "155 M"),
-    _published("mobilenet_v3_small", 1.0, "2.5 M", "56 M", why="Two digits: 2.54 M."),
+    _published("mobilenet_v3_small", 1.0, "2.5 M", "56 M"),
     _published(
         "mobilenet_v3_small",
         0.75,
         "2.0 M",
         "44 M",
-        why="Two digits: 2.04 M. A hidden layer of 1280, as in Large, would make it 43.8 M MACs, which prints as 44 M.",
+        why="A hidden layer of 1280, as in Large, would make it 43.8 M MACs, which prints as 44 M.",
     ),
-    _published(
-        "mobilenet_v3_large", 1.0, "5.4 M", "217 M", slim=True, why="Batch norm left out (5.459 M) and cut to 5.4."
-    ),
+    _published("mobilenet_v3_large", 1.0, "5.4 M", "217 M", slim=True),
     _published(
         "mobilenet_v3_small",
         1.0,

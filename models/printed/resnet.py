@@ -22,7 +22,6 @@ PUBLISHED = (
         macs_printed="3.8 G",
         quoted_as="FLOPs",
         source=_TABLE_1,
-        why="Two digits: 3.858 G, cut off rather than rounded (arXiv:1709.01507 prints 3.86).",
     ),
     Published(
         name="resnet50",
@@ -47,7 +46,6 @@ PUBLISHED = (
         macs_printed="3.9 G",
         quoted_as="MACs",
         source="Sze et al., arXiv:1703.09039, Table II",
-        why="Two digits: 3.858 G.",
     ),
     Published(name="resnet101", variant=_PAPER_STRIDE, macs_printed="7.6 G", quoted_as="FLOPs", source=_TABLE_1),
     Published(name="resnet152", variant=_PAPER_STRIDE, macs_printed="11.3 G", quoted_as="FLOPs", source=_TABLE_1),
@@ -57,6 +55,6 @@ PUBLISHED = (
         macs_printed="11 G",
         quoted_as="FLOPs",
         source="Tan & Le, arXiv:1905.11946, Table 2",
-        why="Two digits of the paper's 11.28 G, with the stride in the first 1x1; with it in the 3x3, 11.5 G.",
+        why="Most likely the paper's network, with the stride in the first 1x1: 11.28 G.",
     ),
 )

@@ -17,11 +17,13 @@ def _table_5(width: float, macs: str, params: str, why: str = "") -> Published:
     )
 
 
-_UNEXPLAINED = "MACs: not explained; batch norm, pooling or biases fit no more than two of the four widths."
+_UNEXPLAINED = (
+    "No one convention makes the MACs of all four widths; batch norm, pooling or biases fit no more than two of them."
+)
 
 PUBLISHED = (
-    _table_5(0.5, "41 M", "1.4 M", f"{_UNEXPLAINED} Parameters: two digits, 1.37 M."),
-    _table_5(1.0, "146 M", "2.3 M"),
+    _table_5(0.5, "41 M", "1.4 M", _UNEXPLAINED),
+    _table_5(1.0, "146 M", "2.3 M", _UNEXPLAINED),
     _table_5(1.5, "299 M", "3.5 M", _UNEXPLAINED),
     _table_5(2.0, "591 M", "7.4 M", _UNEXPLAINED),
 )

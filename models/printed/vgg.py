@@ -17,7 +17,6 @@ PUBLISHED = (
         macs_printed="15.3 G",
         quoted_as="FLOPs",
         source=_RESNET_PAPER,
-        why="The three fully connected layers (124 M) are left out: the convolutions alone are 15.347 G.",
     ),
     Published(name="vgg19", macs_printed="19.6 G", quoted_as="FLOPs", source=_RESNET_PAPER),
     Published(

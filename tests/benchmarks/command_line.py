@@ -21,7 +21,7 @@ COMMANDS = {
     "profile --help": "Usage: costmodel profile",
     "models": "efficientnet_v2_l",
     "explain": "depthwise_separable",
-    "explain conv": "params = c_out·kernel²·floor(c_in/groups)",
+    "explain conv": "params = c_in·c_out·kernel²/groups + c_out",
     "<TAB>": "profile",
     "profile res<TAB>": "resnet18",
     "explain con<TAB>": "conv_transpose",

@@ -1,6 +1,6 @@
 """Print what other counters say of small models whose MACs are known: python -m tests.benchmarks.other_counters.
 
-The figures are those of the table in the README. Counters that are not installed are left out. Each runs in an
+The figures are those of the table in docs/counters.md. Counters that are not installed are left out. Each runs in an
 interpreter of its own, for some of them patch torch.
 """
 

@@ -64,7 +64,7 @@ def test_the_largest_batch_is_the_one_whose_step_fits() -> None:
     """The peak of a step with that batch fits into the memory, and that of the next does not; a device has a memory."""
     batch = next(b for b in range(1, 999) if costmodel.training_step(network(), (b + 1, 3, 8, 8)).peak_memory > 10**5)
     assert_costs(network(), SHAPE, largest_batch=f"== {batch}", memory="100kB")
-    assert f"largest batch of a training step in 100kB: {batch} samples of at least 4,096 samples" in missed(
+    assert f"largest training batch in 100kB: {batch} samples of at least 4,096 samples" in missed(
         largest_batch=">= 4096", memory="100kB"
     )
     assert_costs(network(), SHAPE, largest_batch=">= 1000", device="h100")
@@ -143,6 +143,22 @@ def test_a_registered_measure_is_held() -> None:
         costmodel.unregister_measure("budget_cost")
 
 
+def test_a_measure_without_a_total_keeps_no_bound() -> None:
+    """What does not add up over layers has nothing that could be compared, and is not 0."""
+    costmodel.register_measure(
+        Measure(
+            name="budget_density", title="density", unit="", additive=False, means="made up",
+            of_layer=lambda layer: 1000,
+        )
+    )  # fmt: skip
+    try:
+        for text in ("<= 3", "== 0", ">= 3"):
+            with pytest.raises(InputError, match=r"budget_density has no total .* has no of_model"):
+                assert_costs(network(), SHAPE, budget_density=text)
+    finally:
+        costmodel.unregister_measure("budget_density")
+
+
 def test_a_saved_profile_is_held(tmp_path: Any) -> None:
     """A file in the place of a model, whose inputs are fixed; a step that it has not is an error."""
     path = str(costmodel.profile(network(), SHAPE).save(tmp_path / "net.json"))
@@ -162,6 +178,14 @@ def test_nonsense_is_an_error() -> None:
     ):
         with pytest.raises(InputError, match=re.escape(says)):
             assert_costs(network(), SHAPE, **bounds)
+
+
+def test_what_is_forgotten_first_is_an_error_that_says_what_to_write() -> None:
+    """A class in the place of a module, and inputs of a model that does not say what it takes."""
+    with pytest.raises(InputError, match=r"not its class: make one, Linear\(\.\.\.\)"):
+        assert_costs(nn.Linear, (1, 4), macs="<= 1k")
+    with pytest.raises(InputError, match=r"pass inputs, .* in a budget file input = \[1, 3, 224, 224\]"):
+        assert_costs(network(), macs="<= 1k")
 
 
 def test_figures_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,9 @@ def test_no_such_budget(costmodel_budget):
 def test_nameless(costmodel_budget):
     costmodel_budget(model=nn.Linear(8, 3))
 
+def test_the_wrong_way_round(costmodel_budget):
+    costmodel_budget(nn.Linear(8, 2), "kept")
+
 def test_assertion():
     assert_costs(nn.Linear(8, 3), (1, 8), macs="<= 20")
 """
@@ -56,11 +59,12 @@ def test_the_fixture_holds_models_to_the_file(pytester: pytest.Pytester) -> None
     (pytester.path / "costmodel.toml").write_text(FILE)
     (pytester.path / "pytest.ini").write_text("[pytest]\n")
     result = run(pytester)
-    result.assert_outcomes(passed=2, failed=4)
+    result.assert_outcomes(passed=2, failed=5)
     said = result.stdout.str()
     assert "AssertionError: Linear does not keep its budget:\nE       ✗ params: 27 params of at most 18 params" in said
     assert "has no budget 'other'; it has kept" in said
     assert "name the budget that the model is held to" in said
+    assert "the name of a budget comes first, then the model: costmodel_budget('mobile', MyNet())" in said
     assert "✗ MACs: 24 MACs of at most 20 MACs, 20.0% over" in said
     assert '>       assert_costs(nn.Linear(8, 3), (1, 8), macs="<= 20")' in said
     assert '>       costmodel_budget("kept", nn.Linear(8, 3), (1, 8))' in said

@@ -240,8 +240,6 @@ def test_what_is_not_installed_is_named(
     """With the extra that has it; a plain sweep needs none of them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(
-        CostModelError, match=rf"needs {package}, which is not installed: pip install 'torch-costmodel\[sweep\]'"
-    ):
+    with pytest.raises(CostModelError, match=rf"needs {package}, .* pip install {package} \(the extra 'sweep' of"):
         costmodel.sweep(small, GRID, inputs=INPUTS, **arguments)
     assert len(costmodel.sweep(small, GRID, inputs=INPUTS).table) == 4

@@ -69,6 +69,11 @@ def torchinfo(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
     return found.total_mult_adds, found.total_params
 
 
+def torchprofile(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """torchprofile's MACs; it counts no parameters."""
+    return pytest.importorskip("torchprofile").profile_macs(model, x), None
+
+
 def thop(model: nn.Module, x: tuple[Tensor, ...]) -> tuple[Any, Any]:
     """What thop counts, or ultralytics-thop, whose package has the same name."""
     total, params = pytest.importorskip("thop").profile(model, x, verbose=False)
@@ -123,5 +128,6 @@ LIVE: dict[str, Callable[[nn.Module, tuple[Tensor, ...]], tuple[Any, Any]]] = {
     "thop": thop,
     "ultralytics-thop": thop,
     "torchinfo": torchinfo,
+    "torchprofile": torchprofile,
 }
 """By the name in ``costmodel.TOOLS``."""

@@ -1,4 +1,4 @@
-"""Records what tools print for the small modules: ``PYTHONPATH=FOLDER python -m tests.conventions.record thop``.
+"""Records what tools print for small models: ``PYTHONPATH=FOLDER python -m tests.conventions.record thop``.
 
 These are tools that tests do without: thop, whose package has the name of ultralytics-thop's; calflops and deepspeed,
 which bring much along. ``pip install --no-deps --target FOLDER thop`` makes the folder.
@@ -9,10 +9,15 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+from torch import Tensor, nn
 
 from tests.conventions.live import LIVE
 from tests.conventions.small import SMALL, tensors
+from tests.conventions.transformer_models import TRANSFORMERS
 
 RECORDED = Path(__file__).with_name("recorded.json")
 
@@ -20,19 +25,31 @@ Answers = dict[str, dict[str, list[int] | None]]
 
 
 def recorded() -> Answers:
-    """By tool and module the tool's total and its parameters; nothing where it raises."""
+    """By tool and model the tool's total and its parameters; nothing where it raises."""
     found: Answers = json.loads(RECORDED.read_text())
     return found
 
 
 def _answers(tool: str) -> dict[str, list[int] | None]:
+    models: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[Tensor, ...]]]] = {
+        **{name: (make, partial(tensors, inputs)) for name, (make, inputs) in SMALL.items()}, **TRANSFORMERS
+    }  # fmt: skip
     found: dict[str, list[int] | None] = {}
-    for name, (make, inputs) in SMALL.items():
+    for name, (make, inputs) in models.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                found[name] = [int(n) for n in LIVE[tool](make().eval(), tensors(inputs))]
-            except (AssertionError, AttributeError, IndexError, RuntimeError, StopIteration, TypeError):
+                found[name] = [int(n) for n in LIVE[tool](make().eval(), inputs())]
+            except (
+                AssertionError,
+                AttributeError,
+                IndexError,
+                KeyError,
+                RuntimeError,
+                StopIteration,
+                TypeError,
+            ) as error:
+                print(f"{tool} on {name}: {type(error).__name__}: {error}")  # noqa: T201  # it is a script
                 found[name] = None
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 
 class Products(nn.Module):
@@ -114,6 +115,65 @@ class ByKeyword(nn.Module):
         return F.adaptive_avg_pool2d(self.conv(x), output_size=2)
 
 
+class Packed(nn.Module):
+    """A recurrent layer of sequences of two lengths, packed."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([5, 3]))
+        y: Tensor = self.layer(packed)[0].data
+        return y
+
+
+class Biased(nn.Module):
+    """Attention with a mask that is learned, as T5's positions, with one that is not, and with a part of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Embedding(5, 4)
+        self.register_buffer("mask", torch.zeros(5, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        learned = self.bias(torch.zeros(5, 5, dtype=torch.int64)).permute(2, 0, 1)[None]
+        y = F.scaled_dot_product_attention(x, x, x, learned + self.mask)
+        y = F.scaled_dot_product_attention(y, x, x, self.mask)
+        return F.scaled_dot_product_attention(y, x, x, learned.detach().expand(2, 4, 5, 5))
+
+
+class Entered(nn.Module):
+    """A list of layers, which is no call itself, with another layer's call between those of its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+        self.act = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers[1](self.act(self.layers[0](x)))
+        return y
+
+
+def normed(layer: nn.Module) -> nn.Module:
+    """A layer whose weight is computed, by torch's older function: its class stays as it is."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.utils.weight_norm(layer)
+
+
+def spectral(layer: nn.Module) -> nn.Module:
+    """A layer whose weight torch's older spectral norm computes: weight_orig is its parameter, without a mask."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.utils.spectral_norm(layer)
+
+
 class Odd(nn.Conv2d):
     """A class of one's own that is a convolution."""
 
@@ -174,6 +234,18 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "einsum that is rounded": (lambda: Einsum("ij,jk->ik"), [(37, 41), (41, 43)]),
     "einsum of three": (lambda: Einsum("ij,jk,kl->il"), [(3, 4), (4, 5), (5, 6)]),
     "einsum without a sum": (lambda: Einsum("i,j->ij"), [(3,), (4,)]),
+    "packed lstm": (lambda: Packed(nn.LSTM(8, 16, num_layers=2)), (5, 2, 8)),
+    "packed gru": (lambda: Packed(nn.GRU(8, 16, bidirectional=True)), (5, 2, 8)),
+    "a list that is entered twice": (Entered, (2, 8)),
+    "masks": (Biased, (2, 4, 5, 8)),
+    "weight-normed conv1d": (lambda: nn.Sequential(normed(nn.Conv1d(4, 8, 3, groups=2))), (2, 4, 10)),
+    "parametrised conv1d": (
+        lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv1d(4, 8, 3, groups=2))), (2, 4, 10)
+    ),
+    "spectral-normed linear": (lambda: spectral(nn.Linear(8, 4)), (2, 8)),
+    "linear with a pruned bias": (lambda: prune.l1_unstructured(nn.Linear(8, 4), "bias", 0.5), (2, 8)),
+    "pruned conv2d": (lambda: prune.l1_unstructured(nn.Conv2d(4, 8, 3), "weight", 0.5), (2, 4, 10, 10)),
+    "pruned lstm": (lambda: prune.l1_unstructured(nn.LSTM(8, 16), "weight_hh_l0", 0.5), (5, 2, 8)),
     "by keyword": (ByKeyword, (1, 3, 8, 8)),
     "network": (Network, (3, 3, 8, 8)),
     "unused": (Unused, (2, 8)),

@@ -15,6 +15,8 @@ from torch import nn
 import costmodel
 from costmodel.conventions.tool import ToolFailsError
 from costmodel.origin import KEPT_ELEMENTS
+from tests.conventions import page
+from tests.conventions.live import LIVE
 
 
 def net() -> nn.Sequential:
@@ -194,6 +196,26 @@ def test_methods_and_functions() -> None:
     assert costmodel.profile(twice, (2, 8)).counted_as("fvcore").total == 128
 
 
+def test_subclasses_under_other_names() -> None:
+    """ultralytics-thop takes its rule from the nearest of a module's classes, whatever that is called."""
+
+    class Same(nn.AvgPool2d):
+        pass
+
+    class Gated(nn.LSTMCell):
+        pass
+
+    class Choice(nn.LogSoftmax):
+        pass
+
+    for made, plain, shape in (
+        (Same(2), nn.AvgPool2d(2), (1, 3, 4, 4)), (Gated(3, 4), nn.LSTMCell(3, 4), (2, 3)),
+        (Choice(1), nn.LogSoftmax(1), (2, 5)),
+    ):  # fmt: skip
+        found, known = (costmodel.profile(m, shape).counted_as("ultralytics-thop").total for m in (made, plain))
+        assert found == known == LIVE["ultralytics-thop"](made, (torch.rand(shape),))[0]
+
+
 def test_training_mode() -> None:
     """In training, fvcore counts 5 an element of a batch norm."""
     model = net()
@@ -276,3 +298,57 @@ def test_functions_are_as_before() -> None:
         p.counted_as("ptflops")
     assert {name: getattr(torch.nn.functional, name) for name in before} == before
     assert set(vars(torch.Tensor)) == inherited
+
+
+class Traced(nn.Module):
+    """Multiplies two sizes for a view and two for a comparison, throws a layer away, and asks whether it is traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept, self.thrown, self.extra = nn.Linear(8, 4), nn.Linear(8, 16), nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.size(1) * x.size(2) > 100:
+            return x
+        self.thrown(x)
+        x = x.reshape(x.size(0) * x.size(1), 8)
+        return self.kept(x) + self.extra(x) if torch.jit.is_tracing() else self.kept(x)
+
+
+def test_the_graph_of_torchs_tracer() -> None:
+    """torchprofile counts what is in that graph: a product of sizes that a view needs as 1, nothing that is thrown."""
+    model = Traced()
+    p = costmodel.profile(model, (2, 3, 8))
+    found = p.counted_as("torchprofile")
+    assert (p.macs, found.total) == (6 * 8 * (4 + 16), 6 * 8 * (4 + 4) + 1)
+    rows = {(row["name"], row["op"]): row for row in found.difference.to_dict("records")}
+    assert rows["", "mul"]["amount"] == 1
+    assert "that of two sizes" in rows["", "mul"]["why"]
+    assert rows["thrown", "linear"]["amount"] == -6 * 8 * 16
+    assert "the output does not depend on this linear" in rows["thrown", "linear"]["why"]
+    assert rows["", ""] == {
+        "name": "", "op": "", "amount": 6 * 8 * 4,
+        "why": "torchprofile runs every model while torch's tracer records it",
+    }  # fmt: skip
+
+
+def test_torchs_tracer_fails() -> None:
+    """A tensor that requires a gradient and is no parameter cannot be a constant of the graph: the tool fails."""
+
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = [torch.ones(8, requires_grad=True)]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.hidden[0]
+
+    model = Hidden()
+    with pytest.raises(ToolFailsError, match=r"torchprofile 0.1.0 fails: torch's tracer fails: .*requires grad"):
+        costmodel.profile(model, (2, 8)).counted_as("torchprofile")
+
+
+def test_the_page_of_conventions() -> None:
+    """docs/conventions.md has every rule, as it is now: ``python -m tests.conventions.page`` writes it."""
+    assert page.PAGE.read_text() == page.page()
+    assert all(f"\n## {tool}\n" in page.page() for tool in costmodel.TOOLS)

@@ -175,6 +175,15 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) ->
 NET = Path(__file__).with_name("networks.py")
 
 
+def test_a_prompt_beyond_the_positions_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Made for 8,192 positions, of which the last of 4 new tokens takes none: a prompt of 8,189; else nothing."""
+    pytest.importorskip("transformers")
+    model = (spec(tmp_path, LLAMA_3_8B | {"num_hidden_layers": 1}), "--prompt", "8", "--new", "4")
+    shown = run(capsys, *model, "--memory", "80GB")
+    assert "the model is made for 8,192 positions: with 4 new tokens, a prompt of 8,189" in shown
+    assert "is made for" not in run(capsys, *model, "--memory", "3GB")
+
+
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Totals, memory and a device's times, within 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -183,7 +192,12 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     )
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 80
-    for part in ("MACs, hidden ones skipped", "128 B a token", "✓ fits", "tokens per second, of 2 samples"):
+    for part in (
+        "MACs, hidden ones skipped",
+        "128 B a token",
+        "✓ fits",
+        "tokens per second after the first, of 2 samples together",
+    ):
         assert part in shown
     g = costmodel.generation(Tiny(), prompt=50, new=4, batch=2)
     assert f"the largest batch that fits: {g.largest_batch('1MB'):,}" in shown

@@ -170,6 +170,15 @@ def test_packed_weights_take_their_bits_and_scales(tmp_path: Path) -> None:
     plain = made(tmp_path, "Llama-3 8B", prompt=8)
     assert plain.peak_memory - int4.peak_memory == plain.params_bytes - int4.params_bytes
     assert (plain.macs, plain.kv_cache_bytes) == (int4.macs, int4.kv_cache_bytes)
+    # What is traced has the weights as they were; the least times read them packed. The text says both.
+    assert plain.prefill.memory_access_bytes == int4.prefill.memory_access_bytes
+    less = plain.roofline("h100").per_token - int4.roofline("h100").per_token
+    assert less == pytest.approx((plain.params_bytes - int4.params_bytes) / 3.35e12)
+    said = (
+        "packed weights are in memory, in what fits and in the least times; the table has those of weights in bfloat16"
+    )
+    assert said in " ".join(str(int4).split())
+    assert "packed weights" not in str(plain)
 
 
 def test_a_dtype_of_all(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ ONE_KERNEL = (
     "linear", "bilinear", "rms_norm", "instance_norm", "scaled_dot_product_attention", "_pad_circular", "lstm", "gru",
     "rnn_tanh", "rnn_relu",
 )  # fmt: skip
-"""Layers that some device runs as one kernel and another as several: counted as one (CONTRIBUTING, definitions)."""
+"""Layers that some device runs as one kernel and another as several: counted as one (docs/definitions.md)."""
 
 
 class Kernels(TorchDispatchMode):

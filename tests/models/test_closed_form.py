@@ -19,6 +19,7 @@ from torch import nn
 import costmodel
 import costmodel.models as models
 from costmodel import formulas
+from costmodel.errors import InputError
 from costmodel.formulas import feature_map
 from costmodel.formulas._fields import Fields
 
@@ -327,6 +328,12 @@ def test_blocks_of_the_formulas_are_the_networks_blocks() -> None:
             "has no argument 'width'; it takes num_classes, resolution, batch and mode",
         ),
         ("resnet18", {"mode": "test"}, ValueError, "mode='test' is unknown: choose eval or train"),
+        (
+            "mobilenet_v2",
+            {"width": "a"},
+            ValueError,
+            r"^closed_form\('mobilenet_v2', batch=1, .*width='a'",
+        ),
         ("mobilenet_v2", {"width": 0}, ValueError, "a width multiplier must be greater than 0"),
         ("shufflenet_v1", {"groups": 5}, ValueError, "no groups=5; Table 1 of the paper has groups 1, 2, 3, 4, 8"),
         ("shufflenet_v2", {"width": 0.7}, ValueError, "no width=0.7; Table 5 of the paper has widths 0.5, 1, 1.5, 2"),
@@ -338,3 +345,14 @@ def test_a_wrong_argument_is_named(name: str, arguments: dict[str, Any], error: 
     """The error says what there is, or what the value must be."""
     with pytest.raises(error, match=said):
         models.closed_form(name, **arguments)
+
+
+@pytest.mark.parametrize("given", [("vgg16",), ("vgg16", "vgg16"), (nn.Linear(8, 4),), (None,)])
+def test_a_name_in_the_place_of_a_profile_is_one_clear_error(given: tuple[Any, ...]) -> None:
+    """What is wanted, as one calls it; and where only the name lacks, that."""
+    with pytest.raises(
+        InputError, match=r"takes the Profile of .* as in check_closed_form\(costmodel.profile\('vgg16'"
+    ):
+        models.check_closed_form(*given)
+    with pytest.raises(InputError, match="needs the network's name"):
+        models.check_closed_form(traced("vgg11"))

@@ -65,7 +65,31 @@ def test_no_finding_depends_on_which_networks_are_listed(monkeypatch: pytest.Mon
         assert result.claim.compute() == result.finding, result.claim.id
 
 
-def test_an_unknown_claim_is_an_error_that_names_those_near_it() -> None:
-    """A slip of the finger is told what it may have meant."""
-    with pytest.raises(InputError, match=r"no claim is called '004-58'; did you mean .*004-57"):
-        results(["004-58"])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("004-58", "note 004 has the claims 004-0 to 004-57"),
+        ("002-99", "note 002 has the claims 002-1 to 002-14"),
+        ("2-03", "did you mean 002-3?"),
+        ("4", "did you mean 004?"),
+        ("005-1", "notes are 000, 001, 002, 003, 004, claims run from 000-1 to 004-57"),
+    ],
+)
+def test_an_unknown_claim_is_an_error_that_names_those_near_it(name: str, says: str) -> None:
+    """The claims of the note that was named, and never of another; a number without its zeros is told with them."""
+    with pytest.raises(InputError, match="no claim or note is called") as raised:
+        results([name])
+    assert str(raised.value).endswith(f"{name!r}; {says}")
+
+
+def test_a_note_s_number_stands_for_its_claims() -> None:
+    """In their order, each once, whatever else is named."""
+    assert [result.claim.id for result in results(["003", "002-9", "003-2"])] == [
+        *(f"003-{n}" for n in NUMBERS["003"]), "002-9",
+    ]  # fmt: skip
+
+
+def test_what_is_near_no_name_is_told_which_there_are() -> None:
+    """The notes, and the first and the last claim."""
+    with pytest.raises(InputError, match="notes are 000, 001, 002, 003, 004, claims run from 000-1 to 004-57"):
+        results(["summary"])

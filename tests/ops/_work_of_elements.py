@@ -1,4 +1,4 @@
-"""What elementwise ops do for each element, from the tables of CONTRIBUTING ("What each operation counts").
+"""What elementwise ops do for each element, from the tables of docs/definitions.md.
 
 ``relu`` is ``aten.relu.default`` and, unless ``relu_`` is named too, ``aten.relu_.default``. Several works are those of
 the rule's examples, in their order; one is that of all. ``tests/ops/test_work.py`` holds the rules to it.

@@ -18,7 +18,7 @@ COMPLEX = (torch.complex64, torch.complex128)
 
 
 def by_definition(real: Work) -> Work:
-    """Operations on complex numbers by the table of CONTRIBUTING.md, but for functions."""
+    """Operations on complex numbers by the table of docs/definitions.md, but for functions."""
     return Work(
         macs=4 * real.macs,
         adds=2 * (real.adds + real.multiplies) + 3 * real.divides,

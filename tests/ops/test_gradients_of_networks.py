@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from costmodel import models
 from tests.ops._op_database_backward import Watch, of_allocator, of_rule
 
+pytestmark = pytest.mark.usefixtures("garbage_collected")
+
 OURS = (
     "resnet18",
     "mobilenet_v3_small",

@@ -1,7 +1,7 @@
 """Each rule's work is a number that does not come from the rule.
 
-Of elementwise ops it is what CONTRIBUTING says of an element, of all others what was counted by hand at the rule's
-examples. ``tests/ops/test_foreach.py`` holds ops on lists to the ops on one tensor.
+Of elementwise ops it is what docs/definitions.md says of an element, of all others what was counted by hand at the
+rule's examples. ``tests/ops/test_foreach.py`` holds ops on lists to the ops on one tensor.
 """
 
 from __future__ import annotations

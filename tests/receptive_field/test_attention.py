@@ -11,11 +11,11 @@ from costmodel.receptive_field import UnknownLayerError
 
 
 class Patches(nn.Module):
-    """A small vision transformer: patches of 4 x 4 pixels as tokens, a block, the mean, a classifier."""
+    """A small vision transformer: patches of pixels as tokens, a block, the mean, a classifier."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: nn.Module, size: int = 4) -> None:
         super().__init__()
-        self.patch = nn.Conv2d(3, 8, 4, 4)
+        self.patch = nn.Conv2d(3, 8, size, size)
         self.block = block
         self.head = nn.Linear(8, 5)
 
@@ -78,6 +78,12 @@ def test_every_view_says_that_the_whole_image_is_seen(kind: str) -> None:
     page = p.to_html()
     assert f"<dd>the whole input, as attention joins all positions from {name} on; before it 4 positions" in page
     assert ">whole input</td>" in costmodel.compare({"a": p, "b": p}).to_html()
+
+
+def test_one_position_is_one() -> None:
+    """Each token is a pixel."""
+    page = costmodel.profile(Patches(WrittenOut(), size=1), (1, 3, 4, 4)).to_html()
+    assert "; before it 1 position, at patch" in page
 
 
 def test_other_networks_have_no_such_reason() -> None:

@@ -124,6 +124,10 @@ def calls() -> dict[str, Call]:
         "Generation.decode": (generated.decode, {"context": 3}),
         "Generation.fits": (generated.fits, {"memory": 10**6}),
         "Generation.roofline": (generated.roofline, {"device": "h100"}),
+        "TrainingStep.with_answers": (costmodel.training_step(nn.Linear(3, 2), (4, 3)).with_answers, {
+            "device": "h100", "math": "float32", "memory": 10**6, "seconds": 0.1,
+        }),
+        "Generation.with_answers": (generated.with_answers, {"device": "h100", "memory": 10**6}),
         "Generation.total": (generated.total, {"name": "macs"}),
         "Scaling.at": (scaled.at, {"B": 2}),
         "Scaling.largest": (scaled.largest, {
@@ -131,7 +135,15 @@ def calls() -> dict[str, Call]:
         }),
         "Scaling.pieces": (scaled.pieces, {"quantity": "peak_memory"}),
         "Scaling.plot": (scaled.plot, {"quantity": "macs"}),
-        "compare": (costmodel.compare, {"models": {"a": nn.ReLU()}, "inputs": (1, 3), "baseline": "a"}),
+        "compare": (costmodel.compare, {
+            "models": {"a": nn.ReLU()}, "inputs": (1, 3), "baseline": "a", "metrics": {"x": {"a": 1}},
+            "lower_is_better": ["x"], "counted_as": ["thop"], "columns": ["x"], "progress": list,
+        }),
+        "compare, a metric": (lambda **given: costmodel.compare({"a": p}, metrics=given), {"x": {"a": 1}}),
+        "compare, a figure": (lambda **given: str(costmodel.compare({"a": p}, metrics={"x": given})), {"a": 1}),
+        "compare, of JSON": (lambda **given: str(costmodel.compare({"a": p}, metrics={"x": given})), {
+            "figures": {"a": 1}, "better": "higher", "unit": "", "means": "", "sources": {}, "head": "",
+        }),
         "load": (costmodel.load, {"spec": "vgg11", "weights": False}),
         "read_json": (costmodel.read_json, {"path": "no-such.json"}),
         "Input": (costmodel.Input, {"shape": (1, 3), "dtype": None}),
@@ -158,7 +170,9 @@ def calls() -> dict[str, Call]:
         "formulas.total": (formulas.total, {"layers": [formulas.copy(shape=(2, 2))]}),
         "Difference": (lambda **sides: str(Difference(**sides)), {"old": p, "new": p}),
         "Difference.to_markdown": (Difference(p, p).to_markdown, {"top": 20, "limit": None}),
-        "Comparison": (lambda **given: str(Comparison(**given)), {"profiles": {"a": p}, "baseline": None}),
+        "Comparison": (lambda **given: str(Comparison(**given)), {
+            "profiles": {"a": p}, "baseline": None, "metrics": {}, "columns": None,
+        }),
         "CrossCheck.to_markdown": (lambda: p.crosscheck().to_markdown(), {}),
         "Roofline.to_markdown": (p.roofline("h100").to_markdown, {"limit": 20}),
         "Guidelines.to_markdown": (p.guidelines().to_markdown, {"limit": 20}),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,11 @@ def test_an_interrupt_ends_the_command_without_a_traceback(tmp_path: Path) -> No
     slow = tmp_path / "slow.py"
     slow.write_text("import time\n\ndef net():\n    print('building', flush=True)\n    time.sleep(60)\n")
     command = [*COMMAND, "profile", f"{slow}:net", "--input", "1,3"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A shell has its background jobs, and all that they start, ignore the signal.
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeds
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "building\n"

@@ -384,5 +384,5 @@ def test_a_thread_profiles_what_fvcore_counts_in_another() -> None:
     assert counting.wait(60)
     assert calls(costmodel.profile(model, (2, 3))) == CALLS
     thread.join()
-    assert ran[-1] == threading.get_ident()
+    assert threading.get_ident() in ran
     assert all(module.training for module in model.modules())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -204,8 +205,38 @@ def test_a_gradient_inside_the_forward(execution: Any) -> None:
     assert (p.macs, list(p.graph.outputs.shape)) == (3 * 32, [2, 4])
     assert p.execution == ("real" if execution == "real" else "meta")
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
-    with torch.no_grad():
-        assert costmodel.profile(model, (2, 4), execution=execution).macs == 3 * 32
+    for switched in (torch.no_grad, torch.inference_mode):
+        with switched():
+            assert costmodel.profile(model, (2, 4), execution=execution).macs == 3 * 32
+
+
+def _learn(model: Asks, x: torch.Tensor) -> torch.Tensor:
+    y = model.layer(x)
+    y.sum().backward()
+    return y
+
+
+def _sensitivity(model: Asks, x: torch.Tensor) -> torch.Tensor:
+    y = model.layer(x)
+    return y + torch.autograd.grad(y.sum(), model.layer.weight)[0].sum()
+
+
+@pytest.mark.parametrize("switched", [nullcontext, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("way", [_learn, _sensitivity])
+def test_a_forward_that_differentiates_is_read_in_any_mode_of_the_caller(way: Any, switched: Any) -> None:
+    """The layer runs twice; its weight's gradient is two products, and one leads from the second call to the first.
+
+    torch itself fails where autograd is switched off.
+    """
+    model = Asks(way)
+    with switched():
+        x = torch.ones(2, 4)
+        if switched is not nullcontext:
+            with pytest.raises(RuntimeError, match="does not require grad"):
+                model(x)
+        found = [costmodel.profile(model, inputs).macs for inputs in ((2, 4), x)]
+        assert found == [5 * 32, 5 * 32]
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("resizes", [

@@ -20,6 +20,8 @@ import costmodel
 from costmodel import models
 from tests.ops._costs import Costs
 
+pytestmark = pytest.mark.usefixtures("garbage_collected")
+
 Network = Callable[[], nn.Module]
 
 

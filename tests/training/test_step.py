@@ -18,6 +18,8 @@ import costmodel
 from costmodel.errors import InputError
 from costmodel.training.memory import CATEGORIES
 
+pytestmark = pytest.mark.usefixtures("garbage_collected")
+
 
 def depthwise(*, input_needs_gradient: bool) -> nn.Module:
     """A depthwise convolution of 512 channels, behind an identity with a parameter where its input is to be learnt."""
@@ -188,6 +190,13 @@ def test_the_model_is_left_as_it_was() -> None:
     after = model.state_dict(keep_vars=True)
     assert all(id(after[name]) == at and torch.equal(after[name], value) for name, (at, value) in before.items())
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_largest_batch_of_a_model_that_takes_no_single_sample() -> None:
+    """Batch norm of vectors raises for one sample: the search begins with two, and 0 says that these do not fit."""
+    step = costmodel.training_step(nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8)), (4, 8), optimizer="sgd")
+    assert step.largest_batch(step.with_batch(7).peak_memory) == 7
+    assert step.largest_batch(step.with_batch(2).peak_memory - 1) == 0
 
 
 def test_the_largest_batch_fits_and_the_next_does_not() -> None:

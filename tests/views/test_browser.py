@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,8 +19,10 @@ from torch import Tensor, nn
 
 import costmodel
 from costmodel.comparison import Comparison, compare
+from costmodel.conventions.reconciliation import reconcile
 from costmodel.measures import Measure
 from costmodel.views import units
+from tests.decoding.networks import Tiny
 
 selenium = pytest.importorskip("selenium", reason="no selenium: pip install -e '.[test]'")
 
@@ -54,12 +57,16 @@ class Browser:
 
     def open(self, page: Path, width: int = DESKTOP, scheme: str = "light") -> None:
         """Opens a page at a width, as a reader of a dark or light system does, and waits until its charts are drawn."""
+        self.load(page, width, scheme)
+        self.until("return document.documentElement.dataset.ready === 'yes'")
+
+    def load(self, page: Path, width: int = DESKTOP, scheme: str = "light") -> None:
+        """Opens a page that has no charts to wait for."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
         self.driver.get(page.as_uri())
-        self.until("return document.documentElement.dataset.ready === 'yes'")
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What a script returns."""
@@ -297,6 +304,56 @@ def test_a_comparison_answers(browser: Browser, pages: dict[str, Path]) -> None:
     assert "300,774,272 MACs" in browser.texts(".of-model .exact")
 
 
+def test_a_ratio_to_nothing_is_a_dash(browser: Browser, tmp_path: Path) -> None:
+    """No model is so many times a baseline without MACs; without a bar, a model of none says so beside any other."""
+    c = compare({"none": nn.ReLU(), "some": nn.Linear(8, 3)}, (1, 8), baseline="none")
+    browser.open(c.save(tmp_path / "page.html"))
+    shown = "const [bars] = document.getElementById('ratios').data; return [bars.x, bars.text.map((t) => t.trim())]"
+    assert browser.run(shown) == [[0, 0], ["–", "–"]]
+    Select(browser.find("#baseline-select")).select_by_visible_text("some")
+    assert browser.run(shown) == [[0, 0], ["none", "1.00×"]]
+
+
+ACCURACIES = {"alexnet": 56.522, "resnet18": 69.758, "mobilenet_v2": 71.878, "vgg11": 69.02}
+
+
+def test_the_axes_of_the_trade_off_are_chosen(browser: Browser, tmp_path: Path) -> None:
+    """Accuracy against MACs first; the front is the library's own, both ways; who has no figure is not drawn, and said.
+
+    A column that someone lacks sorts with those behind all others, whichever way it is sorted.
+    """
+    metrics = {"top-1": ACCURACIES, "ms": {"alexnet": 1, "resnet18": 30, "ghostnet": 400}}
+    c = compare([*ACCURACIES, "ghostnet"], metrics=metrics, lower_is_better="ms")
+    browser.complaints()
+    browser.open(c.save(tmp_path / "page.html"))
+    drawn = """const chart = document.getElementById('trade-off'), [front, dots] = chart.data;
+        const {xaxis, yaxis} = chart.layout;
+        return {front: front.x.map((x, i) => [x, front.y[i]]), dots: dots.x.map((x, i) => [x, dots.y[i]]),
+                titles: [xaxis.title.text, yaxis.title.text], types: [xaxis.type, yaxis.type], names: dots.text}"""
+    for x, y, types in (
+        ("macs", "top-1", ["log", "linear"]),
+        ("ms", "top-1", ["log", "linear"]),
+        ("top-1", "params", ["linear", "log"]),
+    ):
+        Select(browser.find("#across")).select_by_value(x)
+        Select(browser.find("#up")).select_by_value(y)
+        seen = browser.run(drawn)
+        assert seen["types"] == types
+        figures = dict(zip(c.profiles, zip(c.totals(x), c.totals(y), strict=True), strict=True))
+        assert seen["dots"] == [[None, None] if None in pair else list(pair) for pair in figures.values()]
+        on_front = {figures[name] for name in c.front(x, y)}
+        assert {tuple(corner) for corner in seen["front"][1:-1]} == on_front
+    assert seen["titles"] == ["top-1", "Parameters"]
+    assert "ghostnet" not in seen["names"]
+    assert browser.texts("#trade .thinned") == [
+        "top-1: higher is better. 1 of 5 models has no such figure, and is not drawn."
+    ]
+    for order in (["vgg11", "mobilenet_v2"], ["vgg11", "mobilenet_v2"]):
+        browser.find("#total-table th[data-key=ms] button").click()
+        assert set(browser.texts("#total-table tbody th")[-2:]) == set(order)
+    assert browser.complaints() == []
+
+
 @pytest.mark.parametrize("name", ["profile", "comparison"])
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_light_and_dark_at_every_width(
@@ -319,6 +376,66 @@ def test_light_and_dark_at_every_width(
         browser.find("#theme").click()
         assert browser.run("return getComputedStyle(document.body).backgroundColor") != background
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("width", [DESKTOP, 700, PHONE])
+def test_a_waterfall_fits_every_width(browser: Browser, tmp_path: Path, width: int) -> None:
+    """Pages of other tools' numbers fit, in light and dark; a line leads from the end of a bar to the next."""
+    p = costmodel.profile("mobilenet_v3_small", (1, 3, 64, 64))
+    every = reconcile(p, costmodel.TOOLS.values()).save(tmp_path / "every.html")
+    one = p.counted_as("ptflops").save(tmp_path / "one.html")
+    for page, scheme in product((every, one), ("light", "dark")):
+        browser.requests(), browser.complaints()
+        browser.load(page, width, scheme)
+        assert browser.run("return document.documentElement.scrollWidth") == width
+        shade = browser.run("return getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", shade))) > 600) == (scheme == "light")
+        gaps = browser.run("""return [...document.querySelectorAll(".waterfall s")].filter((s) => s.checkVisibility())
+            .flatMap((s) => {
+              const line = s.getBoundingClientRect(), item = s.closest("li");
+              const [bar, next] = [item, item.nextElementSibling]
+                .map((li) => li.querySelector("i").getBoundingClientRect());
+              return [line.top - bar.bottom, line.bottom - next.top,
+                Math.min(Math.abs(line.left - bar.left), Math.abs(line.left - bar.right)),
+                Math.min(Math.abs(line.left - next.left), Math.abs(line.left - next.right))];
+            })""")
+        assert bool(gaps) == (width > 640)
+        assert all(abs(gap) <= 2.5 for gap in gaps), gaps
+        outside = """return [...document.querySelectorAll(".waterfall i")].filter((bar) => {
+            const [a, b] = [bar, bar.parentElement].map((e) => e.getBoundingClientRect());
+            return a.left < b.left - 1 || a.right > b.right + 3; }).length"""
+        assert browser.run(outside) == 0
+        assert [url for url in browser.requests() if not url.startswith("data:")] == [page.as_uri()]
+        assert browser.complaints() == []
+
+
+def test_paper_shows_what_a_reader_would_open(browser: Browser, tmp_path: Path) -> None:
+    """Printed, a waterfall's smallest differences are there by name, which a screen shows behind a click."""
+    page = costmodel.profile("mobilenet_v3_small", (1, 3, 64, 64)).counted_as("ptflops").save(tmp_path / "one.html")
+    browser.load(page)
+    shown = "return [...document.querySelectorAll('.differences tr')].map((row) => row.checkVisibility())"
+    assert set(browser.run(shown)) == {False}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert set(browser.run(shown)) == {True}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_paper_has_whole_charts_and_heads_of_tables(browser: Browser, tmp_path: Path) -> None:
+    """On a sheet of 700 pixels no chart is wider than its place, and heads are text, as buttons are not repeated."""
+    browser.open(costmodel.profile("mobilenet_v3_small", (1, 3, 64, 64)).save(tmp_path / "one.html"))
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    over = """document.querySelector('main').style.width = '700px';
+        return [...document.querySelectorAll('.chart .svg-container')].map((chart) =>
+            Math.max(...[...chart.querySelectorAll('.main-svg')].map((svg) => svg.getBoundingClientRect().width))
+            / chart.closest('.chart').getBoundingClientRect().width)"""
+    found = browser.run(over)
+    heads = browser.run(
+        "return [...document.querySelectorAll('.sortable thead button')].map((b) => getComputedStyle(b).display)"
+    )
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert len(found) >= 4
+    assert max(found) <= 1.001
+    assert set(heads) == {"contents"}
 
 
 def test_numbers_are_written_as_units_writes_them(browser: Browser, pages: dict[str, Path]) -> None:
@@ -530,3 +647,23 @@ def test_a_comparison_of_two_hundred_models_opens_and_is_readable(browser: Brows
     browser.find("#total-table tbody tr:not([hidden]) a").click()
     assert browser.texts("#model-name") == ["width 27, depth 10"]
     assert browser.texts("#layer-table tbody th") == ["0 to 19, × 10", "20"]
+
+
+def test_a_page_of_figures_is_switched_and_fits(browser: Browser, tmp_path: Path) -> None:
+    """Light and dark without a chart on the page; plots lie in the middle of their cards, sections are linked."""
+    page = costmodel.generation(Tiny(), prompt=5, new=4).with_answers(memory="1MB").save(tmp_path / "g.html")
+    for width in (DESKTOP, PHONE):
+        browser.load(page, width)
+        paper = "return getComputedStyle(document.body).backgroundColor"
+        light = browser.run(paper)
+        browser.find("#theme").click()
+        assert browser.run(paper) != light
+        left, right = browser.run(
+            "const [card, plot] = ['#figures figure', '.plot'].map((s) => "
+            "document.querySelector(s).getBoundingClientRect()); "
+            "return [plot.left - card.left, card.right - plot.right]"
+        )
+        assert abs(left - right) <= 1
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+        assert browser.find("nav a[href='#answers']").is_displayed()
+    assert browser.complaints() == []

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -22,7 +25,11 @@ PROFILE: dict[str, Callable[..., Figure]] = {
     "memory": Profile.plot_memory,
     "roofline": lambda p, ax=None: p.plot_roofline("a100", ax=ax),
 }
-COMPARISON: dict[str, Callable[..., Figure]] = {"scatter": Comparison.plot_scatter, "ratios": Comparison.plot_ratios}
+COMPARISON: dict[str, Callable[..., Figure]] = {
+    "scatter": Comparison.plot_scatter,
+    "pareto": Comparison.plot_pareto,
+    "ratios": Comparison.plot_ratios,
+}
 
 
 def small() -> Profile:
@@ -57,6 +64,17 @@ def test_a_figure_is_drawn_into_the_axes_given(name: str) -> None:
     assert not left.has_data()
 
 
+def test_a_title_is_not_cut_off_in_a_column() -> None:
+    """In axes of 3.3 inches a title that is longer wraps."""
+    figure = Figure(figsize=(3.3, 2.8), layout="constrained")
+    axes = figure.add_subplot()
+    two().plot_scatter(ax=axes)
+    figure.draw_without_rendering()
+    box = axes._left_title.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1
+
+
 def axes_of(figure: Figure) -> Axes:
     """The one pair of axes of a figure."""
     (ax,) = figure.axes
@@ -85,11 +103,6 @@ def test_an_unknown_quantity_is_named_with_the_known_ones() -> None:
         small().plot_layers("watts")
 
 
-def test_the_front_leaves_out_what_another_undercuts() -> None:
-    """A point with more of both is not on the front; one with less of either is."""
-    assert figures.pareto([(2, 2), (1, 3), (3, 1), (3, 3), (1, 4)]) == [(1, 3), (2, 2), (3, 1)]
-
-
 def test_a_model_without_arithmetic_can_be_drawn() -> None:
     """No MACs, no parameters and no local field are no error."""
     p = costmodel.profile(nn.Sequential(nn.Flatten()), (1, 4, 4))
@@ -98,3 +111,31 @@ def test_a_model_without_arithmetic_can_be_drawn() -> None:
     c = Comparison({"nothing": p, "still nothing": p})
     for plot in COMPARISON.values():
         assert figures.svg(plot(c))
+
+
+def test_counts_of_more_than_64_bits_are_drawn(tmp_path: Path) -> None:
+    """10⁶ times 10⁶ weights on 10⁹ rows are 10²¹ MACs, which no int64 holds."""
+    p = costmodel.profile(nn.Linear(10**6, 10**6, bias=False, device="meta"), (10**9, 10**6))
+    assert p.macs == 10**21
+    (bar,) = p.plot_layers().axes[0].patches
+    assert bar.get_height() == 1e21
+    p.save(tmp_path / "profile.md")
+    costmodel.compare({"a": p, "b": p}, baseline="a").save(tmp_path / "comparison.md")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.07, 0.5, 0.9, 30.0])
+@pytest.mark.parametrize("width", [2.4, 3.0, 4.0, 8.0])
+def test_ratios_meet_nothing_in_axes_of_any_width(width: float, share: float) -> None:
+    """Neither do the labels of ticks meet each other, nor those of bars the names of models."""
+    c = compare({"one": nn.Linear(8, 1000), "another one": nn.Linear(8, int(1000 * share))}, (1, 8), baseline="one")
+    figure = Figure(figsize=(width, 1.6), layout="constrained")
+    ax = figure.subplots()
+    c.plot_ratios(ax=ax)
+    FigureCanvasAgg(figure).draw()
+    low, high = ax.get_xlim()
+    ticks = [text for at, text in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True) if low <= at <= high]
+    boxes = [text.get_window_extent() for text in ticks]
+    assert len(boxes) >= 2
+    assert all(one.x1 < two.x0 for one, two in pairwise(boxes))
+    names = max(text.get_window_extent().x1 for text in ax.get_yticklabels())
+    assert all(text.get_window_extent().x0 > names for text in ax.texts)

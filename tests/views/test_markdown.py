@@ -10,7 +10,7 @@ from torch import nn
 
 import costmodel
 from costmodel.difference import Difference
-from costmodel.views import markdown
+from costmodel.views import differences, markdown
 
 EVIL = "a|b`c`<script>alert(1)</script>\n# *x* [l](http://e.com) @user #1 https://e.com www.e.com"
 
@@ -43,7 +43,7 @@ def test_texts_of_a_model_stay_in_their_cells(view: str) -> None:
         "profile": p.to_markdown(),
         "comparison": c.to_markdown(),
         "crosscheck": p.crosscheck().to_markdown(),
-        "difference": markdown.difference(Difference(p, bigger)),
+        "difference": differences.difference(Difference(p, bigger)),
     }[view]
     assert "<script" not in text
     assert "<b>" not in text
@@ -78,6 +78,17 @@ def test_a_profile_tells_totals_conventions_and_verdict_before_its_layers() -> N
     layers = tables(text)[-1]
     assert sum("Conv2d" in line for line in layers) == 52  # Table 2 of the paper: 1 + (17 * 3 - 1) + 1
     assert all(re.fullmatch(r" -+: ?| -+ ?", cell) for cell in layers[1].split("|")[1:-1])
+
+
+def test_a_comparison_of_nine_networks_is_short() -> None:
+    """It fits into a comment on GitHub, of 65,536 characters: totals and kinds of layer, but no layers."""
+    names = ["alexnet", "vgg16", "resnet50", "resnet152", "inception_v4", "mobilenet_v2", "efficientnet_b7", "ghostnet"]
+    c = costmodel.compare([*names, "shufflenet_v2"], baseline="vgg16")
+    text = c.to_markdown()
+    assert len(text.encode()) < 65_536
+    assert all(f"\n## {name}\n" in text for name in names)
+    assert "60.2 M" in text  # the parameters of ResNet-152, He et al., table 1
+    assert "classifier.1" not in text
 
 
 def test_figures_lie_beside_a_saved_report(tmp_path: Path) -> None:
@@ -138,7 +149,7 @@ def test_a_difference_ranks_the_layers_that_caused_it() -> None:
     new = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8, bias=False), nn.Linear(8, 80))
     d = Difference(costmodel.profile(old, (1, 8)), costmodel.profile(new, (1, 8)))
     assert [c.name for c in d.layers] == ["2", "1"]
-    text = markdown.difference(d)
+    text = differences.difference(d)
     totals = {cells(line)[0]: cells(line)[1:] for line in tables(text)[0]}
     assert totals["MACs"] == ["192", "768", "+576", "+300.0%"]
     assert totals["params"] == ["216", "856", "+640", "+296.3%"]

@@ -222,3 +222,13 @@ def test_latex_escapes_what_a_model_says() -> None:
     text = costmodel.profile(model, (1, 2)).to_latex()
     assert r"a\_b\&\textbackslash{}input\{x\} & linear" in text
     assert len(re.findall(r"\\begin\{tabular\}\{llr+\}", text)) == 1
+
+
+def test_a_long_latex_table_goes_on_over_pages() -> None:
+    """More rows than a page holds are a longtable, whose head is repeated; fewer a tabular."""
+    long, short = (costmodel.profile(nn.Sequential(*[nn.ReLU()] * n), (1, 2)).to_latex() for n in (60, 3))
+    assert r"\begin{longtable}{ll" in long
+    assert long.index(r"\midrule") < long.index(r"\endhead") < long.index("activation")
+    assert r"\usepackage{booktabs,longtable}" in long
+    assert "longtable" not in short
+    assert short.count(r"\begin{tabular}") == short.count(r"\end{tabular}") == 1

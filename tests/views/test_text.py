@@ -92,6 +92,18 @@ def test_digits_stand_below_each_other(profile: costmodel.Profile) -> None:
     assert {len(re.sub(r" [kM]$", "", line)) for line in lines} == {len(shown[start]) - 2}
 
 
+@pytest.mark.parametrize(("line", "shown"), [
+    ("✓ all of it agrees", "✓ all of it\n  agrees"),
+    ("! all of it agrees", "! all of it\n  agrees"),
+    ("  ✗ all of it agrees", "  ✗ all of\n    it\n    agrees"),
+    ("  all of it agrees", "  all of it\n    agrees"),
+    ("all of it agrees, ✓", "all of it\nagrees, ✓"),
+])  # fmt: skip
+def test_what_a_line_goes_on_with_stands_below_its_first_word(line: str, shown: str) -> None:
+    """A line with a mark goes on below the word behind it, an indented one two further in, any other at the margin."""
+    assert styled.plain([line], 11) == shown
+
+
 def test_a_text_of_a_model_is_no_markup() -> None:
     """Square brackets in names are text, not styles."""
     shown = text.profile(costmodel.profile(nn.ModuleDict({}).__class__ and _bracketed(), (1, 2)), 120)
@@ -102,3 +114,26 @@ def _bracketed() -> nn.Module:
     model = nn.Sequential()
     model.add_module("[red]x[/]", nn.Linear(2, 2))
     return model
+
+
+def test_a_long_name_of_a_metric_takes_lines_and_not_width() -> None:
+    """Its head wraps between words, so that the table fits a narrow terminal; a word that is longer stays whole."""
+    c = costmodel.compare(
+        {"a": nn.Linear(8, 4)}, (1, 8),
+        metrics={"latency of the whole network (ms)": {"a": 3}, "COCO-val2017-VOC-labels miou": {"a": 60.5}},
+    )  # fmt: skip
+    lines = text.comparison(c, width=60).splitlines()
+    head = [re.sub(" +", " ", line).strip() for line in lines[: lines.index(next(x for x in lines if x[0] == "─"))]]
+    assert head == ["latency of", "the whole COCO-val2017-VOC-labels", "model MACs network (ms) miou"]
+
+
+def test_a_ratio_that_has_no_room_is_called_by_its_quantity() -> None:
+    """Above the table ``ratio`` is enough, as it stands beside its quantity; in a list it is not."""
+    from costmodel.views.training import comparison as of_steps
+
+    step = costmodel.training_step(nn.Linear(8, 4), (2, 8))
+    shown = " ".join(of_steps.text(costmodel.compare({"a": step, "b": step}, baseline="a"), 40).split())
+    (left_out,) = re.findall("columns left out at this width: (.*)", shown)
+    listed = left_out.split(", ")
+    assert {"params ratio", "MACs ratio", "FLOPs ratio"} <= set(listed)
+    assert len(set(listed)) == len(listed)

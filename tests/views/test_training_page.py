@@ -63,7 +63,7 @@ def test_a_hostile_name_is_text() -> None:
     hostile = costmodel.training_step(model, (1, 2), optimizer="sgd")
     made = Page(hostile.to_html())
     assert not any(tag == "img" for tag, _ in made.tags)
-    assert json.loads(made.scripts[0])
+    assert json.loads(made.scripts[1])
     assert "<img" not in hostile._repr_html_()
 
 

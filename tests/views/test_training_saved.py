@@ -68,6 +68,19 @@ def test_a_step_follows_its_schema(step: TrainingStep) -> None:
     jsonschema.validate(json.loads(step.to_json()), schema)
 
 
+def test_answers_follow_the_schema() -> None:
+    """For a device with a memory and one without, and for bytes into which nothing fits."""
+    step = costmodel.training_step(nn.Linear(3, 2), (4, 3))
+    for asked in (
+        step.with_answers(device="h100", seconds=0.1, memory="1GB"),
+        step.with_answers(device="apple-m4", memory=10),
+    ):
+        document = json.loads(asked.to_json())
+        assert len(document["answers"]) == 2
+        jsonschema.validate(document, writer.schema("training"))
+        assert parse(asked.to_json()) == step
+
+
 @pytest.mark.parametrize(
     ("where", "wrong"),
     [

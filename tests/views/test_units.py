@@ -45,11 +45,31 @@ def test_a_written_count_is_read(written: str, count: int) -> None:
     assert parsing.parse(written) == count
 
 
+@pytest.mark.parametrize(("written", "count"), [("16GiB", 16 * 2**30), ("1.5 MiB", 3 * 2**19), ("16 GB", 16 * 10**9)])
+def test_a_written_size_is_of_powers_of_1000_or_of_1024(written: str, count: int) -> None:
+    """As IEC 80000-13 has the prefixes."""
+    assert parsing.parse(written, "B") == count
+
+
+@pytest.mark.parametrize("written", ["16Gi", "16iB", "16 gib"])
+def test_a_size_needs_its_unit(written: str) -> None:
+    """Half a binary prefix is none."""
+    with pytest.raises(InputError, match=re.escape(repr(written)) + ".*16GiB"):
+        parsing.parse(written, "B")
+
+
 @pytest.mark.parametrize("written", ["", "M", "320 MB", "-3", "3 apples", "1.2.3"])
 def test_what_is_no_count_is_refused_with_the_remedy(written: str) -> None:
     """The error shows what was written and how counts are written."""
     with pytest.raises(InputError, match=re.escape(repr(written)) + ".*320M"):
         parsing.parse(written)
+
+
+@pytest.mark.parametrize("written", ["4,1 G", "0,390 G", "12,34", "1234,567", "1,234,56", "1,,234", "4,1e9", "20,5MB"])
+def test_a_decimal_comma_is_no_group(written: str) -> None:
+    """4,1 G is 4.1 G and not 41 G where it was written: it is refused, and the error shows both ways to write."""
+    with pytest.raises(InputError, match=re.escape(repr(written)) + " has a decimal comma.*4.1G or 1,234,567"):
+        parsing.parse(written, "B" if written.endswith("B") else "")
 
 
 def test_a_share_is_read_exactly() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from costmodel.formulas import CATALOG
+from costmodel.formulas import CATALOG, transformer
 from costmodel.views.worked import STORED, derived, everything_derived, explained
 
 
@@ -23,3 +23,13 @@ def test_numbers_of_ones_own_are_derived() -> None:
     """With arguments the file is not asked."""
     (line, *_) = explained("linear", {"in_features": 2, "out_features": 3}).worked
     assert line == "linear(in_features=2, out_features=3)"
+
+
+def test_an_expression_too_long_to_read_is_not_shown() -> None:
+    """In place of hundreds of characters it is said how many they are and what gives them; the number stays."""
+    found = explained("transformer")
+    said = "an expression of 1,697 characters, which formulas.transformer gives for sympy symbols"
+    assert ("flops", said) in found.symbols
+    assert f"flops = {transformer(src_length=10, tgt_length=10).flops:,}" in found.worked
+    texts = [text for name in CATALOG for _, text in explained(name).symbols]
+    assert max(map(len, texts)) <= 300

@@ -1,30 +1,35 @@
-"""Results as HTML: one self-contained page that opens offline, and a compact table for notebooks."""
+"""Results as HTML: one self-contained page that opens offline."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from costmodel.measures import RANKED_BY, TRADE_OFF, Measure, of_layers
+from costmodel.measures import RANKED_BY, TRADE_OFF, Measure, of_layers, shown_in
 from costmodel.quantities import EVERY_OPERATION
 from costmodel.views import charts, palette, units
-from costmodel.views.html import data
-from costmodel.views.html.summary import ranges, summary
+from costmodel.views.columns import has_input, remarks
+from costmodel.views.html import data, summary
+from costmodel.views.scatter import of_interest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jinja2 import Environment
 
     from costmodel.comparison import Comparison
+    from costmodel.metrics import Metric
     from costmodel.profiling import Profile
 
 _SCRIPTS = {
+    "theme": ("theme.js",),
     "profile": (
         "page.js",
         "format.js",
+        "front.js",
         "columns.js",
         "charts.js",
         "sorting.js",
@@ -34,7 +39,8 @@ _SCRIPTS = {
         "start.js",
     ),
     "training": ("page.js", "format.js", "charts.js", "sorting.js", "training.js"),
-    "candidates": ("page.js", "format.js", "charts.js", "sorting.js", "candidates.js"),
+    "candidates": ("page.js", "format.js", "front.js", "charts.js", "sorting.js", "candidates.js"),
+    "measurement": ("page.js", "sorting.js", "measurement.js"),
 }
 """The scripts of each kind of page, in order."""
 
@@ -46,19 +52,31 @@ def profile(p: Profile) -> str:
 
 def comparison(c: Comparison) -> str:
     """Several models as a page: side by side, and each by itself."""
-    title = f"{len(c.profiles)} models compared"
-    return _page("comparison.html.j2", list(c.profiles.values()), title, charts.of_comparison(), c.baseline, c.warnings)
+    title = f"{units.plural(len(c.profiles), 'model')} compared"
+    columns, (across, up, _) = summary.columns(c), TRADE_OFF
+    if (metric := of_interest(c)) is not None:
+        across, up = RANKED_BY[0], metric
+    axes = [*(_axis(measure) for measure in shown_in("summary")), *map(_axis_of_metric, c.metrics.values())]
+    return _page(
+        "comparison.html.j2", list(c.profiles.values()), title, charts.of_comparison(),
+        {
+            "axes": {axis["name"]: axis for axis in axes}, "labels": list(c.labels.values()),
+            "metrics": {name: list(metric.figures.values()) for name, metric in c.metrics.items()},
+        },
+        baseline=c.baseline, warnings=c.warnings, columns=columns, has_input=has_input(c), axes=axes,
+        ranges=summary.ranges(list(c.labels.values()), columns), remarks=remarks(c), across=across, up=up,
+    )  # fmt: skip
 
 
-def profile_fragment(p: Profile) -> str:
-    """A compact table of a profile's totals, for notebooks. No script, no class names, no page."""
-    return _environment().get_template("fragment_profile.html.j2").render(s=summary(p))
+def _axis(m: Measure) -> dict[str, Any]:
+    """What the page's scatter needs to know of a measure."""
+    title = "Parameters" if m.name == "params" else units.sentence_case(units.head(m.name))
+    return {"name": m.name, "title": title, "symbol": m.symbol, "unit": m.unit, "lower": True, "given": False}
 
 
-def comparison_fragment(c: Comparison) -> str:
-    """A compact table of several models' totals, for notebooks."""
-    rows = [summary(p) for p in c.profiles.values()]
-    return _environment().get_template("fragment_comparison.html.j2").render(rows=rows, warnings=c.warnings)
+def _axis_of_metric(m: Metric) -> dict[str, Any]:
+    lower = m.better == "lower"
+    return {"name": m.name, "title": m.head or m.name, "symbol": m.unit, "unit": "", "lower": lower, "given": True}
 
 
 def page(source: str, **context: Any) -> str:
@@ -72,11 +90,11 @@ def from_template(name: str, **context: Any) -> str:
 
 
 def _page(
-    template: str, profiles: list[Profile], title: str, figures: dict[str, charts.Figure], baseline: str | None = None,
-    warnings: Sequence[str] = (),
+    template: str, profiles: list[Profile], title: str, figures: dict[str, charts.Figure],
+    data_of_several: Mapping[str, Any] = MappingProxyType({}), **of_several: Any,
 ) -> str:  # fmt: skip
     shown = data.kinds(profiles)
-    summaries = [summary(p) for p in profiles]
+    summaries = [summary.summary(p) for p in profiles]
     models = [data.payload(p) for p in profiles]
     payload: dict[str, Any] = {
         "models": models,
@@ -87,6 +105,7 @@ def _page(
         "kinds": {kind: palette.of_kind(kind) for kind in shown},
         "palette": palette.MODELS,
         "charts": figures,
+        **data_of_several,
     }
     return (
         _environment()
@@ -94,13 +113,11 @@ def _page(
         .render(
             title=title,
             summaries=summaries,
-            ranges=ranges(summaries),
             payload=payload,
             quantities=[{"name": m.name, "shown": m.name == RANKED_BY[0], **_measure(m)} for m in data.switched()],
             kinds=shown,
             convention=EVERY_OPERATION.name,
-            baseline=baseline,
-            warnings=warnings,
+            **of_several,
         )
     )
 
@@ -136,5 +153,10 @@ def _environment() -> Environment:
         "scripts": lambda of: Markup("\n".join((static / name).read_text("utf-8") for name in _SCRIPTS[of])),
         "plotly": lambda: Markup(charts.library()),
     }
-    environment.filters |= {"si": units.si, "grouped": units.grouped, "shape": units.shape, "extent": units.extent}
+    environment.filters |= {
+        # Where a long name may be broken: behind what joins its parts.
+        "breakable": lambda text: Markup(re.sub(r"([:_/])", r"\1<wbr>", str(Markup.escape(text)))),
+        "clipped": units.clipped, "si": units.si, "grouped": units.grouped, "plural": units.plural,
+        "shape": units.shape, "sentence_case": units.sentence_case, "extent": units.extent,
+    }  # fmt: skip
     return environment

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from costmodel.measures import Measure, Number, shown_in
+from costmodel.measures import MEASURES, Measure, Number, shown_in
 from costmodel.views import units
 from costmodel.views.cells import beyond_the_peak, inputs, is_exact, total_cell, whole_field
+from costmodel.views.columns import Column, digits
+from costmodel.views.columns import columns as chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from costmodel.comparison import Comparison
     from costmodel.cross_check import CrossCheck
     from costmodel.profiling import Coverage, Profile
 
@@ -31,7 +34,8 @@ class Figure:
     """Every digit, with its unit."""
     means: str
     """What is counted, in plain words."""
-    count: Number
+    count: Number | None
+    """``None`` where a model has no such figure."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,6 @@ class Summary:
     """Why the field is the whole input, where attention makes it so."""
     compared: str = "output shape, parameters, MACs, FLOPs and memory access"
     """What the cross-check compares."""
-
-    @property
-    def by_key(self) -> dict[str, Figure]:
-        """The figures by their keys."""
-        return {f.key: f for f in self.figures}
 
     @property
     def verdict(self) -> str:
@@ -126,14 +125,14 @@ def _figures(p: Profile) -> tuple[Figure, ...]:
     )
 
 
-def _figure(p: Profile, measure: Measure, total: Number) -> Figure:
+def _figure(p: Profile, measure: Measure, total: Number | None) -> Figure:
     exact, name, noun = is_exact(p, measure), units.sentence_case(measure.title), units.noun(measure.name)
     return Figure(
         measure.name,
         name,
         f"{name} ({noun})" if noun and not measure.symbol and measure.name not in _SHORT else name,
         _SHORT[measure.name](p) if measure.name in _SHORT else total_cell(p, measure),
-        f"{'' if exact else 'at least '}{units.grouped(total)} {measure.unit}".rstrip(),
+        digits(measure, total, exact=exact),
         _MEANS[measure.name](p) if measure.name in _MEANS else measure.means,
         total,
     )
@@ -179,17 +178,35 @@ _SHORT: Mapping[str, Callable[[Profile], str]] = {
 """Where the rounded figure is not that of the measure itself: memory traffic is best known in bytes."""
 
 
-def ranges(summaries: Sequence[Summary]) -> tuple[Figure, ...]:
+def columns(c: Comparison) -> list[tuple[Figure, ...]]:
+    """The columns of a comparison's table of totals: of each the figures, one for each model."""
+    return [_column(c, column) for column in chosen(c, shown_in("summary"))]
+
+
+def _column(c: Comparison, column: Column) -> tuple[Figure, ...]:
+    measure = MEASURES.get(column.name)
+    if measure is None:
+        rows = zip(column.cells, column.digits, column.figures, strict=True)
+        return tuple(Figure(column.name, column.head, column.head, *row[:2], column.means, row[2]) for row in rows)
+    return tuple(_figure(p, measure, total) for p, total in zip(c.profiles.values(), column.figures, strict=True))
+
+
+def ranges(names: Sequence[str], columns: Iterable[Sequence[Figure]]) -> tuple[Figure, ...]:
     """From the least to the most that some models have of each quantity."""
     found = []
-    for key, one in summaries[0].by_key.items():
-        ordered = sorted(summaries, key=lambda s: s.by_key[key].count)
-        least, most = ordered[0].by_key[key], ordered[-1].by_key[key]
-        if least.count == most.count:
-            short, means = one.short, "the same in every model"
+    for column in columns:
+        ordered = sorted((f.count, i) for i, f in enumerate(column) if f.count is not None)
+        if not ordered:
+            continue
+        (fewest, at_least), (greatest, at_most) = ordered[0], ordered[-1]
+        least, most = column[at_least], column[at_most]
+        if fewest == greatest:
+            short, means = least.short, "the same in every model"
         else:
-            short, means = f"{least.short} – {most.short}", f"{ordered[0].name} to {ordered[-1].name}"
-            if least.count:
-                means += f", {units.ratio(most.count / least.count)}"
-        found.append(Figure(key, one.name, one.head, short, "", means, most.count))
+            short, means = f"{least.short} – {most.short}", f"{names[at_least]} to {names[at_most]}"
+            if fewest > 0 and least.key in MEASURES:
+                means += f", {units.ratio(greatest / fewest)}"
+        if len(ordered) < len(names):
+            means += f"; {len(ordered)} of {units.plural(len(names), 'model')} have one"
+        found.append(Figure(least.key, least.name, least.head, short, "", means, greatest))
     return tuple(found)

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from costmodel.views import grid, units
+from costmodel.views import answers, units
 from costmodel.views.analyses import peaks
-from costmodel.views.styled import Part, Text
 from costmodel.views.training import words
 
 if TYPE_CHECKING:
-    from costmodel.roofline import Roofline
     from costmodel.training import TrainingStep
+    from costmodel.training.answer import Answer
 
 
-def parts(
-    s: TrainingStep,
-    *,
-    device: str | None = None,
-    math: str = "float32",
-    memory: tuple[str, int] | None = None,
-    seconds: float | None = None,
-) -> list[Part | str]:
-    """The answers as lines for a console.
+def sections(s: TrainingStep) -> list[answers.Section]:
+    """What was asked for a device, and for a size of memory."""
+    return [
+        answers.Section(
+            where=a.where,
+            fits=a.fits,
+            room=_room(s, a),
+            times=_times(a),
+            sources=() if a.roofline is None else peaks(a.roofline),
+        )
+        for a in s.answered
+    ]
 
-    Args:
-        s: the step.
-        device: its name; then with the step's least time on it, and whether it fits into its memory.
-        math: how products of float32 tensors are computed on the device, as for ``TrainingStep.roofline``.
-        memory: a size of memory, as it was written and in bytes; then with whether the step fits.
-        seconds: what a step takes on the device; then with its utilisation.
-    """
-    shown: list[Part | str] = ["", *arithmetic(s)]
-    if device is not None:
-        roof = s.roofline(device, math)
-        shown += ["", Text(f"on {roof.device.title}", style="bold"), *_time(s, roof, device, math, seconds)]
-        if roof.device.memory is not None:
-            shown += _fits(s, roof.device.memory)
-        shown.append(grid.dim(peaks(roof)))
-    if memory is not None:
-        shown += ["", Text(f"in {memory[0]} of memory", style="bold"), *_fits(s, memory[1])]
-    return shown
+
+def written(s: TrainingStep) -> list[dict[str, Any]]:
+    """The same for scripts; times are in seconds, and bounds."""
+    return [_written(a) for a in s.answered]
+
+
+def _written(a: Answer) -> dict[str, Any]:
+    found: dict[str, Any] = {name: getattr(a, name) for name in ("where", "memory", "fits", "largest_batch")}
+    if a.roofline is not None:
+        found |= {
+            "device": a.roofline.device.title, "math": a.roofline.peak_name,
+            "least_seconds": a.roofline.time, "least_seconds_fused": a.roofline.fused_time,
+            **{name: getattr(a, name) for name in ("seconds", "mfu", "hfu")},
+        }  # fmt: skip
+    return found
 
 
 def arithmetic(s: TrainingStep) -> list[str]:
@@ -56,23 +56,22 @@ def arithmetic(s: TrainingStep) -> list[str]:
     return lines
 
 
-def _time(s: TrainingStep, roof: Roofline, device: str, math: str, seconds: float | None) -> list[str]:
-    fused = f"{units.seconds(roof.fused_time)} with elementwise operations fused"
-    lines = [f"at least {units.seconds(roof.time)} a step, {fused}"]
-    if seconds is not None:
-        mfu, hfu = (units.share(share, 1) for share in (s.mfu(seconds, device, math), s.hfu(seconds, device, math)))
-        lines.append(f"in {units.seconds(seconds)} a step: MFU {mfu}, HFU {hfu}")
+def _times(a: Answer) -> list[str]:
+    if a.roofline is None:
+        return []
+    fused = f"{units.seconds(a.roofline.fused_time)} with elementwise operations fused"
+    lines = [f"at least {units.seconds(a.roofline.time)} a step, {fused}"]
+    if a.seconds is not None and a.mfu is not None and a.hfu is not None:
+        mfu, hfu = units.share(a.mfu, 1), units.share(a.hfu, 1)
+        lines.append(f"in {units.seconds(a.seconds)} a step: MFU {mfu}, HFU {hfu}")
     return lines
 
 
-def _fits(s: TrainingStep, size: int) -> list[Part | str]:
-    fits = s.peak_memory <= size
-    mark = ("✓ ", "green") if fits else ("✗ ", "red")
-    said = f"{'fits' if fits else 'does not fit'}: {words.amount(s, s.peak_memory)} of {units.si(size, 'B')}"
-    lines: list[Part | str] = [Text.assemble(mark, said)]
-    if s.again is not None and s.batch:
-        batch = s.largest_batch(size)
-        lines.append(
-            f"  the largest batch that fits: {units.grouped(batch)}" if batch else "  not even one sample fits"
-        )
+def _room(s: TrainingStep, a: Answer) -> list[str]:
+    if a.memory is None or a.fits is None:
+        return []
+    lines = [answers.fit(words.amount(s, s.peak_memory), a.memory, fits=a.fits)]
+    if a.largest_batch is not None:
+        most = units.grouped(a.largest_batch)
+        lines.append(f"the largest batch that fits: {most}" if a.largest_batch else "not even one sample fits")
     return lines

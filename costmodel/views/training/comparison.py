@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from costmodel.measures import STEP_MEASURES, STEP_TOTALS, find
-from costmodel.views import csv, grid, html, json, latex, palette, units
+from costmodel.views import compact, csv, grid, html, json, latex, palette, units
 from costmodel.views import figures as drawing
 from costmodel.views.grid import WIDE
 from costmodel.views.markdown import coverage_line, escape, pictures, table, verdict
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from costmodel.comparison import StepComparison
+    from costmodel.step_comparison import StepComparison
 
 _PRIORITY = {"training_peak": 10, "saved_bytes": 9, "training_macs": 8, "params": 7, "training_flops": 5}
 """In a terminal too narrow for all columns, those with the highest priority stay."""
@@ -37,12 +37,13 @@ def parts(c: StepComparison, width: int = WIDE) -> list[Part | str]:
         if name == "trainable_params" and c.totals(name) == c.totals("params"):
             continue
         measure = find(name)
-        title = name if measure is None else measure.title
+        title = (name if measure is None else measure.title).removeprefix("training ")
         unit = units.noun(name)
-        head = f"{title.removeprefix('training ')}\n({unit})" if unit else title.removeprefix("training ")
+        head = f"{title}\n({unit})" if unit else title
         columns.append(grid.numbers(head, cells, _PRIORITY.get(name, 2)))
         if c.baseline is not None:
-            columns.append(grid.numbers("ratio", list(map(units.ratio, c.ratios(name))), _PRIORITY.get(name, 2) - 4))
+            ratios = list(map(units.ratio, c.ratios(name)))
+            columns.append(grid.numbers("ratio", ratios, _PRIORITY.get(name, 2) - 4, called=f"{title} ratio"))
     labels = [Text(name, style="bold") for name in c.steps]
     made, dropped = grid.table("model", labels, columns, width, least=min(max(map(len, c.steps)), 40))
     first = next(iter(c.steps.values()))
@@ -61,7 +62,7 @@ def markdown(c: StepComparison, figures: Mapping[str, str] | None = None) -> str
     head = [units.head(name) for name in STEP_TOTALS]
     cells = _cells(c)
     rows = [[escape(model), *(column[i] for column in cells.values())] for i, model in enumerate(c.steps)]
-    made = [f"# Training steps of {len(c.steps)} models", *_how(c), table(["model", *head], rows)]
+    made = [f"# Training steps of {units.plural(len(c.steps), 'model')}", *_how(c), table(["model", *head], rows)]
     made += [f"⚠️ {escape(units.sentence_case(warning))}." for warning in c.warnings]
     if c.baseline is not None:
         columns = [list(map(units.ratio, c.ratios(name))) for name in STEP_TOTALS]
@@ -113,8 +114,30 @@ def page(c: StepComparison) -> str:
 
 
 def fragment(c: StepComparison) -> str:
-    """A compact table of several steps' totals, for notebooks."""
-    return html.from_template("fragment_step_comparison.html.j2", **_context(c))
+    """A row per model: totals, and ratios of the peak to the baseline."""
+    steps = list(c.steps.items())[: compact.ROWS]
+    columns = [compact.Column("Model", [name for name, _ in steps], is_text=True)]
+    for name in STEP_TOTALS:
+        if name == "trainable_params" and c.totals(name) == c.totals("params"):
+            continue
+        totals = c.totals(name)[: len(steps)]
+        exact = [s.is_exact or name in ("params", "trainable_params") for _, s in steps]
+        cells = [units.cell(name, n, exact=e) for n, e in zip(totals, exact, strict=True)]
+        ratios = list(map(units.ratio, c.ratios(name)[: len(steps)])) if c.baseline is not None else []
+        head = units.sentence_case(units.head(name).removeprefix("training "))
+        columns.append(compact.Column(head, cells, list(map(units.grouped, totals)), ratios))
+    first, said = steps[0][1], [(compact.BOUND, units.sentence_case(warning)) for warning in c.warnings]
+    for name, s in steps:
+        if not s.crosscheck().ok:
+            said.append((compact.BAD, f"{name}: {compact.verdict(s.crosscheck())[1]}"))
+        if not s.is_exact:
+            said.append((compact.BOUND, f"{name}: totals are lower bounds"))
+    return compact.Card(
+        f"Training steps of {units.plural(len(c.steps), 'model')}",
+        "" if c.warnings else f"{words.title(first)}, input {words.inputs(first)}",
+        verdicts=said,
+        tables=[compact.Table(columns, len(c.steps), "model", ".table")],
+    ).html()
 
 
 def _context(c: StepComparison) -> dict[str, object]:

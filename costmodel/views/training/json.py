@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.measures import STEP_MEASURES
 from costmodel.views import json as writer
 from costmodel.views.training import words
+from costmodel.views.training.answers import written
 
 if TYPE_CHECKING:
     from costmodel.profiling import Profile
@@ -39,6 +40,7 @@ def step(s: TrainingStep) -> str:
 
 def document(s: TrainingStep) -> dict[str, Any]:
     """The step as plain lists and dicts."""
+    asked = written(s)
     return {
         "format": "costmodel-training-step",
         "version": writer.VERSION,
@@ -55,6 +57,7 @@ def document(s: TrainingStep) -> dict[str, Any]:
         "memory": dict(words.memory(s)),
         "peak": {name: getattr(s.peak, name) for name in ("index", "phase", "op", "module")},
         "layers": writer.records(s.layers),
+        **({"answers": asked} if asked else {}),
         "coverage": writer.coverage(s),
         "crosscheck": writer.verdict(s.crosscheck()),
         "step": _record(s.record),

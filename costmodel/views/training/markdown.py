@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from costmodel.measures import STEP_MEASURES, STEP_TOTALS
-from costmodel.views import units
+from costmodel.views import answers, units
 from costmodel.views.markdown import coverage_line, escape, layer_tables, pictures, table, verdict
 from costmodel.views.training import words
+from costmodel.views.training.answers import sections
 from costmodel.views.tree import Node
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ def step(s: TrainingStep, figures: Mapping[str, str] | None = None, *, fold: boo
         _sentences(s),
         f"## Memory at the peak\n\n{words.amount(s, s.peak_memory)} are live {_where(s)}.",
         _memory(s),
+        *answers.markdown(sections(s)),
         *pictures(figures or {}),
         f"## Layers that keep most\n\n{_keepers(s)}",
+        *(f"{units.sentence_case(line)}." for line in words.kept_by_several(s)),
         f"## By kind of layer\n\n{_kinds(s)}",
         _layers(s, fold=fold),
         "## Is it true?\n\n" + "\n".join(f"- {line}" for line in (verdict(s.crosscheck()), coverage_line(s.coverage))),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from costmodel.measures import STEP_MEASURES
 from costmodel.quantities import EVERY_OPERATION
-from costmodel.views import charts, palette, units
+from costmodel.views import answers, charts, compact, palette, units
+from costmodel.views.compact import models
 from costmodel.views.html import from_template
 from costmodel.views.html.data import dictionary_encoded
 from costmodel.views.html.summary import Figure, Summary
 from costmodel.views.training import words
+from costmodel.views.training.answers import sections
 
 if TYPE_CHECKING:
     from costmodel.training import TrainingStep
@@ -43,6 +46,8 @@ def step(s: TrainingStep) -> str:
             for c, n in words.memory(s)
         ],
         remarks=[f"{units.sentence_case(remark)}." for remark in words.remarks(s)[bool(words.ratio(s)) :]],
+        answers=sections(s),
+        kept_by_several=[f"{units.sentence_case(line)}." for line in words.kept_by_several(s)],
         saved=words.amount(s, s.saved_bytes),
         ratio=units.sentence_case(words.ratio(s)),
         phases=_phases(s),
@@ -55,8 +60,60 @@ def step(s: TrainingStep) -> str:
 
 
 def fragment(s: TrainingStep) -> str:
-    """A compact table of a step's totals, for notebooks."""
-    return from_template("fragment_profile.html.j2", s=summary(s))
+    """A step's totals, its memory at the peak; folded, its phases and the layers for which autograd keeps most."""
+    remarks = [f"The peak is {words.where(s)}."]
+    card = models.head(summary(s), tables=[_memory_table(s), _phase_table(s), _keepers(s)], remarks=remarks)
+    asked = sections(s)
+    return replace(
+        card,
+        verdicts=[*card.verdicts, *answers.verdicts(asked)],
+        folded=[*card.folded, *answers.folded(asked)],
+    ).html()
+
+
+def _memory_table(s: TrainingStep) -> compact.Table:
+    rows = words.memory(s)
+    columns = [
+        compact.Column("At the peak", [category for category, _ in rows], is_text=True),
+        compact.Column("Bytes", [words.amount(s, n) for _, n in rows], [f"{n:,} bytes" for _, n in rows]),
+        compact.Column("Share", [units.share(n, s.peak_memory) for _, n in rows]),
+        compact.Column("", [""] * len(rows), shares=[n / s.peak_memory if s.peak_memory else 0.0 for _, n in rows]),
+    ]
+    return compact.Table(columns, len(rows), "category", ".memory")
+
+
+def _keepers(s: TrainingStep) -> compact.Table:
+    shown = words.keepers(s, compact.ROWS)
+    every = sum(1 for layer in words.layers(s) if layer.saved)
+    columns = [
+        compact.Column("Layer", [x.name for x in shown], is_text=True),
+        compact.Column("Kind", [x.kind for x in shown], is_text=True),
+        compact.Column("Keeps", [words.amount(s, x.saved) for x in shown], [f"{x.saved:,} bytes" for x in shown]),
+        compact.Column("Share", [units.share(x.saved, s.saved_bytes) for x in shown]),
+    ]
+    several = [units.sentence_case(line) for line in words.kept_by_several(s)]
+    return compact.Table(
+        columns, every, "layer", ".layers", "Layers for which autograd keeps most", is_folded=True, remarks=several
+    )
+
+
+def _phase_table(s: TrainingStep) -> compact.Table:
+    rows = words.phases(s)
+    columns = [
+        compact.Column("Phase", [name for name, _ in rows], is_text=True),
+        *(
+            compact.Column(
+                units.head(name),
+                [units.cell(name, getattr(p, name), exact=p.is_exact) for _, p in rows],
+                [units.every_digit(name, getattr(p, name)) for _, p in rows],
+            )
+            for name in ("macs", "flops", "memory_access_bytes")
+        ),
+    ]
+    remarks = [units.sentence_case(found)] if (found := words.ratio(s)) else []
+    return compact.Table(
+        columns, len(rows), "phase", title="Forward, backward, update", is_folded=True, remarks=remarks
+    )
 
 
 def summary(s: TrainingStep) -> Summary:

@@ -6,11 +6,12 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from costmodel.views import grid, units
+from costmodel.views import answers, grid, units
 from costmodel.views.grid import WIDE, Table
 from costmodel.views.styled import Part, Text, plain
 from costmodel.views.text import verdict_parts
 from costmodel.views.training import words
+from costmodel.views.training.answers import arithmetic, sections
 
 if TYPE_CHECKING:
     from costmodel.profiling import Profile
@@ -27,15 +28,17 @@ def step(s: TrainingStep, width: int | None = None) -> str:
 
 
 def parts(s: TrainingStep, *, top: int = LAYERS, width: int = WIDE) -> list[Part | str]:
-    """What a console prints of a step: what each phase computes, what memory holds at the peak, who keeps most."""
+    """What a console prints of a step: its phases, its memory at the peak, who keeps most, and what was asked."""
     head = Text.assemble((units.printable(s.name), "bold"), f"  {words.title(s)}")
     given = Text(f"input {words.inputs(s)}", style="dim")
     work, dropped = _phases(s, width)
     kept, more = _layers(s, top, width)
+    each = arithmetic(s)
     below = [*more, *grid.left_out(dropped)]
     return [
         head, given, "", work, "", _peak(s), _memory(s, width), grid.dim(words.remarks(s)), "", kept,
         *([grid.dim(below)] if below else []), "", *verdict_parts(s, s.crosscheck()),
+        *(["", *each] if each else []), *answers.parts(sections(s)),
     ]  # fmt: skip
 
 
@@ -89,4 +92,4 @@ def _layers(s: TrainingStep, top: int, width: int) -> tuple[Table, list[str]]:
     ]
     table, dropped = grid.table("layer", [Text(x.name) for x in shown], columns, width)
     rest = [f"{units.plural(every - len(shown), 'more layer')} keep less each"] if every > len(shown) else []
-    return table, rest + grid.left_out(dropped)
+    return table, rest + words.kept_by_several(s) + grid.left_out(dropped)

@@ -114,6 +114,13 @@ def tree(step: TrainingStep) -> Node:
     return root
 
 
+def kept_by_several(step: TrainingStep) -> list[str]:
+    """That shares of what layers keep add up to more than the whole, where they do."""
+    if sum(x.saved for x in layers(step)) <= step.saved_bytes:
+        return []
+    return ["a tensor that two layers keep counts in each: shares add up to more than 100%"]
+
+
 def keepers(step: TrainingStep, top: int) -> list[Layer]:
     """The layers for which autograd keeps most, the greatest first."""
     return sorted((x for x in layers(step) if x.saved), key=lambda x: -x.saved)[:top]

@@ -10,12 +10,6 @@ function axis(values) {
   const [least, most] = range(values);
   return least > 0 ? { type: "log", dtick: most / least > 100 ? 1 : most / least > 4 ? "D2" : null } : { type: "linear", dtick: null };
 }
-// From left to right, each that is lower than all before it.
-function front(x, y) {
-  const order = x.map((_, i) => i).sort((a, b) => x[a] - x[b] || y[a] - y[b]), kept = [];
-  for (const i of order) if (!kept.length || y[i] < y[kept[kept.length - 1]]) kept.push(i);
-  return kept;
-}
 function colors() {
   const by = chosen("color"), values = SWEEP.arguments[by];
   if (!values) return { color: theme("accent"), legend: [] };

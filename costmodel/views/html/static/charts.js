@@ -46,7 +46,16 @@ function draw(id) {
   if (!place.dataset.listens) {
     place.dataset.listens = "yes";
     place.on("plotly_click", (e) => clicked(id, e.points[0]));
+    place.on("plotly_afterplot", () => scalable(place));
+    scalable(place);
   }
+}
+// Paper is narrower than the window that a chart was drawn for: with a view box its drawing shrinks with its box.
+function scalable(place) {
+  const { width, height } = place._fullLayout;
+  for (const svg of place.querySelectorAll(".main-svg")) svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  place.style.setProperty("--drawn", `${width}px`);
+  place.style.setProperty("--shape", `${width} / ${height}`);
 }
 // Below a chart of more marks than it can draw: what it leaves out.
 function sayThinned(place, text) {
@@ -72,6 +81,7 @@ function drawAll(what = {}) {
     if (id === "receptive-field" && !model().layers.receptive_field) continue;
     if (only("shape") && id !== "hierarchy") continue;
     if (only("baseline") && id !== "ratios") continue;
+    if (only("across", "up") && id !== "trade-off") continue;
     if (only("model") && ["trade-off", "ratios", "mix"].includes(id)) continue;
     if (only("quantity") && ["trade-off", "receptive-field", "live-memory", "roofline"].includes(id)) continue;
     if (only("device") && id !== "roofline") continue;

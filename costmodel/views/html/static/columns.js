@@ -142,44 +142,48 @@ const TABLES = {
     };
   },
   models() {
-    const [across, up, size_of] = DATA.trade_off.map((name) => DATA.measures[name]);
-    const sizes = DATA.models.map((m) => m.totals[DATA.trade_off[2]]), { x, y } = corners();
-    const narrow = byId("trade-off").clientWidth < 560, largest = Math.max(...sizes);
-    const area = (narrow ? 34 : 58) ** 2 * Math.min(1, 12 / sizes.length);
-    const size = sizes.map((s) => Math.max(80, (area * s) / largest)), range_x = logRange(x, narrow ? 0.3 : 0.14), range_y = logRange(y, 0.14);
-    const places = labelPlaces(x, y, size, range_x, range_y);
+    const [across, up] = tradeAxes(), size_of = DATA.measures[DATA.trade_off[2]], sizes = totalsOf(DATA.trade_off[2]);
+    const narrow = byId("trade-off").clientWidth < 560, largest = Math.max(...sizes) || 1;
+    const area = (narrow ? 34 : 58) ** 2 * Math.min(1, 12 / sizes.length), size = sizes.map((s) => Math.max(80, (area * s) / largest));
+    const range_x = axisRange(across, narrow ? 0.3 : 0.14), range_y = axisRange(up, 0.14), places = labelPlaces(across, up, size, range_x, range_y);
+    const missing = across.values.filter((v) => v === null).length, given = [across, up].filter((axis) => axis.given);
+    const better = given.map((axis) => `${axis.title}: ${axis.lower ? "lower" : "higher"} is better.`);
+    const figure = (axis, i) => (axis.given ? `${plain(axis.title)}: ${axis.symbol ? si(axis.values[i], axis.symbol) : grouped(axis.values[i])}` : amountOf(axis, axis.values[i]));
     return {
-      across: x, up: y, size, range_x, range_y,
-      label: DATA.models.map((m, i) => (places[i] ? plain(m.name) : "")),
+      across: across.values, up: up.values, size, range_x, range_y,
+      title_x: plain(across.title), title_y: plain(up.title), type_x: across.log ? "log" : "linear", type_y: up.log ? "log" : "linear",
+      format_x: across.format, format_y: up.format, dtick_x: across.dtick, dtick_y: up.dtick,
+      label: DATA.labels.map((name, i) => (places[i] ? plain(name) : "")),
       color: DATA.models.map((_, i) => PALETTE[i % PALETTE.length]),
       position: places.map((place) => place || "top center"),
-      dtick_x: decades(x) > 1.2 ? 1 : "D2", dtick_y: decades(y) > 1.2 ? 1 : "D2",
-      hover: DATA.models.map((m, i) => `<b>${plain(m.name)}</b><br>${amountOf(across, x[i])}<br>${amountOf(up, y[i])}<br>${size_of.title} ${amountOf(size_of, sizes[i])}`),
+      hover: DATA.models.map((m, i) => (across.values[i] === null ? "" : `<b>${plain(m.name)}</b><br>${figure(across, i)}<br>${figure(up, i)}<br>${size_of.title} ${amountOf(size_of, sizes[i])}`)),
+      thinned: [...better, missing ? `${missing} of ${DATA.models.length} models ${missing === 1 ? "has no such figure, and is" : "have no such figure, and are"} not drawn.` : ""].join(" ").trim(),
     };
   },
   front() {
-    // Nothing beside the front has both fewer parameters and fewer MACs. It runs on to the edges of the chart.
-    const { x, y } = corners(), points = x.map((v, i) => [v, y[i]]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-    let least = Infinity;
-    const front = points.filter(([, v]) => (v < least ? ((least = v), true) : false));
-    if (!front.length) return { x: [], y: [] };
-    return { x: [front[0][0], ...front.map((p) => p[0]), 1e18], y: [1e18, ...front.map((p) => p[1]), least] };
+    // Beyond the front's ends, too, nothing is better in both: it runs on to the edges of the chart.
+    const [across, up] = tradeAxes(), kept = front(across.values, up.values, [across.lower, up.lower]);
+    if (!kept.length) return { x: [], y: [] };
+    const worst = [across, up].map((axis, k) => axis.from(axisRange(axis, k || byId("trade-off").clientWidth >= 560 ? 0.14 : 0.3)[axis.lower ? 1 : 0]));
+    const x = kept.map((i) => across.values[i]), y = kept.map((i) => up.values[i]);
+    return { x: [x[0], ...x, worst[0]], y: [worst[1], ...y, y[y.length - 1]] };
   },
   ratios() {
-    const values = DATA.models.map((m) => m.totals[state.quantity]), base = values[state.baseline] || 1;
-    const times = values.map((v) => v / base).map((r) => (r > 0 ? r : null));
+    const values = DATA.models.map((m) => m.totals[state.quantity]), base = values[state.baseline];
+    const times = values.map((v) => (v > 0 && base > 0 ? v / base : null)); // to nothing there is no ratio
+    const label = (r, i) => (r !== null ? ratio(r) : base > 0 && values[i] === 0 ? "none" : "–");
     const logs = times.filter((r) => r).map(Math.log10);
     const low = Math.min(0, ...logs), high = Math.max(0, ...logs), span = Math.max(high - low, 0.3);
     const narrow = byId("ratios").clientWidth < 420, room = span * (narrow ? 0.55 : 0.24);
     const marks = !narrow ? [0.001, 0.01, 0.1, 0.25, 0.5, 1, 2, 4, 10, 100, 1000] : span > 2 ? [0.0001, 0.01, 1, 100, 10000] : [0.01, 0.1, 1, 10, 100];
     const ticks = marks.filter((t) => Math.log10(t) >= low - 0.1 && Math.log10(t) <= high + 0.1);
     return {
-      model: DATA.models.map((m) => plain(m.name)),
-      length: times.map((r) => (r === null ? null : r - 1)),
-      text: times.map((r) => (r === null ? "" : ` ${ratio(r)} `)),
+      model: DATA.labels.map(plain),
+      length: times.map((r) => (r === null ? 0 : r - 1)),
+      text: times.map((r, i) => ` ${label(r, i)} `),
       color: times.map((_, i) => (i === state.baseline ? theme("muted") : PALETTE[i % PALETTE.length])),
-      hover: times.map((r, i) => `<b>${plain(DATA.models[i].name)}</b><br>${amount(values[i])}<br>${r === null ? "none" : ratio(r)} of ${plain(DATA.models[state.baseline].name)}`),
-      title: `${quantity().heading}, ratio to ${plain(DATA.models[state.baseline].name)}`,
+      hover: times.map((r, i) => `<b>${plain(DATA.models[i].name)}</b><br>${amount(values[i])}<br>${label(r, i)} of ${plain(DATA.models[state.baseline].name)}`),
+      title: `${quantity().heading}, ratio to ${plain(DATA.labels[state.baseline])}`,
       range: [low - room * (low < 0 ? 1 : 0.1), high + room * (high > 0 || low < 0 ? 1 : 0.3)],
       ticks, ticktext: ticks.map((t) => `${t}×`),
       height: 80 + 38 * DATA.models.length,
@@ -193,7 +197,7 @@ function mixTables() {
   const by = DATA.models.map((m) => byKind(m)), whole = by.map((b) => sum([...b.values()]));
   return Object.keys(DATA.kinds).filter((k) => by.some((b) => b.get(k) > 0)).map((k) => ({
     mix: {
-      kind: k, color: kindColor(k), model: DATA.models.map((m) => plain(m.name)),
+      kind: k, color: kindColor(k), model: DATA.labels.map(plain),
       share: by.map((b, i) => (whole[i] ? (b.get(k) || 0) / whole[i] : 0)),
       hover: by.map((b, i) => `<b>${plain(DATA.models[i].name)}</b><br>${k}<br>${amount(b.get(k) || 0)} (${share(b.get(k) || 0, whole[i])})`),
     },
@@ -213,48 +217,56 @@ function inkOn(hex) {
   return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#14171b" : "#ffffff";
 }
 const decades = (values) => Math.log10(Math.max(...values) / Math.min(...values.filter((v) => v > 0)));
-function logRange(values, margin) {
-  const logs = values.filter((v) => v > 0).map(Math.log10), low = Math.min(...logs), high = Math.max(...logs);
-  const pad = Math.max((high - low) * margin, 0.15);
+const totalsOf = (name) => DATA.metrics?.[name] || DATA.models.map((m) => m.totals[name]);
+// Both axes of the trade-off. A measure's is logarithmic, and has no zero: what has none lies at 1. A metric's is so
+// where its figures span a power of ten. A model that lacks one of both figures has none on either.
+function tradeAxes() {
+  const columns = [state.across, state.up].map(totalsOf), complete = (i) => columns.every((column) => (column[i] ?? null) !== null);
+  return [state.across, state.up].map((name, k) => {
+    const axis = DATA.axes[name], values = columns[k].map((v, i) => (!complete(i) ? null : axis.given ? v : Math.max(1, v)));
+    const there = values.filter((v) => v !== null), log = !axis.given || (there.length > 0 && Math.min(...there) > 0 && Math.max(...there) >= 10 * Math.min(...there));
+    return {
+      ...axis, values, there, log, to: log ? Math.log10 : (v) => v, from: log ? (v) => 10 ** v : (v) => v,
+      format: axis.given && !axis.symbol ? "" : "~s", dtick: log ? (decades(there) > 1.2 ? 1 : "D2") : null,
+    };
+  });
+}
+function axisRange(axis, margin) {
+  const at = axis.there.map(axis.to), low = Math.min(...at), high = Math.max(...at);
+  if (!at.length) return [0, 1];
+  const pad = Math.max((high - low) * margin, axis.log ? 0.15 : Math.abs(high) * 0.01 || 1);
   return [low - pad, high + pad];
 }
-function corners() {
-  // A logarithmic axis has no zero: a model without parameters or MACs lies at 1.
-  const [x, y] = DATA.trade_off.map((name) => DATA.models.map((m) => Math.max(1, m.totals[name])));
-  return { x, y };
-}
-function labelPlaces(x, y, size, range_x, range_y) {
+function labelPlaces(across, up, size, range_x, range_y) {
   // Each label takes the first place in which it covers the least of bubbles, other labels and the world outside; where
   // that is a quarter of it or more, it is left out. Those of the front come first.
   const width = byId("trade-off").clientWidth - 76, height = 434;
-  const at = x.map((_, i) => [
-    (width * (Math.log10(x[i]) - range_x[0])) / (range_x[1] - range_x[0]),
-    height - (height * (Math.log10(y[i]) - range_y[0])) / (range_y[1] - range_y[0]),
-    Math.sqrt(size[i] / 2),
-  ]);
-  const taken = at.map(([cx, cy, r]) => [cx - r, cy - r, cx + r, cy + r]);
-  // The front's steps are in the way too.
-  const px = (v) => (width * (Math.log10(v) - range_x[0])) / (range_x[1] - range_x[0]);
-  const py = (v) => height - (height * (Math.log10(v) - range_y[0])) / (range_y[1] - range_y[0]);
-  const front = TABLES.front();
-  front.x.slice(1).forEach((_, k) => {
-    const [x0, x1, y0, y1] = [px(front.x[k]), px(front.x[k + 1]), py(front.y[k]), py(front.y[k + 1])];
-    taken.push([x0, y0 - 3, x1, y0 + 3], [x1 - 3, Math.min(y0, y1), x1 + 3, Math.max(y0, y1)]);
+  const px = (v) => (width * (across.to(v) - range_x[0])) / (range_x[1] - range_x[0]);
+  const py = (v) => height - (height * (up.to(v) - range_y[0])) / (range_y[1] - range_y[0]);
+  const placed = across.values.map((_, i) => i).filter((i) => across.values[i] !== null);
+  const at = across.values.map((v, i) => (v === null ? null : [px(v), py(up.values[i]), Math.sqrt(size[i] / 2)]));
+  const taken = at.map((dot) => (dot ? [dot[0] - dot[2], dot[1] - dot[2], dot[0] + dot[2], dot[1] + dot[2]] : [0, 0, 0, 0]));
+  // The front's steps are in the way too: a line is thin, and yet crosses a word out.
+  const lines = [];
+  const steps = TABLES.front();
+  steps.x.slice(1).forEach((_, k) => {
+    const [x0, x1, y0, y1] = [px(steps.x[k]), px(steps.x[k + 1]), py(steps.y[k]), py(steps.y[k + 1])];
+    lines.push([Math.min(x0, x1), y0 - 3, Math.max(x0, x1), y0 + 3], [x1 - 3, Math.min(y0, y1), x1 + 3, Math.max(y0, y1)]);
   });
   const overlap = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
-  const found = at.map(() => null), onFront = (i) => front.x.some((v, k) => v === x[i] && front.y[k] === y[i]);
-  const order = at.map((_, i) => i).sort((i, j) => onFront(j) - onFront(i));
+  const found = at.map(() => null), onFront = (i) => steps.x.some((v, k) => v === across.values[i] && steps.y[k] === up.values[i]);
+  const order = [...placed].sort((i, j) => onFront(j) - onFront(i));
   for (const i of order) {
     const [cx, cy, r] = at[i];
-    const w = 7.2 * DATA.models[i].name.length + 4, h = 18;
-    const places = {
-      "top center": [cx - w / 2, cy - r - h, cx + w / 2, cy - r], "bottom center": [cx - w / 2, cy + r, cx + w / 2, cy + r + h],
-      "middle right": [cx + r, cy - h / 2, cx + r + w, cy + h / 2], "middle left": [cx - r - w, cy - h / 2, cx - r, cy + h / 2],
-    };
+    const w = 7.2 * DATA.labels[i].length + 4, h = 18;
+    const places = {};
+    for (const [side, y] of [["top", cy - r - h], ["bottom", cy + r], ["middle", cy - h / 2]])
+      for (const [end, x] of [["center", cx - w / 2], ["right", cx + r], ["left", cx - r - w]])
+        if (side !== "middle" || end !== "center") places[`${side} ${end}`] = [x, y, x + w, y + h];
     const outside = (b) => w * h - overlap(b, [0, 0, width, height]);
-    const cost = (b) => sum(taken.map((t, j) => (j === i ? 0 : overlap(b, t)))) + 2 * outside(b);
+    const cost = (b) => sum(taken.map((t, j) => (j === i ? 0 : overlap(b, t)))) + 4 * sum(lines.map((l) => overlap(b, l))) + 2 * outside(b);
     const [name, box] = Object.entries(places).sort((a, b) => cost(a[1]) - cost(b[1]))[0];
-    if (!onFront(i) && cost(box) > (w * h) / (at.length > CROWD ? 20 : 4)) continue;
+    if (!onFront(i) && cost(box) > (w * h) / (placed.length > CROWD ? 20 : 4)) continue;
     taken.push(box);
     found[i] = name;
   }

@@ -17,11 +17,13 @@ function onSort(table, sort) {
 }
 function sortBy(table, head, to) {
   const numeric = head.classList.contains("n"), column = head.cellIndex, sign = to === "ascending" ? 1 : -1;
-  const key = (row) => (numeric ? Number(row.cells[column].dataset.sort) : row.cells[column].dataset.sort);
+  const key = (row) => row.cells[column].dataset.sort;
+  // A cell without a figure is behind all others, whichever way they are sorted.
+  const missing = (a, b) => (a === "") - (b === "");
   const order = numeric ? (a, b) => a - b : (a, b) => a.localeCompare(b, "en", { numeric: true });
   const body = table.tBodies[0];
   const rows = [...body.rows].map((row) => [key(row), row]);
-  rows.sort((a, b) => sign * order(a[0], b[0]));
+  rows.sort(([a], [b]) => missing(a, b) || sign * order(a, b));
   body.append(...rows.map(([, row]) => row));
 }
 function filterRows(table, matches) {

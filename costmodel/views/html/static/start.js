@@ -47,7 +47,7 @@ function chooseModel(index, scroll) {
 function paintTotals() {
   for (const cell of document.querySelectorAll("#total-table td[data-key]")) {
     const shown = cell.dataset.key === state.quantity;
-    const largest = Math.max(...DATA.models.map((m) => m.totals[cell.dataset.key])) || 1;
+    const largest = Math.max(...totalsOf(cell.dataset.key)) || 1;
     cell.classList.toggle("shown", shown);
     cell.style.setProperty("--w", `${((100 * Number(cell.dataset.sort)) / largest).toFixed(1)}%`);
   }
@@ -82,6 +82,10 @@ if (byId("total-table")) {
   });
   byId("model-select").addEventListener("change", (e) => chooseModel(Number(e.target.value), false));
   byId("baseline-select").addEventListener("change", (e) => change({ baseline: Number(e.target.value) }));
+  for (const id of ["across", "up"]) {
+    byId(id).addEventListener("change", (e) => change({ [id]: e.target.value }));
+    state[id] = byId(id).value;
+  }
   state.baseline = Number(byId("baseline-select").value);
 }
 change({ model: 0, quantity: document.querySelector("#quantity input:checked").value });
