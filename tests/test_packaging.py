@@ -136,7 +136,7 @@ def test_type_checkers_read_it(installed: Path, tmp_path: Path) -> None:
     options = ("--strict", "--cache-dir", ".cache", "--python-executable", next((tmp_path / ".venv").glob("*/python")))
     said = run(TOOLS / "mypy", *options, "script.py", cwd=tmp_path)
     cost = "costmodel.formulas.cost.LayerCost"
-    profile = "costmodel.profiling.Profile"
+    profile = "costmodel.profiling.result.Profile"
     expected = ("costmodel.models.resnet.ResNet", f"tuple[{profile}, int, {cost}, int, int]", "tuple[int, int, str]")
     for revealed in expected:
         assert f'Revealed type is "{revealed}"' in said

@@ -15,7 +15,7 @@ from torch import nn
 from costmodel.errors import InputError
 from costmodel.graph import CapturedLayer, LayerSpec, tensors_in
 from costmodel.layers.registry import USER_LAYERS, Called, Layer, by_name, layer_of
-from costmodel.torch_private import CONV_FORWARD, PARAMETERS, registered_on
+from costmodel.torch_private import CONVOLVE, PARAMETERS, registered_on
 
 if TYPE_CHECKING:
     from costmodel.formulas import LayerCost
@@ -64,7 +64,7 @@ def _reader(module_type: type[nn.Module]) -> Reader | None:
 
 
 def _forward(module_type: type[nn.Module]) -> tuple[Any, Any]:
-    return module_type.forward, getattr(module_type, CONV_FORWARD, None)
+    return module_type.forward, getattr(module_type, CONVOLVE, None)
 
 
 @lru_cache(maxsize=1 << 10)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch.autograd.function import BackwardCFunction
 
-from costmodel.torch_private import GRADIENT_OF_LEAF, base_of, sequence_of
+from costmodel.torch_private.autograd import GRADIENT_OF_LEAF, base_of, sequence_of
 from costmodel.trace.executor import leaves
 
 Edge: TypeAlias = tuple[Any, int]

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from costmodel.torch_private import (
+from costmodel.torch_private.autograd import (
     GRADIENT_OF_LEAF,
     current_node,
     engine_wrapped,

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from costmodel.reading import Reading, ReadOp
-from costmodel.torch_private import JitGraph, OpOverload, at_dispatch_entry, run_composite
+from costmodel.torch_private import OpOverload, at_dispatch_entry, run_composite
+from costmodel.torch_private.jit_tracer import JitGraph
 from costmodel.trace import Execution, Mode, trace
 from costmodel.trace.executor import Executor, leaves
 from costmodel.trace.isolation import one_at_a_time

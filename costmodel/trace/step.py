@@ -15,7 +15,7 @@ from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.graph import CapturedLayer, LayerSpec, TensorSpec
 from costmodel.step_record import Phase, SavedTensor, StepRecord
-from costmodel.torch_private import foreach_takes, import_for_optimizers, saved_tensors_noted
+from costmodel.torch_private.autograd import foreach_takes, import_for_optimizers, saved_tensors_noted
 from costmodel.trace import trace
 from costmodel.trace.above_autograd import above_autograd
 from costmodel.trace.arrivals import Arrivals, Places, places_of

@@ -21,7 +21,8 @@ import torch
 from torch.autograd.function import BackwardCFunction
 
 from costmodel.ops.layout import is_dense
-from costmodel.torch_private import DispatchMode, OpOverload, current_node, use_counts, without_modes
+from costmodel.torch_private import DispatchMode, OpOverload, without_modes
+from costmodel.torch_private.autograd import current_node, use_counts
 from costmodel.trace.backward import StepLog
 from costmodel.trace.executor import Executor
 from costmodel.trace.recorder import Recorder

@@ -23,7 +23,8 @@ import torch
 from torch.optim import ASGD, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop
 
 from costmodel.graph import tensors_in
-from costmodel.torch_private import has_step_hooks, without_modes
+from costmodel.torch_private import without_modes
+from costmodel.torch_private.autograd import has_step_hooks
 from costmodel.trace.dispatch_cache import CachedOutput, Dispatch, dispatch_cache
 from costmodel.trace.events import EventLog
 from costmodel.trace.executor import Executor

@@ -10,7 +10,7 @@ from costmodel.formulas import LayerCost
 from costmodel.formulas.gradient import BackwardCost, Extra, Needs, around_a_view
 from costmodel.graph import OpCall, WantedGradients
 from costmodel.pricing import Pricing, TracedLayer
-from costmodel.profiling import Coverage
+from costmodel.profiling.coverage import Coverage
 from costmodel.quantities import Work
 from costmodel.step_record import StepRecord
 from costmodel.training.kept import has_one_dtype, kept_bytes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from costmodel.batches import batch_of, with_batch
 from costmodel.cross_check import CrossCheck, check
 from costmodel.graph import Graph
-from costmodel.profiling import Coverage, Profile
+from costmodel.profiling import Profile
 from costmodel.rendering import Report
 from costmodel.step_record import PHASES, StepRecord
 from costmodel.training import answer, answers
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from costmodel.profiling.coverage import Coverage
     from costmodel.roofline import Roofline
 
 
@@ -32,7 +33,7 @@ class Forward(Profile):
 
     @cached_property
     def _checked(self) -> CrossCheck:
-        return check(self.pricing, when_trained)
+        return replace(check(self.pricing, when_trained), model=self.name)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -17,7 +17,8 @@ from costmodel.views.tree import Node, tree
 if TYPE_CHECKING:
     from costmodel.comparison import Comparison
     from costmodel.cross_check import CrossCheck
-    from costmodel.profiling import Coverage, Profile
+    from costmodel.profiling import Profile
+    from costmodel.profiling.coverage import Coverage
 
 SHARED = RANKED_BY[0]
 """The measure that shares are of."""

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import costmodel
 from costmodel.graph import TensorSpec
 from costmodel.ops import find
-from costmodel.torch_private import import_for_optimizers
+from costmodel.torch_private.autograd import import_for_optimizers
 from costmodel.trace.forward import Attempt, run
 from costmodel.trace.target import target_of
 from tests.ops._binding import RealCall

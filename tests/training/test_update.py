@@ -14,7 +14,7 @@ from costmodel.graph import OpCall
 from costmodel.ops import find
 from costmodel.quantities import Traffic, Work
 from costmodel.step_record import Phase, StepRecord
-from costmodel.torch_private import foreach_takes
+from costmodel.torch_private.autograd import foreach_takes
 from costmodel.trace.step import trace_step
 from costmodel.trace.traced_tensor import tensors_on
 from costmodel.trace.twins import TracedParameter

@@ -10,7 +10,7 @@ from costmodel.views.compact import BOUND, GOOD, ROWS, Card, Column, Table, verd
 
 if TYPE_CHECKING:
     from costmodel.cross_check import CrossCheck
-    from costmodel.profiling import Coverage
+    from costmodel.profiling.coverage import Coverage
 
 
 def crosscheck(c: CrossCheck) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from costmodel.comparison import Comparison
     from costmodel.cross_check import CrossCheck
-    from costmodel.profiling import Coverage, Profile
+    from costmodel.profiling import Profile
+    from costmodel.profiling.coverage import Coverage
 
 
 @dataclass(frozen=True)

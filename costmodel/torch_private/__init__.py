@@ -1,4 +1,4 @@
-"""Every private name of torch that the library uses, wrapped. No other file uses one.
+"""Every private name of torch that the library uses, wrapped; no other package uses one. Here: what a forward takes.
 
 After each name: the releases of torch that it was seen in. Public names that torch does not document are here too.
 """
@@ -6,10 +6,9 @@ After each name: the releases of torch that it was seen in. Public names that to
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
-from importlib import import_module
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -270,105 +269,6 @@ def is_view(tensor: torch.Tensor) -> bool:
     return tensor._is_view()  # 2.6, 2.13, 2.15
 
 
-def import_for_optimizers() -> None:
-    """Imports what torch imports when the first optimizer is made: that may run ops, which are no trace's."""
-    import_module("torch._dynamo")  # 2.6, 2.13, 2.15
-
-
-@contextmanager
-def foreach_takes(kind: type) -> Iterator[None]:
-    """In the block, optimizers treat parameters of this class as they treat torch's own.
-
-    On a GPU they update lists of all tensors, unless a parameter is of a class that they do not know.
-    """
-    known = import_module("torch.optim.optimizer")._foreach_supported_types  # 2.6, 2.13, 2.15
-    known.append(kind)
-    try:
-        yield
-    finally:
-        known.remove(kind)
-
-
-def has_step_hooks(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether functions of a user's run before or after its steps."""
-    every = import_module("torch.optim.optimizer")
-    return bool(
-        optimizer._optimizer_step_pre_hooks  # 2.6, 2.13, 2.15
-        or optimizer._optimizer_step_post_hooks  # 2.6, 2.13, 2.15
-        or every._global_optimizer_pre_hooks  # 2.6, 2.13, 2.15
-        or every._global_optimizer_post_hooks  # 2.6, 2.13, 2.15
-    )
-
-
-# -- autograd ----------------------------------------------------------------------------------------------------
-
-sequence_number: Callable[[], int] = getattr(torch.autograd, "_get_sequence_nr")  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15
-"""The number that autograd gives the next node that it makes in this thread."""
-
-current_node: Callable[[], Any] = torch._C._current_autograd_node  # 2.6, 2.13, 2.15
-"""The node of autograd's graph whose backward runs now, or has just run: ``None`` outside of one."""
-
-GRADIENT_OF_LEAF = (1 << 64) - 1  # 2.6, 2.13, 2.15
-"""The sequence number of every node that adds to a leaf's ``.grad``."""
-
-
-def sequence_of(node: Any) -> int:
-    """The number that a node of autograd's graph was given when it was made: nodes of a forward have them in order."""
-    number: int = node._sequence_nr()  # 2.6, 2.13, 2.15
-    return number
-
-
-def base_of(tensor: torch.Tensor) -> torch.Tensor | None:
-    """What autograd takes a tensor to be a view of; ``None`` where it is a view of none."""
-    return tensor._base  # 2.6, 2.13, 2.15
-
-
-@contextmanager
-def engine_wrapped(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    """A context in which every backward pass starts by what ``wrap`` makes of the function that starts one."""
-    holders = torch.autograd, torch.autograd.graph
-    originals = [holder._engine_run_backward for holder in holders]  # 2.6, 2.13, 2.15
-    for holder, original in zip(holders, originals, strict=True):
-        setattr(holder, "_engine_run_backward", wrap(original))  # noqa: B010  # 2.6, 2.13, 2.15
-    try:
-        yield
-    finally:
-        for holder, original in zip(holders, originals, strict=True):
-            setattr(holder, "_engine_run_backward", original)  # noqa: B010  # 2.6, 2.13, 2.15
-
-
-@contextmanager
-def saved_tensors_noted(note: Callable[[torch.Tensor], Any]) -> Iterator[None]:
-    """A context in which each tensor that autograd keeps is noted, also where a checkpoint's own hooks take it."""
-    hooks = torch.autograd.graph.saved_tensors_hooks
-    enter = hooks.__enter__
-
-    def enter_noting(own: Any) -> None:
-        pack = own.pack_hook  # 2.6, 2.13, 2.15
-        own.pack_hook = lambda tensor: (note(tensor), pack(tensor))[1]
-        try:
-            enter(own)
-        finally:
-            own.pack_hook = pack
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        note(tensor)
-        return tensor
-
-    with hooks(keep, lambda kept: kept):
-        setattr(hooks, "__enter__", enter_noting)  # noqa: B010
-        try:
-            yield
-        finally:
-            setattr(hooks, "__enter__", enter)  # noqa: B010
-
-
-def use_counts(tensor: torch.Tensor) -> tuple[int, int]:
-    """How many references to a tensor and to its storage there are in C++."""
-    of_tensor: int = getattr(tensor, "_use_count")()  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15
-    return of_tensor, torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)  # 2.6, 2.13, 2.15
-
-
 # -- modules -----------------------------------------------------------------------------------------------------
 
 PARAMETERS, BUFFERS, MODULES = "_parameters", "_buffers", "_modules"  # 2.6, 2.13, 2.15
@@ -398,9 +298,6 @@ OWN_CALL = "_call_impl"  # 2.6, 2.13, 2.15
 
 RECURRENT_WEIGHTS = "_flat_weights_names"  # 2.6, 2.13, 2.15
 """The attribute of torch's own recurrent layers that names their parameters."""
-
-CONV_FORWARD = "_conv_forward"  # 2.6, 2.13, 2.15
-"""What the forward of torch's own convolutions calls."""
 
 
 def is_called_plainly(kind: type[nn.Module]) -> bool:
@@ -447,101 +344,6 @@ def chunks_probabilities() -> bool:
     """Whether ``LinearCrossEntropyLoss`` takes probabilities of classes chunk by chunk, too, as it takes indices."""
     module = sys.modules.get("torch.nn.modules.linear_cross_entropy")  # 2.13, 2.15
     return hasattr(module, "_corrected_target")  # 2.15
-
-
-# -- the tracer of torch.jit -------------------------------------------------------------------------------------
-
-
-NUMBERED = "costmodel_"
-"""How the names of values begin whose nodes are looked for; torch adds a point and a number to make them distinct."""
-
-
-_set_tracer: Callable[[Any], None] = getattr(torch._C, "_set_tracing_state")  # noqa: B009  # no stub has it; 2.6, 2.13, 2.15
-_value_of: Callable[[torch.Tensor], Any] = getattr(torch._C, "_get_value_trace")  # noqa: B009  # likewise; 2.6, 2.13, 2.15
-_set_value: Callable[[torch.Tensor, Any], None] = getattr(torch._C, "_set_value_trace")  # noqa: B009  # likewise; 2.6, 2.13, 2.15
-
-
-def _tracer_may_be_set() -> Any:
-    """A context in which the tracer can be turned on and off: not so where its dispatch key is excluded."""
-    return torch._C._SetExcludeDispatchKeyGuard(torch._C._dispatch_key_parse("Tracer"), False)  # 2.6, 2.13, 2.15
-
-
-class JitGraph:
-    """The graph that ``torch.jit.trace`` makes of the ops that run between ``start`` and ``stop``."""
-
-    def __init__(self) -> None:
-        states: list[Any] = []
-
-        def keep_state(x: torch.Tensor) -> torch.Tensor:
-            states.append(torch._C._get_tracing_state())  # 2.6, 2.13, 2.15
-            return x
-
-        torch._C._create_graph_by_tracing(keep_state, (torch.zeros(()),), lambda _: "", True, False)  # 2.6, 2.13, 2.15
-        self.state = states[0]
-        self.graph = self.state.graph()
-        self.graph.eraseOutput(0)
-
-    def start(self) -> None:
-        """From here on ops of this thread are recorded."""
-        _set_tracer(self.state)
-
-    def stop(self) -> None:
-        """Until here."""
-        _set_tracer(None)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """A context in which nothing is recorded, also inside of a dispatch mode."""
-        if torch._C._get_tracing_state() is None:  # 2.6, 2.13, 2.15
-            yield
-            return
-        with _tracer_may_be_set():
-            self.stop()
-        try:
-            yield
-        finally:
-            with _tracer_may_be_set():
-                self.start()
-
-    def stop_after_error(self) -> None:
-        """Until here, where the tracer may have failed: it would fail on the next list of sizes by the same name.
-
-        A list whose elements are traced waits, by the name of its argument, for the op that takes it; an op that takes
-        a list of plain numbers removes it.
-        """
-        x = torch.zeros(1)
-        takes = ((x.view, 1), (x.reshape, 1), (x.expand, 1), (x.repeat, 1), (x.new_empty, 1), (x.split, 1))
-        for take, number in (*takes, (x.permute, 0), (x.flip, 0), (x.sum, 0)):
-            with suppress(RuntimeError):  # values of another graph, or of an op that was not recorded whole
-                take([number])
-        self.stop()
-
-    def add_input(self, tensor: torch.Tensor) -> None:
-        """Takes a tensor for an input of the graph: one that requires a gradient cannot be a constant of it."""
-        value = self.graph.addInput()
-        value.inferTypeFrom(tensor)
-        self.start()
-        _set_value(tensor, value)
-        self.stop()
-
-    def current(self) -> Any:
-        """The node of the op that is recorded now."""
-        return self.graph.return_node().prev()
-
-    def reached(self, nodes: Mapping[Any, int], outputs: Iterable[torch.Tensor]) -> list[int]:
-        """The numbers of those nodes that are left where torch eliminates what none of these tensors depends on."""
-        for node, number in nodes.items():
-            for value in node.outputs():
-                value.setDebugName(f"{NUMBERED}{number}")  # which stays where a node is replaced
-        self.start()
-        for tensor in outputs:
-            self.graph.registerOutput(_value_of(tensor))
-        self.stop()
-        # The one pass of all releases that ends in the elimination which the tracer does: it knows what ops write to.
-        torch._C._jit_pass_canonicalize_graph_fuser_ops(self.graph)  # 2.6, 2.13, 2.15
-        names = (value.debugName() for node in self.graph.nodes() for value in node.outputs())
-        found = (name.removeprefix(NUMBERED).partition(".")[0] for name in names if name.startswith(NUMBERED))
-        return sorted(set(map(int, found)))
 
 
 # -- the compiler ------------------------------------------------------------------------------------------------
