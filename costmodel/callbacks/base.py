@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from costmodel.callbacks.around import around
+from costmodel.callbacks.clock import clock_of
 from costmodel.callbacks.meter import Meter
 from costmodel.callbacks.running import device_of
 from costmodel.devices import MATHS
@@ -25,9 +28,14 @@ class Costs:
     An instance is of a subclass that is a callback of the library, too, which is looked for when it is made.
     """
 
+    _bases: ClassVar[Callable[[], tuple[type, ...]]]
+    """Finds the library's class, or classes, of callbacks."""
+
     _meter: Meter | None = None
     """``None`` before the training and after something went wrong."""
     _has_failed = False
+    _surrounding: ExitStack | None = None
+    """What is around methods of the trainer; ``None`` outside of a training."""
 
     def __init__(self, device: str | None = None, *, math: str | None = None, step: TrainingStep | None = None) -> None:
         if device is not None:
@@ -53,18 +61,31 @@ class Costs:
         """The first step that was traced, or the one that was given; ``None`` before the training."""
         return self._step if self._meter is None else self._meter.step
 
-    @classmethod
-    def _bases(cls) -> tuple[type, ...]:
-        """The library's class, or classes, of callbacks."""
-        raise NotImplementedError
+    def _begin(
+        self, trainer: Any, module: nn.Module, *, untimed: Iterable[tuple[Any, str]], devices: int = 1,
+        is_main: bool = True,
+    ) -> ExitStack:  # fmt: skip
+        """Starts the clock, which stands still in the methods ``untimed``, each given as its owner and its name.
 
-    def _begin(self, module: nn.Module, *, devices: int = 1, is_main: bool = True) -> None:
+        Returns what is closed with the training.
+        """
+        self._end()  # of a training that an exception ended
         found, math, gpu = device_of(module)
-        device = self._device or found
-        self._meter = Meter(device, self._math or math, self._step, devices, speaks=is_main)
+        device, clock = self._device or found, clock_of(trainer)
+        self._meter = Meter(device, self._math or math, self._step, devices, speaks=is_main, clock=clock)
         self._has_failed = False
         if device is None and gpu:
             self._meter.say(f"no peak rates are known of {gpu}, so no utilisation is logged: give device=")
+        self._surrounding = surrounding = ExitStack()
+        for owner, name in untimed:
+            surrounding.enter_context(around(owner, name, lambda *_, **__: clock.stopped()))
+        return surrounding
+
+    def _end(self) -> None:
+        """Leaves the trainer as it was."""
+        if self._surrounding is not None:
+            self._surrounding.close()
+            self._surrounding = None
 
 
 def _unpickled(kind: type[Costs], attributes: dict[str, Any]) -> Costs:

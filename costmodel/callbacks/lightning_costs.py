@@ -11,7 +11,7 @@ from types import MethodType
 from typing import Any
 
 from costmodel.callbacks.base import Costs, never_fails
-from costmodel.callbacks.running import numbers_assumed, running_step, shapes, synchronise
+from costmodel.callbacks.running import numbers_assumed, running_step, shapes
 from costmodel.errors import InputError, not_installed
 from costmodel.inputs import call
 from costmodel.training import TrainingStep
@@ -25,9 +25,24 @@ AUTOCAST: Mapping[str, str | None] = {
 WHOLE = ("SingleDeviceStrategy", "DDPStrategy")
 """The strategies with which each process has the whole model, and the optimizer's whole state."""
 
-
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 """The names by which Lightning is imported."""
+
+
+def _classes() -> tuple[type, ...]:
+    # Both packages have the same callback, and each refuses that of the other.
+    loaded = [module for module in map(sys.modules.get, PACKAGES) if module is not None]
+    return tuple(module.Callback for module in loaded or [_installed()])
+
+
+def _installed() -> Any:
+    for name in PACKAGES:
+        try:
+            return import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name not in ("lightning", *PACKAGES):
+                raise
+    raise not_installed("lightning", what="LightningCosts", extra="lightning")
 
 
 class LightningCosts(Costs):
@@ -44,16 +59,14 @@ class LightningCosts(Costs):
     ``Trainer(callbacks=[LightningCosts("h100")])``. The training is as without it.
     """
 
-    @classmethod
-    def _bases(cls) -> tuple[type, ...]:
-        # Both packages have the same callback, and each refuses that of the other.
-        loaded = [module for module in map(sys.modules.get, PACKAGES) if module is not None]
-        return tuple(module.Callback for module in loaded or [_installed()])
+    _bases = staticmethod(_classes)
 
     @never_fails
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Starts the clock."""
-        self._begin(pl_module, is_main=trainer.is_global_zero)
+        # on_validation_start comes after the data loaders are made, and no hook after a checkpoint is written.
+        untimed = ((trainer, "save_checkpoint"), (trainer.fit_loop.epoch_loop.val_loop, "run"))
+        self._begin(trainer, pl_module, untimed=untimed, is_main=trainer.is_global_zero)
         self._steps = trainer.global_step
         self._logged: int | None = None
 
@@ -86,11 +99,8 @@ class LightningCosts(Costs):
         # Lightning's number of the step that it logs, which is not that of updates where a batch has several.
         number, every = trainer.fit_loop.epoch_loop._batches_that_stepped, trainer.log_every_n_steps
         turn = (number + 1) // every if every else None
-        is_due = turn != self._logged
-        if is_due:
-            synchronise(pl_module)
         meter.stepped()
-        if is_due:
+        if turn != self._logged:
             self._logged = turn
             with meter.clock.stopped():
                 figures = meter.figures()
@@ -98,27 +108,14 @@ class LightningCosts(Costs):
                     logger.log_metrics(figures, step=number)
 
     @never_fails
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        """Leaves out the time of a validation, which may come between the batches of one step."""
-        if self._meter is not None:
-            synchronise(pl_module)
-            self._meter.clock.pause()
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002  # as Lightning calls it
+        """Leaves the trainer as it was."""
+        self._end()
 
     @never_fails
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        """Goes on."""
-        if self._meter is not None:
-            self._meter.clock.resume()
-
-
-def _installed() -> Any:
-    for name in PACKAGES:
-        try:
-            return import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name not in ("lightning", *PACKAGES):
-                raise
-    raise not_installed("lightning", what="LightningCosts", extra="lightning")
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
+        """Leaves the trainer as it was, after a training that did not end."""
+        self._end()
 
 
 def _step(trainer: Any, module: Any, batch: Any, batch_idx: int, *, steps: int, say: Any) -> TrainingStep:

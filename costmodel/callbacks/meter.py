@@ -47,11 +47,12 @@ class Meter:
         step: what each step costs, where that is known already.
         devices: how many devices share the work of this process.
         speaks: whether it writes to the log, as one of several processes does.
+        clock: the time of the training, which is stopped while steps are traced.
     """
 
     def __init__(
         self, device: str | None = None, math: str = "float32", step: TrainingStep | None = None, devices: int = 1,
-        *, speaks: bool = True,
+        *, speaks: bool = True, clock: Clock | None = None,
     ) -> None:  # fmt: skip
         self._speaks = speaks
         self._device, self._math, self._given, self._devices = device, math, step, devices
@@ -62,7 +63,8 @@ class Meter:
         self._is_warm = False
         self._peak: float | None = None
         self._said: set[str] = set()
-        self.clock = Clock()
+        self.clock = clock or Clock()
+        self._read = self.clock.read()
 
     def say(self, message: str) -> None:
         """Writes a message to the log of this library, once."""
@@ -105,7 +107,7 @@ class Meter:
 
     def stepped(self) -> None:
         """The optimizer updated the parameters, which ends a step. The first, slow for many reasons, does not count."""
-        seconds, passes, self._passes = self.clock.lap(), self._passes, Counter()
+        seconds, passes, self._passes = self._lap(), self._passes, Counter()
         if not self._is_warm:
             self._is_warm = True
             return
@@ -126,15 +128,13 @@ class Meter:
             window.macs += macs
             window.model_macs += macs - times * step.recomputed_macs
 
-    def settled(self) -> None:
-        """The device is done only now with the steps that ended before."""
-        seconds = self.clock.lap()
-        if self._window.steps:
-            self._window.seconds += seconds
-
     def figures(self) -> dict[str, float]:
-        """What to log now, by name: once, what a step costs; and how fast the steps since the last time ran."""
+        """What to log now, by name: once, what a step costs; and how fast the steps since the last time ran.
+
+        What passed since the last step ended counts, as the device may have been done with that one only now.
+        """
         found, window = self._first or {}, self._window
+        window.seconds += self._lap()
         self._first, self._window = {} if self._first is not None else None, Window()
         if window.steps:
             found = {**found, "step_seconds": window.seconds / window.steps}
@@ -148,6 +148,10 @@ class Meter:
                     found["mfu"] = 2 * window.model_macs / (window.seconds * self._peak)
                     found["hfu"] = 2 * window.macs / (window.seconds * self._peak)
         return {PREFIX + name: value for name, value in found.items()}
+
+    def _lap(self) -> float:
+        last, self._read = self._read, self.clock.read()
+        return self._read - last
 
     def _try(self, trace: Trace, passes: int) -> TrainingStep | None:
         if len(self._traced) == FEW:

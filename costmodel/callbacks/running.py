@@ -109,11 +109,3 @@ def uses_tf32() -> bool:
         return bool(products.allow_tf32)
     every: Any = torch.backends
     return bool((every.fp32_precision if setting == "none" else setting) == "tf32")
-
-
-def synchronise(module: nn.Module) -> None:
-    """Waits for what a GPU still computes, so that the clock has it."""
-    import torch
-
-    if any(parameter.is_cuda for parameter in module.parameters()):
-        torch.cuda.synchronize()

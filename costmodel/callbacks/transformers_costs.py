@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from costmodel.callbacks.around import around
 from costmodel.callbacks.base import Costs, never_fails
-from costmodel.callbacks.running import running_step, shapes, synchronise
+from costmodel.callbacks.meter import Meter
+from costmodel.callbacks.running import running_step, shapes
 from costmodel.errors import InputError, not_installed
 from costmodel.inputs import Input
 from costmodel.training import TrainingStep
+
+
+def _classes() -> tuple[type, ...]:
+    try:
+        return (import_module("transformers").TrainerCallback,)
+    except ModuleNotFoundError as error:
+        if error.name != "transformers":
+            raise
+        raise not_installed("transformers", what="TransformersCosts", extra="transformers") from error
 
 
 class TransformersCosts(Costs):
@@ -37,27 +49,19 @@ class TransformersCosts(Costs):
             raise InputError(f"give the trainer first: TransformersCosts(trainer, device), not {trainer!r:.80}")
         self._trainer = trainer
         self._figures: dict[str, float] = {}
-        self._undo: Callable[[], None] = _nothing
 
-    @classmethod
-    def _bases(cls) -> tuple[type, ...]:
-        try:
-            return (import_module("transformers").TrainerCallback,)
-        except ModuleNotFoundError as error:
-            if error.name != "transformers":
-                raise
-            raise not_installed("transformers", what="TransformersCosts", extra="transformers") from error
+    _bases = staticmethod(_classes)
 
     @never_fails
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002  # as it is called
         """Starts the clock. No event has the batches, so they are looked at where the loss is computed of them."""
-        self._undo()  # of a training that an exception ended
         trainer = self._trainer
-        self._begin(trainer.model, devices=max(1, args.n_gpu), is_main=state.is_world_process_zero)
         self._new: dict[Hashable, Any] = {}
-        shown: _Shown = getattr(trainer.compute_loss, "shown", None) or _Shown(trainer)
-        shown.looks.append(self._look)
-        self._undo = functools.partial(shown.end, self._look)
+        surrounding = self._begin(
+            trainer, trainer.model, untimed=[(trainer, name) for name in ("evaluate", "predict", "_save_checkpoint")],
+            devices=max(1, args.n_gpu), is_main=state.is_world_process_zero,
+        )  # fmt: skip
+        surrounding.enter_context(around(trainer, "compute_loss", self._seen))
 
     @never_fails
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
@@ -67,54 +71,39 @@ class TransformersCosts(Costs):
     @never_fails
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Ends a step."""
-        meter = self._meter
-        if meter is None:
-            return
-        if _pauses(control):
-            synchronise(self._trainer.model)
         self._trace_new(args, kwargs.get("optimizer"))
-        meter.stepped()
-        if control.should_log:
-            with meter.clock.stopped():
-                self._figures = meter.figures()
+        if self._meter is not None:
+            self._meter.stepped()
+            self._take_figures(self._meter, control)
 
     @never_fails
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Takes the figures where the trainer logs by epoch."""
-        meter = self._meter
-        if meter is not None and _pauses(control):
-            synchronise(self._trainer.model)
-            meter.settled()
-            if control.should_log:
-                with meter.clock.stopped():
-                    self._figures |= meter.figures()
+        if self._meter is not None:
+            self._take_figures(self._meter, control)
 
     @never_fails
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Logs, once the trainer has logged its own."""
         figures, self._figures = self._figures, {}
-        if figures:
-            self._trainer.log(figures)
-            self._restart()
-
-    @never_fails
-    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Leaves out the time of an evaluation."""
-        self._restart()
-
-    @never_fails
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Leaves out the time in which a checkpoint is written."""
-        self._restart()
+        if figures and self._meter is not None:
+            with self._meter.clock.stopped():
+                self._trainer.log(figures)
 
     @never_fails
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Leaves the trainer as it was."""
-        self._undo()
+        self._end()
 
-    def _restart(self) -> None:
-        if self._meter is not None:
-            self._meter.clock.restart()
+    def _take_figures(self, meter: Meter, control: Any) -> None:
+        if control.should_log:
+            with meter.clock.stopped():
+                self._figures |= meter.figures()
+
+    @contextmanager
+    def _seen(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Iterator[None]:  # noqa: ARG002  # as it is called
+        self._look(inputs)
+        yield
 
     @never_fails
     def _look(self, inputs: Any) -> None:
@@ -146,41 +135,3 @@ class TransformersCosts(Costs):
             trainer.model, inputs, module=trainer.model, optimizer=getattr(optimizer, "optimizer", optimizer), say=say,
             steps=steps,
         )  # fmt: skip
-
-
-def _pauses(control: Any) -> bool:
-    """Whether the trainer now does something else than to train, before which the device has to be done."""
-    return bool(control.should_log or control.should_evaluate or control.should_save)
-
-
-class _Shown:
-    """Shows the callbacks of a trainer, which end in any order, what its loss is computed of, before it is."""
-
-    def __init__(self, trainer: Any) -> None:
-        self.looks: list[Callable[[Any], None]] = []
-        self._trainer, self._own = trainer, vars(trainer).get("compute_loss")
-        compute_loss = trainer.compute_loss
-
-        @functools.wraps(compute_loss)
-        def looked_at(model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
-            for look in self.looks:
-                look(inputs)
-            return compute_loss(model, inputs, *rest, **options)
-
-        vars(looked_at)["shown"] = self
-        trainer.compute_loss = self._looked_at = looked_at
-
-    def end(self, look: Callable[[Any], None]) -> None:
-        """A callback looks no more. After the last, the trainer is as it was, but for what others put around it."""
-        if look in self.looks:
-            self.looks.remove(look)
-        if self.looks or vars(self._trainer).get("compute_loss") is not self._looked_at:
-            return
-        if self._own is None:
-            del self._trainer.compute_loss
-        else:
-            self._trainer.compute_loss = self._own
-
-
-def _nothing() -> None:
-    """Nothing is to be undone."""

@@ -9,6 +9,7 @@ import pickle
 import random
 import subprocess
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     from costmodel.callbacks.clock import Clock
 
     made = Time()
-    monkeypatch.setattr("costmodel.callbacks.meter.Clock", lambda: Clock(made))
+    monkeypatch.setattr("costmodel.callbacks.clock.Clock", partial(Clock, made))
     return made
 
 
@@ -88,7 +89,7 @@ def batches(rows: int = 36, size: int = 4) -> Any:
     return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=size, shuffle=True)
 
 
-def fit(module: Any, folder: Path, callbacks: list[Any], *, logger: Any = None, **how: Any) -> Any:
+def fit(module: Any, folder: Path, callbacks: list[Any], *, logger: Any = None, data: Any = None, **how: Any) -> Any:
     """A training of one epoch, by default logged every third step; returns the trainer."""
     torch.manual_seed(0)
     random.seed(0)
@@ -99,7 +100,7 @@ def fit(module: Any, folder: Path, callbacks: list[Any], *, logger: Any = None, 
     trainer = lightning.Trainer(
         callbacks=callbacks, logger=logger or lightning.loggers.CSVLogger(folder), default_root_dir=folder, **options
     )
-    trainer.fit(module, batches())
+    trainer.fit(module, data or batches())
     return trainer
 
 
@@ -157,14 +158,60 @@ def test_the_step_that_runs_is_logged(precision: str, passes: int, made: Any, tm
 
 
 def test_validation_takes_no_time(tmp_path: Path, time: Time) -> None:
-    """Steps between which a validation runs are as long as others."""
+    """Steps between which a validation runs are as long as others, and so is the making of its workers."""
+
+    class Slow(torch.utils.data.DataLoader[Any]):
+        def __iter__(self) -> Any:
+            time.now += 1000
+            return super().__iter__()
+
     module = Net(time)
-    module.val_dataloader = batches
+    module.val_dataloader = lambda: Slow(batches().dataset)
     found = logged(fit(module, tmp_path, [LightningCosts()], val_check_interval=2))
-    assert time.now > 900
+    assert time.now > 4000
     assert {figures["costs/step_seconds"] for figures in list(found.values())[1:]} == {0.5}
     assert "costs/mfu" not in found[2]  # of no device
     assert found[2]["costs/model_flops_per_second"] == 2 * 4 * (2 * 8 * 16 + 3 * 16 * 4) / 0.5
+
+
+@pytest.mark.parametrize("weights_only", [False, True])
+def test_checkpoints_take_no_time(weights_only: bool, tmp_path: Path, time: Time) -> None:
+    """Neither what is asked of the module for one, nor what the trainer writes, after any step or a validation."""
+
+    class Slow(lightning.plugins.io.TorchCheckpointIO):  # type: ignore[misc, name-defined]
+        def save_checkpoint(self, *given: Any, **how: Any) -> None:
+            time.now += 100
+            super().save_checkpoint(*given, **how)
+
+    module = Net(time)
+    module.val_dataloader = batches
+    module.on_save_checkpoint = lambda _: vars(time).update(now=time.now + 1000)
+    saves = lightning.callbacks.ModelCheckpoint(every_n_train_steps=2, save_weights_only=weights_only, save_top_k=-1)
+    own = LightningCosts()
+    trainer = fit(module, tmp_path, [own, saves], enable_checkpointing=True, plugins=[Slow()], log_every_n_steps=1)
+    assert time.now > 400
+    assert [figures["costs/step_seconds"] for figures in list(logged(trainer).values())[1:]] == [0.5] * 8
+    assert "save_checkpoint" not in vars(trainer)
+
+
+def test_what_each_of_several_does_itself_takes_no_time(tmp_path: Path, time: Time) -> None:
+    """The traces of one, and what it logs, are in the time of no other, before it in the list or after it."""
+
+    class Slow(lightning.loggers.CSVLogger):  # type: ignore[misc, name-defined]
+        def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+            if any(name.startswith("costs/") for name in metrics):
+                time.now += 100
+                written.append(metrics)
+            super().log_metrics(metrics, step)
+
+    written: list[dict[str, float]] = []
+    three = [LightningCosts("h100") for _ in range(3)]
+    trainer = fit(Net(time), tmp_path, three, logger=Slow(tmp_path), log_every_n_steps=1, data=batches(35))
+    assert trainer.global_step == 9
+    assert [metrics["costs/step_seconds"] for metrics in written[3:]] == [0.5] * 8 * 3
+    of_four = 2 * 4 * (2 * 8 * 16 + 3 * 16 * 4) / (0.5 * H100["float32"])
+    shares = [metrics["costs/mfu"] / of_four for metrics in written[3:]]
+    assert shares == pytest.approx([1] * 7 * 3 + [3 / 4] * 3, rel=1e-9, abs=0)
 
 
 def test_a_validation_between_the_passes_of_a_step_leaves_out_its_own_time_alone(tmp_path: Path, time: Time) -> None:
@@ -311,6 +358,21 @@ def test_several_updates_a_batch_are_logged_at_the_step_of_the_other_figures(tmp
     own = [int(row["step"]) for row in rows if row.get("own")]
     assert own == [2, 5, 8]
     assert sorted(logged(trainer)) == [0, *own]
+
+
+def test_a_training_that_fails_leaves_the_trainer_as_it_was(tmp_path: Path) -> None:
+    """An error of the user's own code, of which Lightning tells in another way than of an end."""
+
+    class Fails(Net):
+        def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+            assert "save_checkpoint" in vars(self.trainer)
+            raise ZeroDivisionError("of the user")
+
+    fails = Fails()
+    with pytest.raises(ZeroDivisionError, match="of the user"):
+        fit(fails, tmp_path, [LightningCosts()])
+    assert "save_checkpoint" not in vars(fails.trainer)
+    assert "run" not in vars(fails.trainer.fit_loop.epoch_loop.val_loop)
 
 
 def test_what_goes_wrong_in_it_ends_no_training(

@@ -87,6 +87,20 @@ def test_one_size_of_batches_is_what_a_step_says_itself(time: Time) -> None:
             assert meter.figures()["costs/mfu"] == pytest.approx(step.mfu(0.5, "h100") / devices, rel=1e-9, abs=0)
 
 
+def test_what_the_device_still_does_is_of_the_steps_that_ended(time: Time) -> None:
+    """A clock that is stopped for figures has waited for it; the next figures begin there."""
+    meter = Meter()
+    for seconds in (9.0, 0.25, 0.25):
+        meter.ran("key")
+        time.now += seconds
+        meter.stepped()
+    time.now += 1.5
+    assert meter.figures() == {"costs/step_seconds": 1.0}
+    time.now += 0.5
+    meter.stepped()
+    assert meter.figures() == {"costs/step_seconds": 0.5}
+
+
 def test_what_a_step_costs_is_said_once(time: Time) -> None:
     """Of several passes as the whole step is traced, though but two passes are."""
     meter, whole = Meter(), traced(8, 5)
@@ -270,6 +284,6 @@ def test_a_gpu_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     assert device_of(OnGpu()) == ("h100", "float32", "NVIDIA H100 80GB HBM3")
     assert device_of(nn.Linear(2, 2)) == (None, "float32", "")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
-    monkeypatch.setattr(Costs, "_bases", lambda: ())
-    Costs()._begin(OnGpu())
+    monkeypatch.setattr(Costs, "_bases", lambda: (), raising=False)
+    Costs()._begin(nn.Identity(), OnGpu(), untimed=())
     assert "no peak rates are known of a card, so no utilisation is logged: give device=" in caplog.text

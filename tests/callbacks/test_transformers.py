@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,9 @@ def trainer(folder: Path, model: Any = None, **how: Any) -> Any:
         "seed": 5, "weight_decay": 0.1,
     } | how  # fmt: skip
     others = {name: options.pop(name) for name in ("compute_loss_func", "callbacks") if name in options}
+    kind = options.pop("kind", transformers.Trainer)
     args = transformers.TrainingArguments(**options)
-    return transformers.Trainer(model or network(), args, train_dataset=Texts(), eval_dataset=Texts(), **others)
+    return kind(model or network(), args, train_dataset=Texts(), eval_dataset=Texts(), **others)
 
 
 def with_costs(made: Any, *given: Any, **how: Any) -> tuple[Any, TransformersCosts]:
@@ -77,7 +79,7 @@ def logged(made: Any) -> dict[int, dict[str, float]]:
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that the callback sees: half a second for each forward of the model that runs."""
     time = [0.0]
-    monkeypatch.setattr("costmodel.callbacks.meter.Clock", lambda: Clock(lambda: time[0]))
+    monkeypatch.setattr("costmodel.callbacks.clock.Clock", partial(Clock, lambda: time[0]))
     return time
 
 
@@ -166,11 +168,24 @@ def test_the_training_is_the_same(tmp_path: Path) -> None:
 
 
 def test_evaluations_and_checkpoints_take_no_time(tmp_path: Path, now: list[float]) -> None:
-    """Steps between which the trainer evaluates are as long as others."""
-    made = trainer(tmp_path, counts_time(network(), now), eval_strategy="steps", eval_steps=1, logging_steps=1)
+    """Steps between which the trainer evaluates and saves are as long as others, also where a callback asks for it."""
+
+    class Saves(transformers.Trainer):
+        def save_model(self, *given: Any, **how: Any) -> None:
+            now[0] += 1000
+            super().save_model(*given, **how)
+
+    class Asks(transformers.TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            made.predict(Texts())
+            if made.state.global_step % 2:
+                made.evaluate()  # after which the trainer itself neither logs nor evaluates
+
+    how = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "logging_steps": 1}
+    made = trainer(tmp_path, counts_time(network(), now), kind=Saves, callbacks=[Asks()], **how)
     made, _ = with_costs(made)
-    assert now[0] > 0.5 * (12 + 6 * 3 - 1)  # an evaluation of 22 texts in batches of 8 after each step but one
-    assert [logged(made)[step]["costs/step_seconds"] for step in range(2, 7)] == [1.0] * 5
+    assert now[0] > 6 * (1000 + 2 * 3 * 0.5)  # per step a checkpoint, and twice 22 texts in batches of 8
+    assert [logged(made)[step]["costs/step_seconds"] for step in (2, 4, 6)] == [1.0] * 3
 
 
 def test_tensorboard_has_it(tmp_path: Path) -> None:
@@ -242,10 +257,9 @@ def test_a_training_after_one_that_was_cut_off(tmp_path: Path, now: list[float])
 
 def test_each_of_several_counts_each_batch_once(tmp_path: Path, now: list[float]) -> None:
     """Two callbacks, as where a cell of a notebook ran twice, are as one alone; the trainer is as it was."""
-    how = {"dataloader_drop_last": True}  # of one shape, as each traces while the clock of the other runs
-    alone, _ = with_costs(trainer(tmp_path, counts_time(network(), now), **how), "h100")
+    alone, _ = with_costs(trainer(tmp_path, counts_time(network(), now)), "h100")
     expected = [[step["costs/mfu"]] * 2 for step in logged(alone).values()]
-    made = trainer(tmp_path, counts_time(network(), now), **how)
+    made = trainer(tmp_path, counts_time(network(), now))
     for _ in range(2):
         made.add_callback(TransformersCosts(made, "h100"))
     for _ in range(3):
