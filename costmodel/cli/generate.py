@@ -46,9 +46,9 @@ def generate(
 
     A configuration is enough, hf:config.json: no weights are made. The prompt's call gives the first new token.
     """
+    from costmodel.capacity import bytes_of
     from costmodel.decoding import generation
     from costmodel.devices import device as named
-    from costmodel.training.answers import bytes_of
     from costmodel.views import generation as view
 
     for check, given in ((named, device), (bytes_of, memory)):

@@ -114,7 +114,7 @@ def _beside_weights(
     device: str | None,
 ) -> list[str]:
     """What fits where parameters and buffers lie in the same memory, as on a device. A step's peak has them."""
-    from costmodel.training.answers import bytes_of
+    from costmodel.capacity import bytes_of
     from costmodel.views import scaling as view
 
     weights = s.traced(**sizes, **{name: found}).resting_bytes

@@ -64,8 +64,8 @@ def train(
 
     Memory is that of a step after the first, when the optimizer's state is there.
     """
+    from costmodel.capacity import bytes_of
     from costmodel.devices import device as named
-    from costmodel.training.answers import bytes_of
     from costmodel.views.training import text
 
     if seconds is not None and device is None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from costmodel.decoding.answer import Answer, answers
+from costmodel.capacity import bytes_of, greatest
 from costmodel.decoding.bounds import Bound, GenerationRoofline
+from costmodel.decoding.fit import GenerationFit, fits
 from costmodel.decoding.live import live_bytes
 from costmodel.decoding.masks import executed_macs
 from costmodel.decoding.parameters import looked_up, packed_bytes, shares
@@ -17,7 +18,6 @@ from costmodel.decoding.steps import Step, Steps, windows
 from costmodel.errors import InputError
 from costmodel.measures import Number, named
 from costmodel.rendering import Report
-from costmodel.training.answers import bytes_of, greatest
 
 if TYPE_CHECKING:
     from costmodel.profiling import Profile
@@ -41,7 +41,7 @@ class Generation(Report):
     """New tokens of each sample."""
     weights: str | None = None
     """How weights are packed, ``"int8"`` or ``"int4"``; ``None``: as they are."""
-    answered: tuple[Answer, ...] = ()
+    answered: tuple[GenerationFit, ...] = ()
     """What reports say of a device and of a size of memory: see ``with_answers``."""
 
     @property
@@ -233,7 +233,7 @@ class Generation(Report):
             device: its name, as for ``roofline``.
             memory: bytes, or a text such as ``"24GB"``.
         """
-        found = replace(self, answered=answers(self, device, memory))
+        found = replace(self, answered=fits(self, device, memory))
         vars(found).update(vars(self) | {"answered": found.answered})  # what was computed is not computed again
         return found
 

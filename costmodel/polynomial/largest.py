@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from costmodel.arguments import short
+from costmodel.capacity import bytes_of
 from costmodel.errors import InputError, NotPolynomialError
 from costmodel.measures import find
 from costmodel.polynomial.reach import boundary
-from costmodel.training.answers import bytes_of
 
 if TYPE_CHECKING:
     from costmodel.polynomial.result import Scaling

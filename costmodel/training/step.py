@@ -13,7 +13,7 @@ from costmodel.graph import Graph
 from costmodel.profiling import Profile
 from costmodel.rendering import Report
 from costmodel.step_record import PHASES, StepRecord
-from costmodel.training import answer, answers
+from costmodel.training import arithmetic, fit
 from costmodel.training import layers as of_layers
 from costmodel.training.check import step_check, when_trained
 from costmodel.training.memory import CATEGORIES, Lifetime, Peak, curve, lifetimes
@@ -48,7 +48,7 @@ class TrainingStep(Report):
     """The model's name in reports."""
     again: Callable[[Any], TrainingStep] | None = field(default=None, repr=False)
     """Traces the step with other inputs; ``None`` where it was read from a file."""
-    answered: tuple[answer.Answer, ...] = ()
+    answered: tuple[fit.StepFit, ...] = ()
     """What reports say of a device and of a size of memory: see ``with_answers``."""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -258,7 +258,7 @@ class TrainingStep(Report):
     @property
     def tokens(self) -> int | None:
         """Tokens of one forward pass: elements of the first input of integers; ``None`` where there is none."""
-        return answers.tokens(self)
+        return arithmetic.tokens(self)
 
     @property
     def flops_per_token(self) -> float | None:
@@ -266,17 +266,17 @@ class TrainingStep(Report):
         return self.flops / (self.tokens * self.steps) if self.tokens else None
 
     @property
-    def six_nd(self) -> answers.SixND | None:
+    def six_nd(self) -> arithmetic.SixND | None:
         """6 x parameters x tokens, and what leads from there to ``flops``; ``None`` where the model takes no tokens."""
-        return answers.six_nd(self)
+        return arithmetic.six_nd(self)
 
     def mfu(self, seconds: float, device: str, math: str = "float32") -> float:
         """Model FLOPs utilisation: two for each MAC, none of them computed again, over what the device could do."""
-        return answers.utilisation(self, self.macs - self.recomputed_macs, seconds, device, math)
+        return arithmetic.utilisation(self, self.macs - self.recomputed_macs, seconds, device, math)
 
     def hfu(self, seconds: float, device: str, math: str = "float32") -> float:
         """Hardware FLOPs utilisation: the same with what is computed again."""
-        return answers.utilisation(self, self.macs, seconds, device, math)
+        return arithmetic.utilisation(self, self.macs, seconds, device, math)
 
     def roofline(self, device: str, math: str = "float32") -> Roofline:
         """A lower bound of the step's time on a device, as of ``Profile.roofline``."""
@@ -289,7 +289,7 @@ class TrainingStep(Report):
         large batches, one beyond the next may fit again. ``memory`` is a number of bytes, a text such as ``"24GB"``, or
         a device's name.
         """
-        return answers.largest_batch(self, memory)
+        return fit.largest_batch(self, memory)
 
     def with_answers(
         self,
@@ -309,14 +309,14 @@ class TrainingStep(Report):
             memory: bytes, or a text such as ``"24GB"``.
             seconds: what a step takes on the device; then with its utilisation.
         """
-        asked = answer.answers(self, device=device, math=math, memory=memory, seconds=seconds)
+        asked = fit.fits(self, device=device, math=math, memory=memory, seconds=seconds)
         found = replace(self, answered=asked)
         vars(found).update(vars(self) | {"answered": asked})  # what was computed is not computed again
         return found
 
     def with_batch(self, batch: int) -> TrainingStep:
         """The step with another number of samples, traced anew. Raises ``InputError`` for one read from a file."""
-        return answers.traced_again(self)(with_batch(self.record.graph, batch))
+        return fit.traced_again(self)(with_batch(self.record.graph, batch))
 
     # -- views --------------------------------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from costmodel.decoding import Generation
-    from costmodel.decoding.answer import Answer
     from costmodel.decoding.bounds import GenerationRoofline
+    from costmodel.decoding.fit import GenerationFit
 
 
 def title(g: Generation) -> str:
@@ -324,7 +324,7 @@ def sections(g: Generation) -> list[answers.Section]:
     ]
 
 
-def _room(g: Generation, a: Answer) -> list[str]:
+def _room(g: Generation, a: GenerationFit) -> list[str]:
     """Whether it fits into a size of memory, and the largest batch and prompt that do."""
     if a.memory is None or a.fits is None:
         return []
@@ -346,7 +346,7 @@ def _room(g: Generation, a: Answer) -> list[str]:
     return said
 
 
-def _written(a: Answer) -> dict[str, Any]:
+def _written(a: GenerationFit) -> dict[str, Any]:
     """An answer for scripts; times are in seconds, and bounds."""
     r = a.roofline
     found: dict[str, Any] = {

@@ -28,6 +28,7 @@ from costmodel.budgets.verdict import verdict
 from costmodel.conventions.reconciliation import reconcile
 from costmodel.cross_check import QuantityCheck
 from costmodel.difference import Difference, Differences
+from costmodel.profiling.totals import Totals
 from costmodel.rendering import Rendered, Report
 from costmodel.shown import Shown
 from costmodel.views import compact
@@ -142,6 +143,8 @@ PARTS = {
     "StepLayer", "TensorSpec", "Times", "Traffic", "Work",
 }  # fmt: skip
 """What a result is made of: of a row, or of a few numbers, and shown as a part of it."""
+BASES = {Rendered, Report, Totals}
+"""What results inherit from."""
 RECORDS = {"Fusion", "Graph", "Pricing"}
 """What results are computed from."""
 
@@ -206,10 +209,10 @@ def subclasses(owner: type) -> Iterator[type]:
 def test_every_type_of_result_has_a_compact_view() -> None:
     """What the public names lead to is shown, is an argument, or is part of a result; a new type is none of it."""
     assert reachable() - SAMPLES.keys() == ARGUMENTS | PARTS | RECORDS
-    mine = {found for found in subclasses(Shown) if found.__module__.startswith("costmodel")}
-    assert {found.__name__ for found in mine - {Rendered, Report}} == SAMPLES.keys()
+    mine = {found for found in subclasses(Shown) if found.__module__.startswith("costmodel")} - BASES
+    assert {found.__name__ for found in mine} == SAMPLES.keys()
     assert (
-        {found.view for found in mine - {Rendered, Report}}
+        {found.view for found in mine}
         == {view for view, forms in views.VIEWS.items() if "fragment" in forms}
         == views.VIEWS.keys()
     )

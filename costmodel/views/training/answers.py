@@ -10,7 +10,7 @@ from costmodel.views.training import words
 
 if TYPE_CHECKING:
     from costmodel.training import TrainingStep
-    from costmodel.training.answer import Answer
+    from costmodel.training.fit import StepFit
 
 
 def sections(s: TrainingStep) -> list[answers.Section]:
@@ -32,7 +32,7 @@ def written(s: TrainingStep) -> list[dict[str, Any]]:
     return [_written(a) for a in s.answered]
 
 
-def _written(a: Answer) -> dict[str, Any]:
+def _written(a: StepFit) -> dict[str, Any]:
     found: dict[str, Any] = {name: getattr(a, name) for name in ("where", "memory", "fits", "largest_batch")}
     if a.roofline is not None:
         found |= {
@@ -56,7 +56,7 @@ def arithmetic(s: TrainingStep) -> list[str]:
     return lines
 
 
-def _times(a: Answer) -> list[str]:
+def _times(a: StepFit) -> list[str]:
     if a.roofline is None:
         return []
     fused = f"{units.seconds(a.roofline.fused_time)} with elementwise operations fused"
@@ -67,7 +67,7 @@ def _times(a: Answer) -> list[str]:
     return lines
 
 
-def _room(s: TrainingStep, a: Answer) -> list[str]:
+def _room(s: TrainingStep, a: StepFit) -> list[str]:
     if a.memory is None or a.fits is None:
         return []
     lines = [answers.fit(words.amount(s, s.peak_memory), a.memory, fits=a.fits)]
