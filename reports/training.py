@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import costmodel
 from costmodel import models
-from costmodel.step_comparison import StepComparison
+from costmodel.comparison.steps import StepComparison
 from costmodel.views import figures, units
 from costmodel.views.markdown import coverage_line, table, verdict
 from costmodel.views.training import comparison, words

@@ -362,7 +362,7 @@ def test_weights_fit_the_model_and_its_input(spec: str, name: str, figure: float
 
 def test_weights_may_hold_fewer_parameters_than_the_model() -> None:
     """A detector's weights hold batch norms as buffers, and others have no auxiliary classifier, which does not run."""
-    from costmodel.accuracies import _parameters
+    from costmodel.comparison.accuracies import _parameters
 
     class Net(nn.Module):
         def __init__(self) -> None:

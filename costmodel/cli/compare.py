@@ -123,7 +123,7 @@ _NAMED = re.compile(r"([^=(:/\\]+)=(.+)", re.DOTALL)
 
 def _named(models: list[str]) -> dict[str, str]:
     """The models by the names given to them, or by themselves; a model that comes again is numbered."""
-    from costmodel.row_names import distinct
+    from costmodel.comparison.rows import distinct
 
     matches = [None if _is_file(text) else _NAMED.fullmatch(text) for text in models]
     names = [text if match is None else match[1] for text, match in zip(models, matches, strict=True)]

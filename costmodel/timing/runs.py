@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,6 +19,7 @@ from costmodel.default_inputs import default_inputs
 from costmodel.devices import Device, device
 from costmodel.errors import CostModelError, ForwardError, InputError
 from costmodel.profiling import Profile, profile
+from costmodel.rendering import without_passes
 from costmodel.roofline import Roofline, roofline
 from costmodel.timing.clocks import cpu_clocks, cpu_frequency, gpu_clocks
 from costmodel.timing.copied import Inputs, beside, device_of, moved, require_room
@@ -205,7 +205,7 @@ class _Run:
         model, found = self._target.module, _Times()
         with (
             one_at_a_time(), without_modes(), restored(self._modules, [*model.parameters()], given),
-            plain_eager(self._kinds), training_mode(model, self._modules, False), _no_garbage(),
+            plain_eager(self._kinds), training_mode(model, self._modules, False), without_passes(),
         ):  # fmt: skip
             rows, at, found.unmatched = self._matched(p)
             for _ in range(WARM_UP - NOTED):
@@ -295,15 +295,3 @@ class _Run:
                 empty(given)
             self._stopwatch.settle()
         return statistics.median(marks.seconds() or [0.0])
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """No pass of the garbage collector within, which would fall into one run or another."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from costmodel.step_comparison import StepComparison
+    from costmodel.comparison.steps import StepComparison
 
 _PRIORITY = {"training_peak": 10, "saved_bytes": 9, "training_macs": 8, "params": 7, "training_flops": 5}
 """In a terminal too narrow for all columns, those with the highest priority stay."""

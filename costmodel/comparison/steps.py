@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from costmodel.arguments import short
-from costmodel.errors import InputError
+from costmodel.comparison.rows import require_baseline, require_rows
 from costmodel.measures import STEP_MEASURES, STEP_TOTALS, Number, step_total
 from costmodel.rendering import Report
 from costmodel.training import TrainingStep
@@ -29,11 +28,8 @@ class StepComparison(Report):
     """The model that ratios are relative to."""
 
     def __post_init__(self) -> None:
-        given = self.steps
-        if not (isinstance(given, Mapping) and given and all(isinstance(s, TrainingStep) for s in given.values())):
-            raise InputError(f"a comparison is of TrainingSteps by name, at least one, not {short(given)}")
-        if self.baseline is not None and self.baseline not in list(given):
-            raise InputError(f"the baseline {short(self.baseline)} is not among the models: {', '.join(given)}")
+        require_rows(self.steps, TrainingStep)
+        require_baseline(self.baseline, self.steps)
 
     @property
     def table(self) -> pd.DataFrame:

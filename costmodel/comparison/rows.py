@@ -1,12 +1,13 @@
-"""The names of a comparison's rows: as many, and as distinct, as the models that are given."""
+"""The rows of a comparison: as many, and under as distinct names, as models are given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from inspect import isroutine
 from itertools import count
 from typing import Any
 
+from costmodel.arguments import short
 from costmodel.errors import InputError
 from costmodel.profiling import Profile
 from costmodel.training import TrainingStep
@@ -56,3 +57,15 @@ def _name(model: Any) -> str:
     if isinstance(model, Profile | TrainingStep):
         return model.name
     return str(model.__name__) if isroutine(model) else type(model).__name__
+
+
+def require_rows(given: Any, kind: type) -> None:
+    """Raises ``InputError`` for what has no results of a kind, by name."""
+    if not (isinstance(given, Mapping) and given and all(isinstance(row, kind) for row in given.values())):
+        raise InputError(f"a comparison is of {kind.__name__}s by name, at least one, not {short(given)}")
+
+
+def require_baseline(baseline: str | None, names: Collection[str]) -> None:
+    """Raises ``InputError`` for a baseline that is no row."""
+    if baseline is not None and baseline not in list(names):
+        raise InputError(f"the baseline {short(baseline)} is not among the models: {', '.join(names)}")
