@@ -120,13 +120,7 @@ EXAMPLES = {target: rule.examples for target, rule in RULES.items()} | {
 MEASURED = [t for t in EXAMPLES if not any(part in t for part in NOT_MEASURED)]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """More threads have more workspaces."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")  # more threads have more workspaces
 
 
 @pytest.mark.parametrize("target", MEASURED)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
-import torch
 
 from tests.random_networks.checks import CHECKS, first_failure, shrunken
 from tests.random_networks.generator import grow
@@ -15,14 +13,8 @@ NETWORKS = int(os.environ.get("COSTMODEL_RANDOM_NETWORKS", "300"))
 BATCH = 10
 """Networks a test, so that the tests are spread over the cores."""
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """The number of threads decides which kernel a convolution gets, and so which networks grow."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+# The number of threads decides which kernel a convolution gets, and so which networks grow.
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.filterwarnings("ignore")  # what torch says of what a network does: of padding "same", of empty weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import accumulate
 from typing import Any
@@ -16,14 +16,7 @@ from torch.nn import functional as F
 from tests.live_memory import allocations, peak
 from tests.trace.test_backward import Traced
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """More threads have more workspaces."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")  # more threads have more workspaces
 
 
 class InAutocast(nn.Module):
