@@ -282,7 +282,7 @@ def test_saved_in_every_format(tmp_path: Path) -> None:
     assert "1704.04861" in read["source"]
     page = (tmp_path / "a.html").read_text("utf-8")
     assert "27,496,448" in page
-    assert "<code>1/c_out + 1/kernel²</code>" in page
+    assert "ratio 1/c_out + 1/kernel²" in page
     assert " `1/c_out + 1/kernel²` |" in (tmp_path / "a.md").read_text("utf-8")
 
 

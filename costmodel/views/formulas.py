@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as writer
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,36 @@ def _rows(c: FormulaComparison) -> Iterator[tuple[str, Side, str, str, str, str]
             )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A quantity of one formula where expressions have a column of their own, beside the numbers."""
+
+    side: Side
+    number: str
+    """Nothing where the figure is an expression."""
+    ratio: str
+    lines: Sequence[str]
+    """Expressions: the formula, the figure where it is one, and a short ratio."""
+    relative: str
+    """A ratio that is too long for ``lines``."""
+
+
+def _beside_symbols(c: FormulaComparison) -> list[tuple[str, list[_Row]]]:
+    """The rows of each quantity."""
+    found: dict[str, list[_Row]] = {}
+    for quantity, side, number, ratio, formula, relative in _rows(c):
+        is_number, is_short = isinstance(side.figure(quantity), int), len(relative) <= LONGEST_RATIO
+        lines = [formula, "" if is_number or not number else f"= {number}"]
+        lines += [f"ratio {relative}"] if relative and is_short else []
+        found.setdefault(quantity, []).append(
+            _Row(
+                side, number if is_number else "", ratio if is_number else "", list(filter(None, lines)),
+                "" if is_short else relative,
+            )
+        )  # fmt: skip
+    return list(found.items())
+
+
 # -- a terminal ----------------------------------------------------------------------------------------------------
 
 
@@ -83,19 +114,12 @@ def parts(c: FormulaComparison, width: int) -> list[Part | str]:
     numbers: list[str] = []
     ratios: list[str] = []
     symbols: list[str] = []
-    for quantity, side, number, ratio, formula, relative in _rows(c):
-        if side is c.sides[0]:
-            head = units.head(quantity)
-            labels.append(Text(head, style="bold"))
-            for column in (numbers, ratios, symbols):
-                column.append("")
-        labels.append(Text(f"  {side.label}"))
-        is_number = isinstance(side.figure(quantity), int)
-        numbers.append(number if is_number else "")
-        ratios.append(ratio if is_number else "")
-        lines = [formula, "" if is_number or not number else f"= {number}"]
-        lines += [f"ratio {relative}"] if relative and len(relative) <= LONGEST_RATIO else []
-        symbols.append("\n".join(filter(None, lines)))
+    for quantity, rows in _beside_symbols(c):
+        labels.append(Text(units.head(quantity), style="bold"))
+        labels += [Text(f"  {row.side.label}") for row in rows]
+        numbers += ["", *(row.number for row in rows)]
+        ratios += ["", *(row.ratio for row in rows)]
+        symbols += ["", *("\n".join(row.lines) for row in rows)]
     columns = [grid.Column("", numbers, 10)] if any(numbers) else []
     if any(ratios):
         columns.append(grid.Column(f"ratio to\n{c.sides[0].label}", ratios, 9))
@@ -150,7 +174,7 @@ def html(c: FormulaComparison) -> str:
     """The comparison as one self-contained page."""
     from costmodel.views import html as pages
 
-    return pages.from_template("formulas.html.j2", **_context(c))
+    return pages.from_template("formulas.html.j2", **_context(c), drawn=pages.embedded(of_comparison(c)))
 
 
 def fragment(c: FormulaComparison) -> str:
@@ -191,17 +215,11 @@ def fragment(c: FormulaComparison) -> str:
 
 
 def _context(c: FormulaComparison) -> dict[str, Any]:
-    from base64 import b64encode
-
-    drawn = {
-        name: (caption, b64encode(_written(fig, "svg")).decode()) for name, (caption, fig) in of_comparison(c).items()
-    }
     return {
         "title": title(c),
         "sides": c.sides,
-        "groups": [(units.head(q), [row for row in _rows(c) if row[0] == q]) for q in quantities(c)],
+        "groups": [(units.head(quantity), rows) for quantity, rows in _beside_symbols(c)],
         "notes": c.notes,
-        "drawn": drawn,
         "explained": [(side.formula, explained(side.formula)) for side in _distinct(c)],
     }
 

@@ -167,13 +167,9 @@ def markdown(g: Generation, figures: Mapping[str, str] | None = None) -> str:
 
 def html(g: Generation) -> str:
     """The same as one self-contained page."""
-    from base64 import b64encode
-
     from costmodel.views import html as pages
-    from costmodel.views.figures import svg
 
-    drawn = {name: (caption, b64encode(svg(made)).decode()) for name, (caption, made) in of_generation(g).items()}
-    return pages.from_template("generation.html.j2", drawn=drawn, **_context(g))
+    return pages.from_template("generation.html.j2", **_context(g), drawn=pages.embedded(of_generation(g)))
 
 
 def fragment(g: Generation) -> str:

@@ -89,7 +89,6 @@ def parts(p: Provenance, width: int) -> list[Part | str]:
 # -- files ---------------------------------------------------------------------------------------------------------
 
 _FIELDS = ("convention", "kind", "count", "prints", "match", "difference", "what", "source")
-_HEAD = ("prints", "match", "count", "off by", "counted by")
 
 
 def markdown(p: Provenance) -> str:
@@ -141,7 +140,6 @@ def _counts(f: Finding) -> compact.Table:
 def _context(p: Provenance) -> dict[str, Any]:
     return {
         "title": title(p),
-        "head": _HEAD,
         "findings": [
             {"figure": f.figure.title, "verdict": verdict(f), "ok": bool(f.matches), "rows": _rows(f),
              "remarks": list(_remarks(p, f))}

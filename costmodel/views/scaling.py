@@ -171,7 +171,7 @@ def html(s: Scaling) -> str:
     """The formulas as one self-contained page."""
     from costmodel.views import html as pages
 
-    return pages.from_template("scaling.html.j2", **_context(s))
+    return pages.from_template("scaling.html.j2", **_context(s), drawn=pages.embedded(of_scaling(s)))
 
 
 def fragment(s: Scaling) -> str:
@@ -189,16 +189,11 @@ def fragment(s: Scaling) -> str:
 
 
 def _context(s: Scaling) -> dict[str, Any]:
-    from base64 import b64encode
-
-    from costmodel.views.figures import svg
-
-    drawn = {name: (caption, b64encode(svg(made)).decode()) for name, (caption, made) in of_scaling(s).items()}
     names = _layer_quantities(s)
     rows = [[row["name"], row["kind"], *(typeset(row[name]) for name in names)] for _, row in s.layers.iterrows()]
     return {
         "title": title(s), "column": _column(s), "sizes": _sizes(s), "formulas": list(_formulas(s)),
-        "verified": _verified(s), "drawn": drawn, "heads": [_head(name) for name in names], "rows": rows,
+        "verified": _verified(s), "heads": [_head(name) for name in names], "rows": rows,
     }  # fmt: skip
 
 

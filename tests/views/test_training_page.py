@@ -139,5 +139,5 @@ def test_a_comparison_of_steps_fits_its_window(
     browser.driver.get(page.as_uri())
     assert browser.complaints() == []
     assert browser.run("return document.documentElement.scrollWidth") <= width
-    assert browser.run("return document.querySelector('img.drawn').clientWidth") >= 560
+    assert browser.run("return document.querySelector('img.plot').clientWidth") >= 560
     assert not set("✅❌⚠") & set(browser.run("return document.body.textContent"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -14,11 +15,13 @@ from costmodel.measures import RANKED_BY, TRADE_OFF, Measure, of_layers, shown_i
 from costmodel.quantities import EVERY_OPERATION
 from costmodel.views import charts, palette, units
 from costmodel.views.columns import has_input, remarks
+from costmodel.views.figures import svg
 from costmodel.views.html import data, summary
 from costmodel.views.scatter import of_interest
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from matplotlib.figure import Figure as StaticFigure
 
     from costmodel.comparison import Comparison
     from costmodel.metrics import Metric
@@ -87,6 +90,11 @@ def page(source: str, **context: Any) -> str:
 def from_template(name: str, **context: Any) -> str:
     """A template of ``templates/``, filled in."""
     return _environment().get_template(name).render(**context)
+
+
+def embedded(drawn: Mapping[str, tuple[str, StaticFigure]]) -> list[tuple[str, str]]:
+    """Static figures for a template's ``plot``: of each its caption, and its SVG in base64."""
+    return [(caption, b64encode(svg(figure)).decode()) for caption, figure in drawn.values()]
 
 
 def _page(

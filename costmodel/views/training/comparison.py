@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -107,10 +106,7 @@ def _memory(c: StepComparison) -> str:
 
 def page(c: StepComparison) -> str:
     """The comparison as a page: totals, memory at the peak, and figures."""
-    svgs = {
-        name: (caption, b64encode(drawing.svg(figure)).decode()) for name, (caption, figure) in of_comparison(c).items()
-    }
-    return html.from_template("step_comparison.html.j2", **_context(c), drawn=svgs)
+    return html.from_template("step_comparison.html.j2", **_context(c), drawn=html.embedded(of_comparison(c)))
 
 
 def fragment(c: StepComparison) -> str:

@@ -41,6 +41,7 @@ function draw(id) {
   }
   // The place keeps its height also while plotly draws anew, as for printing.
   place.style.height = `${figure.layout.height}px`;
+  figure.layout.width = place.clientWidth || undefined; // plotly itself keeps the width of its first drawing
   Plotly.react(place, figure.data, figure.layout, CONFIG);
   sayThinned(place, Object.values(tables || {}).map((table) => table.thinned).filter(Boolean).join(" "));
   if (!place.dataset.listens) {

@@ -14,7 +14,10 @@ function setTheme(name) {
 document.getElementById("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
 DARK.addEventListener("change", () => (nameTheme(), tell()));
 nameTheme();
-// Paper is light, and wants the charts as wide as it is.
+// Paper is light, and about as wide as the page is while it is "printing": charts are drawn for that.
+const ROOT = document.documentElement;
 let before = null;
-addEventListener("beforeprint", () => { before = document.documentElement.dataset.theme || null; setTheme("light"); });
-addEventListener("afterprint", () => { before === null ? delete document.documentElement.dataset.theme : setTheme(before); nameTheme(); tell(); });
+addEventListener("beforeprint", () => { before = ROOT.dataset.theme || null; ROOT.classList.add("printing"); setTheme("light"); });
+addEventListener("afterprint", () => { ROOT.classList.remove("printing"); before === null ? delete ROOT.dataset.theme : setTheme(before); nameTheme(); tell(); });
+// What gets the keyboard's focus is shown whole: browsers leave it where a sliver of it can be seen.
+document.addEventListener("focusin", ({ target }) => target.matches(":focus-visible") && target.scrollIntoView({ block: "nearest", inline: "nearest" }));
