@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -206,7 +207,7 @@ def compare(*formulas: str | Mapping[str, Any], **arguments: Any) -> FormulaComp
     unknown: dict[str, Any] = {}
     for _, name, own in asked:
         unknown |= _symbols_for_what_lacks(name, {**unknown, **arguments, **own})
-    arguments = {**unknown, **arguments}
+    asked_for, arguments = tuple(arguments), {**unknown, **arguments}
     needed = {name for name in ("groups",) if any(_needs(formula, name) for formula in takers)}
     sides = []
     for label, name, own in asked:
@@ -214,7 +215,7 @@ def compare(*formulas: str | Mapping[str, Any], **arguments: Any) -> FormulaComp
         withheld = tuple(k for k in taken if k in needed and k not in own and not _needs(name, k))
         given = {**{k: v for k, v in taken.items() if k not in withheld}, **own}
         given = {k: _plain(k, _counted(name, k, given[k], given), name) for k in _parameters(name) if k in given}
-        left_out = tuple(k for k in arguments if k not in taken)
+        left_out = tuple(k for k in asked_for if k not in taken)
         lacking = [k for k in given if k in unknown and k not in own]
         sides.append(Side(label, name, given, _cost(label, name, given, lacking), left_out, withheld))
     return FormulaComparison(tuple(sides))
@@ -250,30 +251,32 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
-    """Arguments written by name: Python literals, words as they are, and sizes with an x.
+    """Arguments written by name: Python literals, words as they are, in tuples as well, and sizes with an x.
 
-    >>> parse_arguments("c_in=64, size=56x28, activation=none, function=gelu")
-    {'c_in': 64, 'size': (56, 28), 'activation': None, 'function': 'gelu'}
+    >>> parse_arguments("c_in=64, size=56x28, activation=none, function=gelu, kernel=(1, k)")
+    {'c_in': 64, 'size': (56, 28), 'activation': None, 'function': 'gelu', 'kernel': (1, 'k')}
     """
     import ast
-    import re
 
     words: dict[str, Any] = {"true": True, "false": False, "none": None}
-    spelled = re.sub(r"\b\d+(?:[x×]\d+)+\b", lambda m: f"({', '.join(re.split('[x×]', m[0]))})", text)
+
+    def value(node: ast.expr) -> Any:
+        if isinstance(node, ast.Name):
+            return words.get(node.id.lower(), node.id)
+        if isinstance(node, ast.Tuple | ast.List):
+            return tuple(map(value, node.elts))
+        return ast.literal_eval(node)
+
+    spelled = re.sub(r"\b\d+(?:[x×](?:\d+|[a-zA-Z]))+\b", lambda m: f"({', '.join(re.split('[x×]', m[0]))})", text)
     try:
         call = ast.parse(f"_({spelled})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
             raise ValueError("not a list of named arguments")
-        return {
-            k.arg: words.get(k.value.id.lower(), k.value.id)
-            if isinstance(k.value, ast.Name)
-            else ast.literal_eval(k.value)
-            for k in call.keywords
-            if k.arg is not None
-        }
+        return {k.arg: value(k.value) for k in call.keywords if k.arg is not None}
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise InputError(
-            f"the arguments {text!r} cannot be read; write them by name, as in c_in=64,c_out=128,kernel=3,size=56x56"
+            f"the arguments {text!r} cannot be read; write NAME=VALUE, where a value is a number, a size, or a word for a "
+            "symbol: c_in=64,c_out=n,kernel=3,size=56x56 or size=(h,w)"
         ) from error
 
 
@@ -341,12 +344,26 @@ def _plain(argument: str, value: Any, name: str) -> Any:
 
 
 def _counted(name: str, argument: str, value: Any, given: Mapping[str, Any]) -> Any:
-    """The symbol that a word stands for where a count is asked for; another argument's name, for what that one is."""
+    """The symbol that a word stands for where a count is asked for; another argument's name, for what that one is.
+
+    A size of letters, ``hxw``, is one of symbols.
+    """
     wanted = str(_parameters(name)[argument].annotation)
-    if not isinstance(value, str) or not value.isidentifier() or "Count" not in wanted or "str" in wanted:
+    is_word = isinstance(value, str) and value.isidentifier()
+    if "Count" not in wanted or (is_word and "str" in wanted):
+        return value
+    if is_word and re.fullmatch(r"[a-zA-Z](?:x(?:[a-zA-Z]|\d+))+", value):
+        value = tuple(int(part) if part.isdigit() else part for part in value.split("x"))
+    if isinstance(value, tuple | list):
+        return tuple(_counted_part(part, given) for part in value)
+    return _counted_part(value, given) if is_word else value
+
+
+def _counted_part(value: Any, given: Mapping[str, Any]) -> Any:
+    if not isinstance(value, str) or not value.isidentifier():
         return value
     other = given.get(value)
-    return symbol(value) if other is None or isinstance(other, str) else other
+    return symbol(value) if other is None or isinstance(other, str | tuple | list) else other
 
 
 def _cost(label: str, name: str, given: Mapping[str, Any], lacking: Sequence[str]) -> LayerCost | BlockCost:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from costmodel.measures import shown_in
@@ -119,6 +119,66 @@ def in_symbols(function: Callable[..., Any], arguments: Mapping[str, Any]) -> di
     except (TypeError, ValueError, AttributeError):
         return {}
     return _with_named_output(found)
+
+
+def most_general(
+    function: Callable[..., Any], arguments: Mapping[str, Any], names: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Symbols for as many of these counts as leave the formula what it is with the numbers, and its quantities then.
+
+    A formula asks whether a stride is 1, or whether channels are equal. A count on which that turns keeps its number,
+    or shares the symbol of those that it equals.
+
+    >>> from costmodel.formulas import basic_block
+    >>> block = {"c_in": 64, "c_out": 64, "size": (56, 56), "stride": 1}
+    >>> most_general(basic_block, block, block)[0]
+    {'c_in': c_in, 'c_out': c_in, 'size': (H, W)}
+    """
+    names = list(names)
+    numbers = figures(function(**arguments))
+    values: dict[str, Any] = {}
+    for name, value in arguments.items():
+        values |= values_of(name, value)
+    values |= zip(output_names(size := numbers.get("output_size", ())), size, strict=False)
+
+    def quantities(stand: Mapping[str, Any]) -> dict[str, Any]:
+        found = in_symbols(function, {**arguments, **stand})
+        return found if all(comes_to(found.get(q), values, number) for q, number in numbers.items()) else {}
+
+    stand = {name: symbols_for(name, arguments[name]) for name in names}
+    if found := quantities(stand):
+        return stand, found
+    stand = {}
+    for name in names:
+        alike = [n for n in names if n not in stand and arguments[n] == arguments[name]]
+        for group in ([name], alike) if name in alike else ():
+            trial = {**stand, **dict.fromkeys(group, symbols_for(name, arguments[name]))}
+            if right := quantities(trial):
+                stand, found = trial, right
+                break
+    return stand, found
+
+
+_POINT = (10**9 + 7) ** 2
+"""Where two expressions are compared: far from the roots of any difference of two counts."""
+
+
+def comes_to(expression: Any, values: Mapping[str, Any], number: Any) -> bool:
+    """Whether an expression with ``values`` in the symbols' places is that number, or another expression.
+
+    >>> comes_to(symbol("c_in") * 9, {"c_in": 64}, 576), comes_to((symbol("H"), 3), {"H": 2}, (2, 4))
+    (True, False)
+    """
+    if isinstance(number, tuple):
+        alike = isinstance(expression, tuple) and len(expression) == len(number)
+        return alike and all(comes_to(e, values, n) for e, n in zip(expression, number, strict=True))
+    if not getattr(expression, "free_symbols", ()):
+        return bool(expression == number)
+    import sympy
+
+    placed = expression.xreplace({s: sympy.sympify(values.get(s.name, s)) for s in expression.free_symbols})
+    rest = placed - number
+    return bool(rest.subs({s: _POINT + i * i for i, s in enumerate(sorted(rest.free_symbols, key=str))}) == 0)
 
 
 def output_names(size: tuple[Any, ...]) -> tuple[str, ...]:

@@ -343,7 +343,7 @@ def test_guidelines_and_roofline() -> None:
         (("explain", "xyzzy"), 2, "convolutions, linear layers, norms"),
         (("explain", "conv", "conv"), 2, "conv is given twice"),
         (("explain", "--csv"), 2, "name the formulas"),
-        (("explain", "conv", "--with", "c_in"), 2, "write them by name"),
+        (("explain", "conv", "--with", "c_in"), 2, "write NAME=VALUE"),
         (("explain", "conv_output_size", "--csv"), 2, "no cost to compare"),
         (("diff", "resnet18", "resnet18", "--fail-over", "1"), 2, "1%"),
         (("roofline", "resnet18", "--device", "tpu"), 2, "h100"),

@@ -135,7 +135,7 @@ def test_outputs_of_other_sizes_are_pointed_out() -> None:
         (("conv",), {**NUMBERS, "c_out": 1 + 2j}, "c_out=(1+2j) must be a whole number"),
         (("conv(c_in",), {}, "has no closing parenthesis"),
         (("conv(c_in=)",), {}, "cannot be read"),
-        (("conv(1, 2)",), {}, "write them by name"),
+        (("conv(1, 2)",), {}, "write NAME=VALUE"),
     ],
 )
 def test_errors_say_what_to_write(names: tuple[str, ...], arguments: dict[str, object], says: str) -> None:
@@ -154,6 +154,21 @@ def test_a_word_for_a_count_is_a_symbol() -> None:
     assert f.compare("conv", groups="c_in", **at).table["params"].tolist() == [72]
     assert f.compare("conv", groups="c_in", c_in=4, **at).table["params"].tolist() == [72]
     assert f.compare("conv", padding="same", c_in=4, **at).sides[0].cost.output_size == (9, 9)
+
+
+@pytest.mark.parametrize("written", ["size=(h,w)", "size=[h, w]", "size=hxw"])
+def test_a_word_in_a_size_is_a_symbol(written: str) -> None:
+    """Each axis may be a number or a symbol, in parentheses or with an x."""
+    h, w = (sympy.Symbol(name, integer=True, positive=True) for name in "hw")
+    (cost,) = (side.cost for side in f.compare(f"pointwise_conv(c_in=2, c_out=3, {written})").sides)
+    assert cost.macs == 6 * h * w
+    assert f.compare("pointwise_conv(c_in=2, c_out=3, size=7xw)").sides[0].cost.macs == 42 * w
+    assert parse_arguments("name=max, kernel=1x7") == {"name": "max", "kernel": (1, 7)}
+
+
+def test_a_symbol_of_another_formula_is_none_that_was_given() -> None:
+    """What one formula needs and another does not take is not said to have been left out."""
+    assert not [note for note in f.compare("linear", "conv").notes if "does not take" in note]
 
 
 def test_what_is_on_by_default_is_said() -> None:

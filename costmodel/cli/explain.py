@@ -28,7 +28,7 @@ def explain(
     formulas: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FORMULA]...", autocompletion=_names, show_default=False,
+            metavar="FORMULA", autocompletion=_names, show_default=False,
             help="A layer or block, such as conv, or with numbers 'conv(c_in=64, c_out=128, kernel=3, size=56)'; a "
             "group, such as pooling. Several formulas are compared. Default: list all.",
         ),
@@ -70,6 +70,7 @@ def explain(
 
 def _compared(asked: list[str], numbers: list[str]) -> FormulaComparison:
     """The formulas with the numbers given; one that has none has those of its docstring's example."""
+    from costmodel.models import list_models
     from costmodel.side_by_side import compare, named, parse, parse_arguments
     from costmodel.views.worked import example
 
@@ -78,10 +79,13 @@ def _compared(asked: list[str], numbers: list[str]) -> FormulaComparison:
     if len(called) < len(asked):
         raise InputError(f"{next(text for text in asked if asked.count(text) > 1)} is given twice")
     for name, _ in called.values():
+        if name in list_models():
+            raise InputError(f"{name} is a network: `costmodel profile {name}` has its layers, and this their formulas")
         named(name)
+    names = [name for name, _ in called.values()]
+    called = {name if names.count(name) == 1 else text: (name, own) for text, (name, own) in called.items()}
     if len(asked) == 1 and not shared:
-        name, own = called[asked[0]]
-        called = {asked[0]: (name, own or example(name) or {})}
+        called = {label: (name, own or example(name) or {}) for label, (name, own) in called.items()}
     return compare(called, **shared)
 
 
@@ -95,7 +99,7 @@ def _list(groups: Mapping[str, Any]) -> Part | str:
         about.append("")
         for function in members:
             labels.append(Text(f"  {function.__name__}"))
-            about.append((function.__doc__ or "").split("\n")[0])
+            about.append((function.__doc__ or "").split("\n")[0].replace("``", ""))
     column = grid.Column("what it counts", about, right=False, wrap=True)
     table, _ = grid.table("formula", labels, [column], console.width(), least=30)
     return table
@@ -107,11 +111,13 @@ def _parts(name: str, arguments: Mapping[str, Any] | None) -> list[Part | str]:
 
     found = explained(name, arguments)
     parts: list[Part | str] = [Text.assemble((name, "bold"), f"  {found.summary}"), "", *found.text, ""]
-    if found.symbols:
-        assumed = f", with {found.assumed}" if found.assumed else ""
-        parts.append(Text(f"In symbols, as the library itself computes them{assumed}:", style="bold"))
-        parts += [Text.assemble((f"  {quantity} = ", "dim"), expression) for quantity, expression in found.symbols]
-        parts.append("")
+    assumed = f", with {found.assumed}" if found.assumed else ""
+    where = f"{assumed}, where {found.where.replace(', ', ' and ')}"
+    for condition, quantities in ((assumed, found.symbols), (where, found.narrowed)):
+        if quantities:
+            parts.append(Text(f"In symbols{condition}:", style="bold"))
+            parts += [Text.assemble((f"  {quantity} = ", "dim"), expression) for quantity, expression in quantities]
+            parts.append("")
     if found.worked:
         parts.append(Text("One worked number:" if arguments is None else "With these numbers:", style="bold"))
         parts += [f"  {line}" for line in found.worked]

@@ -16,7 +16,7 @@ def notes(
     claims: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ID]...",
+            metavar="ID",
             show_default=False,
             help="A note, such as 004, to list; claims, such as 004-13, to show in full.",
         ),

@@ -55,7 +55,8 @@ def _ratio(value: Any) -> str:
 
 
 def _typeset(expression: Any) -> str:
-    return "" if expression is None else typeset(expression)
+    """An expression; nothing where it is the number itself."""
+    return typeset(expression) if getattr(expression, "free_symbols", ()) else ""
 
 
 def _rows(c: FormulaComparison) -> Iterator[tuple[str, Side, str, str, str, str]]:

@@ -21,12 +21,17 @@ from costmodel.symbolic import (
     in_symbols,
     is_count,
     is_symbolic,
+    most_general,
     not_zero,
     output_names,
     symbols_for,
     typeset,
     values_of,
 )
+
+
+Lines: TypeAlias = tuple[tuple[str, str], ...]
+"""Quantities with their expressions."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,14 @@ class Explained:
     text: tuple[str, ...]
     """The docstring's own formula and symbols."""
     source: str
-    symbols: tuple[tuple[str, str], ...]
-    """A quantity and its expression; none where the formula does not take symbols."""
     assumed: str
-    """The flags and words that those expressions are for, as in ``bias=True``."""
+    """The flags and words that the expressions are for, as in ``bias=True``."""
+    symbols: Lines
+    """A quantity and its expression; none where the formula does not take symbols."""
+    where: str
+    """What the numbers have that makes the formula another one, as in ``c_out=c_in, stride=1``; or nothing."""
+    narrowed: Lines
+    """The quantities there."""
     worked: tuple[str, ...]
     """The example, number by number."""
 
@@ -64,10 +73,10 @@ def explained(name: str, arguments: Mapping[str, Any] | None = None) -> Explaine
     text = "\n\n".join(map(_joined, paragraphs)).split("\n")
     # sympy takes 300 ms to import: what it derives of the docstrings' examples is kept in a file.
     stored = _stored().get(name) if arguments is None else None
-    symbols, worked = derived(name, arguments) if stored is None else stored
-    chosen = choices(function, _general(arguments, example(name)))
+    found = derived(name, arguments) if stored is None else stored
+    chosen = choices(function, _shown_for(arguments, example(name)))
     assumed = ", ".join(f"{k}={v!r}" for k, v in chosen.items())
-    return Explained(lines[0], tuple(text), source or "the definition", symbols, assumed, worked)
+    return Explained(lines[0], tuple(text), source or "the definition", assumed, *found)
 
 
 _WRAPPED = 90
@@ -92,8 +101,8 @@ def _joined(paragraph: str) -> str:
     return "\n".join(made)
 
 
-Derived: TypeAlias = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
-"""The quantities of a formula with their expressions; and lines that put numbers into those."""
+Derived: TypeAlias = tuple[Lines, str, Lines, tuple[str, ...]]
+"""A formula in symbols; what tells the numbers' case from it, and that case; lines that put the numbers into those."""
 
 
 def derived(name: str, arguments: Mapping[str, Any] | None = None) -> Derived:
@@ -104,12 +113,17 @@ def derived(name: str, arguments: Mapping[str, Any] | None = None) -> Derived:
     """
     function = CATALOG[name]
     call = example(name) if arguments is None else arguments
-    symbols = _in_symbols(function, _general(arguments, call))
-    worked = tuple(_worked(function, name, call)) if call is not None else ()
-    return tuple((q, _readable(typeset(e), name)) for q, e in symbols.items()), worked
+    general = _general(function, _shown_for(arguments, call))
+    where, narrowed = _narrowed(function, call) if call is not None else ("", {})
+    worked = tuple(_worked(name, call, narrowed)) if call is not None else ()
+    return _lines(general, name), where, _lines(narrowed, name) if where else (), worked
 
 
-def _general(arguments: Mapping[str, Any] | None, call: Mapping[str, Any] | None) -> dict[str, Any]:
+def _lines(quantities: Mapping[str, Any], name: str) -> Lines:
+    return tuple((quantity, _readable(typeset(e), name)) for quantity, e in quantities.items())
+
+
+def _shown_for(arguments: Mapping[str, Any] | None, call: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a formula is shown for: the arguments given, or its example's with a bias where that is the default."""
     return dict(arguments) if arguments is not None else {k: v for k, v in (call or {}).items() if k != "bias"}
 
@@ -132,7 +146,10 @@ STORED = Path(__file__).with_name("worked.json")
 @cache
 def _stored() -> dict[str, Derived]:
     found = json.loads(STORED.read_text("utf-8"))
-    return {name: (tuple(map(tuple, symbols)), tuple(worked)) for name, (symbols, worked) in found.items()}
+    return {
+        name: (tuple(map(tuple, symbols)), where, tuple(map(tuple, narrowed)), tuple(worked))
+        for name, (symbols, where, narrowed, worked) in found.items()
+    }
 
 
 def everything_derived() -> str:
@@ -162,62 +179,45 @@ def example(name: str) -> dict[str, Any] | None:
     return None
 
 
-def _in_symbols(function: Callable[..., Any], example: Mapping[str, Any]) -> dict[str, Any]:
-    """The formula's quantities in symbols. What chooses between formulas (a name, a flag) is as in the example."""
-    return next(filter(None, _ways_in_symbols(function, example)), {})
+def _every(function: Callable[..., Any], call: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """All arguments, defaults included, in the order of the signature; which of them are counts."""
+    given = {**defaults_of(function), **call}
+    every = {name: given[name] for name in inspect.signature(function).parameters if name in given}
+    return every, [name for name, value in every.items() if is_count(name, value) or is_symbolic(value)]
 
 
-def _ways_in_symbols(function: Callable[..., Any], example: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The quantities with symbols for all counts; for those given; for those not as by default, one for equal ones.
-
-    The last is for formulas that ask whether a stride is 1, or the channels are equal.
-    """
-    defaults = defaults_of(function)
-    given = {name: value for name, value in {**defaults, **example}.items() if name in example or is_count(name, value)}
-    variable = [name for name, value in given.items() if is_count(name, value) or is_symbolic(value)]
-    special = [name for name in variable if name not in defaults or given[name] != defaults[name]]
-    first = {given[name]: name for name in reversed(special)}
-    for symbolic in (
-        {name: name for name in variable},
-        {name: name for name in variable if name in example},
-        {name: first[given[name]] for name in special},
-    ):
-        stand = {name: symbols_for(symbolic[name], value) for name, value in given.items() if name in symbolic}
-        yield not_zero(in_symbols(function, {**example, **stand}))
+def _general(function: Callable[..., Any], call: Mapping[str, Any]) -> dict[str, Any]:
+    """The quantities with a symbol for every count; none where the formula does not take a symbol for one of them."""
+    every, counts = _every(function, call)
+    return not_zero(in_symbols(function, {**call, **{name: symbols_for(name, every[name]) for name in counts}}))
 
 
-def _worked(function: Callable[..., Any], name: str, call: Mapping[str, Any]) -> list[str]:
+def _narrowed(function: Callable[..., Any], call: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What these numbers have that makes the formula another one, as in ``c_out=c_in, stride=1``; its quantities."""
+    every, counts = _every(function, call)
+    stand, found = most_general(function, every, counts)
+    kept = [name for name in counts if stand.get(name) != symbols_for(name, every[name])]
+    where = ", ".join(f"{name}={stand.get(name, every[name])!r}" for name in kept)
+    return where if found else "", not_zero(found)
+
+
+def _worked(name: str, call: Mapping[str, Any], expressions: Mapping[str, Any]) -> Iterator[str]:
+    """The call, and each quantity with the numbers in the symbols' places of its expression."""
+    function = CATALOG[name]
     numbers = not_zero(figures(function(**call)))
     values: dict[str, Any] = {}
     for argument, value in {**defaults_of(function), **call}.items():
         values |= values_of(argument, value)
     size = numbers.get("output_size", ())
     values |= zip(output_names(size), size, strict=False)
-    ways = list(_ways_in_symbols(function, call))
-    lines = [f"{name}({', '.join(f'{k}={v!r}' for k, v in call.items())})"]
+    yield f"{name}({', '.join(f'{k}={v!r}' for k, v in call.items())})"
     for quantity, value in numbers.items():
-        expression = next((way[quantity] for way in ways if _comes_to(way.get(quantity), values, value)), None)
+        expression = expressions.get(quantity)
         # The numbers are put in the symbols' places, and not yet multiplied out.
-        steps = "" if expression is None else typeset(expression, values)
+        steps = typeset(expression, values) if getattr(expression, "free_symbols", ()) else ""
         shown = f"{int(value):,}" if isinstance(value, int) or getattr(value, "is_Integer", False) else typeset(value)
         readable = steps and steps not in (shown, str(value)) and len(steps) <= _LONGEST
-        lines.append(f"{quantity} = {f'{steps} = ' if readable else ''}{shown}")
-    return lines
-
-
-_POINT = (10**9 + 7) ** 2
-"""Where two expressions are compared: far from the roots of any difference of two counts."""
-
-
-def _comes_to(expression: Any, values: Mapping[str, Any], value: Any) -> bool:
-    """Whether an expression with ``values`` in the symbols' places is ``value``."""
-    if not getattr(expression, "free_symbols", ()):
-        return False
-    import sympy
-
-    placed = expression.xreplace({s: sympy.sympify(values.get(s.name, s)) for s in expression.free_symbols})
-    rest = placed - value
-    return bool(rest.subs({s: _POINT + i * i for i, s in enumerate(sorted(rest.free_symbols, key=str))}) == 0)
+        yield f"{quantity} = {f'{steps} = ' if readable else ''}{shown}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m tests.documentation.session docs/profile.md
 
-A line `...` in what a command shows stands for any lines, and `...` in what Python shows for any text.
+An example that raises an error it does not show stays as it is, and the program exits with status 1. A line `...` in what a command shows stands for any lines, and `...` in what Python shows for any text.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,14 @@ def is_as_shown(shown: str, out: str) -> bool:
 
 
 class Python(doctest.DocTestRunner):
-    """The Python session of a page. `told` has what failed, `got` what was printed instead."""
+    """The Python session of a page. `told` has what failed, `got` what was printed instead, `raised` what had an error."""
 
     def __init__(self) -> None:
         super().__init__(optionflags=doctest.ELLIPSIS)
         self.session: dict[str, Any] = {}
         self.told: list[str] = []
         self.got: dict[doctest.Example, str] = {}
+        self.raised: list[doctest.Example] = []
 
     def examples(self, block: Block, where: str = "") -> list[doctest.Example]:
         """Run a block, and keep what it leaves for the next one. Gives its examples."""
@@ -68,10 +70,31 @@ class Python(doctest.DocTestRunner):
         self.got[example] = got
         super().report_failure(out, test, example, got)
 
+    def report_unexpected_exception(
+        self, out: Any, test: doctest.DocTest, example: doctest.Example, error: Any
+    ) -> None:
+        """Note an example that raised an error that it does not show."""
+        self.raised.append(example)
+        super().report_unexpected_exception(out, test, example, error)
 
-def rewritten(page: str) -> str:
+
+@contextlib.contextmanager
+def in_folder(folder: Path) -> Iterator[None]:
+    """Runs a page's examples in a folder, from which they import the page's files."""
+    known = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        with contextlib.chdir(folder):
+            yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - known:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+                del sys.modules[name]
+
+
+def rewritten(page: str, python: Python) -> str:
     """The page with what its examples print today; what is as shown stays, with its `...`."""
-    python = Python()
     for block in blocks(page):
         code = block.code
         if block.mark == "file":
@@ -98,7 +121,11 @@ if __name__ == "__main__":
     import tests.conftest  # noqa: F401 -- lets torchvision be imported, as in the tests
 
     os.environ.pop("COLUMNS", None)
+    failed = False
     for path in [Path(name).resolve() for name in sys.argv[1:]]:
-        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            text = rewritten(path.read_text())
+        python = Python()
+        with tempfile.TemporaryDirectory() as folder, in_folder(Path(folder)):
+            text = rewritten(path.read_text(), python)
         path.write_text(text)
+        failed |= bool(python.raised)
+    sys.exit(failed)

@@ -18,7 +18,7 @@ from costmodel.layers import USER_LAYERS
 from costmodel.measures import MEASURES, unregister_measure
 from costmodel.ops import RULES
 from tests.documentation.pages import PAGES, ROOT, Block, blocks
-from tests.documentation.session import Python, commands, is_as_shown, printed
+from tests.documentation.session import Python, commands, in_folder, is_as_shown, printed, rewritten
 
 SHOWN = {"python", "console", "bash", "toml", "text", "yaml", "latex", ""}
 """The languages of blocks; one that is not here would not be looked at."""
@@ -62,17 +62,21 @@ def run_console(block: Block) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_examples_print_what_they_are_shown_to(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page's examples, run top to bottom in one folder, print what they say."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)  # without a terminal, tables of sentences are as wide
+    with in_folder(tmp_path):
+        run_page(page, tmp_path)
+
+
+def run_page(page: Path, folder: Path) -> None:
+    """Run a page's blocks, top to bottom."""
     python = Python()
     for block in blocks(page.read_text()):
-        where = f"{page.relative_to(ROOT)}:{block.line}"
+        where = f"{page.name}:{block.line}"
         assert block.language in SHOWN, where
         if block.mark == "file":
-            (tmp_path / block.argument).write_text(block.code)
+            (folder / block.argument).write_text(block.code)
             if block.argument.startswith("test_"):
-                run_tests(tmp_path / block.argument)
+                run_tests(folder / block.argument)
         elif block.mark == "not run":
             assert block.argument, where
         elif block.language == "python":
@@ -101,6 +105,32 @@ def test_an_example_that_says_another_thing_is_a_failure(tmp_path: Path) -> None
     (tmp_path / "test_it.py").write_text("def test_it():\n    costmodel.profile\n")
     with pytest.raises(AssertionError, match="name 'costmodel' is not defined"):
         run_tests(tmp_path / "test_it.py")
+
+
+FILE_AND_EXAMPLE = """\
+<!-- file: numbers_of_the_page.py -->
+```python
+SEVEN = 7
+```
+
+```python
+>>> from numbers_of_the_page import SEVEN
+>>> SEVEN
+8
+>>> missing
+9
+```
+"""
+
+
+def test_a_page_is_rewritten_with_what_its_examples_print(tmp_path: Path) -> None:
+    """Examples import the page's files; one with an error stays as it is, and is known to have failed."""
+    python = Python()
+    with in_folder(tmp_path):
+        text = rewritten(FILE_AND_EXAMPLE, python)
+    assert text == FILE_AND_EXAMPLE.replace("SEVEN\n8", "SEVEN\n7")
+    assert [example.source for example in python.raised] == ["missing\n"]
+    assert "numbers_of_the_page" not in sys.modules
 
 
 def test_a_line_of_dots_stands_for_any_lines() -> None:

@@ -16,7 +16,18 @@ def test_every_explanation_is_the_derived_one() -> None:
     """What is shown without numbers is what sympy derives, for each formula of the catalog."""
     for name in CATALOG:
         found = explained(name)
-        assert (found.symbols, found.worked) == derived(name)
+        assert (found.symbols, found.where, found.narrowed, found.worked) == derived(name)
+
+
+def test_a_block_is_shown_as_it_is_with_its_numbers() -> None:
+    """Where equal channels, a stride of 1 or an expansion of 1 make it another formula, that one stands beside it."""
+    found = explained("bottleneck")
+    assert found.where == "c_out=c_in, stride=1"
+    assert dict(found.narrowed)["macs"] == "2·H·W·batch·c_in·width + 9·H·W·batch·width²/groups"  # He et al., figure 5
+    projecting = explained("bottleneck", {"c_in": 64, "width": 64, "c_out": 256, "size": (56, 56)})
+    assert (projecting.where, projecting.narrowed) == ("", ())
+    assert explained("mbconv").where == "expansion=1"
+    assert explained("lstm").where == "proj_size=0"
 
 
 def test_numbers_of_ones_own_are_derived() -> None:
