@@ -44,6 +44,12 @@ def engine_wrapped(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> 
             setattr(holder, "_engine_run_backward", original)  # noqa: B010  # 2.6, 2.13, 2.15
 
 
+class OwnHooks(torch.autograd.graph.saved_tensors_hooks):
+    """Hooks on saved tensors of the library's own ops, which ``saved_tensors_noted`` does not note."""
+
+    __enter__ = torch.autograd.graph.saved_tensors_hooks.__enter__
+
+
 @contextmanager
 def saved_tensors_noted(note: Callable[[torch.Tensor], Any]) -> Iterator[None]:
     """A context in which each tensor that autograd keeps is noted, also where a checkpoint's own hooks take it."""

@@ -30,6 +30,7 @@ from costmodel.torch_private import (
     without_kernels_above_autograd,
     without_modes,
 )
+from costmodel.torch_private.autograd import OwnHooks
 from costmodel.trace import attention_kernels, recurrent_kernels
 from costmodel.trace.autocast import DEVICES, Autocast, Policy, kernels
 from costmodel.trace.recurrent_steps import packed, padded
@@ -116,7 +117,7 @@ def _block(at_end: Callable[[], None]) -> weakref.ref[torch.Tensor]:
     enter_autocast()  # so that the block below is not the outermost, in whatever way autocast was turned on
     with (
         without_modes(), without_kernels_above_autograd(), torch.enable_grad(),
-        torch.autograd.graph.saved_tensors_hooks(saved.append, saved.__getitem__),
+        OwnHooks(saved.append, saved.__getitem__),
         torch.autocast("cpu", torch.bfloat16, cache_enabled=True),
     ):  # fmt: skip
         weight = torch.zeros(1, 1, requires_grad=True)

@@ -29,7 +29,6 @@ from costmodel.symbolic import (
     values_of,
 )
 
-
 Lines: TypeAlias = tuple[tuple[str, str], ...]
 """Quantities with their expressions."""
 

@@ -2,7 +2,8 @@
 
     python -m tests.documentation.session docs/profile.md
 
-An example that raises an error it does not show stays as it is, and the program exits with status 1. A line `...` in what a command shows stands for any lines, and `...` in what Python shows for any text.
+An example that raises an error it does not show stays as it is, and the program exits with status 1. A line `...` in
+what a command shows stands for any lines, and `...` in what Python shows for any text.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def is_as_shown(shown: str, out: str) -> bool:
 
 
 class Python(doctest.DocTestRunner):
-    """The Python session of a page. `told` has what failed, `got` what was printed instead, `raised` what had an error."""
+    """The Python session of a page. `told` has what failed, `got` what was printed instead, `raised` the errors."""
 
     def __init__(self) -> None:
         super().__init__(optionflags=doctest.ELLIPSIS)

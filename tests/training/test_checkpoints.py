@@ -81,6 +81,15 @@ def test_layers_that_run_again_are_derived_twice(network: str, steps: int, *, us
     assert [(c.name, c.quantity) for c in found.comparisons] == [(c.name, c.quantity) for c in plain.comparisons]
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("network", NETWORKS)
+def test_layers_that_run_again_under_autocast_are_derived_twice(network: str) -> None:
+    """No tensor of the library's own is taken to be kept by the layer in which a block of autocast begins."""
+    make, shape = NETWORKS[network]
+    found = costmodel.training_step(make(False), shape, autocast="bfloat16").crosscheck()
+    assert found.ok, found.mismatches
+
+
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_what_is_kept_when_a_layer_runs_again(*, use_reentrant: bool) -> None:
     """The inputs of both products, of which one is ReLU's output: 2 x 8 and 2 x 16 numbers of 4 bytes.
