@@ -275,8 +275,8 @@ def parse_arguments(text: str) -> dict[str, Any]:
         return {k.arg: value(k.value) for k in call.keywords if k.arg is not None}
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise InputError(
-            f"the arguments {text!r} cannot be read; write NAME=VALUE, where a value is a number, a size, or a word for "
-            "a symbol: c_in=64,c_out=n,kernel=3,size=56x56 or size=(h,w)"
+            f"the arguments {text!r} cannot be read; write NAME=VALUE, where a value is a number, a size or a word, "
+            "which is a symbol: c_in=64,c_out=n,kernel=3,size=56x56 or size=(h,w)"
         ) from error
 
 
