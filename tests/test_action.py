@@ -51,6 +51,8 @@ class Api(BaseHTTPRequestHandler):
 
     comments: list[dict[str, Any]]
     calls: list[str]
+    failure: tuple[int, bytes, dict[str, str]] | None = None
+    """The answer to each call, where the API fails: status, body and headers."""
 
     def answer(self, status: int, found: Any) -> None:
         self.send_response(status)
@@ -59,12 +61,21 @@ class Api(BaseHTTPRequestHandler):
 
     def do(self) -> None:
         self.calls.append(self.command)
+        if self.failure is not None:
+            status, body, headers = self.failure
+            self.send_response(status)
+            for name, text in headers.items():
+                self.send_header(name, text)
+            self.end_headers()
+            self.wfile.write(body)
+            return None
         given = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
         url = urlparse(self.path)
         if self.command != "GET" and self.headers["Authorization"] != "Bearer may-write":
             return self.answer(403, {"message": "Resource not accessible by integration"})
         if len(given.get("body", "")) > 65_536:
-            return self.answer(422, {"message": "Body is too long (maximum is 65536 characters)"})
+            too_long = {"resource": "IssueComment", "message": "body is too long (maximum is 65536 characters)"}
+            return self.answer(422, {"message": "Validation Failed", "errors": [too_long, "another"]})
         if url.path == "/repos/owner/name/issues/7/comments":
             if self.command == "POST":
                 self.comments.append({"id": len(self.comments), **given})
@@ -272,12 +283,63 @@ UNCHANGED = (
 )
 
 
+NEEDS = "The workflow needs 'permissions: pull-requests: write', and a personal token"
+LATER = "Run the job again later. The job's summary"
+
+
 def test_a_fork_s_token_may_not_write(runner: Runner, api: type[Api]) -> None:
     """The job goes on and says so; its summary has the report."""
     assert runner.comment(CHANGED, token="of-a-fork") == 0
     assert api.calls == ["GET", "GET", "GET", "POST"]
-    assert "::notice::no comment: the API answered 403" in runner.log
+    said = f"::notice::no comment: the API answered 403 (Resource not accessible by integration). {NEEDS}"
+    assert runner.log.startswith(said)
     assert len(api.comments) == 150
+
+
+def test_a_text_that_is_too_long_is_said(runner: Runner, api: type[Api]) -> None:
+    """With each of the API's reasons."""
+    assert runner.comment(CHANGED + "x" * 65_536, token="may-write") == 0
+    said = "the API answered 422 (Validation Failed; body is too long (maximum is 65536 characters)). GitHub does not"
+    assert said in runner.log
+    assert len(api.comments) == 150
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "headers", "said"),
+    [
+        (401, "Bad credentials", {}, "401 (Bad credentials). The action's input 'token' is no valid token"),
+        (403, "Too many%", {"x-ratelimit-remaining": "0"}, f"403 (Too many%25). {LATER}"),
+        (403, "Slow\ndown", {"retry-after": "60"}, f"403 (Slow%0Adown). {LATER}"),
+        (404, "Not Found", {}, f"404 (Not Found). The token does not see this pull request. {NEEDS}"),
+        (418, "no coffee", {}, "418 (no coffee). That is not expected: please report it"),
+        (500, "Server Error", {}, f"500 (Server Error). {LATER}"),
+        (502, None, {}, f"502 (Bad Gateway). {LATER}"),
+        (200, None, {}, "the API did not answer as it should: "),
+    ],
+)
+def test_what_the_api_does_not_do_is_said(
+    status: int, message: str | None, headers: dict[str, str], said: str, runner: Runner, api: type[Api]
+) -> None:
+    """What happened, in its words, and what to do about that; a page in the place of an answer is not shown."""
+    body = b"<html>a proxy" if message is None else json.dumps({"message": message}).encode()
+    api.failure = status, body, headers
+    assert runner.comment(CHANGED, token="may-write") == 0
+    assert said in runner.log
+    assert "proxy" not in runner.log
+    assert runner.log.count("\n") == 1
+    assert runner.log.endswith("The job's summary has the report.\n")
+
+
+@pytest.mark.parametrize("token", ["", "sec\nret", "s\u00e9cret\n", "secret "])
+def test_a_token_is_never_shown(token: str, runner: Runner, api: type[Api]) -> None:
+    """An empty one is said; one with characters that no header takes is sent without them, as those of a line's end."""
+    api.failure = 401, b"{}", {}
+    assert runner.comment(CHANGED, token=token) == 0
+    assert "ret" not in runner.log.replace("secrets", "")
+    assert ("'token' is empty: a pull request from a fork has no secrets" in runner.log) == (not token)
+    api.failure = None
+    assert runner.comment(CHANGED, token="may-write\n") == 0
+    assert len(api.comments) == 151
 
 
 def test_where_nothing_changed_is_no_first_comment(runner: Runner, api: type[Api]) -> None:
@@ -302,7 +364,7 @@ def test_an_api_that_does_not_answer_fails_nothing(runner: Runner) -> None:
     """The report is in the summary all the same."""
     runner.api = "http://127.0.0.1:9"
     assert runner.comment(CHANGED, token="may-write") == 0
-    assert "::warning::no comment: " in runner.log
+    assert "::warning::no comment: the API cannot be reached: [Errno 111] Connection refused. Run" in runner.log
 
 
 def test_what_cannot_be_profiled_is_said(runner: Runner, api: type[Api]) -> None:
