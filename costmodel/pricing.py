@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import repeat
 
@@ -36,6 +36,9 @@ class PricedOp:
     rule: Rule | None
     like: PricedOp | None = None
     """An op whose cost is the same: of 100,000 ops in a row, one is priced, which takes a third of the time."""
+
+    def __reduce__(self) -> tuple[Callable[[OpCall], PricedOp], tuple[OpCall]]:
+        return _with_its_rule, (self.call,)  # a rule has functions without names, by which they could be pickled
 
     @property
     def work(self) -> Work:
@@ -116,6 +119,10 @@ def _work(call: OpCall) -> Work:
             _works.clear()
         known = _works[call] = rule, rule.work(call)
     return known[1]
+
+
+def _with_its_rule(call: OpCall) -> PricedOp:
+    return PricedOp(call, rule_of(call))
 
 
 def _priced(call: OpCall, what: object, first: dict[object, PricedOp]) -> PricedOp:
@@ -224,7 +231,7 @@ class Pricing:
     def ops(self) -> tuple[PricedOp, ...]:
         """Every op that ran, in order, with its rule."""
         if self.graph.recording.has_sparse():
-            return tuple(PricedOp(call, rule_of(call)) for call in self.graph.ops)
+            return tuple(map(_with_its_rule, self.graph.ops))
         first: dict[object, PricedOp] = {}
         return tuple(map(_priced, self.graph.ops, self.graph.recording.alike(), repeat(first)))
 

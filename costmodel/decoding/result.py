@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.capacity import bytes_of, greatest
 from costmodel.decoding.bounds import Bound, GenerationRoofline
@@ -43,6 +43,11 @@ class Generation(Report):
     """How weights are packed, ``"int8"`` or ``"int4"``; ``None``: as they are."""
     answered: tuple[GenerationFit, ...] = ()
     """What reports say of a device and of a size of memory: see ``with_answers``."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The traces that reports look at, as the model does not go along.
+        _ = self.pieces, self.prefill_executed_macs, self._last_step(), self._token()
+        return vars(self)
 
     @property
     def prompt(self) -> int:
@@ -292,6 +297,6 @@ def require_positions(steps: Steps, tokens: int) -> None:
     most = steps.learnt_positions
     if most is not None and tokens > most:
         raise InputError(
-            f"{type(steps.model).__name__} has an embedding for each of {most:,} positions, and there would be "
+            f"{steps.type} has an embedding for each of {most:,} positions, and there would be "
             f"{tokens:,} tokens: its prompt and its new tokens but the last are at most {most:,} together"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -55,13 +55,32 @@ class Steps:
     """
 
     def __init__(self, model: nn.Module, *, prompt: int, batch: int) -> None:
-        self.model, self.prompt, self.batch = model, prompt, batch
-        self.config = getattr(model, "config", None)
-        self._takes = inspect.signature(model.forward).parameters
-        self._cache = next(name for name in CACHES if name in self._takes)
-        self.has_encoder = bool(getattr(self.config, "is_encoder_decoder", False))
+        self._model: nn.Module | None = model
+        self.type, self.prompt, self.batch = type(model).__name__, prompt, batch
+        takes = inspect.signature(model.forward).parameters
+        self._cache = next(name for name in CACHES if name in takes)
+        self.scores_last = "logits_to_keep" in takes
+        """Whether of a prompt only the last position's scores are computed, as transformers' ``generate`` does."""
+        config = getattr(model, "config", None)
+        self.has_encoder = bool(getattr(config, "is_encoder_decoder", False))
         self._reads_text = getattr(model, "main_input_name", "input_ids") == "input_ids"
         self._known: dict[tuple[str, int], Step] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Neither the user's model, which may not be picklable, nor the caches, whose tensors only a trace has.
+        _ = self.heads, self.learnt_positions
+        known = {what: replace(step, cache=None, encoded=None) for what, step in self._known.items()}
+        return {**vars(self), "_model": None, "_known": known}
+
+    @property
+    def model(self) -> nn.Module:
+        """The model. Raises ``InputError`` where it is not there any more."""
+        if self._model is None:
+            raise InputError(
+                "this generation was pickled or copied, without its model, which a call that was not traced before "
+                "needs: make it anew by costmodel.generation"
+            )
+        return self._model
 
     def other(self, prompt: int, batch: int) -> Steps:
         """The same model with another prompt or batch."""
@@ -82,16 +101,10 @@ class Steps:
     @cached_property
     def positions(self) -> int | None:
         """The tokens that the decoder is made for, where its configuration says so."""
-        text = (
-            self.config if self.config is None else getattr(self.config, "get_text_config", lambda **_: self.config)()
-        )
+        config = getattr(self.model, "config", None)
+        text = config if config is None else getattr(config, "get_text_config", lambda **_: config)()
         found = (getattr(text, name, None) for name in _LENGTHS)
         return next((size for size in found if isinstance(size, int) and size > 0), None)
-
-    @property
-    def scores_last(self) -> bool:
-        """Whether of a prompt only the last position's scores are computed, as transformers' ``generate`` does."""
-        return "logits_to_keep" in self._takes
 
     @cached_property
     def learnt_positions(self) -> int | None:

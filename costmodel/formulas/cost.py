@@ -6,6 +6,7 @@ exact as well; to a type checker, ``numpy.asarray(cost.macs)`` is an array.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import field, replace
 from functools import partial
@@ -190,15 +191,15 @@ def _of_all(steps: Iterable[LayerCost]) -> WhenTrained | None:
     return partial(gradients.together, trained) if trained else None
 
 
-class HasTotal:
+class HasTotal(ABC):
     """Something with a total cost, whose figures are also its own attributes."""
 
     __slots__ = ()
 
     @property
+    @abstractmethod
     def total(self) -> LayerCost:
         """The cost as a whole."""
-        raise NotImplementedError
 
     @property
     def params(self) -> int:

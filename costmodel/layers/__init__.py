@@ -10,6 +10,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from costmodel import late
 from costmodel.layers import registry
 from costmodel.layers.registry import USER_LAYERS, cost_of
 
@@ -23,7 +24,7 @@ def _import_file(name: str) -> ModuleType:
     return import_module(f"costmodel.layers.{name}")
 
 
-registry.import_file = _import_file
+late.provide("costmodel.layers.registry", "import_file", lambda: _import_file)
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from marshal import dumps
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from costmodel import late
 from costmodel.graph import ModuleCall, TensorSpec, tensors_in
 from costmodel.layers.files import FILE_OF, FILES, OF_OTHER_MODULES
 from costmodel.layers.names import ClassName
@@ -181,17 +182,16 @@ def _register(name: ClassName, layer: Layer) -> None:
     _NAMED.setdefault(name.name, []).append(name)
 
 
-def import_file(name: str) -> object:
-    """Set by ``costmodel.layers``: the files of layers import this one, which must not import them."""
-    raise NotImplementedError
+def _import_file(name: str) -> None:
+    late.provided(__name__, "import_file")(name)  # the files of layers import this one, which must not import them
 
 
 def layer_of(module_type: type[nn.Module]) -> Layer | None:
     """What is registered for this very class, if anything is."""
     if module_type.__name__ in FILE_OF:
-        import_file(FILE_OF[module_type.__name__])
+        _import_file(FILE_OF[module_type.__name__])
     if module_type.__module__.startswith("torch.ao."):
-        import_file(OF_OTHER_MODULES)
+        _import_file(OF_OTHER_MODULES)
     found = (LAYERS[name] for name in _NAMED.get(module_type.__name__, ()) if name.is_class(module_type))
     return next(found, None)
 
@@ -199,7 +199,7 @@ def layer_of(module_type: type[nn.Module]) -> Layer | None:
 def import_all() -> None:
     """Imports every file of layers."""
     for file in (*FILES, OF_OTHER_MODULES):
-        import_file(file)
+        _import_file(file)
 
 
 Known: TypeAlias = dict[bytes, "LayerCost | None"]

@@ -248,7 +248,8 @@ def of_scaling(s: Scaling) -> dict[str, tuple[str, Figure]]:
             others = _others(s, axis.name, {})
             samples = _traced(s, axis.name, others)
             for quantity in DRAWN:
-                caption = f"{units.name(quantity)} against {axis.name}: the formula, and traces on it"
+                drawn = "the formula, and traces on it" if samples else "the formula"
+                caption = f"{units.name(quantity)} against {axis.name}: {drawn}"
                 found[f"{quantity}-by-{axis.name}"] = (caption, _figure(s, quantity, axis.name, others, samples, None))
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeAlias
 
@@ -39,29 +40,15 @@ def closed_form(
         raise ValueError(f"mode={mode!r} is unknown: choose eval or train")
     if training:
         mode = "train"
-    network: Network = import_module(f".{family}", __name__).NETWORKS[name]
-    chosen = _with_defaults(name, network, arguments) | {"batch": batch}
+    chosen = _with_defaults(name, _network(family, name), arguments) | {"batch": batch}
     sweep = Sweep(chosen)
 
-    def walk(record: Callable[[Row], None], values: dict[str, Any], *, tracks_fields: bool) -> None:
-        given = dict(values)
-        record = _differentiated(record) if training else record
-        network(
-            Walk(
-                record=record,
-                batch=given.pop("batch"),
-                training=mode == "train",
-                style=STYLE,
-                tracks_fields=tracks_fields,
-                is_differentiated=training,
-                mixes_layers=True,
-            ),
-            **given,
-        )
+    def walk(values: dict[str, Any]) -> Callable[..., None]:
+        return partial(_walk, family, name, values, mode=mode, training=training)
 
     def totals(values: dict[str, Any]) -> dict[str, Count]:
         total = Totals()
-        walk(total.add, values, tracks_fields=False)
+        walk(values)(total.add, tracks_fields=False)
         return total.counts(training=training)
 
     if not _fits(sweep, totals):
@@ -69,9 +56,37 @@ def closed_form(
     return ClosedForm(
         name=name,
         arguments=sweep.arguments | {"mode": mode},
-        walk=lambda record: walk(record, sweep.arguments, tracks_fields=True),
+        walk=walk(sweep.arguments),
         **{quantity: sweep.spread(count) for quantity, count in totals(sweep.compact).items()},
     )
+
+
+def _network(family: str, name: str) -> Network:
+    network: Network = import_module(f".{family}", __name__).NETWORKS[name]
+    return network
+
+
+def _walk(
+    family: str,
+    name: str,
+    values: dict[str, Any],
+    record: Callable[[Row], None],
+    *,
+    mode: str,
+    training: bool,
+    tracks_fields: bool = True,
+) -> None:
+    given = dict(values)
+    walk = Walk(
+        record=_differentiated(record) if training else record,
+        batch=given.pop("batch"),
+        training=mode == "train",
+        style=STYLE,
+        tracks_fields=tracks_fields,
+        is_differentiated=training,
+        mixes_layers=True,
+    )
+    _network(family, name)(walk, **given)
 
 
 def _fits(sweep: Sweep, totals: Callable[[dict[str, Any]], dict[str, Count]]) -> bool:

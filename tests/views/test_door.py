@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import pytest
@@ -10,53 +9,16 @@ from torch import nn
 
 import costmodel
 from costmodel import views
-from costmodel.budgets.subject import Settings, examine
-from costmodel.budgets.verdict import verdict
-from costmodel.conventions.reconciliation import reconcile
-from costmodel.difference import Difference, Differences
 from costmodel.errors import ConvertError
 from costmodel.rendering import Rendered, Report
 from costmodel.shown import Shown
-from tests.decoding.networks import Tiny
+from tests.results import one_of_each
 
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, Shown]:
     """One result of each kind, by the name of its view."""
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
-    p = costmodel.profile(model, (1, 3, 16, 16))
-    step = costmodel.training_step(nn.Linear(3, 2), (4, 3), optimizer="sgd")
-    conv = costmodel.formulas.conv(c_in=4, c_out=4, kernel=3, size=(8, 8))
-    generated = costmodel.generation(Tiny(), prompt=5, new=4)
-    made = (
-        p,
-        generated,
-        generated.roofline("a100"),
-        step,
-        costmodel.compare({"a": step, "b": step}),
-        costmodel.compare({"a": p, "b": p}),
-        p.crosscheck(),
-        Difference(p, p),
-        Differences({"a": p}, {"a": p}),
-        p.guidelines(),
-        p.roofline("a100"),
-        p.counted_as("fvcore"),
-        reconcile(p, costmodel.TOOLS.values()),
-        costmodel.published(p, macs="42k"),
-        costmodel.scaling(nn.Linear(3, 2), ("B", 3)),
-        costmodel.measure(model, (1, 3, 16, 16), peaks="a100", repeats=2),
-        costmodel.sweep("mobilenet_v2", {"width": [0.5, 1.0, -1.0]}),
-        costmodel.formulas.compare("conv", "depthwise_conv", c_in=4, channels=4, c_out=4, kernel=3, size=(8, 8)),
-        p.coverage,
-        p.peak,
-        p.receptive_field(),
-        conv,
-        conv.backward(),
-        costmodel.formulas.depthwise_separable(c_in=4, c_out=4, kernel=3, size=(8, 8)),
-        costmodel.models.closed_form("alexnet"),
-        examine("alexnet", None, Settings(), lambda subject: verdict(subject, ())),
-    )
-    return {result.view: result for result in made}
+    return one_of_each()
 
 
 @pytest.mark.parametrize("view", views.VIEWS)
@@ -130,16 +92,6 @@ def test_a_row_is_all_that_a_new_result_needs(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setitem(views.VIEWS, "sum", {"text": lambda: lambda _: "2", "markdown": lambda: lambda _: "# 2"})
     assert (str(Sum()), Sum().to_markdown()) == ("2", "# 2")
     assert views.save(Sum(), tmp_path / "s.md").read_text("utf-8") == "# 2\n"
-
-
-def test_a_result_that_was_looked_at_is_pickled(results: dict[str, Shown]) -> None:
-    """Whatever a result has computed for its views, it pickles and reads back equal; of another class it is another."""
-    # A generation keeps its model, and a network's closed form its walk.
-    for view in results.keys() - {"generation", "closed form", "budget"}:
-        again = pickle.loads(pickle.dumps(results[view]))
-        assert again == results[view], view
-        assert str(again) == str(results[view])
-        assert [other for other in results if again == results[other]] == [view]
 
 
 def test_results_are_equal_by_what_they_say() -> None:
