@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def _by_name() -> dict[str, torch.dtype]:
     import torch
 
-    return {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
+    named = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
+    return named | {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def dtype_of(value: Any) -> torch.dtype:

@@ -320,6 +320,7 @@ def test_guidelines_and_roofline() -> None:
     """Both have a table, and rows for scripts."""
     assert "G4" in run("guidelines", "shufflenet_v2", "--top", "3")
     assert "wait for memory" in run("roofline", "alexnet", "--device", "h100")
+    assert "bfloat16 at 989 TFLOP/s" in run("roofline", "alexnet", "--device", "h100", "--dtype", "bf16", "--top", "1")
     rows = list(csv.DictReader(io.StringIO(run("roofline", "alexnet", "--device", "h100", "--csv"))))
     assert len(rows) == 22
     # As exact as the rows themselves, however few nanoseconds a layer needs.
@@ -331,6 +332,10 @@ def test_guidelines_and_roofline() -> None:
     ("arguments", "status", "says"),
     [
         (("profile", "resnet51"), 2, "did you mean resnet50"),
+        (("generate", "config.json", "--prompt", "1"), 2, "did you mean hf:config.json?"),
+        (("profile", "net.py"), 2, "did you mean net.py:factory?"),
+        (("published", "resnet18"), 2, "--flops"),
+        (("explain", "resnet50"), 2, "`costmodel profile resnet50`"),
         (("profile", "resnet18", "--input", "1;3"), 2, "write 1,3,224,224"),
         (("profile", "resnet18", "--input", "1,4,224,224"), 2, "'conv1"),
         (("profile", "resnet18", "--sort", "speed"), 2, "'speed'"),

@@ -92,6 +92,7 @@ def test_a_device_says_how_long_and_whether_it_fits(net: str) -> None:
     assert "✓ fits:" in shown
     assert "of 80.0 GB" in shown
     assert "in 1.00 ms a step: MFU < 0.1%, HFU < 0.1%" in shown
+    assert "in 150 ms a step: MFU" in run("train", net, "-i", "4,3,8,8", "--device", "h100", "--seconds", "150ms")
 
 
 def test_products_in_tf32_have_its_peak(net: str) -> None:

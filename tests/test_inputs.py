@@ -24,6 +24,8 @@ EXECUTIONS = pytest.mark.parametrize("execution", ["meta", "real"])
         ("int64", torch.int64),
         ("torch.int64", torch.int64),
         ("half", torch.float16),
+        ("bf16", torch.bfloat16),
+        ("fp16", torch.float16),
         ("torch.bfloat16", torch.bfloat16),
         (torch.FloatTensor, torch.float32),
         (torch.cuda.HalfTensor, torch.float16),

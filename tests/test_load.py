@@ -12,7 +12,7 @@ from torch import nn
 
 import costmodel
 from costmodel.errors import LoadError, NeedsValuesError
-from costmodel.loading import parse
+from costmodel.loading import building, parse
 
 
 @pytest.fixture(autouse=True)
@@ -194,6 +194,14 @@ def test_the_library_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatc
     for spec in (f"hf:{tmp_path}", f"hf:{tmp_path}/config.json"):
         with pytest.raises(LoadError, match=f"'{spec}' cannot be built: {why}"):
             costmodel.load(spec)
+
+
+def test_a_torchvision_of_another_build_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ops are missing where it was not built for the torch that is installed: both come from one index."""
+    (tmp_path / "brokentimm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(LoadError, match=r"torchvision was built for another torch: install both from one index"):
+        building.package("brokentimm", "brokentimm")
 
 
 def test_transformers_by_type_file_and_folder(tmp_path: Path) -> None:

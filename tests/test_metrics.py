@@ -255,7 +255,9 @@ def test_columns_are_chosen() -> None:
 
 def test_columns_that_are_not_there_are_refused() -> None:
     """With the names that there are."""
-    with pytest.raises(InputError, match=r"no column is called 'mac'; there are params, macs, .*, top-1, input"):
+    with pytest.raises(
+        InputError, match=r"no column is called 'mac'; did you mean macs\? There are params, macs, .*, top-1, input"
+    ):
         three({"top-1": TOP_1}, columns=["mac"])
     with pytest.raises(InputError, match="columns names 'macs' twice: give each column once"):
         three(columns=["macs", "params", "macs"])

@@ -9,6 +9,7 @@ import typer
 from costmodel.cli import console
 from costmodel.cli.options import Csv, Inputs, Json, LiveModel, Markdown, Save, Train, profiled
 from costmodel.cli.output import save_all, wrote_format
+from costmodel.errors import InputError
 
 
 def published(
@@ -37,6 +38,8 @@ def published(
     from costmodel.provenance import published as asked
     from costmodel.views import provenance
 
+    if not (macs or flops or params or activations):
+        raise InputError("give a figure to look for: --macs, --flops, --params or --activations")
     p = profiled(model, inputs, train=train)
     with console.doing(f"counting {model} as others do"):
         found = asked(p, macs=macs or (), flops=flops or (), params=params or (), activations=activations or ())

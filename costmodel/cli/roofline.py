@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from costmodel.cli import console
-from costmodel.cli.options import Csv, Inputs, Json, Markdown, Math, Model, Top, Train, profiled
+from costmodel.cli.options import Csv, Dtype, Inputs, Json, Markdown, Math, Model, Top, Train, profiled
 
 
 def roofline(
@@ -19,6 +19,7 @@ def roofline(
         ),
     ],
     inputs: Inputs = None,
+    dtype: Dtype = None,
     math: Math = "float32",
     train: Train = False,
     top: Top = 20,
@@ -27,7 +28,7 @@ def roofline(
     markdown: Markdown = False,
 ) -> None:
     """Show a lower bound of a model's time on a device, layer by layer."""
-    result = profiled(model, inputs, train=train).roofline(device, math)
+    result = profiled(model, inputs, train=train, dtype=dtype).roofline(device, math)
     if markdown:
         console.write(result.to_markdown(limit=top))
     elif not console.wrote_rows(result.rows, json=json, csv=csv):

@@ -50,8 +50,10 @@ def train(
         typer.Option(metavar="BYTES", help="Whether the step fits, and the largest batch: 24GB. Not in CSV and LaTeX."),
     ] = None,
     seconds: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="With --device: what a step takes, for its utilisation (MFU, HFU)."),
+        str | None,
+        typer.Option(
+            metavar="TIME", help="With --device: what a step takes, 0.15 or 150ms, for its utilisation (MFU, HFU)."
+        ),
     ] = None,
     top: Annotated[int, typer.Option(metavar="N", help="Layers to list.", min=1)] = 10,
     strict: Strict = False,
@@ -66,12 +68,14 @@ def train(
     """
     from costmodel.capacity import bytes_of
     from costmodel.devices import device as named
+    from costmodel.views.parsing import parse_exactly
     from costmodel.views.training import text
 
     if seconds is not None and device is None:
         raise InputError("--seconds needs --device: utilisation is a share of what a device could do in that time")
     if math != "float32" and device is None:
         raise InputError("--math needs --device: it is about the products that the device computes")
+    taken = None if seconds is None else float(parse_exactly(seconds, "s", small=True))
     for check, given in ((named, device), (bytes_of, memory)):
         if given is not None:
             check(given)  # before the model is traced
@@ -81,7 +85,7 @@ def train(
     )  # fmt: skip
     if device is not None or memory is not None:
         with console.doing("looking for the largest batch"):
-            step = step.with_answers(device=device, math=math, memory=memory, seconds=seconds)
+            step = step.with_answers(device=device, math=math, memory=memory, seconds=taken)
     if not wrote_format(step, json=json, csv=csv, markdown=markdown):
         with console.doing("summing up"):
             shown = text.parts(step, top=top, width=console.width())

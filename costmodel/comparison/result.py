@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,7 +49,9 @@ class Comparison(Report):
         offered = [*MEASURES, *self.metrics, "input"]
         for name in chosen or ():
             if name not in offered:
-                raise InputError(f"no column is called {short(name)}; there are {', '.join(offered)}")
+                near = get_close_matches(str(name), offered, n=1)
+                hint = f"did you mean {near[0]}? There" if near else "there"
+                raise InputError(f"no column is called {short(name)}; {hint} are {', '.join(offered)}")
         if twice := [name for name in chosen or () if list(chosen or ()).count(name) > 1]:
             raise InputError(f"columns names {twice[0]!r} twice: give each column once")
 

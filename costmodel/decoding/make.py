@@ -74,7 +74,10 @@ _COUNTED = {"prompt": "tokens", "new": "tokens", "batch": "samples"}
 def _require_cache(model: Any) -> None:
     what = type(model).__name__
     if not callable(getattr(model, "forward", None)):
-        raise InputError(f"generation takes a model that makes tokens, or its spec, not {what}")
+        config = "; AutoModelForCausalLM.from_config makes a model of it" if hasattr(model, "to_json_file") else ""
+        raise InputError(
+            f"generation takes a model that makes tokens, or its spec (hf:config.json), not {what}{config}"
+        )
     makes_tokens = getattr(model, "can_generate", lambda: True)
     taken = inspect.signature(model.forward).parameters
     if not makes_tokens():

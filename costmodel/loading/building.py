@@ -58,7 +58,9 @@ def package(module: str, package: str) -> Any:
             raise LoadError(f"{package} is not installed: pip install {package}") from error
         raise LoadError(f"{package} is installed and cannot be imported: {summary(error)}") from error
     except Exception as error:  # torchvision beside a torch that it was not built for raises RuntimeError
-        raise LoadError(f"{package} is installed and cannot be imported: {summary(error)}") from error
+        other = ". torchvision was built for another torch: install both from one index"
+        remedy = other if "torchvision::" in str(error) else ""
+        raise LoadError(f"{package} is installed and cannot be imported: {summary(error)}{remedy}") from error
 
 
 def refuse_weights(spec: Spec, text: str) -> None:

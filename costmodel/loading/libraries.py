@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from pathlib import Path
 from typing import Any
 
 from costmodel.errors import LoadError
@@ -16,7 +17,9 @@ def own(spec: Spec, text: str, context: Context) -> Any:
     models = importlib.import_module("costmodel.models")
     names = models.list_models()
     if spec.name not in names:
-        raise LoadError(f"no model is called {spec.name!r}{hint(spec.name, names) or f'. {how_to_name()}'}")
+        of_file = {".json": f"hf:{spec.name}", ".py": f"{spec.name}:factory"}.get(Path(spec.name).suffix)
+        remedy = f"; did you mean {of_file}?" if of_file else hint(spec.name, names) or f". {how_to_name()}"
+        raise LoadError(f"no model is called {spec.name!r}{remedy}")
     return call_factory(getattr(models, spec.name), spec, text, context=context)
 
 

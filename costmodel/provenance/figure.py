@@ -131,7 +131,9 @@ def read(given: Any, quantity: str) -> Figure:
     scale = Fraction(10 ** (_POWERS[prefix] + int(found["power"] or 0)))
     value = int(whole + decimals) * scale / 10 ** len(decimals)
     if value < 1 or value.denominator > 1:
-        raise InputError(f"{quantity}={short(given)} is no number of things: it lacks its prefix, as in {_HINT}")
+        raise InputError(
+            f"{quantity}={short(given)} is not a positive whole number: it lacks its prefix, as in {_HINT}"
+        )
     unit = coarse = scale / 10 ** len(decimals)
     zeros = 0 if decimals else len(whole) - len(whole.rstrip("0"))
     if scale > 1:

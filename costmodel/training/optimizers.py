@@ -58,8 +58,8 @@ def resolve(optimizer: Any) -> tuple[str, MakeOptimizer | None]:
     if isinstance(optimizer, Optimizer):
         kind = type(optimizer).__name__
         raise InputError(
-            f"optimizer is a {kind} of your model's own parameters, which a traced step leaves alone: pass what makes "
-            f"one, such as functools.partial(torch.optim.{kind}, lr=...)"
+            f"optimizer is an instance of {kind}, of your model's own parameters, which a traced step leaves alone: "
+            f"pass what makes one, such as functools.partial(torch.optim.{kind}, lr=...)"
         )
     if not callable(optimizer):
         raise InputError(

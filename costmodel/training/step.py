@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from costmodel.batches import batch_of, with_batch
+from costmodel.capacity import bytes_of
 from costmodel.cross_check import CrossCheck, check
 from costmodel.graph import Graph
 from costmodel.profiling import Profile
@@ -281,6 +282,10 @@ class TrainingStep(Report):
     def roofline(self, device: str, math: str = "float32") -> Roofline:
         """A lower bound of the step's time on a device, as of ``Profile.roofline``."""
         return self.whole.roofline(device, math)
+
+    def fits(self, memory: int | str) -> bool:
+        """Whether the peak fits into so many bytes (``"24GB"``), or a device's memory."""
+        return self.peak_memory <= bytes_of(memory)
 
     def largest_batch(self, memory: int | str) -> int:
         """The greatest batch whose peak memory fits, 0 where not even one sample does; traced at it and at the next.

@@ -174,14 +174,14 @@ def roofline(p: Profile, device: str, ax: Axes | None = None, math: str = "float
 def ratios(c: Comparison, quantity: str = SHARED, ax: Axes | None = None) -> Figure:
     """A quantity of each model as a ratio to the baseline, or to the first model where there is none."""
     names = list(c.profiles)
-    base = c.baseline or names[0]
+    base = c.labels[c.baseline or names[0]]
     ax = axes(ax, 6.0, 0.9 + 0.36 * len(names))
     values = c.ratios(quantity)
     lengths = [v - 1 if v and isfinite(v) else 0.0 for v in values]
     colors = [palette.of_model(i) for i in range(len(names))]
     ax.barh(range(len(names)), lengths, left=1, color=colors, height=0.65)
     ax.set_xscale("log")
-    ax.set_yticks(range(len(names)), names, parse_math=False)
+    ax.set_yticks(range(len(names)), [c.labels[name] for name in names], parse_math=False)
     for y, (value, length) in enumerate(zip(values, lengths, strict=True)):
         # Right of the line, also of a bar to the left of it, where the models' names are.
         ax.annotate(

@@ -205,6 +205,8 @@ def test_the_largest_batch_fits_and_the_next_does_not() -> None:
     most = step.largest_batch(2 * 10**9)
     assert step.with_batch(most).peak_memory <= 2 * 10**9 < step.with_batch(most + 1).peak_memory
     assert step.largest_batch("2GB") == most
+    assert step.with_batch(most).fits("2GB")
+    assert not step.with_batch(most + 1).fits("2GB")
     assert step.largest_batch(1000) == 0
     assert step.largest_batch("rtx4090") > most
 

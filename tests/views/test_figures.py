@@ -123,6 +123,14 @@ def test_counts_of_more_than_64_bits_are_drawn(tmp_path: Path) -> None:
     costmodel.compare({"a": p, "b": p}, baseline="a").save(tmp_path / "comparison.md")
 
 
+def test_ratios_name_models_without_their_library() -> None:
+    """As scatters do, so that names leave room for the bars."""
+    c = compare({"timm:a": nn.Linear(8, 4), "timm:b": nn.Linear(8, 2)}, (1, 8))
+    (ax,) = c.plot_ratios().axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    assert ax.get_title(loc="left").endswith("ratio to a")
+
+
 @pytest.mark.parametrize("share", [0.01, 0.07, 0.5, 0.9, 30.0])
 @pytest.mark.parametrize("width", [2.4, 3.0, 4.0, 8.0])
 def test_ratios_meet_nothing_in_axes_of_any_width(width: float, share: float) -> None:
