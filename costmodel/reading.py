@@ -26,6 +26,8 @@ class ReadOp:
     call: int
     """Index into ``Graph.calls`` of the innermost module call it ran in, -1 outside any."""
     inplace: bool = False
+    in_engine: bool = False
+    """Whether autograd's engine called it, in a backward pass, and no Python code."""
     differentiated: frozenset[str] = frozenset()
     """The tensor arguments that require a gradient outside of ``torch.no_grad()``, which some kernels ask."""
     inside: list[ReadOp] = field(default_factory=list)
@@ -108,3 +110,5 @@ class Reading:
     """The calls of those Python functions that were looked for, in the order in which they began."""
     kept: tuple[ReadOp, ...] = ()
     """The ops that are in the graph of torch's tracer, if that recorded the forward."""
+    differentiates: bool = False
+    """Whether the forward differentiates, so that autograd recorded it."""

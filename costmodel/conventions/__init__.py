@@ -67,7 +67,7 @@ class Readings:
 
     def __init__(self, name: str, origin: Origin | None, mode: str, macs: int) -> None:
         self._name, self._origin, self._mode, self._macs = name, origin, mode, macs
-        self._known: dict[tuple[str, bool], Reading] = {}
+        self._known: dict[Any, Reading] = {}
 
     def counted_as(self, name: str) -> Recount:
         """What a tool prints.
@@ -86,23 +86,24 @@ class Readings:
         return self._read(self._mode, what)
 
     def read_by(self, tool: Tool) -> Reading:
-        """What a tool looks at in this model. Raises ``ToolFailsError`` where torch's tracer fails that it needs."""
+        """What a tool looks at in this model. Raises ``ToolFailsError`` where the forward fails as the tool runs it."""
         mode, what = tool.mode or self._mode, f"what {tool.name} counts"
         reading = self._read(mode, what)
-        if not tool.reads_graph:
+        if not tool.reads_graph and not reading.differentiates:
             return reading
         try:
-            return self._read(mode, what, as_graph=True)
+            return self._read(mode, what, tool)
         except ForwardError as error:
-            raise ToolFailsError(f"torch's tracer fails: {error}") from error
+            where = "torch's tracer fails" if tool.reads_graph else "the forward fails as it is run"
+            raise ToolFailsError(f"{where}: {error}") from error
 
-    def _read(self, mode: str, what: str, *, as_graph: bool = False) -> Reading:
-        known = self._known.get((mode, as_graph))
+    def _read(self, mode: str, what: str, tool: Tool | None = None) -> Reading:
+        key = mode, None if tool is None else tool.reads_graph or tool.around
+        known = self._known.get(key)
         if known is None:
-            known = _read(self._origin, mode, what, as_graph=as_graph)
-            if mode == self._mode and not as_graph:
+            known = self._known[key] = _read(self._origin, mode, what, tool)
+            if key == (self._mode, None):
                 self._require_unchanged(known)
-            self._known[mode, as_graph] = known
         return known
 
     def _require_unchanged(self, reading: Reading) -> None:
@@ -113,19 +114,19 @@ class Readings:
             )
 
 
-def _read(origin: Origin | None, mode: str, what: str, *, as_graph: bool) -> Reading:
+def _read(origin: Origin | None, mode: str, what: str, tool: Tool | None) -> Reading:
     if origin is None:
         raise CostModelError(f"{what} is read off the model, which a saved profile does not have: profile it again")
 
     def read(model: Any) -> Reading:
         options: dict[str, Any] = {**origin.options, "mode": mode}
-        if as_graph:
+        if tool is not None and tool.reads_graph:
             from costmodel.trace.jit_graph import read_graph
 
             return read_graph(model, origin.inputs, **options)
         from costmodel.trace.reading import read
 
-        return read(model, origin.inputs, functions=_FUNCTIONS, **options)
+        return read(model, origin.inputs, functions=_FUNCTIONS, around=None if tool is None else tool.around, **options)
 
     if origin.spec is not None:
         from costmodel.loading import apply

@@ -14,6 +14,9 @@ RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 CELLS = frozenset({"lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"})
 
 
+_CONVOLUTIONS = frozenset({f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)})
+
+
 def kernels(reading: Reading) -> Iterator[ReadOp]:
     """The ops that are left when torch has taken composite ops apart, as far as the trace does, too."""
     return (leaf for op in reading.ops for leaf in op.leaves())
@@ -67,6 +70,6 @@ def recurrent_biases(op: ReadOp) -> int:
 def kernel_counts(tool: Tool, reading: Reading) -> Iterator[Count]:
     """What a tool counts that sees kernels, by the op's name; convolutions of all kinds are one kernel."""
     for op in kernels(reading):
-        entry = tool.ops.get("convolution" if op.base.startswith("conv") else op.base)
+        entry = tool.ops.get("convolution" if op.base in _CONVOLUTIONS else op.base)
         if entry is not None:
             yield op_count(reading, op, entry)

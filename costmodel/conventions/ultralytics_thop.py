@@ -22,6 +22,7 @@ from costmodel.conventions.tool import (
     all_parameters,
     calls,
     module_count,
+    no_grad,
     op_count,
 )
 from costmodel.graph import TensorSpec, tensors_in
@@ -224,7 +225,7 @@ def _counts(tool: Tool, reading: Reading) -> Iterator[Count]:
             yield module_count(called, entry)
     for op in reading.ops:
         entry_of_op = tool.ops.get(op.base)
-        if entry_of_op is not None and not (op.call >= 0 and within[op.call]):
+        if entry_of_op is not None and not op.in_engine and not (op.call >= 0 and within[op.call]):
             yield op_count(reading, op, entry_of_op)
 
 
@@ -249,6 +250,7 @@ ULTRALYTICS_THOP = Tool(
     modules=ENTRIES,
     ops=_OPS,
     mode="eval",
+    around=no_grad,
     remarks=(
         "Functions count outside of all modules that have a number: none in a class that derives from nn.Linear.",
     ),

@@ -19,6 +19,12 @@ GRADIENT_OF_LEAF = (1 << 64) - 1  # 2.6, 2.13, 2.15
 """The sequence number of every node that adds to a leaf's ``.grad``."""
 
 
+def runs_in_engine() -> bool:
+    """Whether autograd's engine runs a node that is none of Python's."""
+    node = current_node()
+    return node is not None and not isinstance(node, torch.autograd.function.BackwardCFunction)
+
+
 def sequence_of(node: Any) -> int:
     """The number that a node of autograd's graph was given when it was made: nodes of a forward have them in order."""
     number: int = node._sequence_nr()  # 2.6, 2.13, 2.15

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -84,9 +84,9 @@ class JitGraph:
         """The node of the op that is recorded now."""
         return self.graph.return_node().prev()
 
-    def reached(self, nodes: Mapping[Any, int], outputs: Iterable[torch.Tensor]) -> list[int]:
-        """The numbers of those nodes that are left where torch eliminates what none of these tensors depends on."""
-        for node, number in nodes.items():
+    def reached(self, nodes: Iterable[Any], outputs: Iterable[torch.Tensor]) -> list[int]:
+        """Which of these nodes are left, by index, where torch eliminates what none of these tensors depends on."""
+        for number, node in enumerate(nodes):
             for value in node.outputs():
                 value.setDebugName(f"{NUMBERED}{number}")  # which stays where a node is replaced
         self.start()
@@ -98,3 +98,21 @@ class JitGraph:
         names = (value.debugName() for node in self.graph.nodes() for value in node.outputs())
         found = (name.removeprefix(NUMBERED).partition(".")[0] for name in names if name.startswith(NUMBERED))
         return sorted(set(map(int, found)))
+
+
+def schema_of_node(node: Any) -> torch._C.FunctionSchema:
+    """The schema of a node that is an op's."""
+    return torch._C.parse_schema(node.schema())  # 2.6, 2.13, 2.15
+
+
+def argument_of_node(value: Any, tensor: Callable[[tuple[int, ...], torch.dtype], Any]) -> Any:
+    """What a value of the graph is: a number, a flag, a text, ``None``, a list of those, or what ``tensor`` makes.
+
+    A size that is computed from other sizes is ``None``.
+    """
+    kind = value.type()
+    if kind.kind() == "TensorType" and kind.sizes() is not None:
+        return tensor(tuple(kind.sizes()), kind.dtype())
+    if value.node().kind() == "prim::ListConstruct":
+        return [argument_of_node(each, tensor) for each in value.node().inputs()]
+    return None if kind.kind() == "TensorType" else value.toIValue()

@@ -35,11 +35,13 @@ def trace(
     executor: MakeExecutor = MetaExecutor,
     program: Program | None = None,
     recorder: MakeRecorder | None = None,
+    autograd: bool = False,
 ) -> Graph:
     """The ops and module calls of one forward of ``model``, or of one call where it is a method or a function.
 
-    A ``program`` runs more than that, such as a training step, and a ``recorder`` may note more of each op. With a
-    ``dtype``, the model and its floating inputs are taken to be of that. ``capture`` reads off each module that was
+    A ``program`` runs more than that, such as a training step, and a ``recorder`` may note more of each op. With
+    ``autograd`` it records the forward, as it does otherwise where the forward fails without. With a ``dtype``, the
+    model and its floating inputs are taken to be of that. ``capture`` reads off each module that was
     called what the closed forms may know of it. Raises ``ForwardError`` where the model's forward fails,
     ``NeedsValuesError`` with ``execution="meta"`` where it reads a tensor's value.
     """
@@ -55,6 +57,7 @@ def trace(
     as_if = None if dtype is None else dtype_of(dtype)
 
     def attempt(way: Attempt) -> Graph:
+        way = replace(way, autograd=autograd or way.autograd)
         try:
             return run(target, inputs, mode, as_if, capture, way)
         except Failure as failure:

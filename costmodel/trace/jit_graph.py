@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import torch
 from torch import nn
 
+from costmodel.graph import TensorSpec, tensors_in
 from costmodel.reading import Reading, ReadOp
 from costmodel.torch_private import OpOverload, at_dispatch_entry, run_composite
-from costmodel.torch_private.jit_tracer import JitGraph
+from costmodel.torch_private.jit_tracer import JitGraph, argument_of_node, schema_of_node
 from costmodel.trace import Execution, Mode, trace
 from costmodel.trace.executor import Executor, leaves
 from costmodel.trace.isolation import one_at_a_time
 from costmodel.trace.reading import Reader, ReadingRecorder, modules_of
+from costmodel.trace.specs import DTYPE_NAME
 from costmodel.trace.target import target_of
 from costmodel.trace.tensor_table import TensorTable
 
@@ -41,9 +42,8 @@ class JitRecorder(ReadingRecorder):
         super().__init__(table, executor, found)
         self._found = found
         self._graph = JitGraph()
-        self._nodes: dict[Any, int] = {}
-        """Of each op that has one, its node and its index."""
-        self._depth = 0
+        self._nodes: dict[Any, ReadOp] = {}
+        """Each node of an op, with the op; one that autograd took apart has no name before the forward has returned."""
         self.kept: list[ReadOp] = []
         """The ops that are in the graph, once the forward has returned."""
         self._state = model.state_dict(keep_vars=True)
@@ -56,21 +56,16 @@ class JitRecorder(ReadingRecorder):
 
         return call
 
-    def __enter__(self) -> JitRecorder:
-        super().__enter__()  # type: ignore[no-untyped-call]  # torch has not annotated it
-        if not self._depth:
-            self._graph.start()
-        self._depth += 1
-        return self
+    def begin(self) -> None:
+        """Has torch's tracer record the forward."""
+        self._graph.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._depth -= 1
-        if not self._depth:
-            if error is None:
-                self._graph.stop()
-            else:
-                self._graph.stop_after_error()
-        super().__exit__(kind, error, at)  # type: ignore[no-untyped-call]  # likewise
+    def end(self, error: BaseException | None) -> None:
+        """Stops the tracer."""
+        if error is None:
+            self._graph.stop()
+        else:
+            self._graph.stop_after_error()
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -89,9 +84,21 @@ class JitRecorder(ReadingRecorder):
         node = self._graph.current()
         with self._graph.paused():
             result = super().__torch_dispatch__(func, types, args, kwargs)
-        if result is not NotImplemented and node.kind() == f"aten::{base}":
-            self._nodes.setdefault(node, len(self._found) - 1)
+        if result is not NotImplemented and node.kind().startswith("aten::"):
+            self._note_node(node, self._found[-1])
         return result
+
+    def _note_node(self, node: Any, op: ReadOp) -> None:
+        """Notes the node that is there when an op arrives: its own, or that of an op which autograd took apart."""
+        known = self._nodes.get(node)
+        if known is not None:
+            if not known.name:
+                known.end = max(known.end, op.end)
+                known.inside.append(op)
+        elif node.kind() in (f"aten::{op.base}", f"aten::_{op.base}"):
+            self._nodes[node] = op
+        else:
+            self._nodes[node] = ReadOp("", {}, (), op.first, op.end, op.call, inside=[op])
 
     def given(self, inputs: Any) -> None:
         """Takes the inputs and the model's tensors for inputs of the graph."""
@@ -100,7 +107,19 @@ class JitRecorder(ReadingRecorder):
 
     def returned(self, output: Any) -> None:
         """Eliminates what the output does not depend on."""
-        self.kept = [self._found[index] for index in self._graph.reached(self._nodes, list(leaves(output)))]
+        for node, op in self._nodes.items():
+            if not op.name:
+                schema = schema_of_node(node)
+                op.name = f"aten.{schema.name.partition('::')[2]}.{schema.overload_name or 'default'}"
+                values = [argument_of_node(value, _spec) for value in node.inputs()]
+                op.args = {argument.name: value for argument, value in zip(schema.arguments, values, strict=True)}
+                op.outputs = tuple(tensors_in([argument_of_node(value, _spec) for value in node.outputs()]))
+        ops = list(self._nodes.values())
+        self.kept = [ops[index] for index in self._graph.reached(self._nodes, list(leaves(output)))]
+
+
+def _spec(shape: tuple[int, ...], dtype: torch.dtype) -> TensorSpec:
+    return TensorSpec(shape, DTYPE_NAME[dtype])
 
 
 @one_at_a_time()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import nn
@@ -12,7 +15,9 @@ from torch.nn.utils.parametrize import is_parametrized
 from costmodel.graph import TensorSpec, tensors_in
 from costmodel.reading import ReadFunction, Reading, ReadModule, ReadOp
 from costmodel.torch_private import MODULES, HigherOrderOperator, OpOverload, registered_on
+from costmodel.torch_private.autograd import runs_in_engine
 from costmodel.trace import Execution, Mode, trace
+from costmodel.trace.above_autograd import above_autograd
 from costmodel.trace.executor import Executor, leaves
 from costmodel.trace.isolation import one_at_a_time
 from costmodel.trace.patched import patched
@@ -22,12 +27,19 @@ from costmodel.trace.specs import DTYPE_NAME, PLAIN, map_tensors
 from costmodel.trace.target import target_of
 from costmodel.trace.tensor_table import LAZY, TensorTable
 
+Around: TypeAlias = Callable[[], AbstractContextManager[Any]] | None
+"""A context for the forward. With one, autograd records the forward, and is given what the model's device runs."""
+
 
 class ReadingRecorder(Recorder):
     """Notes each op as it arrives, and whether it became others."""
 
-    def __init__(self, table: TensorTable, executor: Executor, found: list[ReadOp]) -> None:
+    def __init__(self, table: TensorTable, executor: Executor, found: list[ReadOp], around: Around = None) -> None:
         super().__init__(table, executor)
+        self._around = around
+        self._entered, self._depth = ExitStack(), 0
+        self.differentiates = False
+        """Whether autograd records this attempt, or its engine has run in it."""
         self._outer = found
         """Where the next op is noted: at the top, or inside of the op that torch takes apart now."""
         self._in_op = False
@@ -36,6 +48,31 @@ class ReadingRecorder(Recorder):
         self._differentiated: dict[int, TensorSpec] = {}
         """The tensors that depend on one that requires a gradient, by the ``id()`` of their records."""
         found.clear()
+
+    def __enter__(self) -> Self:
+        super().__enter__()  # type: ignore[no-untyped-call]  # torch has not annotated it
+        if not self._depth:
+            self.begin()
+        self._depth += 1
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self.end(error)
+        super().__exit__(kind, error, at)  # type: ignore[no-untyped-call]  # likewise
+
+    def begin(self) -> None:
+        """Is called before the forward."""
+        self.differentiates = torch.is_grad_enabled()
+        if self._around is not None:
+            self._applies_autocast = False
+            self._entered.enter_context(above_autograd(self._executor.model_device))
+            self._entered.enter_context(self._around())
+
+    def end(self, error: BaseException | None) -> None:
+        """Is called after the forward, or after its failure."""
+        self._entered.close()
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -59,7 +96,9 @@ class ReadingRecorder(Recorder):
         found = self._named(sig.bind(args, kwargs), bound)
         if found and func is not torch.ops.aten.detach.default:
             self._differentiated.update((id(spec), spec) for spec in outputs)
-        outer.append(ReadOp(str(func), bound, outputs, first, end, call, sig.is_inplace, found, inside))
+        in_engine = runs_in_engine()
+        self.differentiates |= in_engine
+        outer.append(ReadOp(str(func), bound, outputs, first, end, call, sig.is_inplace, in_engine, found, inside))
         return result
 
     def _named(self, given: Mapping[str, Any], bound: Mapping[str, Any]) -> frozenset[str]:
@@ -113,14 +152,24 @@ def read(
     execution: Execution = "auto",
     dtype: Any = None,
     functions: Iterable[str] = (),
+    around: Around = None,
 ) -> Reading:
     """Traces one forward, and looks for calls of Python functions. Raises what ``trace`` raises."""
-    reader = Reader(ReadingRecorder)
+    reader = Reader(partial(ReadingRecorder, around=around))
     with patched(functions, reader.note):
-        graph = trace(model, inputs, mode=mode, execution=execution, dtype=dtype, recorder=reader.recorder_of)
+        graph = trace(
+            model,
+            inputs,
+            mode=mode,
+            execution=execution,
+            dtype=dtype,
+            recorder=reader.recorder_of,
+            autograd=around is not None,
+        )
     assert reader.recorder is not None
     modules = modules_of(target_of(model).module)
-    return Reading(graph, tuple(reader.ops), modules, tuple(reader.recorder.functions))
+    recorder = reader.recorder
+    return Reading(graph, tuple(reader.ops), modules, tuple(recorder.functions), differentiates=recorder.differentiates)
 
 
 def modules_of(model: nn.Module) -> dict[str, ReadModule]:

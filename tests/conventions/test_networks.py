@@ -46,7 +46,7 @@ def of_timm() -> Sequence[str]:
 
 
 SIDES: Mapping[str, int] = {"inception_v3": 96, "maxvit_t": 224, "regnet_y_128gf": 32}
-"""Of images, where 64 is too small."""
+"""Of images, where 64 is too small, or takes long."""
 
 
 class Uninitialized(TorchFunctionMode):
