@@ -126,7 +126,7 @@ def _read(origin: Origin | None, mode: str, what: str, tool: Tool | None) -> Rea
             return read_graph(model, origin.inputs, **options)
         from costmodel.trace.reading import read
 
-        return read(model, origin.inputs, functions=_FUNCTIONS, around=None if tool is None else tool.around, **options)
+        return read(model, origin.inputs, functions=_FUNCTIONS, around="" if tool is None else tool.around, **options)
 
     if origin.spec is not None:
         from costmodel.loading import apply

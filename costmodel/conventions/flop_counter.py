@@ -7,9 +7,7 @@ installed torch does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from math import prod
-from typing import Any
 
 from costmodel.conventions import shapes
 from costmodel.conventions.kernels import CELLS, RECURRENT, is_fused_attention, is_fused_lstm, kernel_counts
@@ -41,13 +39,6 @@ def _lstm(op: ReadOp) -> Counted:
     if is_fused_lstm(op):
         return 0, "fault: oneDNN's kernel has no formula, and counts 0 without a warning"
     return 2 * shapes.recurrent(op)
-
-
-def _hooks() -> AbstractContextManager[Any]:
-    """Its hooks on modules, which fail where gradients of a module's input alone are asked for, if that is a leaf."""
-    from torch.utils.module_tracker import ModuleTracker
-
-    return ModuleTracker()
 
 
 _WITHOUT_ATTENTION = (2, 13)
@@ -106,7 +97,7 @@ FLOP_COUNTER = Tool(
     params=None,
     not_counted=lambda op: f"fault: {op} runs no kernel that has a formula, and counts 0 without a warning",
     ops=_OPS,
-    around=_hooks,
+    around="torch.utils.module_tracker.ModuleTracker",  # fails where a gradient by a module's input, a leaf, is asked for
     remarks=(
         f"It is a part of torch, and counts as the installed torch does; its source was read of {', '.join(_READ)}.",
         "It sees kernels, so its number depends on the device: these are the CPU's. cuDNN's recurrent layers count 0.",

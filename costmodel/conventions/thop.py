@@ -18,7 +18,6 @@ from costmodel.conventions.tool import (
     ToolFailsError,
     calls,
     module_count,
-    no_grad,
     paths,
 )
 from costmodel.graph import tensors_in
@@ -172,7 +171,7 @@ THOP = Tool(
     not_counted=lambda op: f"{op} runs in no module of a class that has a hook, and counts 0",
     modules=ENTRIES,
     mode="eval",
-    around=no_grad,
+    around="torch.no_grad",
     remarks=(
         "A class of one's own that derives from one of torch's has no hook.",
         "Parameters are those of modules with a hook that were called: none of embeddings, attention, a lone layer.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
@@ -157,19 +156,12 @@ class Tool:
     """What it counts, by the name under which a Python function is called."""
     mode: Literal["eval", ""] = ""
     """The mode in which it runs every model, if it chooses one."""
-    around: Callable[[], AbstractContextManager[Any]] = nullcontext
-    """In what it runs the forward, which a forward that differentiates may fail in."""
+    around: str = "contextlib.nullcontext"
+    """The context in which it runs the forward, which a forward that differentiates may fail in."""
     reads_graph: bool = False
     """Whether it counts ops of the graph that torch's tracer makes: ``Reading.kept``."""
     remarks: tuple[str, ...] = ()
     """On which settings, devices or versions its number depends, and where it fails."""
-
-
-def no_grad() -> AbstractContextManager[Any]:
-    """In this, a forward that differentiates fails, if it does not enable gradients itself."""
-    import torch
-
-    return torch.no_grad()
 
 
 def calls(reading: Reading) -> Iterator[Called]:

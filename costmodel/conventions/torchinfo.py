@@ -10,17 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from costmodel.conventions.tool import (
-    Called,
-    Count,
-    Counted,
-    ModuleEntry,
-    Tool,
-    ToolFailsError,
-    calls,
-    module_count,
-    no_grad,
-)
+from costmodel.conventions.tool import Called, Count, Counted, ModuleEntry, Tool, ToolFailsError, calls, module_count
 from costmodel.graph import TensorSpec
 from costmodel.reading import Reading, ReadModule
 
@@ -177,7 +167,7 @@ TORCHINFO = Tool(
     not_counted=lambda op: f"{op} runs in no module without children that has parameters, and counts 0",
     modules={"any without children": _LEAF},
     mode="eval",
-    around=no_grad,
+    around="torch.no_grad",
     remarks=(
         "Of nn.MultiheadAttention nothing is counted: it has a child, which is never called.",
         "Parameters that two modules share are counted for each.",

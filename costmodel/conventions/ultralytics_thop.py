@@ -22,7 +22,6 @@ from costmodel.conventions.tool import (
     all_parameters,
     calls,
     module_count,
-    no_grad,
     op_count,
 )
 from costmodel.graph import TensorSpec, tensors_in
@@ -250,7 +249,7 @@ ULTRALYTICS_THOP = Tool(
     modules=ENTRIES,
     ops=_OPS,
     mode="eval",
-    around=no_grad,
+    around="torch.no_grad",
     remarks=(
         "Functions count outside of all modules that have a number: none in a class that derives from nn.Linear.",
     ),

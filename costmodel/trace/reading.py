@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from functools import partial
+from pkgutil import resolve_name
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -27,14 +28,12 @@ from costmodel.trace.specs import DTYPE_NAME, PLAIN, map_tensors
 from costmodel.trace.target import target_of
 from costmodel.trace.tensor_table import LAZY, TensorTable
 
-Around: TypeAlias = Callable[[], AbstractContextManager[Any]] | None
-"""A context for the forward. With one, autograd records the forward, and is given what the model's device runs."""
-
 
 class ReadingRecorder(Recorder):
     """Notes each op as it arrives, and whether it became others."""
 
-    def __init__(self, table: TensorTable, executor: Executor, found: list[ReadOp], around: Around = None) -> None:
+    def __init__(self, table: TensorTable, executor: Executor, found: list[ReadOp], around: str = "") -> None:
+        """``around`` names a context for a forward that autograd records: it is given what the model's device runs."""
         super().__init__(table, executor)
         self._around = around
         self._entered, self._depth = ExitStack(), 0
@@ -65,10 +64,10 @@ class ReadingRecorder(Recorder):
     def begin(self) -> None:
         """Is called before the forward."""
         self.differentiates = torch.is_grad_enabled()
-        if self._around is not None:
+        if self._around:
             self._applies_autocast = False
             self._entered.enter_context(above_autograd(self._executor.model_device))
-            self._entered.enter_context(self._around())
+            self._entered.enter_context(resolve_name(self._around)())
 
     def end(self, error: BaseException | None) -> None:
         """Is called after the forward, or after its failure."""
@@ -152,9 +151,12 @@ def read(
     execution: Execution = "auto",
     dtype: Any = None,
     functions: Iterable[str] = (),
-    around: Around = None,
+    around: str = "",
 ) -> Reading:
-    """Traces one forward, and looks for calls of Python functions. Raises what ``trace`` raises."""
+    """Traces one forward, and looks for calls of Python functions. Raises what ``trace`` raises.
+
+    With ``around``, the name of a context, the forward runs in that, and autograd records it.
+    """
     reader = Reader(partial(ReadingRecorder, around=around))
     with patched(functions, reader.note):
         graph = trace(
@@ -164,7 +166,7 @@ def read(
             execution=execution,
             dtype=dtype,
             recorder=reader.recorder_of,
-            autograd=around is not None,
+            autograd=bool(around),
         )
     assert reader.recorder is not None
     modules = modules_of(target_of(model).module)
