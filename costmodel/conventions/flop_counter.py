@@ -97,8 +97,9 @@ FLOP_COUNTER = Tool(
     params=None,
     not_counted=lambda op: f"fault: {op} runs no kernel that has a formula, and counts 0 without a warning",
     ops=_OPS,
-    around="torch.utils.module_tracker.ModuleTracker",  # fails where a gradient by a module's input, a leaf, is asked for
+    around="torch.utils.module_tracker.ModuleTracker",
     remarks=(
+        "It fails where a forward calls torch.autograd.grad, and a module was given a leaf that requires a gradient.",
         f"It is a part of torch, and counts as the installed torch does; its source was read of {', '.join(_READ)}.",
         "It sees kernels, so its number depends on the device: these are the CPU's. cuDNN's recurrent layers count 0.",
         "Under torch.no_grad() torch runs a whole nn.MultiheadAttention as one op, which counts 0.",
