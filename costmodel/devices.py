@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from costmodel.errors import InputError
+from costmodel.files import as_path
 
 THIS_CPU = "this-cpu"
 
@@ -85,7 +86,7 @@ _FORM = (
 
 def _of_file(name: str) -> Device:
     stem, _, wanted = name.partition(".toml:") if ".toml:" in name else (name.removesuffix(".toml"), "", "")
-    path = Path(f"{stem}.toml")
+    path = as_path(f"{stem}.toml")
     try:
         found = read(path)
     except OSError as error:

@@ -25,13 +25,15 @@ def scalar(figure: Any) -> int | float | None:
     >>> scalar(3), scalar(Decimal("69.758")), scalar(Fraction(1, 4)), scalar(float("nan"))
     (3, 69.758, 0.25, None)
     """
-    if figure is None or type(figure).__name__ in _MISSING:
+    if type(figure).__name__ in _MISSING:
         return None
-    if getattr(figure, "shape", None) == () and not isinstance(figure, Real):
+    if getattr(figure, "shape", None) == ():
         try:
             figure = figure.item()
         except Exception as error:  # whatever a tensor without a value raises
             raise ValueError("a figure that can be read") from error
+    if figure is None:
+        return None
     if isinstance(figure, bool) or not (isinstance(figure, Real) or _is_decimal(figure)):
         raise ValueError("a finite number")
     try:
@@ -44,7 +46,7 @@ def scalar(figure: Any) -> int | float | None:
         return None
     if abs(number) == float("inf"):
         raise ValueError("a finite number")
-    if number and not SMALLEST <= abs(number) <= LARGEST:
+    if figure and not SMALLEST <= abs(number) <= LARGEST:
         raise ValueError("between 1e-100 and 1e100 in magnitude: give it in another unit")
     return number
 

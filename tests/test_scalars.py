@@ -23,17 +23,18 @@ HALVES = [
 ]  # fmt: skip
 MISSING = [
     None, math.nan, np.float32("nan"), np.array(np.nan), torch.tensor(torch.nan), Decimal("NaN"), Decimal("sNaN"),
-    pd.NA, pd.NaT, pd.array([None], dtype="Int64")[0], np.ma.masked,
+    pd.NA, pd.NaT, pd.array([None], dtype="Int64")[0], np.ma.masked, np.array(None), np.timedelta64("NaT"),
 ]  # fmt: skip
 WRONG = {
     "a finite number": [
         "2.5", b"2", True, np.True_, torch.tensor(True), 1j, torch.tensor(1j), math.inf, np.float32("-inf"),
         torch.tensor(torch.inf), Decimal("Infinity"), [1], (1,), np.array([1]), torch.tensor([1.0]), object(),
-        np.datetime64("2020"), pd.Timestamp(0), np.longdouble("1e400"),
+        np.datetime64("2020"), pd.Timestamp(0), np.longdouble("1e400"), np.timedelta64(3, "s"),
     ],
     "a figure that can be read": [torch.empty((), device="meta")],
     "between 1e-100 and 1e100 in magnitude": [
         10**400, -(10**101), 1e308, -1e308, 5e-324, Fraction(10**400), Fraction(1, 10**200), Decimal("1e300"),
+        Decimal("1e-400"), Fraction(1, 10**400), np.longdouble("1e-400"),
     ],
 }  # fmt: skip
 

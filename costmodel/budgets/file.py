@@ -13,6 +13,7 @@ from costmodel.arguments import short
 from costmodel.budgets.bounds import Bound, bounds_of
 from costmodel.budgets.subject import Settings, Subject, examine
 from costmodel.errors import CostModelError, InputError
+from costmodel.files import as_path
 from costmodel.inputs import is_shape, read_inputs
 from costmodel.loading import import_code
 
@@ -56,7 +57,7 @@ def read_budgets(path: str | Path = DEFAULT) -> dict[str, Budget]:
 
     Raises ``InputError`` that names the budget and the key, and says what to write.
     """
-    path = Path(path).expanduser().absolute()
+    path = as_path(path).absolute()
     try:
         found = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
@@ -101,6 +102,6 @@ def _inputs(given: Any) -> Any:
     if given is None:
         return None
     inputs = [given] if isinstance(given, str) or is_shape(given) else given
-    if not isinstance(inputs, list) or not all(isinstance(one, str) or is_shape(one) for one in inputs):
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(one, str) or is_shape(one) for one in inputs):
         raise InputError(f"input = {short(given)}: write [1, 3, 224, 224], or ['1,128:int64'], or a list of several")
     return read_inputs([one if isinstance(one, str) else ",".join(map(str, one)) for one in inputs])

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from costmodel.errors import LoadError
+from costmodel.files import as_path
 from costmodel.loading.building import Context, as_load_error, call_factory, importable, summary
 from costmodel.loading.spec import Spec, hint, how_to_name, parse
 
@@ -54,7 +55,7 @@ def import_code(text: str) -> None:
 
 
 def _path(where: str) -> Path:
-    return Path(where).expanduser().resolve()
+    return as_path(where).resolve()
 
 
 def _name_of(path: Path) -> str:

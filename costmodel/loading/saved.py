@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from costmodel.errors import LoadError
+from costmodel.files import as_path
 from costmodel.loading.building import Context, as_load_error
 from costmodel.loading.spec import Spec
 
@@ -20,7 +21,7 @@ _OTHERS = {
 
 def from_saved(spec: Spec, text: str, _: Context) -> Any:
     """The model in a file; an exported program knows its inputs."""
-    path = Path(spec.where).expanduser()
+    path = as_path(spec.where)
     if not path.is_file():
         raise LoadError(f"{text!r}: there is no file {path.resolve()}")
     if spec.args or spec.kwargs:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from costmodel.errors import LoadError
+from costmodel.files import as_path
 from costmodel.inputs import dtype_of
 from costmodel.loading.building import Context, as_load_error, package
 from costmodel.loading.safetensors import Checkpoint, checkpoint, in_dtypes
@@ -18,7 +19,7 @@ def from_transformers(spec: Spec, text: str, context: Context) -> Any:
     """``hf:`` and a model type, a config.json, or a folder that has one; in the dtype of the weights in the folder."""
     transformers = package("transformers", "transformers")
     kwargs = dict(spec.kwargs or {})
-    path = Path(spec.name).expanduser()
+    path = as_path(spec.name)
     if spec.args:
         raise LoadError(f"{text!r}: the config's own settings are given by keyword, as in hf:bert(num_hidden_layers=2)")
     stored: Checkpoint | None = None

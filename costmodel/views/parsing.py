@@ -10,7 +10,7 @@ from costmodel.errors import InputError
 from costmodel.views.units import STEPS
 
 # Digits are bounded so that a figure is a float, too; "1e999999999" would fill the memory.
-_FIGURE = re.compile(r"(\d[\d_,]{0,99}(?:\.\d{1,99})?(?:[eE][+-]?\d{1,2})?)\s*([kKMGTPmuµnp]?)(i?)")
+_FIGURE = re.compile(r"(\d[\d_,]{0,99}(?:\.\d{1,99})?(?:[eE][+-]?\d{1,2})?)\s*([kKMGTPmuµμnp]?)(i?)")
 _GROUPED = re.compile(r"(?:[1-9]\d{0,2}(?:,\d{3})+|[\d_]+)(?![\d,_])")
 _PREFIXES = {prefix: Fraction(step) for step, prefix in STEPS}
 _BINARY = {prefix: 1 << 10 * power for power, prefix in enumerate("KMGTP", 1)} | {"k": 1 << 10}
@@ -37,8 +37,11 @@ def parse_exactly(text: str, symbol: str = "", *, small: bool = False) -> Fracti
         # Powers of 1024 are of bytes alone, and then with their symbol.
         binary = _BINARY.get(found[2]) if symbol == "B" and text.rstrip().endswith("iB") else None
         found = None if binary is None else found
-    prefixes = _PREFIXES | (_SMALL_PREFIXES if small and symbol and text.rstrip().endswith(symbol) else {})
-    prefix = "" if found is None else {"K": "k", "u": "µ"}.get(found[2], found[2])
+    # Nobody means megaseconds: 5 Ms, written for milliseconds, would be a bound that every model keeps.
+    prefixes = {} if symbol == "s" else _PREFIXES
+    if small and symbol and text.rstrip().endswith(symbol):
+        prefixes = prefixes | _SMALL_PREFIXES
+    prefix = "" if found is None else {"K": "k", "u": "µ", "μ": "µ"}.get(found[2], found[2])
     if found is None or (prefix and prefix not in prefixes):
         if small:
             raise InputError(f"{text!r} is not a number; write it as {f'250 m{symbol}' if symbol else '1.5k'} or 0.25")

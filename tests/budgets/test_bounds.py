@@ -50,6 +50,8 @@ def test_a_bound_is_what_is_written(
         ("memory_access", ">= 1k elements", 1000),
         ("time", "< 5 ms", Fraction(1, 200)),
         ("time", "< 250us", Fraction(1, 4000)),
+        ("time", "< 250 µs", Fraction(1, 4000)),
+        ("time", "< 250 μs", Fraction(1, 4000)),  # the Greek letter, and before it the sign
         ("time", "<= 0.1", Fraction(1, 10)),
         ("training_time", "<= 2 s", 2),
         ("largest_batch", ">= 64 samples", 64),
@@ -88,6 +90,8 @@ def test_a_figure_that_is_a_bound_itself_shows_one_side(name: str, operators: tu
         ("macs", True, "True is no bound"),
         ("macs", [], "[] is no bound"),
         ("peak_memory", "twenty", "write it as '<= 20MB'"),
+        ("time", "<= 5 Ms", "time: '5 Ms' is not a number; write it as 250 ms or 0.25"),
+        ("time", "<= 5k", "'5k' is not a number"),
         ("peak_memory", "<= 8Gi", "write it as 20MB, 1.5GB, 16GiB or 25557032"),
         ("peak_memory", "<= 20mB", "peak_memory: '20mB' is not a count; write it as 20MB"),
         ("time", "5ms", "write it as '<= 5ms'"),

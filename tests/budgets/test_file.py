@@ -183,6 +183,7 @@ def test_inputs_are_shapes(given: str, shapes: list[tuple[int, ...]], tmp_path: 
         ("[budget.a]\nmodel = 3\n", "[budget.a]: model = 3: must be a text"),
         ('[budget.a]\nmodel = "m"\ndevice = ["h100"]\n', "device = ['h100']: must be a text"),
         ('[budget.a]\nmodel = "m"\ninput = 3\n', "[budget.a]: input = 3: write [1, 3, 224, 224]"),
+        ('[budget.a]\nmodel = "m"\ninput = []\n', "[budget.a]: input = []: write [1, 3, 224, 224]"),
         ('[budget.a]\nmodel = "m"\ninput = ["1;3"]\n', "'1;3' is not a shape; write 1,3,224,224"),
         ('[budget.a]\nmodel = "m"\nbatch = "8"\n', "[budget.a]: batch='8' is no number of samples: give an int from 1"),
         ('[budget.a]\nmodel = "m"\nmac = "<= 1"\n', "[budget.a]: no quantity is called 'mac'; did you mean macs"),

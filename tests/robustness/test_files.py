@@ -15,6 +15,8 @@ from torch import nn
 
 import costmodel
 from costmodel import files
+from costmodel.budgets.file import read_budgets
+from costmodel.devices import device
 from costmodel.errors import ConvertError
 
 SUFFIXES = (".html", ".md", ".json", ".csv", ".tex", ".txt")
@@ -130,6 +132,26 @@ def test_what_is_no_path_is_refused(profile: costmodel.Profile, wrong: object) -
     for use in (profile.save, costmodel.read_json):
         with pytest.raises(ConvertError, match="path"):
             use(wrong)  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        costmodel.read_json,
+        read_budgets,
+        device,
+        lambda path: costmodel.load(path.replace(".toml", ".py:net")),
+        lambda path: costmodel.load(path.replace(".toml", ".pt2")),
+        lambda path: costmodel.load(f"hf:{path}"),
+    ],
+)
+def test_a_home_is_that_of_a_user(read: Callable[[str], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever reads a file looks in the home that is meant, and says where there is none."""
+    monkeypatch.setenv("HOME", "/no/such/home")
+    with pytest.raises(costmodel.CostModelError, match=r"/no/such/home/mine|~/mine"):
+        read("~/mine.toml")
+    with pytest.raises(costmodel.CostModelError, match="home directory"):
+        read("~no_such_user/mine.toml")
 
 
 def test_every_writer_writes_in_this_way() -> None:
