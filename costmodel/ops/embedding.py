@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from costmodel.access import AccessMap, Affine, All
 from costmodel.errors import NeedsValuesError
@@ -39,6 +40,10 @@ def _rows_read(call: OpCall, *further: TensorSpec | None) -> Traffic:
         written=y.size,
         written_bytes=y.nbytes,
     )
+
+
+def _rows(args: Mapping[str, Any]) -> list[tuple[Any, range]]:
+    return [(args["indices"], range(args["weight"].shape[0]))]
 
 
 def _access(call: OpCall, output: int) -> AccessMap:
@@ -123,7 +128,7 @@ register(
         targets=("aten.embedding.default",), kind=always("embedding"), outputs=_outputs, work=no_work,
         traffic=_rows_read, access=_access,
         temporaries=contiguous("indices"), fusible=False, source="torch.nn.Embedding: a table look-up, no arithmetic",
-        free_because=None, examples=(example(TensorSpec((10, 4)), TensorSpec((2, 3), "int64")),),
+        free_because=None, examples=(example(TensorSpec((10, 4)), TensorSpec((2, 3), "int64")),), indices=_rows,
     ),
     copy(
         "aten.one_hot.default", outputs=_one_hot, access=_one_hot_access,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -287,22 +287,39 @@ def _index_put_work(call: OpCall) -> Work:
     return Work(adds=_put_size(call)) if call.args["accumulate"] else Work()
 
 
+def _each_by_axis(args: Mapping[str, Any]) -> list[tuple[Any, range]]:
+    sizes = args["self"].shape
+    if any(index is not None and str(index.dtype) in ("torch.bool", "torch.uint8") for index in args["indices"]):
+        return []  # a mask takes as many axes as it has
+    return [(index, range(-n, n)) for index, n in zip(args["indices"], sizes, strict=False) if index is not None]
+
+
+def _along_axis(args: Mapping[str, Any]) -> list[tuple[Any, range]]:
+    sizes = args["self"].shape or (1,)
+    return [(args["index"], range(sizes[args["dim"]]))]
+
+
+def _of_all(args: Mapping[str, Any]) -> list[tuple[Any, range]]:
+    n = args["self"].numel()
+    return [(args["index"], range(-n, n))]
+
+
 _SOURCE = "torch.Tensor indexing: a copy by index"
 
 register(
     copy("aten.index.Tensor", "aten._unsafe_index.Tensor", outputs=_index, access=_index_access, traffic=looked_up,
-         source=_SOURCE, examples=(
+         indices=_each_by_axis, source=_SOURCE, examples=(
              example(_X, [None, _ROWS]), example(_X, [TensorSpec((2, 1), "int64"), None, TensorSpec((3,), "int64")]),
              example(_X, [_ROWS, _ROWS]), example(_X, [TensorSpec((2, 2), "int64")]),
          )),
     copy("aten.index_select.default", outputs=_index_select, access=_index_select_access, traffic=looked_up,
-         temporaries=_contiguous_table,
+         temporaries=_contiguous_table, indices=_along_axis,
          source=_SOURCE, examples=(example(_X, 1, _ROWS), example(_X, -1, _ROWS))),
     copy("aten.gather.default", outputs=_gather, access=_gather_access, traffic=looked_up, source=_SOURCE,
-         temporaries=cast("index", "int64"),
+         temporaries=cast("index", "int64"), indices=_along_axis,
          examples=(example(_X, 1, _INDEX),)),
     copy("aten.take.default", outputs=_gather, access=everything, traffic=looked_up, source=_SOURCE,
-         examples=(example(_X, _ROWS),)),
+         indices=_of_all, examples=(example(_X, _ROWS),)),
     copy("aten.masked_select.default", outputs=Torch.META, access=everything, source=_SOURCE,
          temporaries=_running_count,
          examples=(example(_X, TensorSpec((2, 3, 4), "bool")),)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Rolled, Slice
@@ -41,11 +41,13 @@ def copy(
     fusible: bool = False,
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
     source: str = "a copy: read, written, nothing computed",
+    indices: Callable[[Mapping[str, Any]], Iterable[tuple[Any, range]]] | None = None,
 ) -> Rule:
     """The rule of an op that only moves elements."""
     return Rule(
         targets=targets, kind=always(kind), outputs=outputs, work=no_work, traffic=traffic, access=access,
         temporaries=temporaries, fusible=fusible, source=source, free_because=None, examples=examples,
+        indices=indices,
     )  # fmt: skip
 
 

@@ -80,6 +80,8 @@ class Rule:
     observe: Callable[[Mapping[str, Any]], dict[str, int]] | None = None
     """What a run on real tensors reads off the arguments' values, where cost depends on those. It is called before the
     op with tensors as they are, and ``work`` finds what it returned in ``call.args["observed"]``."""
+    indices: Callable[[Mapping[str, Any]], Iterable[tuple[Any, range]]] | None = None
+    """Of arguments with tensors as they are: each tensor of indices, and which of its values torch does not refuse."""
 
     def __post_init__(self) -> None:
         if type(self.work) is not Arithmetic:

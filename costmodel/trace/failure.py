@@ -137,7 +137,7 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("higherorderoperator",), "torch's operators that take functions cannot be traced"),
     (("same device", "device"), "move the model and the tensors that it makes to one device"),
     (("index out of range in self",),
-     "give integer inputs as tensors of values that the model takes; those that are given as shapes are zeros"),
+     "give fewer positions, or integers as tensors of values that the model takes: those given as shapes are zeros"),
     (("features", "out of bounds", "shape", "size", "dimension", "channels", "broadcast", "must match", "elements",
       "kernel", "1d", "2d", "3d", "4d", "5d", "unpack"),
      "pass inputs of the shapes that it takes"),

@@ -42,8 +42,6 @@ class MetaExecutor(Executor):
 
     def __init__(self, table: TensorTable, model_device: str) -> None:
         super().__init__(table, model_device)
-        self._stale: set[int] = set()
-        """Storages of real tensors that an op has written, which was recorded and not carried out."""
         self._on_meta: dict[int, torch.Tensor] = {}
         """Meta tensors in the place of real ones, by the ``id()`` of those."""
         self._constants = table.constants = Constants(table.specs, table.log.storage_specs)
@@ -52,6 +50,8 @@ class MetaExecutor(Executor):
         """The answer to a call."""
         match how:
             case How.RULE:
+                if plan.rule is not None and plan.rule.indices is not None and plan.composite is None:
+                    return self._indexed(plan, call, bound)
                 return self._by_rule(plan, call, bound)
             case How.COPY:
                 copy = self.on_model_device(call)
@@ -81,7 +81,7 @@ class MetaExecutor(Executor):
 
     def value_of(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The values of a constant that is held as a meta tensor."""
-        if tensor not in self._constants or self.table.spec(tensor).storage in self._stale:
+        if tensor not in self._constants or self.table.spec(tensor).storage in self.table.stale:
             return None
         values: torch.Tensor = self._constants.computed(tensor)
         return values
@@ -113,6 +113,18 @@ class MetaExecutor(Executor):
         container = _nothing if sig.returns_nothing else list if sig.returns_list else tuple
         return NewTensors(plan.op, plan.bind, temporaries, metas, container)
 
+    def _indexed(self, plan: Plan, call: Dispatch, bound: Arguments) -> CachedOutput | Direct:
+        """The same of an op that takes indices, which may have values."""
+        from costmodel.trace.indices import Indexed, require_in_range
+
+        assert plan.rule is not None
+        assert plan.rule.indices is not None
+        require_in_range(self.table, plan.rule.indices, plan.bind, call.invocation)
+        answer = self._by_rule(plan, call, bound)
+        if isinstance(answer, Direct):
+            return answer
+        return Indexed(plan.op, plan.bind, plan.rule.indices, answer)
+
     def _deferred(self, plan: Plan, call: Dispatch, bound: Arguments) -> Direct | None:
         """A constant that is computed later, where its rule says all that the trace needs of it."""
         rule = plan.rule
@@ -139,7 +151,7 @@ class MetaExecutor(Executor):
         assert plan.rule is not None
         assert plan.rule.observe is not None
         given = self._constants.computed(plan.signature.bind(list(call.args), call.kwargs))
-        stale = {name for name, spec in bound.items() if any(t.storage in self._stale for t in tensors_in(spec))}
+        stale = {name for name, spec in bound.items() if any(t.storage in self.table.stale for t in tensors_in(spec))}
         known = {
             name: value
             for name, value in given.items()
@@ -186,7 +198,7 @@ class MetaExecutor(Executor):
             self._constants.compute_all()
             call.func(*self._constants.computed(call.args), **self._constants.computed(dict(call.kwargs)))
         else:
-            self._stale.update(spec.storage for spec in specs)
+            self.table.stale.update(spec.storage for spec in specs)
 
     def _by_kernel(self, plan: Plan, call: Dispatch, bound: Arguments) -> Direct:
         func, args, kwargs = call.func, call.args, call.kwargs
@@ -204,7 +216,7 @@ class MetaExecutor(Executor):
             if not _DATA_DEPENDENT.isdisjoint(func.tags):
                 raise NeedsValuesError(f"{plan.op} needs the values of its inputs")
             result = self._run_on_meta(plan, call)
-            self._stale.update(spec.storage for spec in written)
+            self.table.stale.update(spec.storage for spec in written)
         self.record_temporaries(plan, bound)
         return Direct(result, self.table.adopt(result))
 
@@ -241,7 +253,7 @@ class MetaExecutor(Executor):
             return False
         elements = _requested_size(bound)
         for spec in tensors_in(bound):
-            if lies_on_meta(spec) or spec.storage in self._stale:
+            if lies_on_meta(spec) or spec.storage in self.table.stale:
                 return False
             elements += spec.size
         if self.model_device != "meta" and self._is_placed_on_meta(call):

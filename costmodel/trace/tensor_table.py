@@ -68,6 +68,8 @@ class TensorTable:
         """Storages of inputs with values: copies of what the user gave."""
         self.lifted: set[int] = set()
         """Storages of tensors that torch has made of Python's numbers, such as an optimizer's counters of its steps."""
+        self.stale: set[int] = set()
+        """Storages of tensors with values that an op has written, which was recorded and not carried out."""
         self.constants: Constants | None = None
         """Constants that are not computed before a value is asked for."""
         self.may_defer = True
