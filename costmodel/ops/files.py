@@ -185,9 +185,8 @@ RULES = {
         "triu triu_ unfold_copy"
     ),
     "normalisation": (
-        "_batch_norm_with_update _fused_rms_norm _native_batch_norm_legit _native_batch_norm_legit.no_stats "
-        "_native_batch_norm_legit_no_training _weight_norm_interface instance_norm native_batch_norm "
-        "native_group_norm native_layer_norm rms_norm"
+        "_batch_norm_with_update _native_batch_norm_legit _native_batch_norm_legit.no_stats "
+        "_native_batch_norm_legit_no_training instance_norm native_batch_norm native_group_norm native_layer_norm"
     ),
     "padding": (
         "_pad_circular col2im constant_pad_nd im2col reflection_pad1d reflection_pad2d reflection_pad3d "
@@ -233,6 +232,7 @@ RULES = {
         "upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d "
         "upsample_nearest3d upsample_trilinear3d"
     ),
+    "rms_normalisation": "_fused_rms_norm _weight_norm_interface rms_norm",
     "semi_structured": (
         "_cslt_compress _cslt_sparse_mm _sparse_semi_structured_addmm _sparse_semi_structured_linear "
         "_sparse_semi_structured_mm _to_sparse_semi_structured"

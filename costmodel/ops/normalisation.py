@@ -1,19 +1,17 @@
-"""Batch, layer, group, instance and root-mean-square normalisation, and that of weights."""
+"""Batch, layer, group and instance normalisation: by a mean and a deviation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import prod
 
-from costmodel.access import AccessMap, Affine, All, AxisMap, Fixed, Statistic
+from costmodel.access import AccessMap, Affine, All, AxisMap, Statistic
 from costmodel.graph import Arguments, OpCall, TensorSpec, is_channels_last
 from costmodel.ops import layout
-from costmodel.ops.complex_numbers import FUNCTIONS, by_parts
 from costmodel.ops.composite import Composite, register_composites, without
 from costmodel.ops.reduction import sum_casts
-from costmodel.ops.rule import Example, Outputs, Rule, always, every_argument, example, moved, no_temporaries, register
+from costmodel.ops.rule import Example, Outputs, Rule, always, example, moved, no_temporaries, register
 from costmodel.ops.temporaries import bytes_besides, contiguous, copied_into_format, in_memory_format
-from costmodel.ops.versions import Change, has
 from costmodel.quantities import Traffic, Work
 
 
@@ -77,7 +75,7 @@ def _batch_norm_traffic(call: OpCall) -> Traffic:
     return moved(read, [*call.outputs, *running] if _trains(call.args) else call.outputs)
 
 
-def _statistic(d: int, output: int) -> AxisMap:
+def statistic(d: int, output: int) -> AxisMap:
     """What the result, or the saved mean and deviation, see of a dimension that these are taken over."""
     return Statistic(d) if output == 0 else All()
 
@@ -86,7 +84,7 @@ def _batch_norm_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["input"].shape)
     if _trains(call.args):
         channel = Affine(1 if output == 0 else 0)
-        return {"input": tuple(channel if d == 1 else _statistic(d, output) for d in range(rank))}
+        return {"input": tuple(channel if d == 1 else statistic(d, output) for d in range(rank))}
     return {"input": tuple(Affine(d) for d in range(rank))} if output == 0 else {}
 
 
@@ -160,10 +158,11 @@ def _layer_norm_work(call: OpCall) -> Work:
     return standardised(groups=size // n, n=n) + _affine(call)
 
 
-def _over_trailing(call: OpCall, output: int) -> AccessMap:
+def over_trailing(call: OpCall, output: int) -> AccessMap:
+    """Of a norm over the last dimensions, those of ``normalized_shape``."""
     x = call.args["input"]
     leading = len(x.shape) - len(call.args["normalized_shape"])
-    return {"input": tuple(Affine(d) if d < leading else _statistic(d, output) for d in range(len(x.shape)))}
+    return {"input": tuple(Affine(d) if d < leading else statistic(d, output) for d in range(len(x.shape)))}
 
 
 def _group_norm(args: Arguments) -> tuple[TensorSpec, ...]:
@@ -184,8 +183,8 @@ def _group_norm_work(call: OpCall) -> Work:
 def _group_norm_access(call: OpCall, output: int) -> AccessMap:
     x, groups = call.args["input"], call.args["group"]
     # Exact where a group is one channel or all channels; otherwise axis maps cannot express where a group begins.
-    channel = Affine(1) if groups == x.shape[1] else _statistic(1, output)
-    return {"input": (Affine(0), channel, *(_statistic(d, output) for d in range(2, len(x.shape))))}
+    channel = Affine(1) if groups == x.shape[1] else statistic(1, output)
+    return {"input": (Affine(0), channel, *(statistic(d, output) for d in range(2, len(x.shape))))}
 
 
 def _main_traffic(call: OpCall) -> Traffic:
@@ -224,7 +223,7 @@ def _instance_norm_traffic(call: OpCall) -> Traffic:
 def _instance_norm_access(call: OpCall, output: int) -> AccessMap:
     rank = len(call.args["input"].shape)
     whole = call.args["use_input_stats"]
-    return {"input": tuple(_statistic(d, output) if whole and d > 1 else Affine(d) for d in range(rank))}
+    return {"input": tuple(statistic(d, output) if whole and d > 1 else Affine(d) for d in range(rank))}
 
 
 def _instance_norm_temporaries(args: Arguments) -> list[TensorSpec]:
@@ -236,85 +235,7 @@ def _instance_norm_temporaries(args: Arguments) -> list[TensorSpec]:
     return [*contiguous("input")(args), *[TensorSpec(instances, x.dtype)] * (len(repeated) + saved)]
 
 
-def _rms_norm(args: Arguments) -> TensorSpec:
-    x, normalized = args["input"], tuple(args["normalized_shape"])
-    if x.shape[len(x.shape) - len(normalized) :] != normalized:
-        raise ValueError(f"RMS norm over {normalized} got an input of {x.shape}")
-    strides = (
-        layout.in_format_of(x, x.shape) if has(Change.CONTIGUOUS_RMS_NORM) else layout.preserved_strides(x.shape, [x])
-    )
-    return TensorSpec(x.shape, x.dtype, strides)
-
-
-def _rms_norm_temporaries(args: Arguments) -> list[TensorSpec]:
-    return _while_scaling(args, _rms_norm(args).nbytes)
-
-
-def _fused_rms_norm_temporaries(args: Arguments) -> list[TensorSpec]:
-    return _while_scaling(args, sum(t.nbytes for t in _fused_rms_norm(args)))
-
-
-def _while_scaling(args: Arguments, outputs: int) -> list[TensorSpec]:
-    """The squares with each row's mean; then the scaled rows, until the weights are applied or the layout is mended."""
-    x, n = args["input"], prod(args["normalized_shape"])
-    if x.itemsize == 2:
-        return _while_scaling_half(args, outputs)
-    rows = x.size // n * x.itemsize if n else 0
-    mended = copied_into_format(x) and has(Change.CONTIGUOUS_RMS_NORM)
-    scaled = 2 * x.nbytes if args["weight"] is not None or mended else x.nbytes
-    return bytes_besides(outputs, x.nbytes + 2 * rows, scaled + rows)
-
-
-def _fused_rms_norm(args: Arguments) -> tuple[TensorSpec, ...]:
-    y, n = _rms_norm(args), len(args["normalized_shape"])
-    return y, TensorSpec(y.shape[: len(y.shape) - n] + (1,) * n, y.dtype)
-
-
-def _while_scaling_half(args: Arguments, outputs: int) -> list[TensorSpec]:
-    """The same in single precision: the input, its squares; the scaled rows, the weights and their product."""
-    x, w = args["input"], args["weight"]
-    n = prod(args["normalized_shape"])
-    rows = 4 * x.size // n if n else 0
-    single = 4 * x.size
-    weighted = 3 * single + 4 * w.size + rows if w is not None else 0
-    return bytes_besides(outputs, 2 * single + 2 * rows, 2 * single + rows + x.nbytes, weighted)
-
-
-def _rms_norm_work(call: OpCall) -> Work:
-    # x * rsqrt(mean(x^2) + eps) over each row of n elements.
-    n, size = prod(call.args["normalized_shape"]), call.args["input"].size
-    if not size:
-        return Work()
-    row = Work(multiplies=n, adds=n - 1, divides=1) + Work(adds=1, transcendentals=1) + Work(multiplies=n)
-    return row.times(size // n) + Work(multiplies=size if call.args["weight"] is not None else 0)
-
-
-_RMS_NORM_WORK = by_parts(_rms_norm_work, FUNCTIONS["rsqrt"])
-
-
-def _weight_norm(args: Arguments) -> tuple[TensorSpec, ...]:
-    v, g = args["v"], args["g"]
-    # Norms of half-precision weights are kept in single precision.
-    return TensorSpec(v.shape, v.dtype), TensorSpec(g.shape, "float32" if v.itemsize < 4 else v.dtype)
-
-
-def _weight_norm_work(call: OpCall) -> Work:
-    # v * (g / ||v||), for each slice of n elements.
-    v = call.args["v"]
-    slices = v.shape[call.args["dim"]]
-    n = v.size // slices
-    return Work(multiplies=n + n, adds=n - 1, transcendentals=1, divides=1).times(slices)
-
-
-def _weight_norm_access(call: OpCall, output: int) -> AccessMap:
-    rank, dim = len(call.args["v"].shape), call.args["dim"] % len(call.args["v"].shape)
-    return {
-        "v": tuple(Affine(d) if d == dim else _statistic(d, output) for d in range(rank)),
-        "g": tuple(Affine(d) if d == dim else Fixed(0) for d in range(rank)),
-    }
-
-
-def _sample_rule(
+def sample_rule(
     *targets: str,
     outputs: Callable[[Arguments], Outputs],
     work: Callable[[OpCall], Work],
@@ -324,6 +245,7 @@ def _sample_rule(
     traffic: Callable[[OpCall], Traffic] = _main_traffic,
     temporaries: Callable[[Arguments], Iterable[TensorSpec]] = no_temporaries,
 ) -> Rule:
+    """The rule of a norm over the elements of each sample."""
     return Rule(
         targets=targets, kind=always("norm"), outputs=outputs, work=work, traffic=traffic, access=access,
         temporaries=temporaries, fusible=False, source=source, free_because=None, examples=examples,
@@ -351,19 +273,19 @@ register(
     _batch_norm_rule(
         "aten._native_batch_norm_legit_no_training.default", examples=(example(_X, _C, _C, _C, _C, 0.1, 1e-5),),
     ),
-    _sample_rule(
-        "aten.native_layer_norm.default", outputs=_layer_norm, work=_layer_norm_work, access=_over_trailing,
+    sample_rule(
+        "aten.native_layer_norm.default", outputs=_layer_norm, work=_layer_norm_work, access=over_trailing,
         temporaries=contiguous("input"),
         source="Ba, Kiros & Hinton, Layer Normalization, arXiv:1607.06450",
         examples=(example(_X, [6], _LAST, _LAST, 1e-5), example(_X, [5, 6], None, None, 1e-5)),
     ),
-    _sample_rule(
+    sample_rule(
         "aten.native_group_norm.default", outputs=_group_norm, work=_group_norm_work, access=_group_norm_access,
         temporaries=in_memory_format("input"),
         source="Wu & He, Group Normalization, arXiv:1803.08494",
         examples=(example(_X, _C, _C, 2, 4, 30, 2, 1e-5), example(_X, None, None, 2, 4, 30, 4, 1e-5)),
     ),
-    _sample_rule(
+    sample_rule(
         "aten.instance_norm.default", outputs=_instance_norm, work=_instance_norm_work,
         access=_instance_norm_access, traffic=_instance_norm_traffic, temporaries=_instance_norm_temporaries,
         source="Ulyanov, Vedaldi & Lempitsky, Instance Normalization, arXiv:1607.08022",
@@ -372,25 +294,6 @@ register(
             example(_X, None, None, _C, _C, True, 0.1, 1e-5, False),
             example(_X, None, None, _C, _C, False, 0.1, 1e-5, False),
         ),
-    ),
-    _sample_rule(
-        "aten.rms_norm.default", outputs=_rms_norm, work=_RMS_NORM_WORK, access=_over_trailing,
-        temporaries=_rms_norm_temporaries,
-        source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
-        examples=(example(_X, [6], _LAST, 1e-5), example(_X, [5, 6])),
-    ),
-    Rule(
-        targets=("aten._weight_norm_interface.default",), kind=always("norm"), outputs=_weight_norm,
-        work=_weight_norm_work, traffic=every_argument, access=_weight_norm_access,
-        temporaries=no_temporaries, fusible=False,
-        source="Salimans & Kingma, Weight Normalization, arXiv:1602.07868, equation 2", free_because=None,
-        examples=(example(_X, TensorSpec((2, 1, 1, 1)), 0), example(_X, TensorSpec((1, 1, 1, 6)), 3)),
-    ),
-    _sample_rule(
-        "aten._fused_rms_norm.default", outputs=_fused_rms_norm, work=_RMS_NORM_WORK, access=_over_trailing,
-        temporaries=_fused_rms_norm_temporaries,
-        source="Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467",
-        examples=(example(_X, [6], _LAST, 1e-5),),
     ),
 )  # fmt: skip
 
