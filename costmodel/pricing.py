@@ -20,11 +20,6 @@ _PRODUCTS = frozenset({
 })  # fmt: skip
 """Kinds of op whose outputs count as activations."""
 
-_STATISTICS = {"mean", "sum", "var", "var_mean", "std", "std_mean", "norm", "linalg_vector_norm"}
-_ROOTS = {"rsqrt", "sqrt", "std", "std_mean", "norm", "linalg_vector_norm"}
-"""Ops by which a module normalises what it is given, where it is not one of torch's own norms."""
-
-
 _QUANTISED = frozenset({"qint8", "quint8"})
 
 
@@ -181,27 +176,9 @@ class TracedLayer:
     @cached_property
     def kind(self) -> str:
         """The kind of the op that does most of its arithmetic, or moves most."""
-        if self.module is not None and self.module.layer is not None and self.module.layer.kind:
-            return self.module.layer.kind
-        if not self.ops:
-            return "other"
-        if self._normalises():
-            return "norm"
-        works = [(op.work, op) for op in self.ops]
-        return max(works, key=lambda w: (w[0].macs, w[0].flops, w[1].traffic.elements, w[1].kind != "view"))[1].kind
+        from costmodel.layer_kinds import kind_of
 
-    def _normalises(self) -> bool:
-        """Whether it is a norm that is written out, as the RMSNorm of most language models.
-
-        It multiplies no matrices, keeps its input's shape, and takes a root of a statistic of it.
-        """
-        if self.module is None or len(self.ops) < 2 or any(op.work.macs for op in self.ops):
-            return False
-        names = {name for op in self.ops for name in op.call.op.split(".")[1:2]}
-        if not (names & _STATISTICS and names & _ROOTS):
-            return False
-        given, made = next(iter(self.inputs), None), next(iter(self.outputs), None)
-        return given is not None and made is not None and given.shape == made.shape
+        return kind_of(self)
 
     @property
     def may_join_positions(self) -> bool:
