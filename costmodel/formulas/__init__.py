@@ -107,7 +107,8 @@ if TYPE_CHECKING:
         quantised_gru,
         quantised_lstm,
     )
-    from costmodel.formulas.recurrent import gru, gru_cell, lstm, lstm_cell, rnn, rnn_cell
+    from costmodel.formulas.recurrent import gru, lstm, rnn
+    from costmodel.formulas.recurrent_cells import gru_cell, lstm_cell, rnn_cell
     from costmodel.formulas.resampling import channel_shuffle, pad, pixel_shuffle, pixel_unshuffle, upsample
     from costmodel.formulas.transformers import (
         transformer,
@@ -156,7 +157,8 @@ _NAMES = {
         "quantised_group_norm quantised_layer_norm quantised_linear"
     ),
     "quantised_sequences": ("quantised_cell quantised_embedding quantised_embedding_bag quantised_gru quantised_lstm"),
-    "recurrent": "gru gru_cell lstm lstm_cell rnn rnn_cell",
+    "recurrent": "gru lstm rnn",
+    "recurrent_cells": "gru_cell lstm_cell rnn_cell",
     "resampling": "channel_shuffle pad pixel_shuffle pixel_unshuffle upsample",
     "transformers": (
         "transformer transformer_decoder transformer_decoder_layer transformer_encoder transformer_encoder_layer"
