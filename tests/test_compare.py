@@ -243,3 +243,27 @@ def test_half_precision_is_a_difference_in_bytes_alone() -> None:
         assert was == 2 * now, name
     assert layer.difference("memory_access") == 0
     assert layer.difference("memory_access_bytes") == -2 * (2 * 8 + 8 * 4 + 2 * 4)
+
+
+def test_least_times_on_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column for each device: 64 operations, or 4 x 8 + 8 + 4 numbers of 4 bytes, at a million a second."""
+    monkeypatch.chdir(tmp_path)
+    for name, peak, bandwidth in (("slow", 1e6, 1e12), ("narrow", 1e12, 1e6)):
+        (tmp_path / f"{name}.toml").write_text(
+            f'[{name}]\ntitle = "{name}"\npeak.float32.value = {peak}\npeak.float32.source = "made up"\n'
+            f'bandwidth.value = {bandwidth}\nbandwidth.source = "made up"\n'
+        )
+    c = costmodel.compare({"one": linear(4)}, (1, 8), devices=["slow.toml", "narrow.toml"])
+    assert c.table.loc["one", "least ms on slow.toml"] == 0.064
+    assert c.table.loc["one", "least ms on narrow.toml"] == 4 * 44 / 1e3
+    assert c.lower_is_better("least ms on slow.toml")
+    assert "a lower bound on slow, by the roofline" in str(c)
+    with pytest.raises(InputError, match="give names of devices"):
+        costmodel.compare({"one": linear(4)}, (1, 8), devices=3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="has the name of a column of devices"):
+        costmodel.compare(
+            {"one": linear(4)},
+            (1, 8),
+            devices="h100",
+            metrics={"least ms on h100": {"one": 1}},  # type: ignore[arg-type]
+        )

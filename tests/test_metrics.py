@@ -315,7 +315,7 @@ def test_what_is_said_of_a_metric_is_text(field: str, value: Any) -> None:
 def test_training_steps_take_no_metrics() -> None:
     """Their comparison has none, and says so."""
     step = costmodel.training_step(nn.Linear(8, 4), (1, 8))
-    with pytest.raises(InputError, match="metrics and columns are of models' forwards"):
+    with pytest.raises(InputError, match="counted_as and devices are of models' forwards"):
         compare({"a": step}, metrics={"x": {"a": 1}})  # type: ignore[call-overload]
 
 

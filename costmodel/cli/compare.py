@@ -64,6 +64,13 @@ def compare(
             autocompletion=complete_tool,
         ),
     ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The least milliseconds on a device, elementwise operations fused (`costmodel roofline`). Can be "
+            "repeated.",
+        ),
+    ] = None,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -93,8 +100,8 @@ def compare(
     if step:
         if train:
             raise InputError("--train is one forward, and --step a whole training step: give one of them")
-        if metrics is not None or columns is not None or tool:
-            raise InputError("--metrics, --columns and --tool are of forwards: compare the models without --step")
+        if metrics is not None or columns is not None or tool or device:
+            raise InputError("--metrics, --columns, --tool and --device are of forwards: leave out --step")
         made = {}
         for name in console.progress(list(named)):
             model = named[name]
@@ -109,7 +116,7 @@ def compare(
     sides = {name: profiled(model, None, strict=strict) if is_saved(model) else model for name, model in named.items()}
     c = compared(
         sides, read_inputs(inputs), baseline, metrics=metrics, lower_is_better=lower_is_better or (),
-        counted_as=tool or (), columns=comma_separated(columns), progress=console.progress,
+        counted_as=tool or (), devices=device or (), columns=comma_separated(columns), progress=console.progress,
         mode="train" if train else "eval", strict=strict, dtype=dtype,
     )  # fmt: skip
     if not wrote_format(c, json=json, csv=csv, markdown=markdown):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from costmodel.arguments import short
 from costmodel.comparison.accuracies import accuracies
+from costmodel.comparison.least_times import column, least_times, names_of
 from costmodel.comparison.result import Comparison
 from costmodel.comparison.rows import by_name, require_baseline
 from costmodel.comparison.steps import StepComparison
@@ -39,6 +40,7 @@ def compare(
     metrics: Any = None,
     lower_is_better: Iterable[str] = (),
     counted_as: Iterable[str] = (),
+    devices: Iterable[str] = (),
     columns: Sequence[str] | None = None,
     progress: Progress = lambda names: names,
     **options: Any,
@@ -53,6 +55,7 @@ def compare(
     metrics: Any = None,
     lower_is_better: Iterable[str] = (),
     counted_as: Iterable[str] = (),
+    devices: Iterable[str] = (),
     columns: Sequence[str] | None = None,
     progress: Progress = lambda names: names,
     **options: Any,
@@ -73,6 +76,8 @@ def compare(
             ``"torchvision:resnet50"``.
         lower_is_better: those of the metrics of which the lowest figure is the best, such as a latency.
         counted_as: names of ``costmodel.TOOLS``: a column for each, of what it prints, beside the metrics.
+        devices: names of devices: a column for each, of the least milliseconds that its roofline allows, elementwise
+            operations fused.
         columns: what tables show, in this order, where not the usual columns: measures, metrics and ``input``.
         progress: iterates over the names, to show progress.
         options: further arguments of ``profile``.
@@ -91,14 +96,16 @@ def compare(
     if any(steps):
         if not all(steps) or inputs is not None or options:
             raise InputError("training steps are compared with each other, as they are: without inputs and options")
-        if metrics is not None or columns is not None or counted_as:
+        if metrics is not None or columns is not None or counted_as or devices:
             raise InputError(
-                "metrics and columns are of models' forwards, as is counted_as: compare the models, not training steps"
+                "metrics, columns, counted_as and devices are of models' forwards: compare models, not training steps"
             )
         return StepComparison({name: replace(step, name=name) for name, step in named.items()}, baseline)
 
     given = read(metrics, list(named), lower_is_better)
-    tools = _tools(counted_as, given)
+    tools, on = _tools(counted_as, given), names_of(devices)
+    if taken := next((name for name in map(column, on) if name in given), None):
+        raise InputError(f"the metric {taken!r} has the name of a column of devices: call it something else")
 
     if tools:
         from costmodel.conventions.reconciliation import counted, metric
@@ -112,6 +119,7 @@ def compare(
         lines[name] = counted(p, tools) if tools else []
     for i, tool in enumerate(tools):
         given[tool.name] = metric(tool, {name: found[i] for name, found in lines.items()})
+    given |= least_times(profiles, on)
     for name, stated in accuracies(named, profiles, own_inputs=inputs is None).items():
         given.setdefault(name, stated)
     return Comparison(profiles, baseline, given, columns)

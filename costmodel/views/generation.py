@@ -259,7 +259,7 @@ def on_device(r: GenerationRoofline) -> list[str]:
     """The least times on a device, and what limits them."""
     prompt, token = (f"{n:,.0f}" if n > 100 else f"{n:.3g}" for n in (r.prefill.intensity, r.decode.intensity))
     waits = (
-        "tokens wait for memory with every batch: the cache grows with it"
+        "tokens wait for memory at every batch size, as the cache grows with the batch"
         if r.ridge_batch is None
         else f"tokens wait for arithmetic from a batch of {units.grouped(r.ridge_batch)} on"
     )
