@@ -25,17 +25,15 @@ class BudgetOfTests:
         """
         __tracebackhide__ = True
         from costmodel.budgets.assertion import failure
-        from costmodel.budgets.file import read_budgets
+        from costmodel.budgets.file import named, read_budgets
         from costmodel.errors import InputError
 
         if name is not None and not isinstance(name, str):
             raise InputError("the name of a budget comes first, then the model: costmodel_budget('mobile', MyNet())")
-        budgets = read_budgets(self.file)
-        if name is not None and name not in budgets:
-            raise InputError(f"{self.file} has no budget {name!r}; it has {', '.join(budgets)}")
         if name is None and model is not None:
             raise InputError("name the budget that the model is held to")
-        for budget in budgets.values() if name is None else [budgets[name]]:
+        budgets = read_budgets(self.file)
+        for budget in budgets.values() if name is None else [named(budgets, name)]:
             missed = budget.examine(partial(failure, bounds=budget.bounds), model, inputs)
             if missed:
                 raise AssertionError(missed)

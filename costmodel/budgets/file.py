@@ -86,6 +86,15 @@ def read_budgets(path: str | Path = DEFAULT) -> dict[str, Budget]:
     return budgets
 
 
+def named(budgets: Mapping[str, Budget], name: str) -> Budget:
+    """The budget of that name; raises ``InputError`` where the file has none."""
+    __tracebackhide__ = True  # of the tests that name one
+    if name not in budgets:
+        file = next(iter(budgets.values())).file.name
+        raise InputError(f"{file} has no budget {name!r}; it has {', '.join(budgets)}")
+    return budgets[name]
+
+
 def _budget(name: str, path: Path, table: Mapping[str, Any]) -> Budget:
     if "model" not in table:
         raise InputError('it has no model: add model = "mobilenet_v2"')

@@ -170,17 +170,15 @@ def _bounds(limits: Mapping[str, str | None], bounds: list[str]) -> dict[str, li
 
 def _check_file(file: Path | None, names: list[str], save: list[Path], *, json: bool) -> int:
     """Checks the budgets of a file; returns the exit status."""
-    from costmodel.budgets.file import DEFAULT, read_budgets
+    from costmodel.budgets.file import DEFAULT, named, read_budgets
     from costmodel.budgets.verdict import verdict
     from costmodel.views import budgets as views
 
-    file = file or Path(DEFAULT)
-    budgets = read_budgets(file)
-    if unknown := [name for name in names if name not in budgets]:
-        raise InputError(f"{file} has no budget {', '.join(unknown)}; it has {', '.join(budgets)}")
+    budgets = read_budgets(file or DEFAULT)
+    chosen = {name: named(budgets, name) for name in names or budgets}
     found = {}
-    for name in console.progress(names or list(budgets), "checking"):
-        found[name] = budgets[name].examine(partial(verdict, bounds=budgets[name].bounds))
+    for name in console.progress([*chosen], "checking"):
+        found[name] = chosen[name].examine(partial(verdict, bounds=chosen[name].bounds))
     ok = all(checked.ok for checked in found.values())
     if json:
         models = {name: {"model": checked.name, **views.as_json(checked)} for name, checked in found.items()}

@@ -209,7 +209,7 @@ def test_an_error_names_the_budget_and_the_remedy(text: str, says: str, folder: 
     ("arguments", "says"),
     [
         (("--file", "gone.toml"), "gone.toml cannot be read: No such file or directory. A budget file has [budget."),
-        (("--budget", "third"), "costmodel.toml has no budget third; it has first, the second"),
+        (("--budget", "third"), "costmodel.toml has no budget 'third'; it has first, the second"),
         (("--max-macs", "1"), "name a model; without one, the budget file alone says what is checked"),
         (("-i", "1,3,8,8"), "name a model"),
         (("--device", "h100"), "name a model"),
