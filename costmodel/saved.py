@@ -45,6 +45,14 @@ def read_json(path: str | Path) -> Saved:
     Figures are computed anew from what ran. Rules, closed forms and measures of your own must be registered first.
     Raises ``ConvertError`` for a file that is none of these, as the JSON of a comparison, is damaged, or of an unknown
     version: what is read has every table and view.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from torch import nn
+    >>> from costmodel.profiling import profile
+    >>> with TemporaryDirectory() as folder:
+    ...     saved = profile(nn.Linear(8, 4), (2, 8)).save(f"{folder}/linear.json")
+    ...     read_json(saved).macs
+    64
     """
     path = as_path(path)
     try:

@@ -1,16 +1,7 @@
 """The measures: every quantity of a layer and of a model, in one table, in the order of tables.
 
 Tables, texts, pages, JSON, CSV, LaTeX, differences, comparisons, budgets and plots iterate over ``MEASURES``; none has
-a list of its own. A new measure is one more entry here; a user's is one call of ``register_measure``:
-
->>> energy = Measure(
-...     name="energy", title="energy", unit="pJ", means="a made-up 4 pJ per MAC and 100 pJ per byte", additive=True,
-...     of_layer=lambda layer: 4.0 * layer.work.macs + 100.0 * layer.traffic.bytes,
-... )
->>> register_measure(energy)
->>> "energy" in MEASURES
-True
->>> unregister_measure("energy")
+a list of its own. A new measure is one more entry here; a user's is one call of ``register_measure``.
 """
 
 from __future__ import annotations
@@ -265,6 +256,15 @@ def register_measure(measure: Measure) -> None:
 
     Raises ``CostModelError`` for a name that is taken or cannot name a column, and for a measure with neither
     ``of_layer`` nor ``of_model``.
+
+    >>> energy = Measure(
+    ...     name="energy", title="energy", unit="pJ", means="a made-up 4 pJ per MAC and 100 pJ per byte", additive=True,
+    ...     of_layer=lambda layer: 4.0 * layer.work.macs + 100.0 * layer.traffic.bytes,
+    ... )
+    >>> register_measure(energy)
+    >>> "energy" in MEASURES
+    True
+    >>> unregister_measure("energy")
     """
     if not isinstance(measure, Measure):
         raise InputError(f"a measure is a costmodel.Measure, not {short(measure)}")
