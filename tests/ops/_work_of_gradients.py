@@ -1,4 +1,4 @@
-"""The work of gradients at the examples of their rules, by hand; ``tests/ops/test_gradients.py`` has them as loops."""
+"""The work of gradients at the examples of their rules, by hand; ``tests/ops/gradients/`` has them as loops."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ OF_GRADIENTS: dict[str, tuple[Work, ...]] = {
     # 30 pairs of 4 components, or 10 pairs that pull both points: the difference, by the order, and the sum.
     "_cdist_backward": tuple(w.times(30) for w in _pulls(sums=4)),
     "_pdist_backward": tuple(w.times(10) for w in _pulls(sums=8)),
-    # 24 points of 3 channels: two coordinates each, then by hand in tests/ops/test_gradients.py.
+    # 24 points of 3 channels: two coordinates each, then by hand in tests/ops/gradients/test_warping.py.
     "grid_sampler_2d_backward": of_examples(
         _COORDINATE.times(48)
         + W(
