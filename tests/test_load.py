@@ -197,11 +197,16 @@ def test_the_library_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatc
 
 
 def test_a_torchvision_of_another_build_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its ops are missing where it was not built for the torch that is installed: both come from one index."""
+    """Its ops are missing where it was not built for the torch that is installed, also deep within an import."""
     (tmp_path / "brokentimm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(LoadError, match=r"torchvision was built for another torch: install both from one index"):
+    with pytest.raises(LoadError, match=r"install torch and torchvision from one index$"):
         building.package("brokentimm", "brokentimm")
+    (tmp_path / "net.py").write_text(
+        "try:\n    import brokentimm\nexcept RuntimeError as error:\n    raise ImportError('no net') from error\n"
+    )
+    with pytest.raises(LoadError, match=r"nms does not exist; install torch and torchvision from one index\)"):
+        costmodel.load(f"{tmp_path}/net.py:net")
 
 
 def test_transformers_by_type_file_and_folder(tmp_path: Path) -> None:

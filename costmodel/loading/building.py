@@ -58,9 +58,7 @@ def package(module: str, package: str) -> Any:
             raise LoadError(f"{package} is not installed: pip install {package}") from error
         raise LoadError(f"{package} is installed and cannot be imported: {summary(error)}") from error
     except Exception as error:  # torchvision beside a torch that it was not built for raises RuntimeError
-        other = ". torchvision was built for another torch: install both from one index"
-        remedy = other if "torchvision::" in str(error) else ""
-        raise LoadError(f"{package} is installed and cannot be imported: {summary(error)}{remedy}") from error
+        raise LoadError(f"{package} is installed and cannot be imported: {summary(error)}") from error
 
 
 def refuse_weights(spec: Spec, text: str) -> None:
@@ -106,7 +104,11 @@ def summary(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    # An op of torchvision's is missing where its kernels were built for another torch, such as one for CUDA.
+    remedy = "; install torch and torchvision from one index" if "operator torchvision::" in lines[0] else ""
+    return f"{type(error).__name__}: {lines[0]}{remedy}"
 
 
 def _imported(traceback: TracebackType | None) -> str:
