@@ -11,16 +11,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from time import sleep
 
 import pytest
-import torch
 from torch import nn
 from typer.testing import CliRunner
 
 import costmodel
 from costmodel.cli import app, console, main
-from costmodel.cli.options import read_inputs
 from costmodel.errors import CostModelError, InputError
 from costmodel.formulas import CATALOG
 
@@ -523,136 +520,6 @@ def test_a_terminal_without_unicode_is_no_error(net: str, tmp_path: Path) -> Non
     done = subprocess.run([*command, *given], cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert done.returncode == 1, done.stderr
     assert b"not ok MACs" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("texts", "inputs"),
-    [
-        (None, None),
-        (["1,3,224,224"], (1, 3, 224, 224)),
-        (["1x3x8x8", "2,4"], ((1, 3, 8, 8), (2, 4))),
-        (["7,"], (7,)),
-        (["x=1,3", "mask=1,3"], {"x": (1, 3), "mask": (1, 3)}),
-        (["1,3", "mask=1,3"], costmodel.call((1, 3), mask=(1, 3))),
-        (["1,3", "t=()"], costmodel.call((1, 3), t=costmodel.Input(()))),
-        (["():int64"], costmodel.Input((), "int64")),
-    ],
-)
-def test_inputs_are_read(texts: list[str] | None, inputs: object) -> None:
-    """One shape, several, by keyword, both, and of no dimension."""
-    assert read_inputs(texts) == inputs
-
-
-def test_inputs_with_a_dtype() -> None:
-    """A dtype follows the shape."""
-    assert read_inputs(["ids=1,128:int64"]) == {"ids": costmodel.Input((1, 128), torch.int64)}
-    with pytest.raises(InputError, match=r"1,128:flaot16.*did you mean 'float16'"):
-        read_inputs(["1,128:flaot16"])
-    with pytest.raises(InputError, match="keyword"):
-        read_inputs(["x=1,3", "x=1,3"])
-
-
-PARAMS = 280_650
-"""Of mobilenet_v1_cifar, by hand in tests/models."""
-
-
-@pytest.mark.parametrize(("dtype", "size"), [("float16", 2), ("float64", 8)])
-def test_a_model_is_priced_in_another_dtype(dtype: str, size: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """--dtype says how many bytes a parameter takes, for each command that prints costs."""
-    for arguments in (["profile", "mobilenet_v1_cifar"], ["compare", "mobilenet_v1_cifar", "vgg11"]):
-        with pytest.raises(SystemExit) as left:
-            main([*arguments, "--dtype", dtype, "--json"])
-        assert left.value.code == 0
-        assert f'"params_bytes":{size * PARAMS},' in capsys.readouterr().out.replace('": ', '":')
-    for limit, code in ((size * PARAMS, 0), (size * PARAMS - 1, 1)):
-        with pytest.raises(SystemExit) as left:
-            main(["check", "mobilenet_v1_cifar", "--dtype", dtype, "--max-params-bytes", str(limit)])
-        assert left.value.code == code
-
-
-def test_what_has_no_other_dtype(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A dtype that is none, and a saved profile."""
-    saved = tmp_path / "p.json"
-    costmodel.profile("mobilenet_v1_cifar").save(saved)
-    for model, dtype, says in (("resnet18", "flaot16", "did you mean 'float16'"), (str(saved), "float16", "fixed")):
-        with pytest.raises(SystemExit) as left:
-            main(["profile", model, "--dtype", dtype])
-        assert left.value.code == 2
-        assert says in " ".join(capsys.readouterr().err.split())
-
-
-def test_progress_stays_off_what_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Piped standard error stays clean, and every name comes through."""
-    with console.doing("something"):
-        assert list(console.progress(["a", "b"])) == ["a", "b"]
-    assert capsys.readouterr().err == ""
-
-
-class Terminal(io.StringIO):
-    """A terminal, and what its last line showed."""
-
-    def isatty(self) -> bool:
-        """It is one."""
-        return True
-
-    @property
-    def lines(self) -> list[str]:
-        """The line's successive texts, empty where it was erased."""
-        return self.getvalue().split(f"\r{console.ERASE_LINE}")[1:]
-
-
-def test_a_terminal_is_told_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is done, and which part of it, one after the other in one line, which is gone at the end, also on errors."""
-    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    monkeypatch.setattr(console, "PROGRESS_DELAY_S", 0.0)
-
-    def work() -> None:
-        with console.doing("profiling"):
-            while not terminal.lines:
-                sleep(0.001)
-            assert list(console.progress(["x", "y"], "parts")) == ["x", "y"]
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        work()
-    expected = ["profiling", "profiling, parts", "profiling, parts, 1 of 2: x", "profiling, parts"]
-    assert [line for line in terminal.lines if line][:4] == expected
-    assert "profiling, parts, 2 of 2: y" in terminal.lines
-    assert terminal.lines[-1] == ""
-
-
-def test_what_is_quick_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is written before a second has passed, nor by a part of what took no longer."""
-    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    for _ in range(3):
-        with console.doing("profiling"):
-            assert list(console.progress(["x", "y"])) == ["x", "y"]
-    sleep(0.01)
-    assert terminal.getvalue() == ""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["profile", "alexnet"], "profiling alexnet"),
-        (["compare", "alexnet", "vgg11"], "1 of 2: alexnet"),
-        (["train", "alexnet"], "tracing a training step of alexnet"),
-        (["check", "alexnet", "--against", "fvcore"], "counting alexnet by fvcore"),
-        (["notes", "001-2"], "computing claims, 001-2"),
-        (["diff", "alexnet", "vgg11"], "profiling vgg11"),
-        (["roofline", "alexnet", "--device", "h100"], "profiling alexnet"),
-        (["scale", "alexnet", "-i", "B,3,224,224"], "tracing alexnet at several sizes"),
-        (["sweep", "alexnet", "batch=1"], "sweeping alexnet"),
-    ],
-)
-def test_commands_say_what_takes_long(arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each command that builds or traces models has a line for it on standard error."""
-    found: list[str] = []
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(console._LINE, "_draw", lambda: found.append(", ".join(filter(None, console._LINE._parts))))
-    with pytest.raises(SystemExit):
-        main(arguments)
-    assert said in found
 
 
 def test_saved_profiles_are_compared_as_models_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import costmodel
 from costmodel.cli import console, main
 from costmodel.cli.sweep import _axis
 from costmodel.errors import InputError
-from tests.test_cli import Terminal
+from tests.test_cli_progress import Terminal
 
 NET = """
 from torch import nn
