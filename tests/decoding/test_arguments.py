@@ -213,7 +213,7 @@ def test_files_and_formats(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert [(piece["from"], piece["to"]) for piece in document["decode"]] == [(5, 7)]
     assert document["decode"][0]["last"]["cache_bytes"] == g.kv_cache_bytes
     page, table = files[0].read_text(), files[3].read_text().splitlines()
-    assert "token after 7" in page
+    assert "Token after 7" in page
     assert 'src="http' not in page
     assert table[0].startswith("call,macs,flops,")
     assert table[-1].startswith(f"all,{g.macs},{g.flops},")
