@@ -58,12 +58,19 @@ def test_what_a_tool_has_no_number_of_is_said_and_why(both: Comparison) -> None:
 
 
 def test_every_form_says_which_version_counted(both: Comparison) -> None:
-    """Markdown, LaTeX, pages and JSON head the column with the tool's version; the unit is beside each number."""
+    """Markdown, LaTeX, pages and JSON head the column with the tool's version and the unit, which cells do not repeat."""
     for text in (both.to_markdown(), both.to_latex(), both.to_html(), both._repr_html_(), both.to_json()):
         assert f"fvcore {FVCORE}" in text
         assert f"thop {THOP}" in text
-    assert "16 FLOPs" in both.to_latex()
-    assert "8 MACs" in both.to_markdown()
+    for text in (both.to_markdown(), both.to_latex(), both.to_html(), both._repr_html_()):
+        assert f"fvcore {FVCORE} (MACs)" in text
+        assert "(FLOPs)" in text
+    cells = [line.split(" & ") for line in both.to_latex().splitlines() if line.startswith(("linear", "norm"))]
+    assert [row[-3:] for row in cells] == [["8", "16", r"8 \\"], ["–", "0", r"32 \\"]]
+    rows = [line.split("|") for line in both.to_markdown().splitlines() if line.startswith("| linear |")]
+    assert "8 MACs" not in " ".join(cell for row in rows for cell in row)
+    first, second = str(both).splitlines()[:2]
+    assert second[first.index("fvcore") :].split()[0] == "(MACs)"
 
 
 def test_json_reads_back_as_metrics(both: Comparison) -> None:
@@ -78,7 +85,7 @@ def test_columns_may_be_chosen(both: Comparison) -> None:
     """A table of a paper: this library's MACs beside the tools' numbers, and nothing else."""
     chosen = compare(nets(), (8,), counted_as="fvcore", columns=["macs", "fvcore"])
     assert list(chosen.table.columns) == ["macs", "fvcore"]
-    assert rf"model & MACs & fvcore {FVCORE} \\" in chosen.to_latex()
+    assert rf"model & MACs & fvcore {FVCORE} (MACs) \\" in chosen.to_latex()
     assert r"linear & 8 & 8 MACs \\" in chosen.to_latex()
     hidden = compare(nets(), (8,), counted_as="fvcore", columns=["macs"])
     assert "fvcore" not in hidden.to_latex()

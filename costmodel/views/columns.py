@@ -94,8 +94,8 @@ def _of_metric(c: Comparison, name: str) -> Column:
     narrow = "\n".join(wrap(units.printable(metric.name), _WIDE, break_long_words=False, break_on_hyphens=False))
     return Column(
         metric.name,
-        metric.head or metric.name,
-        narrow,
+        head(metric),
+        f"{narrow}\n({metric.unit})" if metric.unit else narrow,
         means(metric),
         units.given(figures, metric.unit),
         every,
@@ -103,6 +103,12 @@ def _of_metric(c: Comparison, name: str) -> Column:
         metric.priority,
         is_asked=metric.is_asked,
     )
+
+
+def head(metric: Metric) -> str:
+    """What stands above a metric's column, with its unit."""
+    name = metric.head or metric.name
+    return f"{name} ({metric.unit})" if metric.unit else name
 
 
 def _source(metric: Metric, row: str) -> str:

@@ -91,7 +91,9 @@ def _areas(sizes: Sequence[Number]) -> list[float]:
 
 def _head(c: Comparison, name: str) -> str:
     metric = c.metrics.get(name)
-    return units.head(name) if metric is None else f"{metric.head or name} ({metric.better} is better)"
+    if metric is None:
+        return units.head(name)
+    return f"{metric.head or name} ({', '.join(filter(None, (metric.unit, f'{metric.better} is better')))})"
 
 
 def _title(x: str, y: str, area: str | None, missing: int) -> str:

@@ -44,16 +44,16 @@ def si(n: float, unit: str = "", *, exact: bool = True) -> str:
 
 
 def given(figures: Sequence[Number | None], unit: str = "") -> list[str]:
-    """The figures of a column that are not the library's own; with a unit that takes a prefix, rounded as such.
+    """The figures of a column that are not the library's own; with a unit that takes a prefix, rounded, with the prefix.
 
-    All have as many decimals as one of them needs to six digits. Where some are far greater than others, so that this
+    All others have as many decimals as one of them needs to six digits. Where some are far greater than others, so that this
     would take more than eight digits, each has its own.
 
     >>> given([72.0, 71.88, 81, None]), given([81.0, 1234567]), given([1234.5, 0.00123]), given([4089184256], "MACs")
-    (['72.00', '71.88', '81.00', '–'], ['81', '1,234,567'], ['1,234.5', '0.00123'], ['4.09 GMACs'])
+    (['72.00', '71.88', '81.00', '–'], ['81', '1,234,567'], ['1,234.5', '0.00123'], ['4.09 G'])
     """
     if unit:
-        return ["–" if n is None else si(n, unit) for n in figures]
+        return ["–" if n is None else si(n) for n in figures]
     alone = ["–" if n is None else _to_six_digits(n) for n in figures]
     whole, decimals = (max((len(text.partition(".")[i]) for text in alone), default=0) for i in (0, 2))
     if not decimals or whole + decimals > 8 or any("e" in text for text in alone):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.measures import RANKED_BY, TRADE_OFF, Measure, of_layers, shown_in
 from costmodel.quantities import EVERY_OPERATION
 from costmodel.views import charts, palette, units
-from costmodel.views.columns import has_input, remarks
+from costmodel.views.columns import has_input, head, remarks
 from costmodel.views.figures import svg
 from costmodel.views.html import data, summary
 from costmodel.views.scatter import of_interest
@@ -79,7 +79,7 @@ def _axis(m: Measure) -> dict[str, Any]:
 
 def _axis_of_metric(m: Metric) -> dict[str, Any]:
     lower = m.better == "lower"
-    return {"name": m.name, "title": m.head or m.name, "symbol": m.unit, "unit": "", "lower": lower, "given": True}
+    return {"name": m.name, "title": head(m), "symbol": m.unit, "unit": "", "lower": lower, "given": True}
 
 
 def page(source: str, **context: Any) -> str:

@@ -148,7 +148,7 @@ const TABLES = {
     const range_x = axisRange(across, narrow ? 0.3 : 0.14), range_y = axisRange(up, 0.14), places = labelPlaces(across, up, size, range_x, range_y);
     const missing = across.values.filter((v) => v === null).length, given = [across, up].filter((axis) => axis.given);
     const better = given.map((axis) => `${axis.title}: ${axis.lower ? "lower" : "higher"} is better.`);
-    const figure = (axis, i) => (axis.given ? `${plain(axis.title)}: ${axis.symbol ? si(axis.values[i], axis.symbol) : grouped(axis.values[i])}` : amountOf(axis, axis.values[i]));
+    const figure = (axis, i) => (axis.given ? `${plain(axis.title)}: ${axis.symbol ? si(axis.values[i]) : grouped(axis.values[i])}` : amountOf(axis, axis.values[i]));
     return {
       across: across.values, up: up.values, size, range_x, range_y,
       title_x: plain(across.title), title_y: plain(up.title), type_x: across.log ? "log" : "linear", type_y: up.log ? "log" : "linear",
