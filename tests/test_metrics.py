@@ -402,6 +402,11 @@ def test_the_command_names_rows_and_takes_metrics(
 
     status, out, _ = run("--metrics", "m.csv", "--lower-is-better", "ms", "--columns", "macs, ms", "--csv")
     assert (status, out) == (0, "model,macs,ms\nhalf,16,2\nlr=1/net.py:make(n=4),32,\n")
+    Path("comma.csv").write_text('model,"latency, ms",a 12" screen\nhalf,2,3\n')
+    status, out, _ = run("--metrics", "comma.csv", "--columns", '"latency, ms", macs,a 12" screen', "--csv")
+    assert (status, out.splitlines()[:2]) == (0, ['model,"latency, ms",macs,"a 12"" screen"', "half,2,16,3"])
+    status, _, said = run("--metrics", "comma.csv", "--columns", '"latency, ms')
+    assert (status, "is no line of CSV" in " ".join(said.split())) == (2, True)
     read = json.loads(run("--metrics", "m.csv", "--lower-is-better", "ms", "--json")[1])["metrics"]
     assert [metric["better"] for metric in read.values()] == ["higher", "lower"]
     Path("m.csv").write_text("model,top-1\nhalb,3\n")

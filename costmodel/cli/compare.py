@@ -74,7 +74,9 @@ def compare(
     columns: Annotated[
         str | None,
         typer.Option(
-            metavar="NAMES", help="The columns of tables, such as params,macs,top-1: measures, metrics and tools."
+            metavar="NAMES",
+            help="The columns of tables, such as params,macs,top-1: measures, metrics and tools. A name that has a "
+            "comma is in double quotes, as in CSV: 'macs,\"latency, ms\"'.",
         ),
     ] = None,
     dtype: Dtype = None,

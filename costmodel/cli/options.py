@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,8 +136,14 @@ Top = Annotated[int, typer.Option(metavar="N", help="Rows to show.", min=1)]
 
 
 def comma_separated(names: str | None) -> list[str] | None:
-    """The names in an option's text, if it is given."""
-    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+    """The names in an option's text, if it is given: a line of CSV."""
+    if names is None:
+        return None
+    try:
+        rows = list(csv.reader([names], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise InputError(f'{names!r} is no line of CSV, such as macs,"latency, ms": {error}') from error
+    return [name.strip() for row in rows for name in row if name.strip()]
 
 
 def is_saved_step(path: str) -> bool:

@@ -38,7 +38,11 @@ def profile(
     ] = None,
     top: Annotated[int | None, typer.Option(help="List only the N most expensive layers.", min=1, metavar="N")] = None,
     columns: Annotated[
-        str | None, typer.Option(help="Columns of the table, such as kind,params,macs,share.", metavar="NAMES")
+        str | None,
+        typer.Option(
+            help="Columns of the table, such as kind,params,macs,share. A name that has a comma is in double quotes.",
+            metavar="NAMES",
+        ),
     ] = None,
     full_names: Annotated[
         bool, typer.Option("--full-names", help="Show full module names without truncation.")

@@ -44,10 +44,10 @@ def si(n: float, unit: str = "", *, exact: bool = True) -> str:
 
 
 def given(figures: Sequence[Number | None], unit: str = "") -> list[str]:
-    """The figures of a column that are not the library's own; with a unit that takes a prefix, rounded, with the prefix.
+    """The figures of a column that are not the library's own; of a unit that takes a prefix, rounded with one.
 
-    All others have as many decimals as one of them needs to six digits. Where some are far greater than others, so that this
-    would take more than eight digits, each has its own.
+    All others have as many decimals as one of them needs to six digits. Where some are far greater than others, so that
+    this would take more than eight digits, each has its own.
 
     >>> given([72.0, 71.88, 81, None]), given([81.0, 1234567]), given([1234.5, 0.00123]), given([4089184256], "MACs")
     (['72.00', '71.88', '81.00', '–'], ['81', '1,234,567'], ['1,234.5', '0.00123'], ['4.09 G'])

@@ -41,15 +41,25 @@ function draw(id) {
   }
   // The place keeps its height also while plotly draws anew, as for printing.
   place.style.height = `${figure.layout.height}px`;
-  figure.layout.width = place.clientWidth || undefined; // plotly itself keeps the width of its first drawing
-  Plotly.react(place, figure.data, figure.layout, CONFIG);
+  const done = Plotly.react(place, figure.data, figure.layout, CONFIG).then(() => settled(place));
+  // A figure that is as before is not drawn again, be its place another width, as for printing.
+  if (Math.abs(place._fullLayout.width - place.clientWidth) > 1) Plotly.relayout(place, { autosize: true });
   sayThinned(place, Object.values(tables || {}).map((table) => table.thinned).filter(Boolean).join(" "));
   if (!place.dataset.listens) {
     place.dataset.listens = "yes";
     place.on("plotly_click", (e) => clicked(id, e.points[0]));
     place.on("plotly_afterplot", () => scalable(place));
+    place.on("plotly_relayout", () => settled(place));
     scalable(place);
   }
+  return done;
+}
+// Once it is known where axes lie, also after a phone was turned: names of a scatter find their places.
+function settled(place) {
+  const { l, t, w, h } = place._fullLayout._size, frame = [l, t, w, h].join();
+  if (place.id !== "trade-off" || place.dataset.frame === frame) return null;
+  place.dataset.frame = frame;
+  return draw(place.id);
 }
 // Paper is narrower than the window that a chart was drawn for: with a view box its drawing shrinks with its box.
 function scalable(place) {
@@ -74,10 +84,12 @@ function clicked(id, point) {
   if (id === "hierarchy") filterLayers({ text: model().tree.name[drawn.hierarchy.nodes.indices[n]] });
   if ((id === "trade-off" && point.curveNumber === 1) || id === "ratios" || id === "mix") chooseModel(n, true);
 }
+let drawing = []; // the charts that are being drawn
 function drawAll(what = {}) {
   const keys = Object.keys(what);
   const only = (...names) => keys.length && keys.every((k) => names.includes(k));
   byId("field") && (byId("field").hidden = !model().layers.receptive_field);
+  drawing = [];
   for (const id of Object.keys(DATA.charts)) {
     if (id === "receptive-field" && !model().layers.receptive_field) continue;
     if (only("shape") && id !== "hierarchy") continue;
@@ -86,6 +98,6 @@ function drawAll(what = {}) {
     if (only("model") && ["trade-off", "ratios", "mix"].includes(id)) continue;
     if (only("quantity") && ["trade-off", "receptive-field", "live-memory", "roofline"].includes(id)) continue;
     if (only("device") && id !== "roofline") continue;
-    draw(id);
+    drawing.push(draw(id));
   }
 }

@@ -5,7 +5,7 @@ const amountOf = (measure, n) => (measure.symbol ? si(n, measure.symbol) : `${si
 const amount = (n) => amountOf(quantity(), n);
 // Math.max(...numbers) ends at some 100,000 arguments.
 const most = (numbers, start = 0) => numbers.reduce((a, b) => (b > a ? b : a), start);
-const CROWD = 60; // models of which only those are named that stand free
+const FEW = 12, NAME_SIZE = 12.5, GAP = 2; // models that are all named, if they can be; pixels of a name, and beside it
 const MARKS = 2000, BOXES = 1000; // as many as an SVG of plotly draws without a wait; of more, a chart says what it leaves out
 function every(indices) {
   const step = Math.ceil(indices.length / MARKS);
@@ -174,13 +174,16 @@ const TABLES = {
     const label = (r, i) => (r !== null ? ratio(r) : base > 0 && values[i] === 0 ? "none" : "–");
     const logs = times.filter((r) => r).map(Math.log10);
     const low = Math.min(0, ...logs), high = Math.max(0, ...logs), span = Math.max(high - low, 0.3);
-    const narrow = byId("ratios").clientWidth < 420, room = span * (narrow ? 0.55 : 0.24);
+    const texts = times.map((r, i) => ` ${label(r, i)} `), wide = (all) => most(all.map((text) => measured(text, 12).width), 1);
+    // Beyond a bar's end there is room for its text, so that it does not run into the names.
+    const width = Math.max(100, byId("ratios").clientWidth - wide(DATA.labels) - 32), part = Math.min(0.45, (wide(texts) + 10) / width);
+    const narrow = width < 260, room = (part * span) / (1 - part * (low < 0 ? 2 : 1.1));
     const marks = !narrow ? [0.001, 0.01, 0.1, 0.25, 0.5, 1, 2, 4, 10, 100, 1000] : span > 2 ? [0.0001, 0.01, 1, 100, 10000] : [0.01, 0.1, 1, 10, 100];
     const ticks = marks.filter((t) => Math.log10(t) >= low - 0.1 && Math.log10(t) <= high + 0.1);
     return {
       model: DATA.labels.map(plain),
       length: times.map((r) => (r === null ? 0 : r - 1)),
-      text: times.map((r, i) => ` ${label(r, i)} `),
+      text: texts,
       color: times.map((_, i) => (i === state.baseline ? theme("muted") : PALETTE[i % PALETTE.length])),
       hover: times.map((r, i) => `<b>${plain(DATA.models[i].name)}</b><br>${amount(values[i])}<br>${label(r, i)} of ${plain(DATA.models[state.baseline].name)}`),
       title: `${quantity().heading}, ratio to ${plain(DATA.labels[state.baseline])}`,
@@ -237,36 +240,45 @@ function axisRange(axis, margin) {
   const pad = Math.max((high - low) * margin, axis.log ? 0.15 : Math.abs(high) * 0.01 || 1);
   return [low - pad, high + pad];
 }
+const PEN = document.createElement("canvas").getContext("2d");
+function measured(text, size) {
+  PEN.font = `${size}px ${theme("font")}`;
+  return PEN.measureText(text);
+}
+// The place beside its bubble, of those that plotly has, where each name touches neither another bubble nor another name,
+// the front or the frame, and belongs to no other bubble; without such a place none. Of a few models a name may touch a little. Those of the front come first.
 function labelPlaces(across, up, size, range_x, range_y) {
-  // Each label takes the first place in which it covers the least of bubbles, other labels and the world outside; where
-  // that is a quarter of it or more, it is left out. Those of the front come first.
-  const width = byId("trade-off").clientWidth - 76, height = 434;
-  const px = (v) => (width * (across.to(v) - range_x[0])) / (range_x[1] - range_x[0]);
-  const py = (v) => height - (height * (up.to(v) - range_y[0])) / (range_y[1] - range_y[0]);
+  const place = byId("trade-off"), found = across.values.map(() => null);
+  const frame = place._fullLayout?._size ?? { w: place.clientWidth - 76, h: 434 }; // before it is drawn: as its margins say
+  const px = (v) => (frame.w * (across.to(v) - range_x[0])) / (range_x[1] - range_x[0]);
+  const py = (v) => frame.h - (frame.h * (up.to(v) - range_y[0])) / (range_y[1] - range_y[0]);
   const placed = across.values.map((_, i) => i).filter((i) => across.values[i] !== null);
-  const at = across.values.map((v, i) => (v === null ? null : [px(v), py(up.values[i]), Math.sqrt(size[i] / 2)]));
-  const taken = at.map((dot) => (dot ? [dot[0] - dot[2], dot[1] - dot[2], dot[0] + dot[2], dot[1] + dot[2]] : [0, 0, 0, 0]));
-  // The front's steps are in the way too: a line is thin, and yet crosses a word out.
-  const lines = [];
-  const steps = TABLES.front();
-  steps.x.slice(1).forEach((_, k) => {
-    const [x0, x1, y0, y1] = [px(steps.x[k]), px(steps.x[k + 1]), py(steps.y[k]), py(steps.y[k + 1])];
-    lines.push([Math.min(x0, x1), y0 - 3, Math.max(x0, x1), y0 + 3], [x1 - 3, Math.min(y0, y1), x1 + 3, Math.max(y0, y1)]);
+  const dots = placed.map((i) => ({ i, x: px(across.values[i]), y: py(up.values[i]), r: Math.sqrt(size[i] / 2) + 1 }));
+  const steps = TABLES.front(), corners = steps.x.map((v, k) => [px(v), py(steps.y[k])]);
+  // A line is thin, and yet crosses a word out: from each corner across, then up or down.
+  const lines = corners.slice(1).flatMap(([x1, y1], k) => {
+    const [x0, y0] = corners[k];
+    return [[Math.min(x0, x1), y0 - 3, Math.max(x0, x1), y0 + 3], [x1 - 3, Math.min(y0, y1), x1 + 3, Math.max(y0, y1)]];
   });
   const overlap = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
-  const found = at.map(() => null), onFront = (i) => steps.x.some((v, k) => v === across.values[i] && steps.y[k] === up.values[i]);
-  const order = [...placed].sort((i, j) => onFront(j) - onFront(i));
-  for (const i of order) {
-    const [cx, cy, r] = at[i];
-    const w = 7.2 * DATA.labels[i].length + 4, h = 18;
-    const places = {};
-    for (const [side, y] of [["top", cy - r - h], ["bottom", cy + r], ["middle", cy - h / 2]])
-      for (const [end, x] of [["center", cx - w / 2], ["right", cx + r], ["left", cx - r - w]])
-        if (side !== "middle" || end !== "center") places[`${side} ${end}`] = [x, y, x + w, y + h];
-    const outside = (b) => w * h - overlap(b, [0, 0, width, height]);
-    const cost = (b) => sum(taken.map((t, j) => (j === i ? 0 : overlap(b, t)))) + 4 * sum(lines.map((l) => overlap(b, l))) + 2 * outside(b);
-    const [name, box] = Object.entries(places).sort((a, b) => cost(a[1]) - cost(b[1]))[0];
-    if (!onFront(i) && cost(box) > (w * h) / (placed.length > CROWD ? 20 : 4)) continue;
+  const away = ({ x, y }, b) => Math.hypot(Math.max(b[0] - x, 0, x - b[2]), Math.max(b[1] - y, 0, y - b[3]));
+  const covered = (dot, b) => (away(dot, b) < dot.r ? overlap([dot.x - dot.r, dot.y - dot.r, dot.x + dot.r, dot.y + dot.r], b) || 1 : 0);
+  const onFront = (i) => steps.x.some((v, k) => v === across.values[i] && steps.y[k] === up.values[i]);
+  const few = placed.length <= FEW, taken = [];
+  for (const { i, x: cx, y: cy, r } of [...dots].sort((a, b) => onFront(b.i) - onFront(a.i))) {
+    const { width: w, fontBoundingBoxAscent: above, fontBoundingBoxDescent: below } = measured(DATA.labels[i], NAME_SIZE);
+    const gap = (r - 1) / 0.8 + 1, places = {}; // as textPointPosition() of plotly has it, baselines too
+    for (const [side, base] of [["top", cy - gap - NAME_SIZE / 4], ["bottom", cy + gap + 0.75 * NAME_SIZE], ["middle", cy + NAME_SIZE / 4]])
+      for (const [end, x] of [["center", cx - w / 2], ["right", cx + gap], ["left", cx - gap - w]])
+        if (side !== "middle" || end !== "center") places[`${side} ${end}`] = [x - GAP, base - above, x + w + GAP, base + below];
+    const area = (w + 2 * GAP) * (above + below), outside = (b) => area - overlap(b, [0, 0, frame.w, frame.h]);
+    // Nearer to another bubble it would be taken for that one's.
+    const gapTo = (dot, b) => away(dot, b) - dot.r, own = { x: cx, y: cy, r };
+    const strays = (b) => area * dots.some((dot) => Math.hypot(dot.x - cx, dot.y - cy) > dot.r + r && gapTo(dot, b) < gapTo(own, b));
+    const cost = (b) => strays(b) + sum(dots.map((dot) => (dot.i === i ? 0 : covered(dot, b)))) + sum(taken.map((t) => overlap(b, t))) + 4 * sum(lines.map((l) => overlap(b, l))) + 2 * outside(b);
+    const ranked = Object.entries(places).map(([name, box]) => [cost(box), name, box]).sort((a, b) => a[0] - b[0]);
+    const [least, name, box] = ranked[0];
+    if (least > (few ? (onFront(i) ? Infinity : area / 4) : 0.01)) continue;
     taken.push(box);
     found[i] = name;
   }

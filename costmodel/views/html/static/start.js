@@ -89,4 +89,4 @@ if (byId("total-table")) {
   state.baseline = Number(byId("baseline-select").value);
 }
 change({ model: 0, quantity: document.querySelector("#quantity input:checked").value });
-document.documentElement.dataset.ready = "yes";
+Promise.all(drawing).then(() => (document.documentElement.dataset.ready = "yes"));
