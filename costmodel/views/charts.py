@@ -272,13 +272,13 @@ def ratios() -> Figure:
     """A quantity of each model as a ratio to the baseline, on a logarithmic axis around 1."""
     return {
         "data": [
-            _bars("ratios", "length", "model", base=1),
+            _bars("ratios", "length", "row", base=1),
         ],
         "layout": _layout(
             "@ratios.height", margin={"l": 8, "r": 8, "t": 4, "b": 40}, bargap=0.4,
             xaxis=_axis("@ratios.title", type="log", range="@ratios.range", tickvals="@ratios.ticks",
                         ticktext="@ratios.ticktext", tickangle=0),
-            yaxis=_names(),
+            yaxis=_names(tickvals="@ratios.row", ticktext="@ratios.name", zeroline=False),
             shapes=[{"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 1, "x1": 1,
                      "line": {"width": 1.5, "color": "$text"}}],
         ),
@@ -289,12 +289,12 @@ def mix() -> Figure:
     """What share of a quantity each kind of layer has, model by model. The page repeats the trace for each kind."""
     return {
         "data": [
-            _bars("mix", "share", "model", name="@mix.kind", text=None),
+            _bars("mix", "share", "row", name="@mix.kind", text=None),
         ],
         "layout": _layout(
             "@ratios.height", margin={"l": 8, "r": 8, "t": 4, "b": 40}, bargap=0.4, barmode="stack",
             xaxis=_axis("share of the model's total", tickformat=".0%", range=[0, 1]),
-            yaxis=_names(),
+            yaxis=_names(tickvals="@ratios.row", ticktext="@ratios.name", zeroline=False),
         ),
     }  # fmt: skip
 

@@ -176,12 +176,13 @@ const TABLES = {
     const low = Math.min(0, ...logs), high = Math.max(0, ...logs), span = Math.max(high - low, 0.3);
     const texts = times.map((r, i) => ` ${label(r, i)} `), wide = (all) => most(all.map((text) => measured(text, 12).width), 1);
     // Beyond a bar's end there is room for its text, so that it does not run into the names.
-    const width = Math.max(100, byId("ratios").clientWidth - wide(DATA.labels) - 32), part = Math.min(0.45, (wide(texts) + 10) / width);
+    const names = DATA.labels.map(byId("ratios").clientWidth < 560 ? shortened : String);
+    const width = Math.max(100, byId("ratios").clientWidth - wide(names) - 50), part = Math.min(0.45, (wide(texts) + 10) / width);
     const narrow = width < 260, room = (part * span) / (1 - part * (low < 0 ? 2 : 1.1));
     const marks = !narrow ? [0.001, 0.01, 0.1, 0.25, 0.5, 1, 2, 4, 10, 100, 1000] : span > 2 ? [0.0001, 0.01, 1, 100, 10000] : [0.01, 0.1, 1, 10, 100];
     const ticks = marks.filter((t) => Math.log10(t) >= low - 0.1 && Math.log10(t) <= high + 0.1);
     return {
-      model: DATA.labels.map(plain),
+      row: names.map((_, i) => i), name: names.map(plain),
       length: times.map((r) => (r === null ? 0 : r - 1)),
       text: texts,
       color: times.map((_, i) => (i === state.baseline ? theme("muted") : PALETTE[i % PALETTE.length])),
@@ -200,7 +201,7 @@ function mixTables() {
   const by = DATA.models.map((m) => byKind(m)), whole = by.map((b) => sum([...b.values()]));
   return Object.keys(DATA.kinds).filter((k) => by.some((b) => b.get(k) > 0)).map((k) => ({
     mix: {
-      kind: k, color: kindColor(k), model: DATA.labels.map(plain),
+      kind: k, color: kindColor(k), row: DATA.labels.map((_, i) => i),
       share: by.map((b, i) => (whole[i] ? (b.get(k) || 0) / whole[i] : 0)),
       hover: by.map((b, i) => `<b>${plain(DATA.models[i].name)}</b><br>${k}<br>${amount(b.get(k) || 0)} (${share(b.get(k) || 0, whole[i])})`),
     },

@@ -25,3 +25,4 @@ function ratio(value) {
 const seconds = (t) => (t >= 1 ? `${t.toPrecision(3)} s` : t >= 1e-3 ? `${(1e3 * t).toPrecision(3)} ms` : t >= 1e-6 ? `${(1e6 * t).toPrecision(3)} µs` : `${(1e9 * t).toPrecision(3)} ns`);
 // Plotly reads some markup in labels and hover texts.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const shortened = (name) => (name.length > 20 ? `…${name.slice(-19)}` : name); // for where a phone has no room for more

@@ -28,7 +28,7 @@ const TABLES = {
   },
   keepers() {
     const k = STEP.keepers, narrow = byId("keepers").clientWidth < PHONE, most = Math.max(1, ...k.bytes);
-    const name = k.name.map((x) => (narrow && x.length > 20 ? `…${x.slice(-19)}` : x));
+    const name = k.name.map(narrow ? shortened : String);
     return {
       row: k.name.map((_, i) => i), name: name.map(plain), bytes: k.bytes,
       text: k.bytes.map((b) => ` ${si(b, "B")}${narrow ? "" : ` · ${share(b, STEP.saved)}`}`), color: k.color,
