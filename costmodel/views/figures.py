@@ -6,9 +6,11 @@ global state is touched, and unreferenced figures are freed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from io import BytesIO
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from costmodel.errors import InputError
 from costmodel.measures import RANKED_BY, of_layers, registered_measures
@@ -17,6 +19,7 @@ from costmodel.views import palette, units
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
     from costmodel.comparison import Comparison
     from costmodel.profiling import Profile
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
 
 SHARED = RANKED_BY[0]
 """The measure that figures show where none is named."""
+
+NARROW = 5.0
+"""Inches of a subplot, below which a legend stands to its right."""
+
+_HAIR = 4
+"""Pixels that a wrapped line keeps away from the edge."""
 
 
 def svg(figure: Figure) -> bytes:
@@ -67,7 +76,7 @@ def layers(p: Profile, quantity: str = SHARED, ax: Axes | None = None) -> Figure
     set_title(ax, f"{p.name}: {units.name(quantity)} of each layer")
     set_scale(ax, "y", units.head(quantity))
     if ax.has_data():
-        ax.legend(frameon=False, fontsize="small", ncols=3, loc="lower right", bbox_to_anchor=(1, 0.99), borderpad=0)
+        legend(ax, ncols=3, loc="lower right", bbox_to_anchor=(1, 0.99), borderpad=0)
     return figure_of(ax)
 
 
@@ -126,7 +135,8 @@ def memory(p: Profile, ax: Axes | None = None) -> Figure:
     if peak.curve:
         ax.plot(peak.index + 1, peak.nbytes, "o", color=palette.of_model(0))
         side = "left" if peak.index < len(peak.curve) / 2 else "right"
-        text = f" {units.si(peak.nbytes, 'B')} in {peak.module or p.name} "
+        where = peak.module or p.name
+        text = f" {units.si(peak.nbytes, 'B')} in {f'…{where[-15:]}' if is_narrow(ax) and len(where) > 16 else where} "
         ax.annotate(
             text, (peak.index + 1, peak.nbytes), (0, 4), textcoords="offset points", ha=side, va="bottom",
             fontsize="small", parse_math=False,
@@ -164,8 +174,7 @@ def roofline(p: Profile, device: str, ax: Axes | None = None, math: str = "float
     bound = f"{roof.peak_name} at {units.si(roof.peak, 'FLOP/s')}: at least {units.seconds(roof.time)}"
     set_title(ax, f"{p.name} on {roof.device.title}\na lower bound, {bound}")
     if shown:
-        legend = ax.legend(frameon=False, fontsize="small", loc="lower right")
-        for handle in legend.legend_handles:
+        for handle in legend(ax, loc="lower right").legend_handles:
             if handle is not None and hasattr(handle, "set_sizes"):
                 handle.set_sizes([28])
     return figure_of(ax)
@@ -213,10 +222,67 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
         raise InputError(f"ax={ax!r} is no matplotlib Axes, such as plt.subplots() makes")
     if ax is None:
         ax = Figure(figsize=(width, height), layout="constrained").add_subplot()
+    else:
+        _lay_out(figure_of(ax))
+    titles: Any = ax
+    for label, side in ((titles._left_title, "left"), (titles._right_title, "right"), (titles.xaxis.label, "center")):
+        label.set_wrap(True)
+        label._get_wrap_line_width = partial(_within_cell, ax, side)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
     ax.grid(visible=True, color="0.92", linewidth=0.8)
     return ax
+
+
+def _lay_out(figure: Figure) -> None:
+    """Has a figure keep room for what stands beside its axes, unless its maker laid it out."""
+    from matplotlib import rcParams
+
+    usual: Mapping[Any, Any] = rcParams
+    sides = ("left", "right", "bottom", "top", "wspace", "hspace")
+    as_made = all(getattr(figure.subplotpars, side) == usual[f"figure.subplot.{side}"] for side in sides)
+    if figure.get_layout_engine() is None and as_made:
+        figure.set_layout_engine("constrained", w_pad=0.1)  # more than usual, as lines are wrapped after it is laid out
+
+
+def _cell(ax: Axes) -> tuple[float, float, float]:
+    """The left and right edges, in pixels, of what a grid of subplots has for some axes, and the height."""
+    spec, box = ax.get_subplotspec(), ax.figure.bbox
+    if spec is None:
+        return box.x0, box.x1, box.height
+    rows, columns = spec.get_gridspec().get_geometry()
+    left, right = (box.x0 + box.width * at / columns for at in (spec.colspan.start, spec.colspan.stop))
+    return left, right, box.height * len(spec.rowspan) / rows
+
+
+def _within_cell(ax: Axes, side: str) -> float:
+    """Pixels of the longest line of a title or label at a side of axes; matplotlib wraps at the figure's edge."""
+    left, right, _ = _cell(ax)
+    frame = ax.get_window_extent()
+    centre = (frame.x0 + frame.x1) / 2
+    widths = {
+        "left": right - frame.x0,
+        "center": 2 * min(centre - left, right - centre),
+        "right": min(frame.x1 - left, 0.7 * (right - left)),
+    }
+    return float(widths[side]) - _HAIR
+
+
+def room(ax: Axes) -> tuple[float, float]:
+    """Inches across and up that axes have with what stands beside them."""
+    left, right, height = _cell(ax)
+    return (right - left) / ax.figure.dpi, height / ax.figure.dpi
+
+
+def is_narrow(ax: Axes) -> bool:
+    """Whether a legend and a title have no room in one line."""
+    return room(ax)[0] < NARROW
+
+
+def legend(ax: Axes, **place: Any) -> Legend:
+    """A legend in its place, or to the right where axes are narrow."""
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "borderaxespad": 0, "handlelength": 1}
+    return ax.legend(frameon=False, fontsize="small", **(beside if is_narrow(ax) else place))
 
 
 def figure_of(ax: Axes) -> Figure:
@@ -226,10 +292,10 @@ def figure_of(ax: Axes) -> Figure:
     return figure  # type: ignore[no-any-return]  # matplotlib's stubs differ by version
 
 
-def set_title(ax: Axes, text: str) -> None:
+def set_title(ax: Axes, text: str, loc: Literal["left", "right"] = "left") -> None:
     """Puts a title above the axes."""
     # A name is not a formula, though it may hold dollar signs.
-    ax.set_title(text, loc="left", fontsize="medium", parse_math=False, wrap=True)
+    ax.set_title(text, loc=loc, fontsize="medium", parse_math=False)
 
 
 def set_scale(ax: Axes, axis: str, label: str, form: str | None = None) -> None:

@@ -23,8 +23,11 @@ MOST = 5
 _ZOOMED = 0.5
 """The axis begins at 0 unless every bar ends beyond this share of the longest."""
 
-_REASON = 46
-"""Characters of a line of a reason beside a figure's bars."""
+_REASON, _NARROWEST = 46, 12
+"""Characters of a line of a reason beside a figure's bars: as many as it has, and at least."""
+
+_ROW = 0.155
+"""Inches of a line."""
 
 _TICK = 0.8
 """Inches that a tick's label has for itself."""
@@ -165,15 +168,30 @@ def _tick(amount: int) -> str:
     return f"{sign}{EngFormatter(sep=' ')(abs(amount))}".strip()
 
 
+def _that_fit(found: Sequence[Bar], width: float, height: float) -> list[list[str]]:
+    """The reasons of bars in a subplot of so many inches, in lines of half its width: as many lines as there is room.
+
+    >>> _that_fit([Bar("relu", "one an output element", 0, 8, "more")], 3.0, 4.0)
+    [['one an output element']]
+    >>> _that_fit([Bar("relu", "one an output element, as its source says", 0, 8, "more")], 3.0, 1.3)
+    [['one an output …']]
+    """
+    a_line = min(_REASON, max(_NARROWEST, int(width * 72 / 2 / (0.55 * _SIZE))))
+    lines = int((height - 0.8) / _ROW / len(found)) - 2
+    return [wrap(bar.why, a_line, max_lines=lines, placeholder=" …") if lines > 0 else [] for bar in found]
+
+
 def figure(r: Recount, most: int = MOST, ax: Axes | None = None) -> Figure:
     """The waterfall, drawn into ``ax`` if given: a bar for each reason, its ops and its words beside it."""
-    from costmodel.views.figures import axes, figure_of, set_scale, set_title
+    from costmodel.views.figures import axes, figure_of, is_narrow, room, set_scale, set_title
 
     found = bars(r, most)
     reasons = [wrap(bar.why, _REASON) for bar in found]
+    if ax is not None:
+        reasons = _that_fit(found, *room(axes(ax, 0, 0)))
     rows = [2 + len(lines) for lines in reasons]  # a label, its reason, and a gap
     at = [sum(rows[:i]) + 0.5 for i in range(len(found))]
-    ax = axes(ax, 8.0, 0.8 + 0.155 * sum(rows))
+    ax = axes(ax, 8.0, 0.8 + _ROW * sum(rows))
     first = first_level(found)
     for bar, y, lines in zip(found, at, reasons, strict=True):
         low, high = sorted((max(bar.start, first), bar.end))
@@ -197,5 +215,6 @@ def figure(r: Recount, most: int = MOST, ax: Axes | None = None) -> Figure:
         _set_relative(ax, r)
     else:
         set_scale(ax, "x", r.unit)
-    set_title(ax, f"{r.model}, as counted by {r.tool.name} {r.tool.version}")
+    # Beside bars whose labels take half of a narrow subplot there is no room for a title.
+    set_title(ax, f"{r.model}, as counted by {r.tool.name} {r.tool.version}", "right" if is_narrow(ax) else "left")
     return figure_of(ax)

@@ -14,8 +14,10 @@ from torch import nn
 
 import costmodel
 from costmodel.comparison import Comparison, compare
+from costmodel.conventions import Recount
 from costmodel.errors import InputError
 from costmodel.profiling import Profile
+from costmodel.training import TrainingStep
 from costmodel.views import figures
 
 PROFILE: dict[str, Callable[..., Figure]] = {
@@ -62,6 +64,56 @@ def test_a_figure_is_drawn_into_the_axes_given(name: str) -> None:
     assert result is figure
     assert right.has_data()
     assert not left.has_data()
+
+
+STEPS: dict[str, Callable[..., Figure]] = {
+    "memory of a step": TrainingStep.plot_memory,
+    "passes of a step": TrainingStep.plot_passes,
+}
+RECOUNTS: dict[str, Callable[..., Figure]] = {"waterfall": Recount.plot_waterfall}
+
+
+@pytest.fixture(scope="module")
+def subjects() -> dict[str, object]:
+    """What each kind of figure is drawn of: with long names, and with many kinds of layer."""
+    p = costmodel.profile("mobilenet_v2")
+    step = costmodel.training_step("mobilenet_v1_cifar", (2, 3, 32, 32))
+    several = compare({"a_network_with_a_long_name": p, "another_network": p, "b": small()}, baseline="b")
+    return (
+        dict.fromkeys(PROFILE, p)
+        | dict.fromkeys(COMPARISON, several)
+        | dict.fromkeys(STEPS, step)
+        | dict.fromkeys(RECOUNTS, p.counted_as("thop"))
+    )
+
+
+@pytest.mark.parametrize("name", [*PROFILE, *COMPARISON, *STEPS, *RECOUNTS])
+def test_subplots_side_by_side_meet_neither_each_other_nor_the_edge(name: str, subjects: dict[str, object]) -> None:
+    """In a plain ``plt.subplots(1, 2)``, 6.4 by 4.8 inches without a layout, each keeps within its half."""
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    plot = (PROFILE | COMPARISON | STEPS | RECOUNTS)[name]
+    for ax in figure.subplots(1, 2):
+        plot(subjects[name], ax=ax)
+    figure.canvas.draw()
+    left, right = (ax.get_tightbbox() for ax in figure.axes)
+    assert left is not None
+    assert right is not None
+    assert min(left.x0, left.y0, right.y0) >= -1
+    assert right.x1 <= figure.bbox.width + 1
+    assert max(left.y1, right.y1) <= figure.bbox.height + 1
+    assert left.x1 <= right.x0 + 1
+    assert min(ax.get_window_extent().width for ax in figure.axes) > 0.1 * figure.bbox.width / 2
+
+
+def test_a_layout_of_the_caller_s_own_stays() -> None:
+    """Axes that were placed by hand are where they were, and another layout engine is kept."""
+    placed, tight = Figure(), Figure(layout="tight")
+    placed.subplots_adjust(left=0.3)
+    for figure in (placed, tight):
+        engine = figure.get_layout_engine()
+        small().plot_kinds(ax=figure.add_subplot())
+        assert figure.get_layout_engine() is engine
 
 
 def test_a_title_is_not_cut_off_in_a_column() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costmodel.views import palette, units
-from costmodel.views.figures import axes, figure_of, set_scale, set_title
+from costmodel.views.figures import axes, figure_of, is_narrow, set_scale, set_title
 from costmodel.views.training import words
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _mark_phases(s: TrainingStep, ax: Axes, highest: float) -> None:
     for start, end in zip(starts, [*starts[1:], len(phases)], strict=True):
         if start:
             ax.axvline(start + 0.5, color="0.35", linewidth=0.8, linestyle=":")
-        if end - start > 0.07 * len(phases):
+        if end - start > (0.35 if is_narrow(ax) else 0.07) * len(phases):
             ax.text(
                 (start + end) / 2 + 0.5, 1.19 * highest, phases[start], ha="center", va="top", fontsize="small",
                 color="0.35",
