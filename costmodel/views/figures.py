@@ -242,7 +242,9 @@ def _lay_out(figure: Figure) -> None:
     sides = ("left", "right", "bottom", "top", "wspace", "hspace")
     as_made = all(getattr(figure.subplotpars, side) == usual[f"figure.subplot.{side}"] for side in sides)
     if figure.get_layout_engine() is None and as_made:
-        figure.set_layout_engine("constrained", w_pad=0.1)  # more than usual, as lines are wrapped after it is laid out
+        figure.set_layout_engine(
+            "constrained", w_pad=0.06
+        )  # more than usual, as lines are wrapped after it is laid out
 
 
 def _cell(ax: Axes) -> tuple[float, float, float]:
