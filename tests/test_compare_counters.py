@@ -120,7 +120,9 @@ def test_nonsense_is_refused_before_anything_is_traced() -> None:
         with pytest.raises(InputError, match=r"is no tool whose convention|give names of costmodel\.TOOLS"):
             compare(models, (), counted_as=wrong)  # type: ignore[call-overload]  # nonsense is what is tried
     step = costmodel.training_step(nn.Linear(3, 2), (4, 3), optimizer="sgd")
-    with pytest.raises(InputError, match="as is counted_as: compare the models, not training steps"):
+    with pytest.raises(
+        InputError, match="counted_as and devices are of models' forwards: compare models, not training steps"
+    ):
         compare({"a": step, "b": step}, counted_as=["fvcore"])  # type: ignore[call-overload]  # it takes none
 
 
@@ -139,7 +141,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     with pytest.raises(SystemExit) as left:
         main([*arguments, "--step"])
     assert left.value.code == 2
-    assert "--metrics, --columns and --tool are of forwards" in capsys.readouterr().err
+    assert "--metrics, --columns, --tool and --device are of forwards" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
