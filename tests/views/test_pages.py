@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from torch import nn
 
 import costmodel
 from costmodel import views
@@ -156,3 +158,13 @@ def test_the_keyboard_reaches_every_control(
         && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX) && e.checkVisibility()
         && !e.matches('.bar nav, .segments') && !(e.tabIndex >= 0 && e.ariaLabel)).map((e) => e.className)""")
     assert unnamed == []
+
+
+def test_one_is_not_several(browser: Browser, tmp_path: Path) -> None:  # noqa: F811 - the fixture
+    """A model, and a step, of one layer, one operation and one kind say no "1 layers"."""
+    one = nn.Linear(4, 4)
+    for result in (costmodel.profile(one, (1, 4)), costmodel.training_step(one, (1, 4), optimizer=None)):
+        opened(browser, result.save(tmp_path / "one.html"), DESKTOP)
+        shown = browser.run("return document.body.innerText")
+        assert "Layers" in shown
+        assert not re.findall(r"\b1 \w+s\b of operation|\b1 (?:layers|operations|kinds|comparisons)\b", shown)

@@ -95,7 +95,7 @@ const TABLES = {
       value: shown.map(([, v]) => v),
       text: shown.map(([, v]) => ` ${share(v, whole)} · ${si(v)}`),
       color: shown.map(([k]) => kindColor(k)),
-      hover: shown.map(([k, v]) => `<b>${k}</b><br>${m.layers.kind.filter((x) => x === k).length} layers<br>${grouped(v)} (${share(v, whole)})`),
+      hover: shown.map(([k, v]) => `<b>${k}</b><br>${layersIn(m.layers.kind.filter((x) => x === k).length)}<br>${grouped(v)} (${share(v, whole)})`),
       height: 24 + 40 * Math.max(1, shown.length),
       range: [0, top * (byId("kinds").clientWidth < 420 ? 2.1 : 1.8)],
     };

@@ -26,3 +26,4 @@ const seconds = (t) => (t >= 1 ? `${t.toPrecision(3)} s` : t >= 1e-3 ? `${(1e3 *
 // Plotly reads some markup in labels and hover texts.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const shortened = (name) => (name.length > 20 ? `…${name.slice(-19)}` : name); // for where a phone has no room for more
+const layersIn = (n) => `${grouped(n)} layer${n === 1 ? "" : "s"}`;

@@ -101,9 +101,9 @@ function applyFilter() {
   const values = l.figures[state.quantity], filtering = Boolean(text || kind);
   let shown = l.name.map((_, i) => i);
   if (filtering) shown = shown.filter((i) => (!kind || l.kind[i] === kind) && (!text || `${l.name[i]} ${l.type[i]}`.toLowerCase().includes(text)));
-  byId("layer-count").textContent = `${filtering ? `${grouped(shown.length)} of ` : ""}${grouped(n)} layers · ${amount(sum(shown.map((i) => values[i])))} (${share(sum(shown.map((i) => values[i])), sum(values)) || "none"})`;
+  byId("layer-count").textContent = `${filtering ? `${grouped(shown.length)} of ` : ""}${layersIn(n)} · ${amount(sum(shown.map((i) => values[i])))} (${share(sum(shown.map((i) => values[i])), sum(values)) || "none"})`;
   byId("filtered").hidden = !filtering || document.activeElement === byId("layer-filter");
-  byId("filtered-text").textContent = `${[byId("layer-filter").value.trim(), kind].filter(Boolean).join(", ")}: ${grouped(shown.length)} layers`;
+  byId("filtered-text").textContent = `${[byId("layer-filter").value.trim(), kind].filter(Boolean).join(", ")}: ${layersIn(shown.length)}`;
   // Folded are layers in the order in which they ran; what is sorted or looked for is a layer.
   LAYERS.show(sorted ? sortLayers(shown) : filtering ? shown : listed(0, n, l.folds));
   paintLayers();

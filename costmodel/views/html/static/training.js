@@ -67,7 +67,7 @@ function showLive(at) {
 function applyFilter() {
   const text = byId("layer-filter").value.trim().toLowerCase(), table = byId("layer-table");
   const shown = filterRows(table, (row) => [0, 2, 3].some((i) => row.cells[i].dataset.sort.toLowerCase().includes(text)));
-  byId("layer-count").textContent = `${text ? `${grouped(shown)} of ` : ""}${grouped(table.tBodies[0].rows.length)} layers`;
+  byId("layer-count").textContent = `${text ? `${grouped(shown)} of ` : ""}${layersIn(table.tBodies[0].rows.length)}`;
 }
 
 onChange(drawAll);
