@@ -26,7 +26,7 @@ def _transposed(call: ReadFunction) -> int:
     dims = len(x) - 2
     names = ("stride", "padding", "dilation", "output_padding")
     sizes = [value if isinstance(value, (tuple, list)) else (value,) * dims for value in map(given.get, names)]
-    each = zip(x[2:], w[2:], *sizes, strict=True)
+    each = zip(x[2:], w[2:], *sizes, strict=False)  # of an input without batch one size less
     out = [(n - 1) * s - 2 * p + d * (k - 1) + more + 1 for n, k, s, p, d, more in each]
     return 2 * macs + int(w[1] * given["groups"] * x[0] * prod(out))
 

@@ -10,7 +10,15 @@ from collections.abc import Callable
 from math import prod
 
 from costmodel.conventions import shapes
-from costmodel.conventions.kernels import CELLS, RECURRENT, is_fused_attention, is_fused_lstm, kernel_counts
+from costmodel.conventions.kernels import (
+    BY_VECTOR,
+    CELLS,
+    RECURRENT,
+    is_by_vector,
+    is_fused_attention,
+    is_fused_lstm,
+    kernel_counts,
+)
 from costmodel.conventions.tool import Counted, OpEntry, Tool
 from costmodel.machine import torch_release, torch_version
 from costmodel.reading import ReadOp
@@ -18,6 +26,10 @@ from costmodel.reading import ReadOp
 
 def _twice(count: Callable[[ReadOp], int]) -> Callable[[ReadOp], int]:
     return lambda op: 2 * count(op)
+
+
+def _linear(op: ReadOp) -> Counted:
+    return (0, BY_VECTOR) if is_by_vector(op) else 2 * shapes.linear(op)
 
 
 def _attention(op: ReadOp) -> Counted:
@@ -70,7 +82,7 @@ _ATTENTION = f"{_PRODUCT}, of both products, masked or not"
 _OPS = {
     "convolution": OpEntry(_twice(shapes.convolution), _PRODUCT),
     "convolution_backward": OpEntry(_convolution_backward, _GRADIENTS),
-    "linear": OpEntry(_twice(shapes.linear), _PRODUCT),
+    "linear": OpEntry(_linear, _PRODUCT),
     "addmm": OpEntry(_twice(shapes.addmm), _PRODUCT),
     "mm": OpEntry(_twice(shapes.mm), _PRODUCT),
     "bmm": OpEntry(_twice(shapes.bmm), _PRODUCT),

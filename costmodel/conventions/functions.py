@@ -58,7 +58,7 @@ def convolved(x: Shape, kernel: Shape, stride: Any, padding: Any, dilation: Any)
         paddings: Shape = tuple(d * (k - 1) // 2 for d, k in zip(dilations, kernel, strict=True))
     else:
         paddings = _sizes(0 if padding == "valid" else padding, dims)
-    each = zip(x[2:], kernel, strides, paddings, dilations, strict=True)
+    each = zip(x[2:], kernel, strides, paddings, dilations, strict=False)  # of an input without batch one size less
     return tuple((n + 2 * p - (d * (k - 1) + 1)) // s + 1 for n, k, s, p, d in each)
 
 
@@ -195,6 +195,7 @@ def _recurrent(called: Called) -> int:
 
 
 def _cell(called: Called) -> int:
+    of.require_batch(called)
     return _step(called, called.module.type.removesuffix("Cell"), "") * called.x[0]
 
 

@@ -40,6 +40,15 @@ def einsum_path_flops(equation: str, sizes: Sequence[tuple[int, ...]]) -> float:
     return float(line.split(":")[-1])
 
 
+def _of_two(count: Callable[[ReadOp], Counted]) -> Callable[[ReadOp], Counted]:
+    def checked(op: ReadOp) -> Counted:
+        if op.name.endswith(".out"):
+            raise ToolFailsError(f"{op.base} with out=: it asserts two tensors, and takes that for a third")
+        return count(op)
+
+    return checked
+
+
 def _norm(affine: str) -> Callable[[ReadOp], int]:
     def count(op: ReadOp) -> int:
         x = op.shape("input")
@@ -64,11 +73,11 @@ _NORM = "5 an element of the input, 4 without weights: an estimate for its mean,
 
 _OPS = {
     "convolution": OpEntry(shapes.convolution, _CONVOLUTION),
-    "linear": OpEntry(shapes.linear, _PRODUCT),
+    "linear": OpEntry(lambda op: prod(op.shape("input")) * op.shape("weight")[0], _PRODUCT),
     "addmm": OpEntry(shapes.addmm, _PRODUCT),
-    "mm": OpEntry(shapes.mm, _PRODUCT),
-    "bmm": OpEntry(shapes.bmm, _PRODUCT),
-    "matmul": OpEntry(shapes.matmul, _PRODUCT),
+    "mm": OpEntry(_of_two(shapes.mm), _PRODUCT),
+    "bmm": OpEntry(_of_two(shapes.bmm), _PRODUCT),
+    "matmul": OpEntry(_of_two(shapes.matmul), _PRODUCT),
     "einsum": OpEntry(
         _einsum,
         "fault: half of the count that numpy.einsum_path prints, which has four digits, and counts a sum as well as a "

@@ -42,6 +42,14 @@ def is_fused_lstm(op: ReadOp) -> bool:
     return per_layer == 2 and x.dtype == "float32" and x.size > 0
 
 
+BY_VECTOR = "fault: a matrix by a vector is a kernel without a formula, and counts 0 without a warning"
+
+
+def is_by_vector(op: ReadOp) -> bool:
+    """Whether a linear layer's weight is one vector."""
+    return len(op.shape("weight")) < 2
+
+
 def linear_adds_bias(op: ReadOp) -> bool:
     """Whether a linear layer is a kernel that adds the bias, too, and not a product and an addition."""
     x = op.args["input"]

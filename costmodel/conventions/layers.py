@@ -91,9 +91,8 @@ def implicit_dim(x: tuple[int, ...]) -> int:
     return 0 if len(x) in (0, 1, 3) else 1
 
 
-def positions(called: Called) -> int:
-    """Steps times sequences of a recurrent layer's input."""
-    x = called.x
+def positions(called: Called, x: tuple[int, ...]) -> int:
+    """Steps times sequences of a recurrent layer's input, which has this shape."""
     if called.is_packed or len(x) == 2:
         return x[0]
     return prod(x[:2])
@@ -110,3 +109,9 @@ def require_padded(called: Called) -> None:
     """Raises for packed sequences, which have no shape."""
     if called.is_packed:
         raise ToolFailsError(f"{called.module.name}: it reads the shape of packed sequences, which have none")
+
+
+def require_batch(called: Called) -> None:
+    """Raises for a cell's input that is one vector."""
+    if len(called.x) < 2:
+        raise ToolFailsError(f"{called.module.name}: it reads the second size of a cell's input, {list(called.x)}")

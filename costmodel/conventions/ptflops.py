@@ -70,6 +70,7 @@ def _recurrent(called: Called) -> int:
 
 
 def _cell(called: Called) -> int:
+    of.require_batch(called)
     weights, biases = of.recurrent_parameters(called)
     kind = called.module.type.removesuffix("Cell")
     return (_gates(kind, weights, int(called["hidden_size"])) + biases) * called.x[0]
@@ -134,6 +135,14 @@ def _shape(value: Any) -> tuple[int, ...]:
     return value.shape
 
 
+def _shapes(call: ReadFunction, *names: str) -> tuple[tuple[int, ...], ...]:
+    """The shapes of arguments that are given by position or by the names that its own functions have for them."""
+    missing = [name for i, name in enumerate(names) if i >= len(call.args) and name not in call.kwargs]
+    if missing:
+        raise ToolFailsError(f"{call.name}: it takes {', '.join(missing)} by position or by that name")
+    return tuple(_shape(call.argument(i, name)) for i, name in enumerate(names))
+
+
 def _elements(call: ReadFunction) -> int:
     return prod(_shape(call.argument(0, "input")))
 
@@ -147,20 +156,19 @@ def _interpolated(call: ReadFunction) -> float:
     if size is not None:
         return prod(size) * prod(x[:2]) if isinstance(size, (tuple, list)) else int(size) ** dims * prod(x[:2])
     if isinstance(scale, tuple) and len(scale) == dims:
-        return prod(x) * int(prod(scale))
+        return prod(x) * prod(map(int, scale))
+    if isinstance(scale, (tuple, list)):
+        raise ToolFailsError("interpolate: it raises a list of factors to a power")
     return float(prod(x) * scale**dims)
 
 
 def _matmul(call: ReadFunction) -> int:
-    return prod(_shape(call.argument(0, "input"))) * _shape(call.argument(1, "other"))[-1]
-
-
-def _bmm(call: ReadFunction) -> int:
-    return prod(_shape(call.argument(0, "input"))) * _shape(call.argument(1, "mat2"))[-1]
+    a, b = _shapes(call, "input", "other")
+    return prod(a) * b[-1]
 
 
 def _addmm(call: ReadFunction) -> int:
-    added, a, b = (_shape(call.argument(i, name)) for i, name in enumerate(("input", "mat1", "mat2")))
+    added, a, b = _shapes(call, "input", "mat1", "mat2")
     return prod(a) * b[-1] + (prod(added) if call.kwargs.get("beta", 1) != 0 else 0)
 
 
@@ -194,7 +202,7 @@ _FUNCTIONS = {
     ),
     **dict.fromkeys(
         ("torch.mm", "torch.Tensor.mm", "torch.bmm", "torch.Tensor.bmm"),
-        FunctionEntry(_bmm, "the product's multiply-accumulates, of the function"),
+        FunctionEntry(_matmul, "the product's multiply-accumulates, of the function"),
     ),
     **dict.fromkeys(
         ("torch.addmm", "torch.Tensor.addmm", "torch.baddbmm"),
@@ -247,7 +255,11 @@ def _samples(reading: Reading) -> int:
     """The length of the model's first input, which is taken to be the batch."""
     args = reading.graph.inputs
     first = next(tensors_in(args[0]), None) if args else None
-    return first.shape[0] if first is not None and first.shape else 1
+    if first is None:
+        return 1
+    if not first.shape or not first.shape[0]:
+        raise ToolFailsError(f"it divides by the first size of the first input, whose sizes are {list(first.shape)}")
+    return first.shape[0]
 
 
 def _places(reading: Reading) -> Counter[str]:

@@ -9,8 +9,10 @@ from math import prod
 
 from costmodel.conventions import shapes
 from costmodel.conventions.kernels import (
+    BY_VECTOR,
     CELLS,
     RECURRENT,
+    is_by_vector,
     is_fused_attention,
     is_fused_lstm,
     kernel_counts,
@@ -26,7 +28,9 @@ def _convolution(op: ReadOp) -> int:
     return shapes.convolution(op) + (prod(op.outputs[0].shape) if isinstance(op.args["bias"], TensorSpec) else 0)
 
 
-def _linear(op: ReadOp) -> int:
+def _linear(op: ReadOp) -> Counted:
+    if is_by_vector(op):
+        return 0, BY_VECTOR
     return shapes.linear(op) + (prod(op.outputs[0].shape) if linear_adds_bias(op) else 0)
 
 
@@ -81,5 +85,6 @@ PTFLOPS_ATEN = Tool(
     remarks=(
         "It sees kernels, so its number depends on the device: these are the CPU's.",
         "Under torch.no_grad() torch runs a whole nn.MultiheadAttention as one op, which counts 0.",
+        "Under torch.inference_mode() it sees a linear layer whole, which is none of the six kernels and counts 0.",
     ),
 )

@@ -24,8 +24,8 @@ def is_transposed(op: ReadOp) -> bool:
 
 
 def linear(op: ReadOp) -> int:
-    """Rows of the input times the weight."""
-    return prod(op.shape("input")) * op.shape("weight")[0]
+    """Outputs, each of a row of the input by a row of the weight."""
+    return op.outputs[0].size * op.shape("weight")[-1]
 
 
 def addmm(op: ReadOp) -> int:

@@ -34,6 +34,13 @@ def _matmul(op: ReadOp) -> int:
     return prod(op.outputs[0].shape) * op.shape("self")[-1]
 
 
+def _baddbmm(op: ReadOp) -> int:
+    added, y = op.shape("self"), op.outputs[0].shape
+    if len(added) != 3 or added[1:] != y[1:]:
+        raise ToolFailsError(f"baddbmm to {list(added)}: it asserts that what is added has the product's sizes")
+    return shapes.baddbmm(op)
+
+
 def _addmv(op: ReadOp) -> int:
     return prod(op.shape("mat"))
 
@@ -98,7 +105,7 @@ _OPS = {
     "addmm": OpEntry(shapes.addmm, "the product's multiply-accumulates"),
     "addmv": OpEntry(_addmv, "the product's multiply-accumulates"),
     "bmm": OpEntry(shapes.bmm, "the product's multiply-accumulates"),
-    "baddbmm": OpEntry(shapes.baddbmm, "the product's multiply-accumulates"),
+    "baddbmm": OpEntry(_baddbmm, "the product's multiply-accumulates"),
     "linear": OpEntry(shapes.linear, "the product's multiply-accumulates; biases are not counted"),
     "matmul": _PRODUCT,
     **dict.fromkeys(("mul", "mul_", "multiply", "multiply_"), _MUL),

@@ -107,7 +107,7 @@ def _cell(called: Called) -> int:
 
 
 def _recurrent(kind: str) -> Any:
-    return lambda called: of.stacked(called, kind, with_projection=True) * of.positions(called)
+    return lambda called: of.stacked(called, kind, with_projection=True) * of.positions(called, _x(called))
 
 
 def _multihead(called: Called) -> int:

@@ -100,6 +100,13 @@ class ReadingRecorder(Recorder):
         outer.append(ReadOp(str(func), bound, outputs, first, end, call, sig.is_inplace, in_engine, found, inside))
         return result
 
+    def _cast(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        outer, self._outer = self._outer, []  # autocast is above the op, which does not come apart into its casts
+        try:
+            return super()._cast(tensor, dtype)
+        finally:
+            self._outer = outer
+
     def _named(self, given: Mapping[str, Any], bound: Mapping[str, Any]) -> frozenset[str]:
         """The arguments that require a gradient: parameters that say so, and what was made of those."""
         return frozenset(

@@ -65,4 +65,6 @@ def _record(tools: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    import tests.conftest  # noqa: F401  # transformers imports torchvision, which is for CUDA
+
     _record(sys.argv[1:])

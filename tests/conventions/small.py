@@ -174,6 +174,29 @@ def spectral(layer: nn.Module) -> nn.Module:
         return nn.utils.spectral_norm(layer)
 
 
+class Of(nn.Module):
+    """A function of the input and a weight."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function, self.weight = function, nn.Parameter(torch.ones(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, self.weight)
+
+
+class LstmByKeyword(nn.Module):
+    """A recurrent layer that is given its input by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(8, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(input=x)[0]
+        return y
+
+
 class Odd(nn.Conv2d):
     """A class of one's own that is a convolution."""
 
@@ -246,6 +269,18 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "linear with a pruned bias": (lambda: prune.l1_unstructured(nn.Linear(8, 4), "bias", 0.5), (2, 8)),
     "pruned conv2d": (lambda: prune.l1_unstructured(nn.Conv2d(4, 8, 3), "weight", 0.5), (2, 4, 10, 10)),
     "pruned lstm": (lambda: prune.l1_unstructured(nn.LSTM(8, 16), "weight_hh_l0", 0.5), (5, 2, 8)),
+    "out=": (lambda: Of(lambda x, w: torch.mm(x.detach(), w.detach(), out=torch.empty(5, 8))), (5, 8)),
+    "matmul by keyword": (lambda: Of(lambda x, w: torch.matmul(input=x, other=w)), (5, 8)),
+    "mm by keyword": (lambda: Of(lambda x, w: torch.mm(x, mat2=w)), (5, 8)),
+    "baddbmm to a vector": (lambda: Of(lambda x, w: torch.baddbmm(w[0], x, x)), (2, 8, 8)),
+    "linear by a vector": (lambda: Of(lambda x, w: F.linear(x, w[0]) + F.linear(x, w)[:, 0]), (5, 8)),
+    "resized by two factors": (lambda: Of(lambda x, w: F.interpolate(x, scale_factor=(2.0, 1.5))), (2, 3, 4, 4)),
+    "resized by a list": (lambda: Of(lambda x, w: F.interpolate(x, scale_factor=[2.0, 3.0])), (2, 3, 4, 4)),
+    "autocast": (lambda: Of(lambda x, w: torch.autocast("cpu", torch.bfloat16)(F.linear)(x, w)), (5, 8)),
+    "empty batch": (lambda: nn.Linear(8, 4), (0, 8)),
+    "rnn cell of a vector": (lambda: nn.RNNCell(8, 6), (8,)),
+    "lstm by keyword": (LstmByKeyword, (5, 2, 8)),
+    "transposed conv2d without a batch": (lambda: nn.ConvTranspose2d(4, 8, 3), (4, 5, 5)),
     "by keyword": (ByKeyword, (1, 3, 8, 8)),
     "network": (Network, (3, 3, 8, 8)),
     "unused": (Unused, (2, 8)),
