@@ -211,8 +211,10 @@ class Calls:
                 info, training = info_of(id(module)) or type(module).__name__, getattr(module, "training", False)
                 call_starts.append((info, within, len(events), given, training))
 
-        def leave(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+        def leave(module: nn.Module, args: tuple[Any, ...], *kwargs_and_output: Any) -> None:
+            # Without kwargs where another thread calls a module while torch adds or removes the hook, in two steps.
             if self._is_ours(thread):
+                kwargs, output = kwargs_and_output
                 index = log.module
                 if call_starts[index][0] is not info_of(id(module)):
                     index = self._enclosing_call_of(module)

@@ -174,7 +174,7 @@ def _that_fit(found: Sequence[Bar], width: float, height: float) -> list[list[st
     >>> _that_fit([Bar("relu", "one an output element", 0, 8, "more")], 3.0, 4.0)
     [['one an output element']]
     >>> _that_fit([Bar("relu", "one an output element, as its source says", 0, 8, "more")], 3.0, 1.3)
-    [['one an output …']]
+    [['one an output element, …']]
     """
     a_line = min(_REASON, max(_NARROWEST, int(width * 72 / 2 / (0.55 * _SIZE))))
     lines = int((height - 0.8) / _ROW / len(found)) - 2

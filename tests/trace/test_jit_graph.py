@@ -151,4 +151,5 @@ def test_the_tracer_after_a_failure() -> None:
     with pytest.raises(Exception, match="Broken failed"):
         read_graph(Broken(), (2, 3), mode="eval")
     assert nodes(Longer(), (2, 3)) == ["view"]
-    assert [op.base for op in read_graph(Longer(), (2, 3), mode="eval").kept] == ["view"]
+    read = read_graph(Longer(), (2, 3), mode="eval")
+    assert [op.base for op in read.kept if op.base not in _LEFT_OUT] == ["view"]

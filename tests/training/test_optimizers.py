@@ -77,7 +77,7 @@ def test_no_optimizer() -> None:
         ("lion", "no optimizer goes by 'lion': there are sgd"),
         (
             optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1),
-            r"optimizer is a SGD .* functools\.partial\(torch\.optim\.SGD",
+            r"optimizer is an instance of SGD, .* functools\.partial\(torch\.optim\.SGD",
         ),
         (optim.LBFGS, "optimizer=LBFGS: it runs forward and backward itself"),
         (nn.Linear, "optimizer=Linear is no class of optimizers"),
