@@ -474,7 +474,7 @@ def test_help_names_values_and_is_never_cut(command: str, monkeypatch: pytest.Mo
 ARGUMENTS = {
     "compare": ["nonsense", "nonsense"], "diff": ["nonsense", "nonsense"],
     "scale": ["nonsense", "--input", "B,3,H,H"], "sweep": ["nonsense", "width=1"],
-    "generate": ["nonsense", "--prompt", "8"],
+    "generate": ["nonsense", "--prompt", "8"], "published": ["nonsense", "--macs", "1G"],
 }  # fmt: skip
 """What a command that saves a file is given, where it is not the name of one model."""
 
