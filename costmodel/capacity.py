@@ -39,7 +39,7 @@ def bytes_of(memory: int | str) -> int:
 
 
 def in_memory(memory: int | str) -> str:
-    """Where something fits that fits into a size of memory, as it was written.
+    """Where something fits that fits into a size of memory, as it was written. Raises as ``bytes_of`` does.
 
     >>> in_memory("24GB"), in_memory(8_000_000_000)
     ('in 24GB of memory', 'in 8,000,000,000 bytes of memory')
@@ -48,7 +48,8 @@ def in_memory(memory: int | str) -> str:
     """
     if _is_device(memory):
         return f"in the memory of {device(str(memory)).title}"
-    return f"in {memory if isinstance(memory, str) else f'{memory:,} bytes'} of memory"
+    size = bytes_of(memory)
+    return f"in {memory if isinstance(memory, str) else f'{size:,} bytes'} of memory"
 
 
 def _is_device(memory: int | str) -> bool:
